@@ -1,0 +1,40 @@
+# Needs Python 3.11+ with venv, and a package index. Another Python: make env PYTHON=python3.12
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test lint bench clean
+
+help:  ## print this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
+
+env: .venv/.done  ## make .venv from constraints.txt, or bring it up to date
+demo: env  ## the embedded experiment, up to its HTML report
+	@$(BIN)/rum-ray demo
+test: env  ## every test that needs no GPU and no outside data
+	@$(BIN)/python -m pytest
+lint: env  ## style, types and spelling
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/codespell
+bench: env  ## every benchmark in turn
+	@set -- benchmarks/[!_]*.py; \
+	if [ ! -e "$$1" ]; then echo "no benchmarks yet"; exit 0; fi; \
+	for script; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+clean:  ## remove .venv, out, store and caches
+	rm -rf .venv out store dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# PyTorch first, by its exact version: where the index offers a CPU build, plain pip takes it.
+.venv/.torch: constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "'$(PYTHON)' is not Python 3.11 or newer; say which is: make env PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(PIP) install --quiet -c constraints.txt torch torchvision
+	@touch $@
+
+.venv/.done: .venv/.torch pyproject.toml
+	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@

@@ -1,0 +1,70 @@
+"""rum_ray: machine unlearning with RUM. These are the public names; they load when first used."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rum_ray.data import DATASETS, DataBundle, LabeledData, load
+    from rum_ray.evaluation import (
+        ATTACKS,
+        Accuracies,
+        Evaluation,
+        auc_attack,
+        evaluate,
+        svm_attack,
+        tow,
+        tow_mia,
+    )
+    from rum_ray.models import MODELS
+    from rum_ray.refinement import REFINERS, forget_set, refine
+    from rum_ray.rum import Partition, Plan, Subset, unlearn
+    from rum_ray.scores import PROXIES, Scores
+    from rum_ray.scores.entanglement import entanglement_score
+    from rum_ray.scores.memorization import influence, memorization
+    from rum_ray.seeding import Seed
+    from rum_ray.training import LocalRuntime, Recipe
+    from rum_ray.unlearning import (
+        UNLEARNERS,
+        FineTune,
+        L1Sparse,
+        NegGrad,
+        NegGradPlus,
+        Nothing,
+        RandomLabel,
+        Retrain,
+        SalUn,
+        Scrub,
+        UnlearningTask,
+    )
+
+_NAMES = {
+    "data": "DATASETS DataBundle LabeledData load",
+    "evaluation": ("ATTACKS Accuracies Evaluation auc_attack evaluate svm_attack tow tow_mia"),
+    "models": "MODELS",
+    "refinement": "REFINERS forget_set refine",
+    "rum": "Partition Plan Subset unlearn",
+    "scores": "PROXIES Scores",
+    "scores.entanglement": "entanglement_score",
+    "scores.memorization": "influence memorization",
+    "seeding": "Seed",
+    "training": "LocalRuntime Recipe",
+    "unlearning": (
+        "UNLEARNERS UnlearningTask FineTune L1Sparse NegGrad NegGradPlus Nothing RandomLabel "
+        "Retrain SalUn Scrub"
+    ),
+}
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+__version__ = "0.1.0"
+__all__ = sorted(_MODULE_OF)
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'rum_ray' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"rum_ray.{module}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,103 @@
+"""Joining a Ray cluster, or starting one on this machine."""
+
+import contextlib
+import logging
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from rum_ray.errors import ConfigError, StalledError
+
+# What CPU workers get from the start: glibc keeps large blocks instead of returning them to the
+# system at each step, which is worth a third of a float32 training (docs/performance.md 2.3).
+_WORKER_SETTINGS = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "40000000000",
+    "MALLOC_TOP_PAD_": "268435456",
+}
+
+
+@contextlib.contextmanager
+def connect(
+    address: str = "local",
+    workers: int = 2,
+    dashboard: bool = False,
+    modules: Sequence[str] = (),
+) -> Iterator[str | None]:
+    """Join the cluster at `address` for the length of a `with` block.
+
+    Args:
+        address: "local" starts one on this machine, "auto" and HOST:PORT join a running one.
+        workers: how many processes a local cluster makes room for.
+        dashboard: whether a local cluster has a dashboard.
+        modules: folders of Python modules that are shipped to the workers.
+
+    Yields:
+        The dashboard's address, if there is one.
+
+    Raises:
+        StalledError: there is no cluster at that address.
+        ConfigError: a module's folder does not exist.
+    """
+    for module in modules:
+        if not Path(module).is_dir():
+            raise ConfigError(f"cluster.modules: {module} is not a folder.")
+    environment: dict[str, Any] = {"env_vars": _WORKER_SETTINGS}
+    if modules:
+        environment["py_modules"] = [str(Path(module).absolute()) for module in modules]
+    local = address == "local"
+    _authenticate(local)
+    options = _local(workers, dashboard) if local else {}
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    try:
+        context = ray.init(
+            address=address,
+            runtime_env=environment,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **options,
+        )
+    except (ConnectionError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise StalledError(
+            f"no Ray cluster at {address}: {reason}. Start one with 'ray start --head', "
+            "or leave --address out to use this machine."
+        ) from error
+    try:
+        url = context.dashboard_url
+        yield f"http://{url}" if url and (dashboard or not local) else None
+    finally:
+        ray.shutdown()
+
+
+def _local(workers: int, dashboard: bool) -> dict[str, Any]:
+    """Return the options of a cluster on this machine.
+
+    Its CPUs are counted by what we start, not by the cores: a stage's workers, and beside them the
+    driver's own trial or embedding actors.
+    """
+    return {
+        "num_cpus": max(workers + 1, 3),
+        "include_dashboard": dashboard,
+        "dashboard_host": "127.0.0.1",
+        "object_store_memory": 256 * 2**20,
+        "_temp_dir": str(Path(tempfile.gettempdir()) / f"rum-ray-{os.getuid()}"),
+    }
+
+
+def _authenticate(local: bool) -> None:
+    """Make the token of a local cluster, if there is none, in a file that only this user reads."""
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
+    if not local or os.environ.get("RAY_AUTH_MODE") != "token" or "RAY_AUTH_TOKEN" in os.environ:
+        return
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_hex(32))

@@ -1,0 +1,206 @@
+"""Many jobs in one Ray Train run: workers take them from a queue until none is left.
+
+One run a stage, since each has a controller of its own and takes seconds to start. Workers commit
+what they make to the store and report nothing but progress, so a worker that dies loses the job in
+its hands and no other: Train starts the workers again, and the queue hands out what is missing.
+"""
+
+import dataclasses
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import ray
+import torch
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import get_device
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from rum_ray.errors import RumRayError, StalledError
+from rum_ray.experiment import ClusterConfig
+from rum_ray.store import Store
+from rum_ray.work import Context, Job
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Is told how many jobs are done, and how many there are."""
+
+MAX_CHUNK = 8
+LEASE_SECONDS = 60.0
+STALL_SECONDS = 300.0
+
+
+class Queue:
+    """The jobs that are left, who has which, and what went wrong; lives in an actor."""
+
+    def __init__(self, jobs: Sequence[Job], context: Context, workers: int) -> None:
+        """Start with all jobs waiting."""
+        self._jobs, self._context, self._workers = list(jobs), context, workers
+        self._waiting = deque(range(len(jobs)))
+        self._leases: dict[int, tuple[int, float]] = {}
+        self._done: set[int] = set()
+        self._longest = 0.0
+        self._errors: list[RumRayError] = []
+
+    def shared(self) -> Context:
+        """Return the data and the store, which a worker asks for once."""
+        return self._context
+
+    def join(self, rank: int) -> None:
+        """Take back what this rank had when it died."""
+        for index, (owner, _) in list(self._leases.items()):
+            if owner == rank:
+                del self._leases[index]
+                self._waiting.appendleft(index)
+
+    def take(self, rank: int) -> list[tuple[int, Job]] | None:
+        """Return jobs for a worker: some, none for now (ask again), or None for good.
+
+        Chunks shrink towards the end, so that workers finish together. A job whose worker has been
+        silent for long is handed out again; doing one twice does no harm.
+        """
+        now = time.monotonic()
+        if not self._waiting:
+            patience = max(LEASE_SECONDS, 10 * self._longest)
+            late = [i for i, (_, since) in self._leases.items() if now - since > patience]
+            for index in late:
+                del self._leases[index]
+            self._waiting.extend(late)
+        size = min(MAX_CHUNK, max(1, len(self._waiting) // (2 * self._workers)))
+        chunk = [self._waiting.popleft() for _ in range(min(size, len(self._waiting)))]
+        self._leases.update(dict.fromkeys(chunk, (rank, now)))
+        if not chunk and not self._leases:
+            return None
+        return [(index, self._jobs[index]) for index in chunk]
+
+    def finish(self, index: int, seconds: float, error: RumRayError | None) -> None:
+        """Note that a job is done, or that it cannot be."""
+        self._leases.pop(index, None)
+        now = time.monotonic()
+        self._leases = {i: (owner, now) for i, (owner, _) in self._leases.items()}
+        self._longest = max(self._longest, seconds)
+        if error is not None and index not in self._done:
+            self._errors.append(error)
+        self._done.add(index)
+
+    def progress(self) -> int:
+        """Return how many jobs are done."""
+        return len(self._done)
+
+    def errors(self) -> list[RumRayError]:
+        """Return what cannot be mended by trying again."""
+        return self._errors
+
+
+def run(
+    name: str,
+    jobs: Sequence[Job],
+    context: Context,
+    cluster: ClusterConfig,
+    progress: Progress,
+) -> int:
+    """Do the jobs that are not done yet in one Train run, and return how many these were.
+
+    Args:
+        name: what the Train tab calls the run.
+        jobs: of the stage.
+        context: the data and the store, which every worker must reach.
+        cluster: how many workers, and what they get.
+        progress: is told about once a second.
+
+    Raises:
+        RumRayError: a job failed for a reason that trying again cannot mend; the first such error.
+        StalledError: workers kept dying.
+    """
+    missing = [job for job in jobs if not context.has(job)]
+    if not missing:
+        progress(len(jobs), len(jobs))
+        return 0
+    workers = min(cluster.workers, len(missing))
+    queue = _start_queue(missing, context, workers)
+    stop = threading.Event()
+    watcher = threading.Thread(
+        target=_watch,
+        args=(queue, len(jobs) - len(missing), len(jobs), progress, stop),
+        daemon=True,
+    )
+    watcher.start()
+    try:
+        _trainer(name, queue, context.store, cluster, workers).fit()
+    except Exception as error:
+        raise StalledError(f"stage '{name}' failed: {error}") from error
+    finally:
+        stop.set()
+        watcher.join()
+    errors = ray.get(queue.errors.remote())
+    if errors:
+        raise errors[0]
+    return len(missing)
+
+
+def _start_queue(jobs: Sequence[Job], context: Context, workers: int) -> Any:  # noqa: ANN401 - actor
+    """Start the queue on the driver's node, where it lives as long as the driver."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    actor = ray.remote(Queue).options(num_cpus=0, scheduling_strategy=here)
+    return actor.remote(jobs, context, workers)
+
+
+def _trainer(
+    name: str,
+    queue: Any,
+    store: Store,
+    cluster: ClusterConfig,
+    workers: int,
+) -> DataParallelTrainer:
+    """Return the Train run whose workers empty the queue."""
+    gpus = cluster.gpus_per_worker
+    resources = {"CPU": 1.0, **({"GPU": gpus} if gpus else {})}
+    return DataParallelTrainer(
+        _work,
+        train_loop_config={"queue": queue},
+        scaling_config=ScalingConfig(
+            num_workers=workers, use_gpu=gpus > 0, resources_per_worker=resources
+        ),
+        run_config=RunConfig(
+            name=f"{name}-{uuid.uuid4().hex[:8]}",
+            storage_path=f"{store.root}/ray",
+            failure_config=FailureConfig(max_failures=cluster.max_failures),
+        ),
+    )
+
+
+def _work(config: dict[str, Any]) -> None:
+    """Take jobs until none is left: what each Train worker does."""
+    queue = config["queue"]
+    rank = ray.train.get_context().get_world_rank()
+    device = get_device() if torch.cuda.is_available() else torch.device("cpu")
+    ray.get(queue.join.remote(rank))
+    context = dataclasses.replace(ray.get(queue.shared.remote()), device=device)
+    while (chunk := ray.get(queue.take.remote(rank))) is not None:
+        if not chunk:
+            time.sleep(0.2)
+        for index, job in chunk:
+            start, failure = time.monotonic(), None
+            try:
+                context.make(job)
+            except RumRayError as error:
+                failure = error
+            ray.get(queue.finish.remote(index, time.monotonic() - start, failure))
+
+
+def _watch(
+    queue: Any,  # noqa: ANN401 - an actor
+    before: int,
+    total: int,
+    progress: Progress,
+    stop: threading.Event,
+) -> None:
+    """Tell the progress until the stage ends."""
+    while True:
+        over = stop.wait(0.5)
+        progress(before + ray.get(queue.progress.remote()), total)
+        if over:
+            return

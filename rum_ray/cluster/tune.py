@@ -1,0 +1,157 @@
+"""Searches by Ray Tune: Optuna proposes plans, trials judge them, our own store is the ledger.
+
+Trials come in batches of a fixed size, and a batch is proposed when the one before is finished; so
+the proposals depend on the seed and the results alone, not on the number of workers. A trial that
+was judged before, in this run or in one that was killed, is read from the store: a search that is
+started again replays itself and goes on.
+"""
+
+import os
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import optuna
+from ray import tune
+from ray.tune.search import ConcurrencyLimiter
+from ray.tune.search.optuna import OptunaSearch
+
+from rum_ray.errors import StalledError
+from rum_ray.experiment import SearchConfig, plan_as_dicts
+from rum_ray.rum import Plan
+from rum_ray.search.spaces import Space
+from rum_ray.seeding import Seed
+from rum_ray.store import Artifact, Key
+from rum_ray.training.space import Choice, Domain, Integers, LogUniform
+from rum_ray.work import Context, Evaluate, TrainModel, TryPlan
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """One search: a space, and how its plans are judged.
+
+    Attributes:
+        space: what may be proposed.
+        config: budget, cap and attack.
+        originals: one a search seed.
+        references: retrained models of the search seeds, evaluated on validation data.
+    """
+
+    space: Space
+    config: SearchConfig
+    originals: tuple[TrainModel, ...]
+    references: tuple[Evaluate, ...]
+
+    def key(self, context: Context) -> Key:
+        """Return the key of the search's trials."""
+        return Key("search", {"search": self, "valid": context.unseen("valid"), **context.learned})
+
+    def trial(self, plan: Plan) -> TryPlan:
+        """Return the job that judges a plan."""
+        return TryPlan(
+            plan, self.originals, self.references, self.config.attack, self.config.max_cost
+        )
+
+    def plan(self, answers: Mapping[str, Any]) -> Plan:
+        """Return the plan that a trial's answers make."""
+        return self.space.plan(lambda name, _: answers[name])
+
+
+def run(
+    search: Search, context: Context, workers: int, progress: Callable[[int, int, float], None]
+) -> Artifact:
+    """Return the search's trials as `value`: a list of answers with status and figures, in order.
+
+    Args:
+        search: what to search.
+        context: the data and the store.
+        workers: trials at a time; it changes no result.
+        progress: is told how many trials are done, of how many, and the best objective so far.
+    """
+    key = search.key(context)
+    found = context.store.find(key)
+    if found is not None:
+        return found
+    config = search.config
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    seed = int((Seed(config.seed) / "sampler" / search.space.name).words(1)[0] >> 32)
+    sampler = optuna.samplers.TPESampler(multivariate=True, group=True, seed=seed)
+    proposer = OptunaSearch(
+        partial(_ask, search.space), metric="objective", mode="max", sampler=sampler
+    )
+    trainable = tune.with_resources(
+        tune.with_parameters(_try, search=search, context=context), {"cpu": 1}
+    )
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
+    results = tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            num_samples=config.trials,
+            search_alg=ConcurrencyLimiter(proposer, max_concurrent=config.batch, batch=True),
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: str(trial.trial_id),
+        ),
+        run_config=tune.RunConfig(
+            name=f"{search.space.name}-{uuid.uuid4().hex[:8]}",
+            storage_path=f"{context.store.root}/ray",
+            verbose=0,
+            failure_config=tune.FailureConfig(fail_fast=True),
+            callbacks=[_Watch(config.trials, progress)],
+        ),
+    ).fit()
+    if results.errors:
+        raise StalledError(f"search {search.space.name} failed: {results.errors[0]}")
+    trials = []
+    for number in range(len(results)):
+        answers = results[number].config
+        judged = context.load(search.trial(search.plan(answers))).value
+        trials.append({"answers": answers, "plan": plan_as_dicts(search.plan(answers)), **judged})
+    artifact = Artifact(value=trials)
+    context.store.save(key, artifact, {})
+    return artifact
+
+
+def _ask(space: Space, trial: optuna.Trial) -> None:
+    """Let Optuna answer a space's questions."""
+    space.plan(lambda name, domain: _suggest(trial, name, domain))
+
+
+def _suggest(trial: optuna.Trial, name: str, domain: Domain) -> Any:  # noqa: ANN401 - of the domain
+    """Let Optuna choose a value of a domain."""
+    if isinstance(domain, Choice):
+        return trial.suggest_categorical(name, domain.options)
+    if isinstance(domain, Integers):
+        return trial.suggest_int(name, domain.low, domain.high)
+    logarithmic = isinstance(domain, LogUniform)
+    return trial.suggest_float(name, domain.low, domain.high, log=logarithmic)
+
+
+def _try(config: dict[str, Any], search: Search, context: Context) -> dict[str, Any]:
+    """Judge one proposal: what a trial does."""
+    judged = context.make(search.trial(search.plan(config))).value
+    return {name: judged[name] for name in ("objective", "status", "cost")}
+
+
+class _Watch(tune.Callback):
+    """Tells the progress after each trial."""
+
+    def __init__(self, total: int, progress: Callable[[int, int, float], None]) -> None:
+        self._done, self._total, self._best, self._progress = 0, total, float("-inf"), progress
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Keep nothing: Tune saves its callbacks, but the progress belongs to this process."""
+        return {}
+
+    def on_trial_complete(
+        self,
+        iteration: int,
+        trials: list[Any],
+        trial: Any,
+        **info: Any,  # noqa: ANN401 - Ray's
+    ) -> None:
+        """Count the trial."""
+        self._done += 1
+        self._best = max(self._best, trial.last_result.get("objective", float("-inf")))
+        self._progress(self._done, self._total, self._best)

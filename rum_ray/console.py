@@ -1,0 +1,114 @@
+"""What a person sees in a terminal: progress bars, tables, and nothing of third parties."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+PLAIN_SECONDS = 30.0
+
+
+@contextmanager
+def quiet(log: Path) -> Iterator[TextIO]:
+    """Send what third parties print to a log file; yield the standard error that a person sees.
+
+    Ray and its processes write to the file descriptors themselves, so these are redirected.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    out, err = os.dup(1), os.dup(2)
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    try:
+        with os.fdopen(os.dup(err), "w", buffering=1) as person:
+            yield person
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for saved, number in ((out, 1), (err, 2)):
+            os.dup2(saved, number)
+            os.close(saved)
+
+
+class Bars:
+    """Draws the progress of a run: bars on a terminal, plain lines otherwise."""
+
+    def __init__(self, file: TextIO) -> None:
+        """Draw on a file, such as standard error."""
+        self._console = Console(file=file, highlight=False)
+        self._bars: Progress | None = None
+        self._task = TaskID(0)
+        self._stage, self._began, self._told = "", 0.0, 0.0
+
+    def start(self, stage: str, total: int) -> None:
+        """Begin a stage."""
+        self._stage, self._began, self._told = stage, time.monotonic(), time.monotonic()
+        if not self._console.is_terminal:
+            return
+        self._bars = Progress(
+            TextColumn("{task.description:<10}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self._console,
+            transient=True,
+        )
+        self._bars.start()
+        self._task = self._bars.add_task(stage, total=total, note="")
+
+    def update(self, done: int, total: int, note: str = "") -> None:
+        """Show how far the stage is."""
+        if self._bars is not None:
+            self._bars.update(self._task, completed=done, total=total, note=note)
+        elif time.monotonic() - self._told >= PLAIN_SECONDS:
+            self._told = time.monotonic()
+            left = (self._told - self._began) * (total - done) / max(done, 1)
+            eta = f", ETA {left:.0f} s" if done else ""
+            self._console.print(f"{self._stage}: {done}/{total}{eta} {note}".rstrip())
+
+    def finish(self, summary: str) -> None:
+        """End the stage with one line."""
+        self.close()
+        seconds = time.monotonic() - self._began
+        self._console.print(f"{self._stage:<10} {seconds:6.1f} s  {summary}")
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self._console.print(text, markup=False)
+
+
+def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
+    """Print a table on standard output; numbers on the right."""
+    drawn = Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        drawn.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
+    for row in rows:
+        drawn.add_row(*map(str, row))
+    width = None if sys.stdout.isatty() else 120
+    Console(width=width, highlight=False).print(drawn, markup=False)

@@ -1,0 +1,87 @@
+"""Seeded batches over data that live on the device.
+
+The order is a function of a `Seed` alone, and what augmentation does to an example, of the `Seed`
+and the example's id; so neither depends on workers, restarts or the other examples.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rum_ray.data.bundle import LabeledData
+from rum_ray.seeding import Seed
+
+PREDICTION_BATCH = 250
+CROP_PADDING = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """Batches of a set; each pass over it has an order of its own.
+
+    Attributes:
+        data: the set.
+        size: examples a batch; the last one may be smaller.
+        device: where the batches are.
+        augment: whether images are cropped at random (4 pixels of padding) and mirrored.
+    """
+
+    data: LabeledData
+    size: int
+    device: torch.device
+    augment: bool = False
+
+    def epoch(self, seed: Seed) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield (rows [B], inputs [B, ...], labels [B]) in the order and augmentation of `seed`."""
+        inputs, labels = self.data.x.to(self.device), self.data.y.to(self.device)
+        order = torch.from_numpy((seed / "order").permutation(len(self.data))).to(self.device)
+        draws = self._draws(seed / "augment") if self.augment else None
+        for rows in order.split(self.size):
+            x = inputs[rows]
+            if draws is not None:
+                x = crop_and_flip(x, draws[rows])
+            yield rows, to_float(x), labels[rows]
+
+    def _draws(self, seed: Seed) -> Tensor:
+        """Return [N] words, each keyed by its example's id."""
+        ids = self.data.ids
+        words = seed.words(int(ids.max()) + 1)[ids] >> np.uint64(1)
+        return torch.from_numpy(words.astype(np.int64)).to(self.device)
+
+
+def crop_and_flip(x: Tensor, draws: Tensor) -> Tensor:
+    """Return images [B, C, H, W] shifted by up to 4 pixels and mirrored, as `draws` [B] say."""
+    height, width = x.shape[2:]
+    side = 2 * CROP_PADDING + 1
+    dy, dx, flip = draws % side, draws // side % side, draws // side**2 % 2
+    columns = torch.arange(width, device=x.device).expand(len(x), -1)
+    columns = torch.where(flip[:, None] == 1, width - 1 - columns, columns) + dx[:, None]
+    rows = torch.arange(height, device=x.device) + dy[:, None]
+    padded = F.pad(x, [CROP_PADDING] * 4)
+    batch = torch.arange(len(x), device=x.device)[:, None, None]
+    # Indexing the spatial axes of the channels-last view keeps the result channels-last.
+    return padded.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]].permute(
+        0, 3, 1, 2
+    )
+
+
+def to_float(x: Tensor) -> Tensor:
+    """Return inputs as float32; images of bytes become numbers in [0, 1]."""
+    return x.float().div_(255.0) if x.dtype == torch.uint8 else x
+
+
+def fixed_batches(x: Tensor, device: torch.device) -> Iterator[tuple[Tensor, int]]:
+    """Yield (inputs [250, ...], how many are real) in order, the last batch padded with zeros.
+
+    A fixed batch size gives an example the same prediction bits whatever stands beside it.
+    """
+    for part in x.split(PREDICTION_BATCH):
+        inputs = to_float(part.to(device))
+        missing = PREDICTION_BATCH - len(part)
+        if missing:
+            inputs = torch.cat([inputs, inputs.new_zeros(missing, *inputs.shape[1:])])
+        yield inputs, len(part)

@@ -1,0 +1,207 @@
+"""Labelled examples, and the data set they come in."""
+
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from rum_ray.errors import DataError
+from rum_ray.seeding import Seed
+
+Indices: TypeAlias = NDArray[np.int64]
+"""Rows of a training set: int64, sorted, unique."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabeledData:
+    """Inputs and labels; row i is example i everywhere.
+
+    Attributes:
+        x: [N, ...] inputs, float32, or uint8 images [N, C, H, W] (0 to 255).
+        y: [N] labels, int64, in 0 .. num_classes - 1.
+        ids: [N] the examples' row numbers in their source, int64; 0 .. N - 1 by default.
+        num_classes: number of classes; one more than the largest label by default.
+        mean: per channel, of inputs in [0, 1]; subtracted inside the model.
+        std: per channel; divided by inside the model.
+    """
+
+    x: Tensor
+    y: Tensor
+    ids: Indices = None  # type: ignore[assignment]
+    num_classes: int = 0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        x, y = _tensor(self.x), _tensor(self.y).long()
+        ids = np.arange(len(x)) if self.ids is None else np.asarray(self.ids, dtype=np.int64)
+        if x.dtype != torch.uint8:
+            x = x.float()
+        if y.ndim != 1 or len(x) != len(y) or len(x) != len(ids):
+            raise DataError(
+                f"inputs, labels and ids must have one row an example; "
+                f"their shapes are {tuple(x.shape)}, {tuple(y.shape)} and {ids.shape}."
+            )
+        largest = int(y.max()) if len(y) else -1
+        classes = self.num_classes or largest + 1
+        if len(y) and (int(y.min()) < 0 or largest >= classes):
+            raise DataError(
+                f"labels must be in 0 .. {classes - 1}; found {int(y.min())} .. {largest}."
+            )
+        for name, value in (("x", x), ("y", y), ("ids", ids), ("num_classes", classes)):
+            object.__setattr__(self, name, value)
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one input."""
+        return tuple(self.x.shape[1:])
+
+    def take(self, rows: ArrayLike) -> "LabeledData":
+        """Return the examples at `rows`, in that order."""
+        rows = np.asarray(rows, dtype=np.int64)
+        index = torch.from_numpy(rows)
+        return replace(self, x=self.x[index], y=self.y[index], ids=self.ids[rows])
+
+    def without(self, rows: ArrayLike) -> "LabeledData":
+        """Return all examples but those at `rows`."""
+        return self.take(complement(np.asarray(rows, dtype=np.int64), len(self)))
+
+    def relabeled(self, y: ArrayLike) -> "LabeledData":
+        """Return the same inputs with other labels."""
+        return replace(self, y=torch.as_tensor(np.asarray(y)))
+
+
+def complement(rows: Indices, total: int) -> Indices:
+    """Return the sorted rows of 0 .. total - 1 that are not in `rows`."""
+    keep = np.ones(total, dtype=bool)
+    keep[rows] = False
+    return np.flatnonzero(keep)
+
+
+@dataclass(frozen=True)
+class LabelNoise:
+    """A process that gives a share of the labels another class, drawn uniformly.
+
+    Attributes:
+        fraction: share of labels that are flipped, in [0, 1).
+        seed: where the draws come from.
+    """
+
+    fraction: float
+    seed: Seed
+
+    def __call__(self, y: Tensor, num_classes: int, split: str) -> Tensor:
+        """Return `y` [N] with floor(fraction * N) labels flipped; the draw belongs to `split`."""
+        seed = self.seed / "label_noise" / split
+        rows = (seed / "rows").choice(len(y), int(self.fraction * len(y)))
+        shift = 1 + (seed / "labels").integers(len(rows), num_classes - 1)
+        flipped = y.clone()
+        flipped[rows] = (y[rows] + torch.from_numpy(shift)) % num_classes
+        return flipped
+
+
+@dataclass(frozen=True, eq=False)
+class DataBundle:
+    """A data set: D, V and T of the paper.
+
+    Attributes:
+        name: what reports call it.
+        train: D, what the original model learned; with its labels as they were learned.
+        valid: V, disjoint from D; searches are judged on it.
+        test: T, disjoint from both; only reports read it.
+        class_names: [K].
+        label_noise: the process that D's labels went through, if it is known.
+        true_labels: [N] D's labels before that process.
+    """
+
+    name: str
+    train: LabeledData
+    valid: LabeledData
+    test: LabeledData
+    class_names: tuple[str, ...] = ()
+    label_noise: LabelNoise | None = None
+    true_labels: Tensor | None = None
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return self.train.num_classes
+
+    @property
+    def flipped(self) -> NDArray[np.bool_] | None:
+        """[N] which of D's labels are known to be wrong; None where the truth is unknown."""
+        if self.true_labels is None:
+            return None
+        wrong: NDArray[np.bool_] = (self.train.y != self.true_labels).numpy()
+        return wrong
+
+    def nonmembers(self, split: str) -> LabeledData:
+        """Return V or T with labels that went through D's label process.
+
+        An attack compares members with these; with clean labels it would tell the label process,
+        not membership (docs/protocol.md 4). Accuracies use the clean split itself.
+        """
+        data: LabeledData = getattr(self, split)
+        if self.label_noise is None:
+            return data
+        return data.relabeled(self.label_noise(data.y, data.num_classes, split))
+
+
+def stratified_split(y: Tensor, sizes: tuple[int, ...], seed: Seed) -> tuple[Indices, ...]:
+    """Return disjoint rows in the given sizes, each with the classes in proportion.
+
+    A part has its exact share of each class, give or take at most one example.
+    Which examples they are is drawn from `seed`. Each part is sorted.
+
+    Args:
+        y: [N] labels.
+        sizes: examples in each part; what they leave of N is in none.
+        seed: where the draw comes from.
+
+    Raises:
+        DataError: the sizes sum to more than there are examples.
+    """
+    if sum(sizes) > len(y):
+        raise DataError(
+            f"a split into {' + '.join(map(str, sizes))} needs {sum(sizes)} examples, but there "
+            f"are {len(y)}. Ask for fewer."
+        )
+    labels = y.numpy()
+    counts = np.unique(labels, return_counts=True)[1]
+    deal = _deal(np.array([*sizes, len(y) - sum(sizes)]), counts)
+    order = (seed / "split").permutation(len(y))
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    ends = np.cumsum(deal.T.ravel())[:-1]
+    cells = np.split(by_class, ends)
+    return tuple(np.sort(np.concatenate(cells[i :: len(deal)])) for i in range(len(sizes)))
+
+
+def _deal(sizes: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return [P, K] how many examples of each class go to each part; both sums are exact.
+
+    Each cell is its exact proportion, rounded down or that plus one. The parts, in turn, give
+    their "plus one" to the classes that have most examples left over, as in the Gale-Ryser
+    theorem's construction, so that what is left over always fits the later parts.
+    """
+    exact = np.outer(sizes, counts)
+    deal: NDArray[np.int64] = exact // counts.sum()
+    left = counts - deal.sum(axis=0)
+    for row, size, remainder in zip(deal, sizes, exact % counts.sum(), strict=True):
+        winners = np.lexsort((-remainder, -left))[: size - row.sum()]
+        row[winners] += 1
+        left[winners] -= 1
+    return deal
+
+
+def _tensor(values: object) -> Tensor:
+    """Return `values` as a CPU tensor."""
+    if isinstance(values, Tensor):
+        return values.cpu()
+    array = np.asarray(values)
+    return torch.from_numpy(array if array.flags.writeable else array.copy())

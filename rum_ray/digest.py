@@ -1,0 +1,45 @@
+"""The canonical form of a value, and its SHA-256.
+
+Two values with equal digests determine the same result; that is what artifacts are stored under.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+
+def canonical(value: Any) -> Any:  # noqa: ANN401 - any value of a configuration
+    """Return `value` as plain JSON types.
+
+    Dataclasses become their type's name and their fields; arrays and tensors their type, shape and
+    the SHA-256 of their bytes; a class or function, its importable name.
+
+    Raises:
+        TypeError: the value has no canonical form.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: canonical(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"type": type(value).__qualname__, **fields}
+    if isinstance(value, Mapping):
+        return {str(key): canonical(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [canonical(item) for item in value]
+    if isinstance(value, type) or callable(value):
+        return f"{value.__module__}:{value.__qualname__}"
+    if hasattr(value, "__array__"):
+        array = np.asarray(value, order="C")
+        content = hashlib.sha256(array.tobytes()).hexdigest()
+        return {"dtype": array.dtype.str, "shape": list(array.shape), "sha256": content}
+    raise TypeError(f"{type(value).__qualname__} has no canonical form: {value!r}")
+
+
+def digest(value: Any) -> str:  # noqa: ANN401 - as above
+    """Return the SHA-256 of the canonical form, as 64 hexadecimal digits."""
+    text = json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

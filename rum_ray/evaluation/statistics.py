@@ -1,0 +1,85 @@
+"""Statistics over seeds: t-intervals, paired comparisons, and Holm's correction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over seeds with its 95 % interval.
+
+    Attributes:
+        mean: the mean.
+        ci95: half-width of the t-interval; None for one seed.
+        values: what was averaged, by seed.
+    """
+
+    mean: float
+    ci95: float | None
+    values: tuple[float, ...]
+
+    @classmethod
+    def of(cls, values: ArrayLike) -> "Mean":
+        """Return the mean of one number a seed."""
+        array = np.asarray(values, dtype=np.float64)
+        if not array.size:
+            raise ValueError("the mean of no seeds is not defined")
+        half = None
+        if len(array) > 1:
+            quantile = stats.t.ppf(0.975, len(array) - 1)
+            half = float(quantile * array.std(ddof=1) / np.sqrt(len(array)))
+        return cls(float(array.mean()), half, tuple(map(float, array)))
+
+    @classmethod
+    def of_gap(cls, differences: ArrayLike) -> "Mean":
+        """Return |mean of the paired differences| with their interval; values are absolute."""
+        signed = cls.of(differences)
+        return cls(abs(signed.mean), signed.ci95, tuple(map(abs, signed.values)))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Whether A is better than B, paired by seed.
+
+    Attributes:
+        mean: of A - B.
+        low: lower end of the 95 % interval.
+        high: upper end.
+        p: of the two-sided paired t-test.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p: float
+
+
+def compare(a: ArrayLike, b: ArrayLike) -> Comparison:
+    """Return the paired difference of two sets of values, one a seed each.
+
+    Raises:
+        ValueError: there are fewer than two pairs, or the lengths differ.
+    """
+    difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    if difference.ndim != 1 or len(difference) < 2:
+        raise ValueError(f"a paired comparison needs at least two seeds, got {difference.shape}")
+    mean = Mean.of(difference)
+    half = mean.ci95 or 0.0
+    # Without variance the t-test is not defined: the difference is certain, or none at all.
+    p = stats.ttest_1samp(difference, 0.0).pvalue if half > 0 else mean.mean == 0
+    return Comparison(mean.mean, mean.mean - half, mean.mean + half, float(p))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values corrected for the number of comparisons (Holm, 1979), in the same order."""
+    order = np.argsort(p_values, kind="stable")
+    corrected = np.empty(len(order))
+    largest = 0.0
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * p_values[index]))
+        corrected[index] = largest
+    return [float(p) for p in corrected]

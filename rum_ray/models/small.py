@@ -1,0 +1,66 @@
+"""Small networks: an MLP, a CNN of about 50 k parameters, and a fast CNN of 1 to 2 M."""
+
+import math
+
+from torch import Tensor, nn
+
+from rum_ray.models.classifier import Classifier
+
+
+def mlp(shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    """Two hidden layers of 256 units with ReLU."""
+    features = nn.Sequential(
+        nn.Flatten(), nn.Linear(math.prod(shape), 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU()
+    )
+    return Classifier(features, nn.Linear(256, num_classes))
+
+
+def _convolution(inputs: int, outputs: int, *, pool: bool) -> list[nn.Module]:
+    """Return a 3 x 3 convolution, batch normalisation and ReLU, perhaps after a 2 x 2 pooling."""
+    layers: list[nn.Module] = [
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+    ]
+    return [nn.MaxPool2d(2), *layers] if pool else layers
+
+
+def small_cnn(shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    """Three convolutions of 32, 48 and 80 channels: about 50 k parameters."""
+    features = nn.Sequential(
+        *_convolution(shape[0], 32, pool=False),
+        *_convolution(32, 48, pool=True),
+        *_convolution(48, 80, pool=True),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
+    return Classifier(features, nn.Linear(80, num_classes))
+
+
+class _Residual(nn.Module):
+    """A convolution, and two more around which a shortcut leads."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.first = nn.Sequential(*_convolution(inputs, outputs, pool=True))
+        self.rest = nn.Sequential(
+            *_convolution(outputs, outputs, pool=False), *_convolution(outputs, outputs, pool=False)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        residual: Tensor = self.rest(x)
+        return x + residual
+
+
+def fast_cnn(shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    """Four stages of 64, 128, 128 and 192 channels, two of them residual: 1.4 M parameters."""
+    features = nn.Sequential(
+        *_convolution(shape[0], 64, pool=False),
+        _Residual(64, 128),
+        *_convolution(128, 128, pool=True),
+        _Residual(128, 192),
+        nn.AdaptiveMaxPool2d(1),
+        nn.Flatten(),
+    )
+    return Classifier(features, nn.Linear(192, num_classes))

@@ -1,0 +1,165 @@
+"""The plain tables of a report, as text: the same for HTML and Markdown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rum_ray.report.text import (
+    DASH,
+    Json,
+    count,
+    duration,
+    interval,
+    number,
+    p_value,
+    percent,
+    span,
+    unlearner,
+    values,
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as text.
+
+    Attributes:
+        columns: the header.
+        rows: the cells; the first of each names its row.
+        words: columns that hold words, and are set left; all others hold numbers.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    words: frozenset[int] = frozenset({0})
+
+
+def subsets(report: Json) -> Table:
+    """Return the subsets of the forget set."""
+    columns = (
+        "subset",
+        "examples",
+        "mean score",
+        "from",
+        "to",
+        "wrong labels",
+        "entanglement score",
+    )
+    cells = tuple(
+        (
+            subset["name"],
+            count(subset["size"]),
+            *(number(subset.get(key)) for key in ("score", "score_low", "score_high")),
+            count(subset.get("flipped")),
+            interval(subset.get("entanglement_score"), 2),
+        )
+        for subset in report["subsets"]
+    )
+    return Table(columns, cells)
+
+
+def proxies(report: Json) -> Table:
+    """Return how well each proxy ranks like the score."""
+    known = report["scores"].get("proxies") or {}
+    cells = tuple(
+        (
+            name.replace("_", " "),
+            interval({"mean": entry.get("spearman"), "ci95": entry.get("ci95")}),
+        )
+        for name, entry in known.items()
+    )
+    return Table(("proxy", "Spearman"), cells)
+
+
+def plan(steps: Sequence[Json], settings: bool = False) -> str:
+    """Return a plan on one line, with the values of its unlearners if wanted."""
+    parts = []
+    for step in steps:
+        fields = values(step) if settings else []
+        inside = f" ({', '.join(fields)})" if fields else ""
+        parts.append(f"{step['subset']}: {unlearner(step['unlearner']['name'])}{inside}")
+    return " → ".join(parts) or DASH
+
+
+def searches(report: Json) -> Table:
+    """Return what each search was given and what it found."""
+    columns = (
+        "search",
+        "space",
+        "trials",
+        "infeasible",
+        "diverged",
+        "best",
+        "best, validated",
+        "cost",
+    )
+    cells = []
+    for search in report["searches"]:
+        best = search.get("best") or {}
+        cells.append(
+            (
+                search["name"],
+                str(search["space"]),
+                *(count(search.get(key)) for key in ("trials", "infeasible", "diverged")),
+                number(best.get("objective")),
+                number(best.get("validated")),
+                percent(best.get("cost")),
+                duration(search.get("seconds")),
+                plan(best.get("plan") or []),
+            )
+        )
+    return Table((*columns, "time", "best plan"), tuple(cells), frozenset({0, 1, 9}))
+
+
+def claims(report: Json) -> Table:
+    """Return each claim with its interval, and whether it is shown."""
+    columns = ("claim", "difference", "95 % interval", "p", "p, Holm", "verdict")
+    cells = tuple(
+        (
+            f"{claim['a']} better than {claim['b']}",
+            number(claim.get("mean"), sign=True),
+            span(claim.get("low"), claim.get("high")),
+            p_value(claim.get("p")),
+            p_value(claim.get("p_holm")),
+            "shown" if claim.get("shown") else "not shown",
+        )
+        for claim in report["comparisons"]
+    )
+    return Table(columns, cells, frozenset({0, 5}))
+
+
+def selected(report: Json) -> Table:
+    """Return what was selected on what."""
+    cells = tuple(
+        tuple(str(e[k]) for k in ("what", "split", "seeds")) for e in report["selected_on"]
+    )
+    return Table(("what", "on", "seeds"), cells, frozenset({0, 1, 2}))
+
+
+def stages(report: Json) -> Table:
+    """Return what each stage took."""
+    total = sum(stage.get("seconds") or 0.0 for stage in report["stages"])
+    cells = tuple(
+        (
+            stage["name"],
+            duration(stage.get("seconds")),
+            percent((stage.get("seconds") or 0.0) / total if total else None),
+            *(count(stage.get(key)) for key in ("trainings", "made", "reused")),
+        )
+        for stage in report["stages"]
+    )
+    return Table(("stage", "time", "share", "trainings", "made", "reused"), cells)
+
+
+def costs(report: Json) -> Table:
+    """Return what each part cost."""
+    found = [(key, value) for key, value in report["costs"].items() if key != "unit"]
+    total = sum(value or 0.0 for _, value in found)
+    cells = [(name, number(value, 1)) for name, value in (*found, ("together", total))]
+    return Table(("part", str(report["costs"].get("unit", "cost"))), tuple(cells))
+
+
+def environment(report: Json) -> Table:
+    """Return versions, hardware and the digest."""
+    known = {**report["environment"], "digest": report["experiment"].get("digest")}
+    cells = tuple((k, str(v)) for k, v in known.items() if v is not None and k != "dashboard")
+    return Table(("what", "value"), cells, frozenset({0, 1}))

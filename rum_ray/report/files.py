@@ -1,0 +1,77 @@
+"""Writing a report: five files, each whole or not there."""
+
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from rum_ray.report import html, markdown
+from rum_ray.report.gallery import Gallery
+from rum_ray.report.text import Json, plain, printable
+
+_DEFAULTS: Json = {
+    "status": "complete",
+    "experiment": {"name": None, "digest": None, "config": None},
+    "environment": {},
+    "data": {},
+    "scores": {},
+    "forget": {},
+    "subsets": [],
+    "rows": [],
+    "comparisons": [],
+    "searches": [],
+    "stages": [],
+    "costs": {},
+    "selected_on": [],
+    "warnings": [],
+}
+
+
+def write(
+    out: Path, report: Json, scores: pd.DataFrame, trials: pd.DataFrame, gallery: Gallery
+) -> None:
+    """Write `report.html`, `report.md`, `report.json`, `scores.parquet` and `trials.parquet`.
+
+    Equal inputs give equal bytes. Each file is written under another name and renamed, the page
+    last: where there is a page, the rest is there too. Numbers that are not finite become null.
+
+    Args:
+        out: the folder; made if it is missing.
+        report: as docs of `report.json` say, and what the page needs beside it. What is absent is
+            said to be absent.
+        scores: one row an example: `id`, `memorization`, `standard_error`, one column a proxy,
+            `label`, `true_label`, `subset`.
+        trials: one row a trial: `search`, `trial`, `status`, `objective`, `tow`, `mia_gap`, `cost`,
+            `seconds`, `plan`.
+        gallery: pictures of examples.
+    """
+    report = plain(report)
+    shown = complete(printable(report))
+    files = {
+        "scores.parquet": scores.to_parquet(None, index=False),
+        "trials.parquet": trials.to_parquet(None, index=False),
+        "report.json": (json.dumps(report, indent=2, allow_nan=False) + "\n").encode(),
+        "report.md": markdown.render(shown, trials).encode(),
+        "report.html": html.render(shown, scores, trials, gallery).encode(),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        _replace(out / name, content)
+
+
+def complete(report: Json) -> Json:
+    """Return the report with every part that the page speaks of, empty where it is missing."""
+    parts = {key: report.get(key) or empty for key, empty in _DEFAULTS.items()}
+    parts["experiment"] = _DEFAULTS["experiment"] | parts["experiment"]
+    return report | parts
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Put a file in place whole: a reader sees the old one or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

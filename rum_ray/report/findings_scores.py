@@ -1,0 +1,55 @@
+"""What the pictures of scores show, in words."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from rum_ray.report.figure_scores import mislabelled
+from rum_ray.report.gallery import Gallery
+from rum_ray.report.text import Json, number, percent
+
+
+def memorization(report: Json, scores: pd.DataFrame, name: str) -> str:
+    """Return the finding of the histogram."""
+    wrong, auc = mislabelled(scores), report["scores"].get("auc_flipped")
+    if wrong is not None and auc is not None:
+        strength = "are" if auc >= 0.8 else "tend to be" if auc >= 0.6 else "are not"
+        hard = "memorized ones" if name == "memorization" else "ones with a high score"
+        return f"Examples with wrong labels {strength} the {hard} (AUC {number(auc, 2)})"
+    high, words = float((scores[name] > 0.5).mean()), name.replace("_", " ")
+    return f"{percent(high)} of the examples have a {words} above one half"
+
+
+def gallery(pictures: Gallery) -> str:
+    """Return the finding of the gallery."""
+    most = pictures.group("most")
+    if any(picture.true_label is not None for picture in most):
+        wrong = sum(picture.is_mislabelled for picture in most)
+        return f"{wrong} of the {len(most)} most memorized examples carry a wrong label"
+    return f"The {len(most)} most memorized examples"
+
+
+def proxy(report: Json, name: str) -> str:
+    """Return the finding of the density."""
+    value = report["scores"]["proxies"].get(name, {}).get("spearman")
+    words = name.replace("_", " ").capitalize()
+    if value is None:
+        return f"Memorization against {words.lower()}"
+    close = "ranks examples much like" if value >= 0.7 else "ranks examples somewhat like"
+    how = close if value >= 0.4 else "says little about"
+    return f"{words} {how} memorization (Spearman {number(value, 2)})"
+
+
+def entanglement(subsets: Sequence[Json]) -> str:
+    """Return the finding of the entanglement scores."""
+    scores = [(subset["entanglement_score"], f"“{subset['name']}”") for subset in subsets]
+    scores.sort(key=lambda entry: -entry[0]["mean"])
+    if len(scores) < 2:
+        score, name = scores[0]
+        return f"The entanglement score of {name} is {number(score['mean'], 2)}"
+    (first, name), (second, other) = scores[:2]
+    halves = (first.get("ci95"), second.get("ci95"))
+    if None in halves or first["mean"] - halves[0] <= second["mean"] + halves[1]:
+        return f"{name} and {other} are the most entangled with what stays, and not clearly apart"
+    values = f"{number(first['mean'], 2)}, before {other} with {number(second['mean'], 2)}"
+    return f"{name} is the most entangled with what stays: {values}"

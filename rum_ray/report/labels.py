@@ -1,0 +1,119 @@
+"""Labels beside the marks they name: each goes to the free place nearest to its mark.
+
+Greedy, most important first: a label tries places around its mark, near ones before far ones, and
+takes the one that covers least. One that would cover another label is left out, unless it must be
+there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
+
+Box = tuple[float, float, float, float]  # left, low, right, high, in pixels
+
+_AROUND = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
+_DISTANCES = (7.0, 11.0, 18.0, 27.0, 38.0, 52.0)
+_LEADER_FROM = 14.0
+_ALLOWED = 6.0  # square points that a label may cover
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A mark's name.
+
+    Attributes:
+        x: place of the mark, in data.
+        y: the same.
+        text: what to write.
+        color: of the text and its leader.
+        bold: whether it is the one to see first.
+        must: whether it is written even where it covers something.
+    """
+
+    x: float
+    y: float
+    text: str
+    color: str
+    bold: bool = False
+    must: bool = False
+
+
+def place(
+    axes: Axes, tags: Sequence[Tag], marks: Sequence[tuple[float, float]], bars: Sequence[Bbox] = ()
+) -> None:
+    """Write `tags` into `axes`, the first ones first, clear of `marks` and where possible `bars`.
+
+    Call it when limits and layout are final. `marks` and `bars` are in data.
+    """
+    around = 4.5
+    points = axes.transData.transform(np.array(marks, dtype=float).reshape(-1, 2))
+    boxes = [(x - around, y - around, x + around, y + around, 3.0) for x, y in points]
+    for bar in bars:
+        (left, low), (right, high) = axes.transData.transform([[bar.x0, bar.y0], [bar.x1, bar.y1]])
+        boxes.append((left - 1, low - 1, right + 1, high + 1, 0.6))
+    taken = np.array(boxes, dtype=float).reshape(-1, 5)
+    for tag in tags:
+        box = _write(axes, tag, taken)
+        if box is not None:
+            taken = np.vstack([taken, [*box, 20.0]])
+
+
+def _write(axes: Axes, tag: Tag, taken: NDArray[np.float64]) -> Box | None:
+    """Write one label at its best place and return its box, or None where there is no place."""
+    x, y = axes.transData.transform((tag.x, tag.y))
+    weight = "bold" if tag.bold else "normal"
+    text = axes.annotate(
+        tag.text, (tag.x, tag.y), color=tag.color, weight=weight, size=8.5, annotation_clip=False
+    )
+    extent = text.get_window_extent()
+    width, height = extent.width, extent.height
+    frame = axes.get_window_extent()
+    best: tuple[float, float, Box, tuple[int, int], float] | None = None
+    for rank, distance in enumerate(_DISTANCES):
+        for order, (dx, dy) in enumerate(_AROUND):
+            reach = distance if 0 in (dx, dy) else 0.7 * distance
+            left = x + dx * reach + (-width if dx < 0 else -width / 2 if dx == 0 else 0)
+            low = y + dy * reach + (-height if dy < 0 else -height / 2 if dy == 0 else 0)
+            box = (left, low, left + width, low + height)
+            covered = _covered(box, taken) + _outside(box, frame)
+            cost = covered + 6.0 * rank + 0.5 * order + 100.0 * (covered > _ALLOWED)
+            if best is None or cost < best[0]:
+                best = (cost, covered, box, (dx, dy), distance)
+    assert best is not None
+    _, covered, box, (dx, _), distance = best
+    if covered > _ALLOWED and not tag.must:
+        text.remove()
+        return None
+    horizontal = "left" if dx > 0 else "right" if dx < 0 else "center"
+    anchor = box[0] if dx > 0 else box[2] if dx < 0 else (box[0] + box[2]) / 2
+    text.set(ha=horizontal, va="center")
+    text.xyann = (anchor - x, (box[1] + box[3]) / 2 - y)
+    text.anncoords = "offset points"
+    if distance >= _LEADER_FROM:
+        _leader(axes, tag, (x, y), box)
+    return box
+
+
+def _leader(axes: Axes, tag: Tag, mark: tuple[float, float], box: Box) -> None:
+    """Draw the line from a mark to the nearest edge of its label."""
+    end = (np.clip(mark[0], box[0], box[2]), np.clip(mark[1], box[1], box[3]))
+    to_data = axes.transData.inverted()
+    (x0, y0), (x1, y1) = to_data.transform([mark, end])
+    axes.plot([x0, x1], [y0, y1], color=tag.color, linewidth=0.5, alpha=0.7, zorder=1)
+
+
+def _covered(box: Box, taken: NDArray[np.float64]) -> float:
+    """Return the weighted area that a box shares with those taken."""
+    wide = np.minimum(box[2], taken[:, 2]) - np.maximum(box[0], taken[:, 0])
+    high = np.minimum(box[3], taken[:, 3]) - np.maximum(box[1], taken[:, 1])
+    return float((np.clip(wide, 0, None) * np.clip(high, 0, None) * taken[:, 4]).sum())
+
+
+def _outside(box: Box, frame: Bbox) -> float:
+    """Return how far a box leaves the frame, as a large cost."""
+    beyond = (frame.x0 - box[0], box[2] - frame.x1, frame.y0 - box[1], box[3] - frame.y1)
+    return 50.0 * float(sum(max(0.0, excess) for excess in beyond))

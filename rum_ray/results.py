@@ -1,0 +1,105 @@
+"""From finished jobs to the numbers of a report: rows, intervals and comparisons."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from rum_ray.evaluation.statistics import Mean, compare, holm
+from rum_ray.evaluation.tow import Evaluation
+from rum_ray.experiment import plan_as_dicts
+from rum_ray.rum import Plan
+from rum_ray.study import Study
+from rum_ray.work import Evaluate
+
+GAPS = {"mia_gap": "mia", "auc_gap": "auc"}
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A method in the report, and the jobs that measure it, one a seed.
+
+    Attributes:
+        method: as interface.md 4 names it.
+        jobs: one a reported seed.
+        unlearner: for methods that use a single one.
+        source: where a plan's values come from: "search", "file" or "default".
+        trials: how many trials they were chosen from.
+        plan: the steps; None for models that are measured as they are.
+    """
+
+    method: str
+    jobs: tuple[Evaluate, ...]
+    unlearner: str | None = None
+    source: str | None = None
+    trials: int | None = None
+    plan: Plan | None = None
+
+    @property
+    def label(self) -> str:
+        """What tables call it."""
+        if self.method == "rum":
+            return f"rum ({self.source})"
+        return f"{self.method} {self.unlearner}" if self.unlearner else self.method
+
+
+def measure(study: Study, row: Row, references: Sequence[Evaluation]) -> dict[str, Any]:
+    """Return a row of the report: each metric's mean, interval and values over the seeds."""
+    evaluations = [job.load(study.context) for job in row.jobs]
+    pairs = list(zip(evaluations, references, strict=True))
+    by_seed = [ours.against(theirs) for ours, theirs in pairs]
+    attack = {"svm": "mia_gap", "auc": "auc_gap"}[study.experiment.evaluate.attack]
+    for values in by_seed:
+        values["objective"] = values["tow"] - values[attack]
+    metrics = {name: Mean.of([values[name] for values in by_seed]) for name in by_seed[0]}
+    for gap, answer in GAPS.items():
+        signed = [getattr(ours, answer) - getattr(theirs, answer) for ours, theirs in pairs]
+        metrics[gap] = Mean.of_gap(signed)
+    return {
+        "method": row.method,
+        "unlearner": row.unlearner,
+        "source": row.source,
+        "trials": row.trials,
+        "plan": [] if row.plan is None else plan_as_dicts(row.plan),
+        "seeds": list(study.experiment.seeds),
+        "metrics": {name: asdict(mean) for name, mean in metrics.items()},
+    }
+
+
+def add_excess(rows: list[dict[str, Any]]) -> None:
+    """Give each row its excess: J of the noise floor minus J of the row, paired by seed."""
+    (floor,) = (r for r in rows if r["method"] == "retrained_again")
+    best = np.array(floor["metrics"]["objective"]["values"])
+    for row in rows:
+        values = best - np.array(row["metrics"]["objective"]["values"])
+        row["metrics"]["excess"] = asdict(Mean.of(values))
+
+
+def comparisons(rows: Sequence[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the paired comparisons of the searched plan with every other method.
+
+    Args:
+        rows: labels and rows; the first is compared with the others.
+
+    Returns:
+        One entry a comparison, corrected by Holm over all of them. "shown" says that A is better:
+        the lower bound of the difference is above 0 and the corrected p below 0.05.
+    """
+    (label, ours), *others = rows
+    a = ours["metrics"]["objective"]["values"]
+    if not others or len(a) < 2:
+        return []
+    results = [compare(a, other["metrics"]["objective"]["values"]) for _, other in others]
+    corrected = holm([result.p for result in results])
+    return [
+        {
+            "a": label,
+            "b": name,
+            "metric": "objective",
+            **asdict(result),
+            "p_holm": p_holm,
+            "shown": result.low > 0 and p_holm < 0.05,
+        }
+        for (name, _), result, p_holm in zip(others, results, corrected, strict=True)
+    ]

@@ -1,0 +1,1 @@
+"""What is searched, and by what it is judged; how, is `rum_ray.cluster.tune`."""

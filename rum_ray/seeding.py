@@ -1,0 +1,72 @@
+"""Random draws that are named, not numbered.
+
+A `Seed` is a root and a path, such as `Seed(0) / "pool" / 17`. The SHA-256 of that path is the key
+of a Philox generator, so that a draw depends on its name alone: adding a seed, an example, a worker
+or a retry moves no other draw. Raw Philox words are used, whose stream NumPy promises to keep.
+"""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Seed:
+    """A path of names under a root; the source of all randomness here.
+
+    Attributes:
+        root: the seed that a person gives; any integer.
+        path: the names below it.
+    """
+
+    root: int
+    path: tuple[str | int, ...] = ()
+
+    def __truediv__(self, name: str | int) -> "Seed":
+        return Seed(self.root, (*self.path, name))
+
+    def __str__(self) -> str:
+        return "/".join(map(str, (self.root, *self.path)))
+
+    def _key(self) -> NDArray[np.uint64]:
+        """Return the first 128 bits of the path's SHA-256."""
+        name = repr((self.root, *self.path)).encode()
+        return np.frombuffer(hashlib.sha256(name).digest()[:16], dtype=np.uint64)
+
+    def words(self, count: int) -> NDArray[np.uint64]:
+        """Return `count` independent 64-bit words."""
+        words: NDArray[np.uint64] = np.random.Philox(key=self._key()).random_raw(count)
+        return words
+
+    def uniform(self, count: int) -> NDArray[np.float64]:
+        """Return `count` numbers in [0, 1)."""
+        return (self.words(count) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+    def integers(self, count: int, high: int) -> NDArray[np.int64]:
+        """Return `count` integers in [0, high)."""
+        return (self.words(count) % np.uint64(high)).astype(np.int64)
+
+    def permutation(self, count: int) -> NDArray[np.int64]:
+        """Return a random order of 0 .. count - 1."""
+        return np.argsort(self.words(count), kind="stable").astype(np.int64)
+
+    def choice(self, count: int, size: int) -> NDArray[np.int64]:
+        """Return `size` different integers below `count`, sorted."""
+        return np.sort(self.permutation(count)[:size])
+
+    @contextlib.contextmanager
+    def torch(self) -> Iterator[None]:
+        """Reseed torch's generators by this path, and put back their state afterwards.
+
+        Initial weights and dropout are drawn inside. PyTorch's CPU generator uses 32 bits of a
+        seed, so that many are taken.
+        """
+        import torch
+
+        with torch.random.fork_rng():
+            torch.manual_seed(int(self.words(1)[0] >> np.uint64(32)))
+            yield

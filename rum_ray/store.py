@@ -1,0 +1,205 @@
+"""Artifacts by digest: what was made once is never made again.
+
+An artifact lies under the digest of the values that determine it, in one safetensors file that
+carries its own checksum; a `.json` of the same name beside it says when and where it was made, and
+is outside key and checksum. Files are written under a temporary name and linked into place, so a
+reader finds a whole artifact or none, whatever was killed.
+"""
+
+import json
+import os
+import uuid
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pyarrow import fs
+from safetensors.numpy import load as parse_arrays
+from safetensors.numpy import save as format_arrays
+
+from rum_ray.digest import digest
+from rum_ray.errors import IntegrityError, StoreError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Key:
+    """What an artifact is, and the values that determine it."""
+
+    kind: str
+    values: Mapping[str, Any]
+
+    @cached_property
+    def digest(self) -> str:
+        """The name it is stored under."""
+        return digest({"format": FORMAT, "kind": self.kind, **self.values})
+
+
+@dataclass(frozen=True, eq=False)
+class Artifact:
+    """What a job makes: arrays by name, and a value of plain JSON types."""
+
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    value: Any = None
+
+    def checksum(self, key: Key) -> str:
+        """Return the digest of the content under its key."""
+        arrays = {name: np.asarray(array) for name, array in self.arrays.items()}
+        return digest({"key": key.digest, "value": self.value, "arrays": arrays})
+
+
+class Store:
+    """A folder, or a URI such as s3://bucket/path, of artifacts.
+
+    Attributes:
+        root: as it was given; a local path is made absolute.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        """Open a store; nothing is written until something is saved.
+
+        Raises:
+            StoreError: the URI cannot be understood.
+        """
+        self.root = str(root)
+        if "://" in self.root:
+            try:
+                self._files, self._base = fs.FileSystem.from_uri(self.root)
+            except (OSError, ValueError) as error:
+                raise StoreError(f"store '{self.root}' cannot be opened: {error}") from error
+        else:
+            self.root = str(Path(root).expanduser().absolute())
+            self._files, self._base = fs.LocalFileSystem(), self.root
+
+    def __reduce__(self) -> tuple[type["Store"], tuple[str]]:
+        return Store, (self.root,)
+
+    def path(self, key: Key) -> str:
+        """Return where the artifact is, or would be."""
+        return f"{self._base}/{key.kind}/{key.digest}.safetensors"
+
+    def has(self, key: Key) -> bool:
+        """Return whether the artifact's file exists."""
+        kind = self._files.get_file_info(self.path(key)).type
+        return bool(kind == fs.FileType.File)
+
+    def find(self, key: Key) -> Artifact | None:
+        """Return the artifact, verified, or None; a damaged file is moved aside with a warning."""
+        if not self.has(key):
+            return None
+        try:
+            return self._parse(key, self._read(self.path(key)))
+        except StoreError as error:
+            aside = f"{self._base}/quarantine/{key.kind}-{key.digest}-{uuid.uuid4().hex}"
+            self._files.create_dir(f"{self._base}/quarantine", recursive=True)
+            self._files.move(self.path(key), aside)
+            warnings.warn(f"{error} It was moved to {aside} and will be made again.", stacklevel=2)
+            return None
+
+    def load(self, key: Key) -> Artifact:
+        """Return an artifact that must be there.
+
+        Raises:
+            StoreError: it is missing or damaged.
+        """
+        artifact = self.find(key)
+        if artifact is None:
+            raise StoreError(f"{key.kind} {key.digest[:12]} is not in the store {self.root}.")
+        return artifact
+
+    def provenance(self, key: Key) -> dict[str, Any]:
+        """Return how, when and where the artifact was made; empty if that is unknown."""
+        path = self.path(key).replace(".safetensors", ".json")
+        if self._files.get_file_info(path).type != fs.FileType.File:
+            return {}
+        known: dict[str, Any] = json.loads(self._read(path))
+        return known
+
+    def save(self, key: Key, artifact: Artifact, provenance: Mapping[str, Any]) -> None:
+        """Keep an artifact; one that is there already must have the same content.
+
+        Raises:
+            IntegrityError: the same key was made with different bits before.
+            StoreError: the store cannot be written.
+        """
+        checksum = artifact.checksum(key)
+        metadata = {"checksum": checksum, "value": json.dumps(artifact.value)}
+        arrays = {name: np.asarray(array, order="C") for name, array in artifact.arrays.items()}
+        self._write(self.path(key).replace(".safetensors", ".json"), _dump(provenance))
+        if not self._write(self.path(key), format_arrays(arrays, metadata=metadata)):
+            existing = self.find(key)
+            if existing is None:
+                self.save(key, artifact, provenance)
+            elif existing.checksum(key) != checksum:
+                raise IntegrityError(
+                    f"{key.kind} {key.digest[:12]} was made twice with different bits. Something "
+                    "outside its key changed them: another CPU, library or nondeterministic code."
+                )
+
+    def _parse(self, key: Key, content: bytes) -> Artifact:
+        """Return the artifact in a file's bytes, if they are what was written."""
+        try:
+            length = int.from_bytes(content[:8], "little")
+            metadata = json.loads(content[8 : 8 + length])["__metadata__"]
+            artifact = Artifact(parse_arrays(content), json.loads(metadata["value"]))
+            intact = artifact.checksum(key) == metadata["checksum"]
+        except Exception as error:
+            # Damaged bytes make the parser raise errors of many kinds.
+            raise StoreError(f"{self.path(key)} cannot be read ({error}).") from error
+        if not intact:
+            raise StoreError(f"{self.path(key)} does not match its checksum.")
+        return artifact
+
+    def _read(self, path: str) -> bytes:
+        with self._files.open_input_stream(path) as stream:
+            content: bytes = stream.read()
+        return content
+
+    def _write(self, path: str, content: bytes) -> bool:
+        """Write a whole file if there is none, and return whether there was none."""
+        try:
+            if isinstance(self._files, fs.LocalFileSystem):
+                return write_once(Path(path), content)
+            if self._files.get_file_info(path).type == fs.FileType.File:
+                return False
+            with self._files.open_output_stream(path) as stream:
+                stream.write(content)
+        except OSError as error:
+            raise StoreError(
+                f"cannot write to the store {self.root}: {error}. Free space, or name another "
+                "with --store; what is there stays valid."
+            ) from error
+        return True
+
+    def state_path(self, name: str) -> Path | None:
+        """Return where an unfinished job's state is kept; only local stores keep any."""
+        if not isinstance(self._files, fs.LocalFileSystem):
+            return None
+        return Path(self._base) / "states" / name
+
+
+def write_once(path: Path, content: bytes) -> bool:
+    """Create a file whole and durably; return False, changing nothing, if there is one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
+
+
+def _dump(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, sort_keys=True).encode()

@@ -1,0 +1,151 @@
+"""How one model is trained."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rum_ray.data.batches import Batches
+from rum_ray.data.bundle import LabeledData
+from rum_ray.errors import DivergedError
+from rum_ray.models import build
+from rum_ray.seeding import Seed
+from rum_ray.training.runtime import Runtime, Stateful, check_finite
+
+Observe: TypeAlias = Callable[[Tensor, Tensor, Tensor], None]
+"""Sees the rows [B], logits [B, K] and labels [B] of each training batch, detached."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Stochastic gradient descent on the cross-entropy, from fresh weights.
+
+    Attributes:
+        model: a key of `MODELS`, or `package.module:function`.
+        epochs: passes over the data.
+        lr: learning rate of the first epoch.
+        batch_size: examples a step; the last batch of an epoch may be smaller.
+        momentum: of SGD, without Nesterov.
+        weight_decay: on all parameters.
+        schedule: "cosine" falls to 0 with each epoch, "constant" stays.
+        augment: crop and mirror images at random.
+        precision: "float32", or "bfloat16" for automatic mixed precision.
+        threads: threads of PyTorch; they change a result's last bits, so they belong to it.
+    """
+
+    model: str
+    epochs: int = 30
+    lr: float = 0.1
+    batch_size: int = 256
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: Literal["cosine", "constant"] = "cosine"
+    augment: bool = False
+    precision: Literal["float32", "bfloat16"] = "float32"
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        check_positive(self, "epochs", "lr", "batch_size", "threads")
+        check_not_negative(self, "momentum", "weight_decay")
+
+    def build(self, data: LabeledData, seed: Seed) -> nn.Module:
+        """Return the model with initial weights drawn from `seed`, shaped for `data`."""
+        with seed.torch():
+            return build(self.model, data.shape, data.num_classes, data.mean, data.std)
+
+    def learning_rate(self, epoch: int) -> float:
+        """Return the learning rate of a 0-based epoch."""
+        if self.schedule == "constant":
+            return self.lr
+        return self.lr * 0.5 * (1 + math.cos(math.pi * epoch / self.epochs))
+
+    def fit(self, data: LabeledData, runtime: Runtime, observe: Observe | None = None) -> nn.Module:
+        """Return a model trained on `data`, in eval mode.
+
+        Its initial weights come from `runtime.seed / "init"` alone, so an original and a retrained
+        model of one seed start alike.
+
+        Args:
+            data: what to learn.
+            runtime: gives the seed and the device, and survives crashes.
+            observe: sees every training batch; if it has a state, that is kept as well.
+
+        Raises:
+            DivergedError: the loss or a weight is not finite.
+        """
+        model = self.build(data, runtime.seed / "init").to(runtime.device)
+        if data.x.ndim == 4:
+            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = torch.optim.SGD(
+            model.parameters(),
+            lr=self.lr,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            fused=True,
+        )
+        batches = Batches(data, self.batch_size, runtime.device, self.augment)
+        state: dict[str, Stateful] = {"model": model, "optimizer": optimizer}
+        if hasattr(observe, "state_dict"):
+            state["observe"] = cast(Stateful, observe)
+        for epoch in runtime.epochs(self.epochs, **state):
+            optimizer.param_groups[0]["lr"] = self.learning_rate(epoch)
+            loss = self._epoch(model, optimizer, batches, runtime.seed / epoch, observe)
+            if not math.isfinite(loss):
+                raise DivergedError(
+                    f"training of {self.model} reached a loss of {loss} in epoch {epoch}. "
+                    f"Lower lr (now {self.lr})."
+                )
+        check_finite(model, f"training of {self.model}")
+        return model.eval()
+
+    def _epoch(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        batches: Batches,
+        seed: Seed,
+        observe: Observe | None,
+    ) -> float:
+        """Make one pass over the data and return the sum of the batches' losses."""
+        model.train()
+        total = torch.zeros((), device=batches.device)
+        with (seed / "dropout").torch():
+            for rows, x, y in batches.epoch(seed):
+                with torch.autocast(
+                    batches.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
+                ):
+                    logits = model(x)
+                logits = logits.float()
+                loss = F.cross_entropy(logits, y)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                total += loss.detach()
+                if observe is not None:
+                    observe(rows, logits.detach(), y)
+        return total.item()
+
+
+def check_positive(value: object, *fields: str) -> None:
+    """Raise ValueError unless these fields are above 0."""
+    for name in fields:
+        if not getattr(value, name) > 0:
+            raise ValueError(f"{name} must be positive, got {getattr(value, name)}")
+
+
+def check_not_negative(value: object, *fields: str) -> None:
+    """Raise ValueError if one of these fields is below 0."""
+    for name in fields:
+        if not getattr(value, name) >= 0:
+            raise ValueError(f"{name} must not be negative, got {getattr(value, name)}")
+
+
+def check_fraction(value: object, *fields: str) -> None:
+    """Raise ValueError unless these fields are in [0, 1]."""
+    for name in fields:
+        if not 0 <= getattr(value, name) <= 1:
+            raise ValueError(f"{name} must be in [0, 1], got {getattr(value, name)}")

@@ -1,0 +1,38 @@
+"""How one subset is forgotten: unlearners by their YAML names."""
+
+from collections.abc import Mapping
+
+from rum_ray.unlearning.base import GradientUnlearner, Unlearner, UnlearningTask
+from rum_ray.unlearning.baselines import Nothing, Retrain
+from rum_ray.unlearning.finetune import FineTune, L1Sparse
+from rum_ray.unlearning.neggrad import NegGrad, NegGradPlus
+from rum_ray.unlearning.random_label import RandomLabel, SalUn
+from rum_ray.unlearning.scrub import Scrub
+
+UNLEARNERS: Mapping[str, type[Unlearner]] = {
+    "nothing": Nothing,
+    "retrain": Retrain,
+    "finetune": FineTune,
+    "l1_sparse": L1Sparse,
+    "neggrad": NegGrad,
+    "neggrad+": NegGradPlus,
+    "scrub": Scrub,
+    "random_label": RandomLabel,
+    "salun": SalUn,
+}
+
+__all__ = [
+    "UNLEARNERS",
+    "FineTune",
+    "GradientUnlearner",
+    "L1Sparse",
+    "NegGrad",
+    "NegGradPlus",
+    "Nothing",
+    "RandomLabel",
+    "Retrain",
+    "SalUn",
+    "Scrub",
+    "Unlearner",
+    "UnlearningTask",
+]

@@ -1,0 +1,62 @@
+"""The two ends: do nothing, and train again from scratch."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
+
+from rum_ray.errors import PlanError
+from rum_ray.training.recipe import Recipe
+from rum_ray.training.runtime import Runtime
+from rum_ray.training.space import Domain
+from rum_ray.unlearning.base import UnlearningTask, check_task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nothing:
+    """Leave the model as it is: right for what it has not memorized."""
+
+    name: ClassVar[str] = "nothing"
+    space: ClassVar[Mapping[str, Domain]] = {}
+
+    def __call__(self, model: nn.Module, task: UnlearningTask, runtime: Runtime) -> nn.Module:
+        """Return a copy of the model, in eval mode."""
+        check_task(task, self.name)
+        return copy.deepcopy(model).to(runtime.device).eval()
+
+    def cost(self, forget: int, retain: int) -> float:
+        """Return 0."""
+        del forget, retain
+        return 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retrain:
+    """Train from scratch on the retain set: exact, and what everything else is measured against.
+
+    Attributes:
+        recipe: how; None stands for the experiment's, which `rum_ray.config` puts here.
+    """
+
+    name: ClassVar[str] = "retrain"
+    space: ClassVar[Mapping[str, Domain]] = {}
+
+    recipe: Recipe | None = None
+
+    def __call__(self, model: nn.Module, task: UnlearningTask, runtime: Runtime) -> nn.Module:
+        """Return a model trained on the retain set alone, in eval mode."""
+        del model
+        check_task(task, self.name)
+        return self._recipe().fit(task.retain, runtime)
+
+    def cost(self, forget: int, retain: int) -> float:
+        """Return epochs * |R|."""
+        del forget
+        return float(self._recipe().epochs * retain)
+
+    def _recipe(self) -> Recipe:
+        if self.recipe is None:
+            raise PlanError("retrain does not know how: give it the original model's recipe.")
+        return self.recipe

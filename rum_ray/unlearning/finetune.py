@@ -1,0 +1,66 @@
+"""Fine-tuning on the retain set: hope that the rest is forgotten by itself.
+
+L1-sparse adds a penalty that prunes what the forget set left behind: Jia et al., "Model sparsity
+can simplify machine unlearning", NeurIPS 2023, https://arxiv.org/abs/2304.04934.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from typing_extensions import override
+
+from rum_ray.training.losses import l1_norm
+from rum_ray.training.recipe import check_not_negative
+from rum_ray.training.space import Domain, LogUniform
+from rum_ray.unlearning.base import GradientUnlearner, Streams
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTune(GradientUnlearner):
+    """Minimise CE(R)."""
+
+    name: ClassVar[str] = "finetune"
+
+    @override
+    def losses(
+        self, model: nn.Module, teacher: nn.Module, data: Streams, epoch: int
+    ) -> Iterator[Tensor]:
+        for x, y in data.retain:
+            yield F.cross_entropy(model(x), y)
+
+    @override
+    def cost(self, forget: int, retain: int) -> float:
+        return float(self.epochs * retain)
+
+
+@dataclass(frozen=True, kw_only=True)
+class L1Sparse(FineTune):
+    """Minimise CE(R) + a_e * sum |theta|, with a_e = alpha * (1 - e / E) in epoch e of E.
+
+    Attributes:
+        alpha: weight of the L1 norm of all parameters in the first epoch.
+    """
+
+    name: ClassVar[str] = "l1_sparse"
+    space: ClassVar[Mapping[str, Domain]] = {
+        **GradientUnlearner.space,
+        "alpha": LogUniform(1e-6, 1e-3),
+    }
+
+    alpha: float = 1e-4
+
+    @override
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_not_negative(self, "alpha")
+
+    @override
+    def losses(
+        self, model: nn.Module, teacher: nn.Module, data: Streams, epoch: int
+    ) -> Iterator[Tensor]:
+        weight = self.alpha * (1 - epoch / self.epochs)
+        for loss in super().losses(model, teacher, data, epoch):
+            yield loss + weight * l1_norm(model)

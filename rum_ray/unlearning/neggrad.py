@@ -1,0 +1,81 @@
+"""Gradient ascent on the forget set, alone and tied to the retain set.
+
+NegGrad+: Kurmanji, Triantafillou, Hayes and Triantafillou, "Towards unbounded machine unlearning",
+NeurIPS 2023, https://arxiv.org/abs/2302.09880.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import cycle
+from math import ceil
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from typing_extensions import override
+
+from rum_ray.training.recipe import check_fraction
+from rum_ray.training.space import Domain, Integers, LogUniform, Uniform
+from rum_ray.unlearning.base import GradientUnlearner, Streams
+
+
+@dataclass(frozen=True, kw_only=True)
+class NegGrad(GradientUnlearner):
+    """Maximise CE(S)."""
+
+    name: ClassVar[str] = "neggrad"
+    space: ClassVar[Mapping[str, Domain]] = {
+        "lr": LogUniform(1e-5, 1e-2),
+        "epochs": Integers(1, 10),
+    }
+
+    @override
+    def losses(
+        self, model: nn.Module, teacher: nn.Module, data: Streams, epoch: int
+    ) -> Iterator[Tensor]:
+        for x, y in data.forget:
+            yield -F.cross_entropy(model(x), y)
+
+    @override
+    def cost(self, forget: int, retain: int) -> float:
+        return float(self.epochs * forget)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NegGradPlus(GradientUnlearner):
+    """Minimise alpha * CE(R) - (1 - alpha) * CE(S).
+
+    An epoch is one pass over the retain batches; the forget batches repeat beside them, the same
+    ones throughout the epoch. The two are separate forward passes, so that batch normalisation
+    sees each set on its own.
+
+    Attributes:
+        alpha: weight of the retain loss, in [0, 1].
+    """
+
+    name: ClassVar[str] = "neggrad+"
+    space: ClassVar[Mapping[str, Domain]] = {
+        **GradientUnlearner.space,
+        "alpha": Uniform(0.8, 0.999),
+    }
+
+    alpha: float = 0.95
+
+    @override
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fraction(self, "alpha")
+
+    @override
+    def losses(
+        self, model: nn.Module, teacher: nn.Module, data: Streams, epoch: int
+    ) -> Iterator[Tensor]:
+        forget = cycle(data.forget)
+        for (x_r, y_r), (x_f, y_f) in zip(data.retain, forget, strict=False):
+            keep, lose = F.cross_entropy(model(x_r), y_r), F.cross_entropy(model(x_f), y_f)
+            yield self.alpha * keep - (1 - self.alpha) * lose
+
+    @override
+    def cost(self, forget: int, retain: int) -> float:
+        rounds, rest = divmod(ceil(retain / self.batch_size), ceil(forget / self.batch_size))
+        return float(self.epochs * (retain + rounds * forget + min(rest * self.batch_size, forget)))

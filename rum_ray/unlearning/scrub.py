@@ -1,0 +1,67 @@
+"""SCRUB: forget by disobeying a teacher, keep by obeying it.
+
+Kurmanji, Triantafillou, Hayes and Triantafillou, "Towards unbounded machine unlearning", NeurIPS
+2023, https://arxiv.org/abs/2302.09880. The teacher is the model it was given, frozen.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from typing_extensions import override
+
+from rum_ray.training.losses import distillation_kl
+from rum_ray.training.recipe import check_not_negative, check_positive
+from rum_ray.training.space import Domain, Integers, LogUniform, Uniform
+from rum_ray.unlearning.base import FORWARD_ONLY, GradientUnlearner, Streams
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scrub(GradientUnlearner):
+    """Alternate max-steps on the forget set with min-steps on the retain set.
+
+    Attributes:
+        alpha: weight of the distillation term on the retain set (spec's beta).
+        gamma: weight of the cross-entropy on the retain set.
+        temperature: softness of both distributions.
+        max_epochs: epochs that begin with a max-pass over the forget set (msteps).
+    """
+
+    name: ClassVar[str] = "scrub"
+    space: ClassVar[Mapping[str, Domain]] = {
+        "lr": LogUniform(5e-4, 5e-2),
+        "epochs": Integers(1, 10),
+        "alpha": LogUniform(1e-3, 1.0),
+        "gamma": Uniform(0.9, 1.0),
+        "max_epochs": Integers(1, 5),
+    }
+
+    alpha: float = 0.5
+    gamma: float = 1.0
+    temperature: float = 4.0
+    max_epochs: int = 3
+
+    @override
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self, "temperature")
+        check_not_negative(self, "alpha", "gamma", "max_epochs")
+
+    @override
+    def losses(
+        self, model: nn.Module, teacher: nn.Module, data: Streams, epoch: int
+    ) -> Iterator[Tensor]:
+        if epoch < self.max_epochs:
+            for x, _ in data.forget:
+                yield -distillation_kl(model(x), teacher(x), self.temperature)
+        for x, y in data.retain:
+            logits = model(x)
+            keep = distillation_kl(logits, teacher(x), self.temperature)
+            yield self.gamma * F.cross_entropy(logits, y) + self.alpha * keep
+
+    @override
+    def cost(self, forget: int, retain: int) -> float:
+        passes = min(self.max_epochs, self.epochs) * forget + self.epochs * retain
+        return passes * (1 + FORWARD_ONLY)

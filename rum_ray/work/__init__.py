@@ -1,0 +1,21 @@
+"""The jobs of a study: each is a value, the key of what it makes, and the function that makes it.
+
+A job asks the store first, so whatever was made before a crash is not made again. Ray is not
+needed: `Context.make` does one job in this process, `rum_ray.cluster.jobs` does many on a cluster.
+"""
+
+from rum_ray.work.base import Context, Job
+from rum_ray.work.judge import Evaluate, TryPlan, relative_cost
+from rum_ray.work.train import TrainModel, TrainPoolModel, load_model, pool_bits
+
+__all__ = [
+    "Context",
+    "Evaluate",
+    "Job",
+    "TrainModel",
+    "TrainPoolModel",
+    "TryPlan",
+    "load_model",
+    "pool_bits",
+    "relative_cost",
+]

@@ -1,0 +1,94 @@
+"""What a job is, and where jobs are done."""
+
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import torch
+
+from rum_ray.data.bundle import DataBundle, LabeledData
+from rum_ray.digest import digest
+from rum_ray.evaluation.tow import Split
+from rum_ray.resume import StoredRuntime
+from rum_ray.seeding import Seed
+from rum_ray.store import Artifact, Key, Store
+from rum_ray.training.recipe import Recipe
+
+
+class Job(Protocol):
+    """Something to make, once.
+
+    Attributes:
+        seed: the root of its draws.
+        recipe: of the models it trains; its threads count.
+    """
+
+    @property
+    def seed(self) -> Seed:
+        """The root of its draws."""
+        ...
+
+    @property
+    def recipe(self) -> Recipe:
+        """Of the model it trains or changes."""
+        ...
+
+    def key(self, context: "Context") -> Key:
+        """Return the key of what it makes."""
+        ...
+
+    def run(self, context: "Context", runtime: StoredRuntime) -> Artifact:
+        """Make it."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """Where jobs are done: the data, the store and the device."""
+
+    bundle: DataBundle
+    store: Store
+    device: torch.device = torch.device("cpu")  # noqa: RUF009 - an immutable value
+
+    @cached_property
+    def learned(self) -> dict[str, Any]:
+        """What determines a trained model besides its recipe: D, PyTorch and the kind of device."""
+        return {"train": digest(self.bundle.train), **hardware(self.device)}
+
+    def unseen(self, split: Split) -> str:
+        """Return the digest of V or T with the label process of its non-members."""
+        data: LabeledData = getattr(self.bundle, split)
+        return digest([data, self.bundle.nonmembers(split).y])
+
+    def has(self, job: Job) -> bool:
+        """Return whether the job is done."""
+        return self.store.has(job.key(self))
+
+    def load(self, job: Job) -> Artifact:
+        """Return what a job that is done has made."""
+        return self.store.load(job.key(self))
+
+    def make(self, job: Job) -> Artifact:
+        """Return what the job makes, from the store or by doing it."""
+        key = job.key(self)
+        found = self.store.find(key)
+        if found is not None:
+            return found
+        start = time.monotonic()
+        runtime = StoredRuntime(job.seed, self.store, key.digest, self.device, job.recipe.threads)
+        artifact = job.run(self, runtime)
+        seconds = time.monotonic() - start
+        self.store.save(key, artifact, {"seconds": seconds, "job": type(job).__name__})
+        runtime.forget_state()
+        return artifact
+
+
+def hardware(device: torch.device) -> dict[str, str]:
+    """Return what about PyTorch and the device changes a result's bits."""
+    if device.type == "cpu":
+        return {
+            "torch": torch.__version__,
+            "device": f"cpu {torch.backends.cpu.get_cpu_capability()}",
+        }
+    return {"torch": torch.__version__, "device": device.type}

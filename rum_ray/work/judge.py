@@ -1,0 +1,168 @@
+"""Jobs that judge a plan: for the report, and as one trial of a search."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rum_ray.data.bundle import complement
+from rum_ray.errors import DivergedError
+from rum_ray.evaluation.tow import Accuracies, Evaluation, Split, evaluate
+from rum_ray.experiment import to_plain
+from rum_ray.resume import StoredRuntime
+from rum_ray.rum import Partition, Plan, unlearn
+from rum_ray.search.objective import INFEASIBLE, Reference, judge
+from rum_ray.seeding import Seed
+from rum_ray.store import Artifact, Key
+from rum_ray.training.recipe import Recipe
+from rum_ray.work.base import Context
+from rum_ray.work.train import TrainModel, weights
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluate:
+    """Evaluate a trained model, unlearned by a plan first if there is one.
+
+    Attributes:
+        model: the original, or a retrained model.
+        partition: the forget set and its subsets, for which accuracies are reported.
+        seed: of the plan's draws.
+        split: what stands for the data that was never learned.
+        plan: what is done to the model; None evaluates it as it is.
+        keep: whether the unlearned weights are kept.
+    """
+
+    model: TrainModel
+    partition: Partition
+    seed: Seed
+    split: Split = "test"
+    plan: Plan | None = None
+    keep: bool = False
+
+    @property
+    def recipe(self) -> Recipe:
+        """The model's recipe."""
+        return self.model.recipe
+
+    def key(self, context: Context) -> Key:
+        """Return the key of the evaluation."""
+        unseen = context.unseen(self.split)
+        return Key("evaluation", {"job": self, "unseen": unseen, **context.learned})
+
+    def run(self, context: Context, runtime: StoredRuntime) -> Artifact:
+        """Return the evaluation, with the unlearned weights if they are to be kept."""
+        train = context.bundle.train
+        model = self.model.load(context)
+        cost = float(self.model.forget is not None)
+        if self.plan is not None:
+            model = unlearn(model, self.plan, train, runtime)
+            cost = relative_cost(self.plan, self.recipe, len(train))
+        result = evaluate(model, context.bundle, self.partition, self.split, cost)
+        arrays = {f"predicted/{name}": rows for name, rows in result.predicted.items()}
+        value = {
+            "accuracies": to_plain(result.accuracies),
+            "subsets": result.subsets,
+            "mia": result.mia,
+            "auc": result.auc,
+            "cost": result.cost,
+        }
+        return Artifact({**arrays, **(weights(model) if self.keep else {})}, value)
+
+    def load(self, context: Context) -> Evaluation:
+        """Return a finished evaluation, with the seconds that making the model took."""
+        artifact, value = context.load(self), context.load(self).value
+        timed = self if self.plan is not None else self.model
+        idle = self.plan is None and self.model.forget is None
+        seconds = context.store.provenance(timed.key(context)).get("seconds")
+        return Evaluation(
+            accuracies=Accuracies(**value["accuracies"]),
+            subsets=value["subsets"],
+            mia=value["mia"],
+            auc=value["auc"],
+            predicted={
+                name.removeprefix("predicted/"): array
+                for name, array in artifact.arrays.items()
+                if name.startswith("predicted/")
+            },
+            cost=value["cost"],
+            seconds=0.0 if idle else seconds,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class TryPlan:
+    """One trial of a search: judge a plan on validation data and search seeds.
+
+    Attributes:
+        plan: the proposal.
+        originals: one a search seed.
+        references: retrained models, evaluated on validation data.
+        attack: "auc" or "svm".
+        max_cost: a plan that costs more is not run.
+    """
+
+    plan: Plan
+    originals: tuple[TrainModel, ...]
+    references: tuple[Evaluate, ...]
+    attack: str
+    max_cost: float
+
+    @property
+    def recipe(self) -> Recipe:
+        """The originals' recipe."""
+        return self.originals[0].recipe
+
+    @property
+    def seed(self) -> Seed:
+        """The first original's; each plan is run under the seed of its own original."""
+        return self.originals[0].seed
+
+    def key(self, context: Context) -> Key:
+        """Return the key of the trial."""
+        return Key("trial", {"job": self, "valid": context.unseen("valid"), **context.learned})
+
+    def run(self, context: Context, runtime: StoredRuntime) -> Artifact:
+        """Return, as value: status, objective, tow, gap, cost, and each seed's objective."""
+        del runtime
+        cost = relative_cost(self.plan, self.recipe, len(context.bundle.train))
+        failed: dict[str, Any] = {
+            "objective": INFEASIBLE,
+            "tow": None,
+            "gap": None,
+            "cost": cost,
+            "by_seed": [],
+        }
+        if cost > self.max_cost:
+            return Artifact(value={"status": "infeasible", **failed})
+        reference = Reference.of([r.load(context) for r in self.references])
+        try:
+            judged = [
+                judge(self._unlearned(original, context), reference, self.attack)
+                for original in self.originals
+            ]
+        except DivergedError:
+            return Artifact(value={"status": "diverged", **failed})
+        value = {
+            "status": "complete",
+            "objective": float(np.mean([j.objective for j in judged])),
+            "tow": float(np.mean([j.tow for j in judged])),
+            "gap": float(np.mean([j.gap for j in judged])),
+            "cost": cost,
+            "by_seed": [j.objective for j in judged],
+        }
+        return Artifact(value=value)
+
+    def _unlearned(self, original: TrainModel, context: Context) -> Evaluation:
+        """Return the evaluation of one search seed's model after the plan."""
+        partition = self.references[0].partition
+        runtime = StoredRuntime(
+            original.seed / "plan", context.store, "", context.device, self.recipe.threads
+        )
+        model = unlearn(original.load(context), self.plan, context.bundle.train, runtime)
+        return evaluate(model, context.bundle, partition, "valid")
+
+
+def relative_cost(plan: Plan, recipe: Recipe, total: int) -> float:
+    """Return a plan's cost as a share of retraining without its forget set."""
+    retained = len(complement(plan.partition.rows, total))
+    return plan.cost(total) / (recipe.epochs * retained)

@@ -1,0 +1,115 @@
+"""Training jobs: original, retrained and leave-k-out models."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from rum_ray.data.bundle import Indices
+from rum_ray.evaluation.tow import predict
+from rum_ray.resume import StoredRuntime
+from rum_ray.scores.learning_events import LearningEvents
+from rum_ray.scores.memorization import included_rows
+from rum_ray.seeding import Seed
+from rum_ray.store import Artifact, Key
+from rum_ray.training.recipe import Recipe
+from rum_ray.work.base import Context
+
+
+@dataclass(frozen=True, eq=False)
+class TrainModel:
+    """Train on D, or on D without a forget set.
+
+    Attributes:
+        recipe: how.
+        seed: initial weights come from `seed / "init"`.
+        forget: rows that are left out; None trains on all of D and records learning events.
+    """
+
+    recipe: Recipe
+    seed: Seed
+    forget: Indices | None = None
+
+    def key(self, context: Context) -> Key:
+        """Return the key of the model."""
+        return Key("model", {"job": self, **context.learned})
+
+    def run(self, context: Context, runtime: StoredRuntime) -> Artifact:
+        """Return the weights, and the sums of the learning events if it saw all of D."""
+        train = context.bundle.train
+        if self.forget is not None:
+            return Artifact(weights(self.recipe.fit(train.without(self.forget), runtime)))
+        events = LearningEvents(len(train))
+        model = self.recipe.fit(train, runtime, observe=events)
+        scores = {f"events/{name}": s.values for name, s in events.scores().items()}
+        return Artifact({**weights(model), **scores})
+
+    def load(self, context: Context) -> nn.Module:
+        """Return the model, made if need be."""
+        return load_model(self.recipe, context, context.make(self))
+
+
+def load_model(recipe: Recipe, context: Context, artifact: Artifact) -> nn.Module:
+    """Return a model with the weights of an artifact, in eval mode, on the device."""
+    model = recipe.build(context.bundle.train, Seed(0))
+    model.load_state_dict(
+        {
+            name.removeprefix("weights/"): torch.from_numpy(array.copy())
+            for name, array in artifact.arrays.items()
+            if name.startswith("weights/")
+        }
+    )
+    if context.bundle.train.x.ndim == 4:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model.to(context.device).eval()
+
+
+@dataclass(frozen=True, eq=False)
+class TrainPoolModel:
+    """Train one leave-k-out model on a random share of D, and note what it gets right.
+
+    Attributes:
+        recipe: how.
+        seed: of this model; its share of D is drawn from it.
+        fraction: the share, in (0, 1).
+    """
+
+    recipe: Recipe
+    seed: Seed
+    fraction: float
+
+    def key(self, context: Context) -> Key:
+        """Return the key of the record."""
+        return Key("pool", {"job": self, **context.learned})
+
+    def run(self, context: Context, runtime: StoredRuntime) -> Artifact:
+        """Return two packed bit vectors [N]: which examples were included, which are right."""
+        train = context.bundle.train
+        rows = included_rows(len(train), self.fraction, self.seed)
+        model = self.recipe.fit(train.take(rows), runtime)
+        right = predict(model, train).argmax(axis=1) == train.y.numpy()
+        included = np.zeros(len(train), dtype=bool)
+        included[rows] = True
+        return Artifact({"included": np.packbits(included), "correct": np.packbits(right)})
+
+
+def pool_bits(
+    context: Context, jobs: Sequence[TrainPoolModel]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return included and correct [M, N] of finished pool models, in the order of the jobs."""
+    count = len(context.bundle.train)
+    records = [context.load(job).arrays for job in jobs]
+    included, correct = (
+        np.stack([np.unpackbits(r[name], count=count).astype(bool) for r in records])
+        for name in ("included", "correct")
+    )
+    return included, correct
+
+
+def weights(model: nn.Module) -> Mapping[str, NDArray[Any]]:
+    """Return a model's state as arrays."""
+    return {f"weights/{k}": v.detach().cpu().numpy() for k, v in model.state_dict().items()}

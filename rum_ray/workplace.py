@@ -1,0 +1,60 @@
+"""The output folder of a run: one experiment, one live run at a time."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rum_ray import config
+from rum_ray.errors import BusyError, RumRayError, StoreError
+from rum_ray.experiment import Experiment
+
+EXPERIMENT = "experiment.yaml"
+
+
+@contextmanager
+def claimed(out: Path, experiment: Experiment) -> Iterator[None]:
+    """Hold an output folder for one experiment.
+
+    Raises:
+        BusyError: another live run holds it, or it has another experiment's results.
+        StoreError: it cannot be written.
+    """
+    _check_same(out, experiment)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = os.open(out / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise StoreError(f"cannot write to {out}: {error.strerror}. Name another --out.") from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.read(lock, 100).decode() or "another process"
+            raise BusyError(
+                f"{out} is in use by {holder}. Wait for it, or name another --out."
+            ) from error
+        os.truncate(lock, 0)
+        os.write(lock, f"process {os.getpid()}".encode())
+        (out / EXPERIMENT).write_text(config.dump(experiment), "utf-8")
+        yield
+    finally:
+        os.close(lock)
+
+
+def _check_same(out: Path, experiment: Experiment) -> None:
+    """Raise BusyError if the folder belongs to another experiment."""
+    known = out / EXPERIMENT
+    if not known.exists():
+        return
+    try:
+        digest = config.load(known).digest
+    except RumRayError:
+        digest = "unreadable"
+    if digest != experiment.digest:
+        raise BusyError(
+            f"{out} holds another experiment ({digest[:12]}; this one is "
+            f"{experiment.digest[:12]}). Name another --out, or remove that folder; what is in the "
+            "store is reused either way."
+        )

@@ -1,0 +1,177 @@
+"""The files of a report: whole, equal for equal inputs, and true to what they were made from."""
+
+import copy
+import json
+import math
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rum_ray.report import HEADLINE_COLUMNS, Gallery, headline, label, write
+from rum_ray.report.ranking import contestants, subject, tied
+from rum_ray.report.text import count, duration, interval, number, percent, share
+
+from .conftest import NASTY
+from .sample import sample
+
+FILES = ["report.html", "report.json", "report.md", "scores.parquet", "trials.parquet"]
+
+
+def _cells(markdown: str) -> list[list[list[str]]]:
+    """Return the tables of a Markdown text as lists of rows of cells."""
+    blocks = [block.splitlines() for block in markdown.split("\n\n") if block.startswith("| ")]
+    split = re.compile(r"(?<!\\)\|")
+    return [[split.split(line)[1:-1] for line in block] for block in blocks]
+
+
+def test_the_folder_holds_the_files_and_nothing_else(grey):
+    assert sorted(path.name for path in grey.iterdir()) == FILES
+    assert (grey / "report.html").stat().st_size < 3_000_000
+
+
+def test_json_is_what_was_given(grey):
+    report, scores, trials, _ = sample()
+    assert json.loads((grey / "report.json").read_text()) == report
+    pd.testing.assert_frame_equal(pd.read_parquet(grey / "scores.parquet"), scores)
+    pd.testing.assert_frame_equal(pd.read_parquet(grey / "trials.parquet"), trials)
+
+
+def test_equal_inputs_give_equal_bytes(grey, tmp_path):
+    write(tmp_path, *sample())
+    for name in FILES:
+        assert (tmp_path / name).read_bytes() == (grey / name).read_bytes(), name
+
+
+def test_numpy_and_what_is_not_finite_can_be_written(tmp_path):
+    report, scores, trials, gallery = sample()
+    report["scores"]["split_half"] = np.float64(0.5)
+    report["subsets"][0]["entanglement_score"] = {"mean": math.inf, "ci95": None, "values": ()}
+    write(tmp_path, report, scores, trials, gallery)
+    back = json.loads((tmp_path / "report.json").read_text())
+    assert back["scores"]["split_half"] == 0.5
+    assert back["subsets"][0]["entanglement_score"] == {"mean": None, "ci95": None, "values": []}
+
+
+def test_the_headline_goes_from_the_floor_to_the_worst():
+    report = sample()[0]
+    table = headline(report)
+    assert len(table) == len(report["rows"])
+    assert len(HEADLINE_COLUMNS) == len(table[0])
+    assert [row.method for row in table[:3]] == ["retrained", "retrained again", "RUM (search)"]
+    assert table[-1].method == "doing nothing"
+    assert re.fullmatch(r"0\.\d{3} ± 0\.\d{3}", table[2].objective)
+    assert table[2].cost == "21 %"
+
+
+def test_markdown_tables_are_tables(grey):
+    tables = _cells((grey / "report.md").read_text())
+    assert len(tables) == 11
+    for table in tables:
+        assert len({len(row) for row in table}) == 1
+        assert all(re.fullmatch(" (:--|--:) ", cell) for cell in table[1])
+    results = tables[1]
+    assert results[4][0].strip() == "RUM (search), best"
+    assert len(results) == 2 + 20
+
+
+def test_names_stay_text_in_markdown_and_on_the_terminal(nasty):
+    text = (nasty / "report.md").read_text()
+    assert "<script" not in text.split("Configuration:")[0]
+    assert "\x1b" not in text
+    assert len({len(row) for row in _cells(text)[1]}) == 1
+    assert text.rstrip().endswith(
+        "```yaml\nname: <script>alert(1)</script>\n# ```\n<b>bold</b>\n````"[-30:]
+    )
+    report = sample()[0]
+    report["rows"][3]["unlearner"] = NASTY[3]
+    assert not any("\x1b" in row.method for row in headline(report))
+
+
+NO_SEARCH = {"searches": [], "comparisons": [], "subsets": [], "stages": [], "costs": {}}
+SCORES_ONLY = {"rows": [], "comparisons": [], "searches": [], "warnings": [], "selected_on": []}
+
+
+@pytest.mark.parametrize("missing", [NO_SEARCH, SCORES_ONLY, {}], ids=["search", "rows", "all"])
+def test_what_is_missing_is_said_to_be_missing(missing, tmp_path):
+    report, scores, trials, gallery = sample()
+    if missing:
+        report |= missing
+    else:
+        report = {"format": 1, "status": "partial"}
+        scores, gallery = pd.DataFrame({"id": [0]}), Gallery()
+    if not report.get("searches"):
+        trials = pd.DataFrame()
+    write(tmp_path, report, scores, trials, gallery)
+    html = (tmp_path / "report.html").read_text()
+    for name, sentence in {
+        "searches": "No search ran",
+        "rows": "No method has been measured yet",
+        "stages": "No stage times were kept",
+        "comparisons": "No two methods were compared",
+    }.items():
+        assert (sentence in html) == (not report.get(name)), name
+    assert ("Partial." in html) == (report["status"] == "partial")
+
+
+def test_one_seed_has_no_intervals_and_no_ties(tmp_path):
+    report, scores, trials, gallery = sample()
+    for row in report["rows"]:
+        row["seeds"] = [0]
+        for metric in row["metrics"].values():
+            metric |= {"ci95": None, "values": metric["values"][:1]}
+    report["comparisons"] = []
+    write(tmp_path, report, scores, trials, gallery)
+    assert "one seed cannot tell methods apart" in (tmp_path / "report.md").read_text()
+    assert not tied(report["rows"])
+
+
+def test_an_attack_that_counts_is_the_one_that_is_shown(tmp_path):
+    report, scores, trials, gallery = sample()
+    report["attack"] = "auc"
+    gap = interval(report["rows"][2]["metrics"]["auc_gap"])
+    assert headline(report)[-1].mia_gap == gap
+    write(tmp_path, report, scores, trials, gallery)
+    assert "AUC in the report" in (tmp_path / "report.md").read_text()
+
+
+def test_rows_that_differ_by_noise_are_tied():
+    rows = sample()[0]["rows"]
+    assert not tied(rows)
+    best = contestants(rows)[0]
+    twin = copy.deepcopy(best) | {"source": "file"}
+    values = twin["metrics"]["objective"]["values"]
+    shifted = [v - 0.01 * (-1) ** i - 1e-4 for i, v in enumerate(values)]
+    twin["metrics"]["objective"] |= {"values": shifted, "mean": float(np.mean(shifted))}
+    assert tied([*rows, twin]) == [twin]
+    assert subject([twin, *rows]) is best
+
+
+def test_labels_name_a_row_in_one_way():
+    assert label({"method": "rum_f", "unlearner": "neggrad+"}) == "NegGrad+ RUM^F"
+    assert label({"method": "vanilla", "unlearner": "my.module:Thing"}) == "my.module:Thing vanilla"
+    assert label({"method": "rum", "source": "file"}) == "RUM (file)"
+    assert label({"method": "retrained"}) == "retrained"
+
+
+def test_numbers_are_written_one_way():
+    assert number(-0.0004) == "0.000"
+    assert number(-0.25, 2, sign=True) == "\u22120.25"
+    assert interval({"mean": 0.9, "ci95": 0.014}) == "0.900 ± 0.014"
+    assert interval({"mean": None, "reason": "no V"}) == "\u2013 (no V)"
+    assert interval(None) == "\u2013"
+    assert [percent(value) for value in (0, 0.004, 0.0996, 0.212)] == [
+        "0 %",
+        "0.4 %",
+        "10 %",
+        "21 %",
+    ]
+    assert share({"mean": 0.2, "ci95": 0.011}) == "20 ± 1.1 %"
+    assert [duration(s) for s in (0.31, 59.7, 372, 7260)] == [
+        "0.3 s",
+        "1 min 0 s",
+        "6 min 12 s",
+        "2 h 1 min",
+    ]
+    assert [count(1, "seed"), count(1200, "seed")] == ["1 seed", "1,200 seeds"]
