@@ -59,7 +59,7 @@ __version__ = "0.1.0"
 __all__ = sorted(_MODULE_OF)
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+def __getattr__(name: str) -> Any:
     module = _MODULE_OF.get(name)
     if module is None:
         raise AttributeError(f"module 'rum_ray' has no attribute '{name}'")

@@ -16,6 +16,7 @@ from rum_ray.experiment import DataConfig, Experiment, to_plain
 from rum_ray.models import MODELS
 from rum_ray.plugins import find
 from rum_ray.refinement import REFINERS, Refiner
+from rum_ray.rum import Plan
 from rum_ray.training.recipe import Recipe
 from rum_ray.unlearning import UNLEARNERS, Unlearner
 
@@ -42,6 +43,12 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
 def dump(experiment: Experiment) -> str:
     """Return the experiment as YAML; `load` of it gives an equal experiment."""
     return yaml.safe_dump(to_plain(experiment), sort_keys=False, allow_unicode=True, width=100)
+
+
+def dump_plan(plan: Plan) -> str:
+    """Return a plan as the key `plan` of an experiment file."""
+    tree = {step.subset.name: to_plain(step.unlearner) for step in plan.steps}
+    return yaml.safe_dump({"plan": tree}, sort_keys=False, allow_unicode=True, width=100)
 
 
 def parse(tree: Mapping[str, Any], overrides: Sequence[str] = ()) -> Experiment:
@@ -119,7 +126,7 @@ def _override(tree: dict[str, Any], override: str) -> None:
     tree[last] = value
 
 
-def _build(cls: type, tree: Any, path: str) -> Any:  # noqa: ANN401 - an instance of cls
+def _build(cls: type, tree: Any, path: str) -> Any:
     """Return the dataclass that a mapping describes."""
     if not isinstance(tree, Mapping):
         raise ConfigError(f"{path or 'the experiment'}: expected a mapping, got {_shown(tree)}.")
@@ -130,7 +137,7 @@ def _build(cls: type, tree: Any, path: str) -> Any:  # noqa: ANN401 - an instanc
     return _call(cls, values, path)
 
 
-def _value(hint: Any, raw: Any, path: str) -> Any:  # noqa: ANN401 - what the hint says
+def _value(hint: Any, raw: Any, path: str) -> Any:
     """Return a plain value as the type that a field has."""
     if get_origin(hint) in (Union, UnionType) and type(None) in get_args(hint):
         if raw is None:
@@ -152,7 +159,7 @@ def _value(hint: Any, raw: Any, path: str) -> Any:  # noqa: ANN401 - what the hi
     return _checked(hint, raw, path)
 
 
-def _several(as_list: bool, arguments: Sequence[Any], raw: Any, path: str) -> Any:  # noqa: ANN401
+def _several(as_list: bool, arguments: Sequence[Any], raw: Any, path: str) -> Any:
     """Return a list, or a mapping by subset, of named values."""
     if as_list:
         if not isinstance(raw, list | tuple):
@@ -163,7 +170,7 @@ def _several(as_list: bool, arguments: Sequence[Any], raw: Any, path: str) -> An
     return {str(k): _value(arguments[-1], v, _at(path, str(k))) for k, v in raw.items()}
 
 
-def _named(raw: Any, table: Mapping[str, Any], kind: str, path: str) -> Any:  # noqa: ANN401
+def _named(raw: Any, table: Mapping[str, Any], kind: str, path: str) -> Any:
     """Return the value that `{name: ..., **fields}`, or a name alone, describes."""
     raw = {"name": raw} if isinstance(raw, str) else raw
     if not isinstance(raw, Mapping) or not isinstance(raw.get("name"), str):
@@ -172,7 +179,7 @@ def _named(raw: Any, table: Mapping[str, Any], kind: str, path: str) -> Any:  # 
     return _build(cls, {k: v for k, v in raw.items() if k != "name"}, path)
 
 
-def _data(raw: Any, path: str) -> DataConfig:  # noqa: ANN401 - whatever is written
+def _data(raw: Any, path: str) -> DataConfig:
     """Return the data set that `{name: ..., **options}` describes."""
     raw = {"name": raw} if isinstance(raw, str) else raw
     if not isinstance(raw, Mapping) or not isinstance(raw.get("name"), str):
@@ -188,7 +195,7 @@ def _data(raw: Any, path: str) -> DataConfig:  # noqa: ANN401 - whatever is writ
     )
 
 
-def _checked(hint: Any, raw: Any, path: str) -> Any:  # noqa: ANN401 - what the hint says
+def _checked(hint: Any, raw: Any, path: str) -> Any:
     """Return a plain value if it is of the type; nothing is converted but lists and integers."""
     adapter = TypeAdapter(hint, config=ConfigDict(strict=True, allow_inf_nan=False))
     try:
@@ -200,7 +207,7 @@ def _checked(hint: Any, raw: Any, path: str) -> Any:  # noqa: ANN401 - what the 
         raise ConfigError(f"{place}: {message}, got {_shown(raw)}.{_hint(raw)}") from error
 
 
-def _hint(raw: Any) -> str:  # noqa: ANN401 - whatever was written
+def _hint(raw: Any) -> str:
     """Return what to do about a number that YAML reads as text."""
     try:
         number = float(raw) if isinstance(raw, str) else None
@@ -223,7 +230,7 @@ def _check_keys(
             raise ConfigError(f"missing key '{_at(path, key)}'.")
 
 
-def _call(cls: type, values: Mapping[str, Any], path: str) -> Any:  # noqa: ANN401 - as cls
+def _call(cls: type, values: Mapping[str, Any], path: str) -> Any:
     """Return `cls(**values)`, its complaints with their place."""
     try:
         return cls(**values)
@@ -235,7 +242,7 @@ def _call(cls: type, values: Mapping[str, Any], path: str) -> Any:  # noqa: ANN4
         raise ConfigError(f"{path}: {error}" if path else str(error)) from error
 
 
-def _at_place(function: Callable[[], Any], path: str) -> Any:  # noqa: ANN401 - as the function
+def _at_place(function: Callable[[], Any], path: str) -> Any:
     """Call a function; give what it complains of the place in the file."""
     try:
         return function()
@@ -251,7 +258,7 @@ def _at(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
 
 
-def _shown(value: Any) -> str:  # noqa: ANN401 - whatever was written
+def _shown(value: Any) -> str:
     """Return a short form of what was given."""
     if value is None:
         return "nothing"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 
-def canonical(value: Any) -> Any:  # noqa: ANN401 - any value of a configuration
+def canonical(value: Any) -> Any:
     """Return `value` as plain JSON types.
 
     Dataclasses become their type's name and their fields; arrays and tensors their type, shape and
@@ -39,7 +39,7 @@ def canonical(value: Any) -> Any:  # noqa: ANN401 - any value of a configuration
     raise TypeError(f"{type(value).__qualname__} has no canonical form: {value!r}")
 
 
-def digest(value: Any) -> str:  # noqa: ANN401 - as above
+def digest(value: Any) -> str:
     """Return the SHA-256 of the canonical form, as 64 hexadecimal digits."""
     text = json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()

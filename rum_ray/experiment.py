@@ -211,7 +211,7 @@ class Experiment:
         return digest(science)
 
 
-def to_plain(value: Any) -> Any:  # noqa: ANN401 - any part of an experiment
+def to_plain(value: Any) -> Any:
     """Return a part of an experiment as the plain values that a YAML file would have."""
     if isinstance(value, DataConfig):
         return {"name": value.name, **{k: to_plain(v) for k, v in value.options.items()}}

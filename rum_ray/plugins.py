@@ -7,7 +7,7 @@ from typing import Any
 from rum_ray.errors import ConfigError, did_you_mean
 
 
-def find(name: str, table: Mapping[str, Any], kind: str) -> Any:  # noqa: ANN401 - what the table has
+def find(name: str, table: Mapping[str, Any], kind: str) -> Any:
     """Return `table[name]`, or the object that `package.module:name` names.
 
     Args:

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import time
-import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 
 from rum_ray.digest import digest
 from rum_ray.seeding import Seed
-from rum_ray.store import Store, write_once
+from rum_ray.store import Store, write_bytes
 from rum_ray.training.runtime import Stateful, set_threads
 
 KEEP_SECONDS = 30.0
@@ -64,9 +63,7 @@ class StoredRuntime:
         buffer = io.BytesIO()
         torch.save({"epoch": epoch, **{k: v.state_dict() for k, v in state.items()}}, buffer)
         content = buffer.getvalue()
-        temporary = self._path.with_suffix(f".{uuid.uuid4().hex}")
-        write_once(temporary, hashlib.sha256(content).digest() + content)
-        temporary.replace(self._path)
+        write_bytes(self._path, hashlib.sha256(content).digest() + content)
 
     def _restore(self, state: Mapping[str, Stateful]) -> int:
         """Put the kept state back and return the next epoch; 0 if there is no valid one."""

@@ -201,5 +201,23 @@ def write_once(path: Path, content: bytes) -> bool:
     return True
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Put a file in place whole, over one that may be there.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        write_once(temporary, content)
+        temporary.replace(path)
+    except OSError as error:
+        raise StoreError(
+            f"cannot write {path}: {error.strerror}. Free space, then again."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def _dump(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, sort_keys=True).encode()

@@ -141,7 +141,7 @@ def run(
     return len(missing)
 
 
-def _start_queue(jobs: Sequence[Job], context: Context, workers: int) -> Any:  # noqa: ANN401 - actor
+def _start_queue(jobs: Sequence[Job], context: Context, workers: int) -> Any:
     """Start the queue on the driver's node, where it lives as long as the driver."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor = ray.remote(Queue).options(num_cpus=0, scheduling_strategy=here)
@@ -192,7 +192,7 @@ def _work(config: dict[str, Any]) -> None:
 
 
 def _watch(
-    queue: Any,  # noqa: ANN401 - an actor
+    queue: Any,
     before: int,
     total: int,
     progress: Progress,

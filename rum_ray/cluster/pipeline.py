@@ -11,13 +11,13 @@ from typing import Any
 
 from rum_ray.cluster import embed, jobs, tune
 from rum_ray.cluster.connect import connect
-from rum_ray.errors import IntegrityError
-from rum_ray.progress import Progress
-from rum_ray.results import Row
+from rum_ray.errors import ConfigError, IntegrityError, StoreError
 from rum_ray.rum import Plan
 from rum_ray.search.spaces import Space, whole
-from rum_ray.study import Study
-from rum_ray.timing import Clock
+from rum_ray.study.progress import Progress
+from rum_ray.study.results import Row
+from rum_ray.study.study import Study
+from rum_ray.study.timing import Clock
 from rum_ray.unlearning import Nothing, Unlearner
 from rum_ray.work import Evaluate, Job, TrainModel, TrainPoolModel
 from rum_ray.work.score import ScoreByProxy
@@ -64,8 +64,7 @@ class Pipeline:
 
     def train(self) -> None:
         """Train the originals of all seeds, and the models that score."""
-        study = self.study
-        self._jobs("train", [*study.originals, *study.search_originals, *study.scorers])
+        self._jobs("train", self.first_jobs())
 
     def embed(self) -> None:
         """Stream the originals' embeddings of the forget set's subsets."""
@@ -73,9 +72,7 @@ class Pipeline:
         missing = [
             model
             for model in study.originals
-            if not study.context.store.has(
-                embed.moments_key(study.context, model, study.partition)
-            )
+            if not study.context.store.has(embed.moments_key(study.context, model, study.partition))
         ]
         with self._stage("embed", len(study.originals), len(missing)) as stage:
             if missing:
@@ -87,8 +84,7 @@ class Pipeline:
 
     def retrain(self) -> None:
         """Retrain without the forget set: references, noise floor, and the search's references."""
-        study = self.study
-        self._jobs("retrain", [*study.retrained, *study.retrained_again, *study.references])
+        self._jobs("retrain", self.retrain_jobs())
 
     def search(self) -> None:
         """Search every space with the same budget, then try the finalists on fresh seeds."""
@@ -97,17 +93,63 @@ class Pipeline:
             return
         for space in study.spaces:
             self._search(space)
-        self._jobs("validate", self._validations())
+        self._jobs("validate", self.validations())
 
     def rows(self) -> None:
         """Measure every method on the reported seeds and on test."""
-        self._jobs("rows", [job for row in self.table() for job in row.jobs])
+        self._jobs("rows", self.row_jobs())
+
+    def unlearn(self) -> None:
+        """Run the file's plan on every seed's original."""
+        self._jobs("unlearn", self.planned().jobs)
+
+    def evaluate(self) -> None:
+        """Measure the file's plan beside the original and the retrained models."""
+        self._jobs("evaluate", [job for row in self.measured() for job in row.jobs])
+
+    def check(self) -> None:
+        """Raise StoreError unless everything that the report needs is there."""
+        study = self.study
+        stages: list[tuple[str, Callable[[], Sequence[Job]]]] = [
+            ("train", self.first_jobs),
+            ("retrain", self.retrain_jobs),
+            ("search", self.validations),
+            ("rows", self.row_jobs),
+        ]
+        for name, stage in stages:
+            if name == "search" and study.experiment.search is None:
+                continue
+            missing = [job for job in stage() if not study.context.has(job)]
+            if missing:
+                raise StoreError(
+                    f"stage '{name}' is not finished: {len(missing)} results are missing in the "
+                    f"store {study.context.store.root}. Use 'rum-ray run' first."
+                )
+
+    def first_jobs(self) -> list[Job]:
+        """Return what is trained before the forget set is known."""
+        study = self.study
+        return [*study.originals, *study.search_originals, *study.scorers]
+
+    def retrain_jobs(self) -> list[Job]:
+        """Return what is trained without the forget set."""
+        study = self.study
+        return [*study.retrained, *study.retrained_again, *study.references]
+
+    def row_jobs(self) -> list[Job]:
+        """Return what is measured for the report."""
+        return [job for row in self.table() for job in row.jobs]
 
     def trials(self, space: Space) -> list[dict[str, Any]]:
         """Return a finished search's trials."""
         context = self.study.context
-        trials: list[dict[str, Any]] = context.load(self._searched(space)).value
+        key = self._searched(space).key(context)
+        trials: list[dict[str, Any]] = context.store.load(key).value
         return trials
+
+    def is_searched(self, space: Space) -> bool:
+        """Return whether a search is finished."""
+        return self.study.context.store.has(self._searched(space).key(self.study.context))
 
     def pick(self, space: Space) -> Plan:
         """Return the plan that a finished search names."""
@@ -116,11 +158,7 @@ class Pipeline:
     def table(self) -> list[Row]:
         """Return the report's rows; searches must be finished."""
         study = self.study
-        rows = [
-            Row("retrained", study.measured(study.retrained)),
-            Row("retrained_again", study.measured(study.retrained_again)),
-            Row("original", study.measured(study.originals)),
-        ]
+        rows = self._models()
         for unlearner in study.experiment.compare:
             rows += self._compared(unlearner)
         if study.experiment.search is not None:
@@ -128,10 +166,36 @@ class Pipeline:
             rows.append(self._searched_row("best_single", single))
             rows.append(self._searched_row("rum", rum))
         if study.experiment.plan is not None:
-            plan = Plan.assign(study.partition, study.experiment.plan, study.experiment.retain)
-            jobs = study.evaluations(plan, keep=True)
-            rows.append(Row("rum", jobs, source="file", plan=plan))
+            rows.append(self.planned())
         return rows
+
+    def measured(self) -> list[Row]:
+        """Return the rows that need no search: the models as they are, and the file's plan."""
+        return [*self._models(), self.planned()]
+
+    def planned(self) -> Row:
+        """Return the row of the file's plan.
+
+        Raises:
+            ConfigError: the file has none.
+        """
+        study = self.study
+        if study.experiment.plan is None:
+            raise ConfigError(
+                "the experiment has no key 'plan', so there is nothing to unlearn with. "
+                "Give each subset an unlearner, or let 'rum-ray tune' find them."
+            )
+        plan = Plan.assign(study.partition, study.experiment.plan, study.experiment.retain)
+        return Row("rum", study.evaluations(plan, keep=True), source="file", plan=plan)
+
+    def _models(self) -> list[Row]:
+        """Return the rows of models as they are: references, noise floor and originals."""
+        study = self.study
+        return [
+            Row("retrained", study.measured(study.retrained)),
+            Row("retrained_again", study.measured(study.retrained_again)),
+            Row("original", study.measured(study.originals)),
+        ]
 
     def _searched_row(self, method: str, space: Space) -> Row:
         """Return the row of a search's pick."""
@@ -183,7 +247,7 @@ class Pipeline:
             return unlearner, 0
         return max(own, key=lambda pair: pair[1])[0], len(own)
 
-    def _validations(self) -> list[Job]:
+    def validations(self) -> list[Job]:
         """Return the jobs that try each search's finalists on fresh seeds."""
         study = self.study
         return [
@@ -203,7 +267,7 @@ class Pipeline:
         """Run one search."""
         study, search = self.study, self._searched(space)
         total = search.config.trials
-        missing = 0 if study.context.store.has(search.key(study.context)) else total
+        missing = 0 if self.is_searched(space) else total
         with self._stage(f"search {space.name}", total, missing) as stage:
             if missing:
                 self._connect()

@@ -3,7 +3,7 @@
 import json
 import platform
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -14,25 +14,24 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-import rum_ray
-from rum_ray import config
+from rum_ray import __version__, config
 from rum_ray.cluster.embed import RETAIN, load_moments
 from rum_ray.cluster.pipeline import Pipeline
 from rum_ray.evaluation.mia import auc
 from rum_ray.evaluation.statistics import Mean
 from rum_ray.experiment import plan_as_dicts, to_plain
-from rum_ray.results import add_excess, comparisons, measure
 from rum_ray.scores.entanglement import entanglement_score
 from rum_ray.scores.memorization import rank_correlation, split_half
 from rum_ray.search.spaces import Space
-from rum_ray.study import Study
+from rum_ray.study.results import Row, add_excess, comparisons, measure
+from rum_ray.study.study import Study
 
 
 def summarize(pipeline: Pipeline, dashboard: str | None = None) -> dict[str, Any]:
     """Return report.json of a finished study."""
     study = pipeline.study
-    searches = [_search(pipeline, s) for s in study.spaces] if study.experiment.search else []
-    rows = _rows(pipeline)
+    searches = search_entries(pipeline)
+    rows = row_entries(study, pipeline.table())
     table = _labelled(pipeline, rows)
     return {
         "format": 1,
@@ -50,7 +49,7 @@ def summarize(pipeline: Pipeline, dashboard: str | None = None) -> dict[str, Any
             "pick": study.experiment.forget.pick if study.experiment.forget.size else "ids",
             "classes": _classes(study, study.forget),
         },
-        "subsets": [_subset(study, name) for name in study.partition.names],
+        "subsets": subset_entries(study),
         "rows": rows,
         "comparisons": comparisons(table),
         "searches": searches,
@@ -61,13 +60,24 @@ def summarize(pipeline: Pipeline, dashboard: str | None = None) -> dict[str, Any
     }
 
 
-def _rows(pipeline: Pipeline) -> list[dict[str, Any]]:
+def row_entries(study: Study, table: Sequence[Row]) -> list[dict[str, Any]]:
     """Return the rows, each with its excess over the noise floor."""
-    study = pipeline.study
     references = [job.load(study.context) for job in study.measured(study.retrained)]
-    rows = [measure(study, row, references) for row in pipeline.table()]
+    rows = [measure(study, row, references) for row in table]
     add_excess(rows)
     return rows
+
+
+def subset_entries(study: Study) -> list[dict[str, Any]]:
+    """Return each subset's size, scores and entanglement."""
+    return [_subset(study, name) for name in study.partition.names]
+
+
+def search_entries(pipeline: Pipeline) -> list[dict[str, Any]]:
+    """Return what each search may do, did and found; nothing without a search."""
+    if pipeline.study.experiment.search is None:
+        return []
+    return [_search(pipeline, space) for space in pipeline.study.spaces]
 
 
 def _labelled(pipeline: Pipeline, rows: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
@@ -81,9 +91,7 @@ def _labelled(pipeline: Pipeline, rows: list[dict[str, Any]]) -> list[tuple[str,
     ]
     order = {"rum": 0, "best_single": 1}
     competing.sort(
-        key=lambda pair: (
-            order.get(pair[1]["method"], 2) + 2 * (pair[1]["source"] == "file")
-        )
+        key=lambda pair: order.get(pair[1]["method"], 2) + 2 * (pair[1]["source"] == "file")
     )
     return competing if competing and competing[0][1]["method"] == "rum" else []
 
@@ -91,7 +99,7 @@ def _labelled(pipeline: Pipeline, rows: list[dict[str, Any]]) -> list[tuple[str,
 def environment(study: Study, dashboard: str | None) -> dict[str, Any]:
     """Return versions and hardware, which are no part of the results."""
     return {
-        "rum_ray": rum_ray.__version__,
+        "rum_ray": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "ray": version("ray"),
@@ -284,11 +292,16 @@ def _warnings(study: Study, searches: list[dict[str, Any]]) -> list[str]:
     return warnings
 
 
-def score_table(study: Study) -> pd.DataFrame:
-    """Return scores.parquet: one row a training example."""
+def score_table(study: Study, subsets: bool = True) -> pd.DataFrame:
+    """Return scores.parquet: one row a training example.
+
+    Args:
+        study: whose examples.
+        subsets: whether the forget set is known, and each example's subset is told.
+    """
     train = study.context.bundle.train
     subset = np.full(len(train), None, dtype=object)
-    for part in study.partition:
+    for part in study.partition if subsets else ():
         subset[part.rows] = part.name
     columns: dict[str, Any] = {
         "id": train.ids,

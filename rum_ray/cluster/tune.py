@@ -105,7 +105,7 @@ def run(
         raise StalledError(f"search {search.space.name} failed: {results.errors[0]}")
     trials = []
     for number in range(len(results)):
-        answers = results[number].config
+        answers = results[number].config or {}
         judged = context.load(search.trial(search.plan(answers))).value
         trials.append({"answers": answers, "plan": plan_as_dicts(search.plan(answers)), **judged})
     artifact = Artifact(value=trials)
@@ -118,7 +118,7 @@ def _ask(space: Space, trial: optuna.Trial) -> None:
     space.plan(lambda name, domain: _suggest(trial, name, domain))
 
 
-def _suggest(trial: optuna.Trial, name: str, domain: Domain) -> Any:  # noqa: ANN401 - of the domain
+def _suggest(trial: optuna.Trial, name: str, domain: Domain) -> Any:
     """Let Optuna choose a value of a domain."""
     if isinstance(domain, Choice):
         return trial.suggest_categorical(name, domain.options)
@@ -149,7 +149,7 @@ class _Watch(tune.Callback):
         iteration: int,
         trials: list[Any],
         trial: Any,
-        **info: Any,  # noqa: ANN401 - Ray's
+        **info: Any,
     ) -> None:
         """Count the trial."""
         self._done += 1

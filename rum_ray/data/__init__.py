@@ -18,7 +18,7 @@ DATASETS: Mapping[str, Callable[..., DataBundle]] = {
 __all__ = ["DATASETS", "DataBundle", "Indices", "LabelNoise", "LabeledData", "load"]
 
 
-def load(name: str, **options: Any) -> DataBundle:  # noqa: ANN401 - each data set has its own
+def load(name: str, **options: Any) -> DataBundle:
     """Return the data set of that name.
 
     Args:

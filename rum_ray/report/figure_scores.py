@@ -25,20 +25,30 @@ def mislabelled(scores: pd.DataFrame) -> NDArray[np.bool_] | None:
 
 
 def column(report: Json, scores: pd.DataFrame) -> str | None:
-    """Return the column of the score that the report is about, or None where none is known."""
-    names = (str(report["scores"].get("name")), "memorization")
+    """Return the column that holds the report's score, or None where none is known.
+
+    That is `memorization`, whatever the score is; a table from elsewhere may name it.
+    """
+    names = ("memorization", str(report["scores"].get("name")))
     return next((n for n in names if n in scores and scores[n].notna().any()), None)
 
 
-def histogram(scores: pd.DataFrame, name: str, subsets: Sequence[Json], theme: Theme) -> Figure:
+def score_name(report: Json) -> str:
+    """Return what the score is called in sentences and on axes."""
+    return str(report["scores"].get("name") or "memorization").replace("_", " ")
+
+
+def histogram(
+    scores: pd.DataFrame, key: str, name: str, subsets: Sequence[Json], theme: Theme
+) -> Figure:
     """Draw how a score is distributed, wrong labels below the clean ones.
 
     Each panel shows shares of its own group: there are far fewer wrong labels than clean ones, and
     the question is where each group lies.
     """
     wrong = mislabelled(scores)
-    known = scores[name].notna().to_numpy()
-    values = scores[name].to_numpy(dtype=float)
+    known = scores[key].notna().to_numpy()
+    values = scores[key].to_numpy(dtype=float)
     groups = [("all examples", known, theme.grey, "")]
     if wrong is not None:
         groups = [("clean labels", known & ~wrong, theme.grey, "")]
@@ -59,7 +69,7 @@ def histogram(scores: pd.DataFrame, name: str, subsets: Sequence[Json], theme: T
         axes.text(0.5, 0.97, f"{group}, n = {rows.sum():,}", weight="bold", **where)
     _ranges(panels[-1], subsets, theme)
     panels[-1].set_xlim(edges[0] - 0.01, edges[-1] + 0.01)
-    panels[-1].set_xlabel(f"{name.replace('_', ' ')}  (higher is harder to forget)", labelpad=4)
+    panels[-1].set_xlabel(f"{name}  (higher is harder to forget)", labelpad=4)
     return figure
 
 

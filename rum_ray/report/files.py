@@ -8,7 +8,7 @@ import pandas as pd
 
 from rum_ray.report import html, markdown
 from rum_ray.report.gallery import Gallery
-from rum_ray.report.text import Json, plain, printable
+from rum_ray.report.text import Json, label, plain, printable
 
 _DEFAULTS: Json = {
     "status": "complete",
@@ -61,10 +61,25 @@ def write(
 
 
 def complete(report: Json) -> Json:
-    """Return the report with every part that the page speaks of, empty where it is missing."""
+    """Return the report with every part that the page speaks of, empty where it is missing.
+
+    Comparisons get the labels that rows have everywhere else.
+    """
     parts = {key: report.get(key) or empty for key, empty in _DEFAULTS.items()}
     parts["experiment"] = _DEFAULTS["experiment"] | parts["experiment"]
+    names = {_key(row): label(row) for row in parts["rows"]}
+    parts["comparisons"] = [
+        {**claim, **{side: names.get(claim[side], claim[side]) for side in ("a", "b")}}
+        for claim in parts["comparisons"]
+    ]
     return report | parts
+
+
+def _key(row: Json) -> str:
+    """Return the name by which a comparison in report.json may refer to a row."""
+    if row["method"] == "rum":
+        return f"rum ({row.get('source')})"
+    return " ".join(filter(None, (row["method"], row.get("unlearner"))))
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -4,20 +4,20 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from rum_ray.report.figure_scores import mislabelled
+from rum_ray.report.figure_scores import mislabelled, score_name
 from rum_ray.report.gallery import Gallery
 from rum_ray.report.text import Json, number, percent
 
 
-def memorization(report: Json, scores: pd.DataFrame, name: str) -> str:
-    """Return the finding of the histogram."""
+def memorization(report: Json, values: pd.Series, scores: pd.DataFrame) -> str:
+    """Return the finding of the histogram of `values`, a column of `scores`."""
+    name = score_name(report)
     wrong, auc = mislabelled(scores), report["scores"].get("auc_flipped")
     if wrong is not None and auc is not None:
         strength = "are" if auc >= 0.8 else "tend to be" if auc >= 0.6 else "are not"
         hard = "memorized ones" if name == "memorization" else "ones with a high score"
         return f"Examples with wrong labels {strength} the {hard} (AUC {number(auc, 2)})"
-    high, words = float((scores[name] > 0.5).mean()), name.replace("_", " ")
-    return f"{percent(high)} of the examples have a {words} above one half"
+    return f"{percent(float((values > 0.5).mean()))} of the examples have a {name} above one half"
 
 
 def gallery(pictures: Gallery) -> str:

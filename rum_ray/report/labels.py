@@ -5,8 +5,9 @@ takes the one that covers least. One that would cover another label is left out,
 there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -64,45 +65,61 @@ def place(
 
 def _write(axes: Axes, tag: Tag, taken: NDArray[np.float64]) -> Box | None:
     """Write one label at its best place and return its box, or None where there is no place."""
-    x, y = axes.transData.transform((tag.x, tag.y))
+    mark = axes.transData.transform((tag.x, tag.y))
     weight = "bold" if tag.bold else "normal"
-    text = axes.annotate(
-        tag.text, (tag.x, tag.y), color=tag.color, weight=weight, size=8.5, annotation_clip=False
-    )
-    extent = text.get_window_extent()
-    width, height = extent.width, extent.height
-    frame = axes.get_window_extent()
-    best: tuple[float, float, Box, tuple[int, int], float] | None = None
-    for rank, distance in enumerate(_DISTANCES):
-        for order, (dx, dy) in enumerate(_AROUND):
-            reach = distance if 0 in (dx, dy) else 0.7 * distance
-            left = x + dx * reach + (-width if dx < 0 else -width / 2 if dx == 0 else 0)
-            low = y + dy * reach + (-height if dy < 0 else -height / 2 if dy == 0 else 0)
-            box = (left, low, left + width, low + height)
-            covered = _covered(box, taken) + _outside(box, frame)
-            cost = covered + 6.0 * rank + 0.5 * order + 100.0 * (covered > _ALLOWED)
-            if best is None or cost < best[0]:
-                best = (cost, covered, box, (dx, dy), distance)
-    assert best is not None
-    _, covered, box, (dx, _), distance = best
-    if covered > _ALLOWED and not tag.must:
+    look: dict[str, Any] = {
+        "color": tag.color,
+        "weight": weight,
+        "size": 8.5,
+        "annotation_clip": False,
+    }
+    text = axes.annotate(tag.text, (tag.x, tag.y), **look)
+    extent, frame = text.get_window_extent(), axes.get_window_extent()
+    best = min(_spots(mark, extent.width, extent.height, taken, frame), key=lambda spot: spot.cost)
+    if best.covered > _ALLOWED and not tag.must:
         text.remove()
         return None
-    horizontal = "left" if dx > 0 else "right" if dx < 0 else "center"
-    anchor = box[0] if dx > 0 else box[2] if dx < 0 else (box[0] + box[2]) / 2
-    text.set(ha=horizontal, va="center")
-    text.xyann = (anchor - x, (box[1] + box[3]) / 2 - y)
+    box, side = best.box, best.side
+    anchor = box[0] if side > 0 else box[2] if side < 0 else (box[0] + box[2]) / 2
+    text.set(ha="left" if side > 0 else "right" if side < 0 else "center", va="center")
+    text.xyann = (anchor - mark[0], (box[1] + box[3]) / 2 - mark[1])
     text.anncoords = "offset points"
-    if distance >= _LEADER_FROM:
-        _leader(axes, tag, (x, y), box)
+    if best.distance >= _LEADER_FROM:
+        _leader(axes, tag, mark, box)
     return box
 
 
-def _leader(axes: Axes, tag: Tag, mark: tuple[float, float], box: Box) -> None:
+@dataclass(frozen=True)
+class _Spot:
+    """A place for a label: its box, how bad it is, and which side of the mark it is on."""
+
+    box: Box
+    cost: float
+    covered: float
+    side: int
+    distance: float
+
+
+def _spots(
+    mark: NDArray[np.float64], width: float, height: float, taken: NDArray[np.float64], frame: Bbox
+) -> Iterator[_Spot]:
+    """Yield the places around a mark where a label of a size may stand, near ones first."""
+    for rank, distance in enumerate(_DISTANCES):
+        for order, (dx, dy) in enumerate(_AROUND):
+            reach = distance if 0 in (dx, dy) else 0.7 * distance
+            left = mark[0] + dx * reach + (dx - 1) * width / 2
+            low = mark[1] + dy * reach + (dy - 1) * height / 2
+            box = (left, low, left + width, low + height)
+            covered = _covered(box, taken) + _outside(box, frame)
+            cost = covered + 6.0 * rank + 0.5 * order + 100.0 * (covered > _ALLOWED)
+            yield _Spot(box, cost, covered, dx, distance)
+
+
+def _leader(axes: Axes, tag: Tag, mark: NDArray[np.float64], box: Box) -> None:
     """Draw the line from a mark to the nearest edge of its label."""
     end = (np.clip(mark[0], box[0], box[2]), np.clip(mark[1], box[1], box[3]))
     to_data = axes.transData.inverted()
-    (x0, y0), (x1, y1) = to_data.transform([mark, end])
+    (x0, y0), (x1, y1) = to_data.transform(np.array([mark, end]))
     axes.plot([x0, x1], [y0, y1], color=tag.color, linewidth=0.5, alpha=0.7, zorder=1)
 
 

@@ -60,10 +60,10 @@ def result(report: Json) -> Plate | None:
 
 def histogram(report: Json, scores: pd.DataFrame) -> Plate | None:
     """Return the histogram of the scores."""
-    name = figure_scores.column(report, scores)
-    if name is None:
+    key, name = figure_scores.column(report, scores), figure_scores.score_name(report)
+    if key is None:
         return None
-    title, subsets = findings_scores.memorization(report, scores, name), report["subsets"]
+    title, subsets = findings_scores.memorization(report, scores[key], scores), report["subsets"]
     auc = report["scores"].get("auc_flipped")
     wrong = figure_scores.mislabelled(scores)
     caption = "How the score is distributed. "
@@ -75,10 +75,14 @@ def histogram(report: Json, scores: pd.DataFrame) -> Plate | None:
         )
     if subsets:
         caption += "Below the axis: the range of each subset of the forget set. "
-    caption += f"n = {count(int(scores[name].notna().sum()), 'example')}"
+    caption += f"n = {count(int(scores[key].notna().sum()), 'example')}"
     if report["scores"].get("models"):
         caption += f", {count(report['scores']['models'], 'model')}"
-    picture = draw("histogram", title, lambda t: figure_scores.histogram(scores, name, subsets, t))
+    picture = draw(
+        "histogram",
+        title,
+        lambda theme: figure_scores.histogram(scores, key, name, subsets, theme),
+    )
     return Plate("histogram", title, f"{caption}.", picture)
 
 
@@ -86,7 +90,7 @@ def density(report: Json, scores: pd.DataFrame) -> Plate | None:
     """Return the score against the first proxy that both the report and the table know."""
     proxies = report["scores"].get("proxies") or {}
     name = next((key for key in proxies if key in scores and scores[key].notna().any()), None)
-    if name is None or figure_scores.column(report, scores) != "memorization":
+    if name is None or report["scores"].get("name") != "memorization":
         return None
     title = findings_scores.proxy(report, name)
     repeats = max(len(entry.get("values") or []) for entry in proxies.values())

@@ -9,7 +9,7 @@ import pytest
 
 from rum_ray.report import write
 
-from .sample import sample
+from .sample import busy_sample, sample
 
 Browse = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -27,6 +27,14 @@ def grey(tmp_path_factory) -> Path:
     """The folder of a report on grey digits."""
     out = tmp_path_factory.mktemp("grey")
     write(out, *sample())
+    return out
+
+
+@pytest.fixture(scope="session")
+def busy(tmp_path_factory) -> Path:
+    """The folder of a report with more searches and two plans."""
+    out = tmp_path_factory.mktemp("busy")
+    write(out, *busy_sample())
     return out
 
 

@@ -1,5 +1,6 @@
 """A study that never was: what a report is made from, with plausible numbers and real digits."""
 
+import copy
 import json
 import math
 from typing import Any
@@ -386,3 +387,25 @@ def sample(
         ],
     }
     return report, scores, trials, _gallery(scores, classes, color)
+
+
+def busy_sample() -> tuple[Json, pd.DataFrame, pd.DataFrame, Gallery]:
+    """Return a study with a plan from the file beside the searched one, and five searches."""
+    report, scores, trials, gallery = sample()
+    rng = np.random.default_rng(11)
+    parts = []
+    for rung in range(5):
+        part = trials[trials["search"] == ("V0" if rung == 0 else "V4")].copy()
+        part["search"] = f"V{rung}"
+        part["objective"] += 0.01 * rung + rng.normal(0, 0.02, len(part))
+        parts.append(part)
+    frame = pd.concat(parts, ignore_index=True)
+    report["searches"] = _searches(frame)
+    given = copy.deepcopy(next(row for row in report["rows"] if row["method"] == "rum"))
+    given |= {"source": "file", "trials": None}
+    for name, shift in (("tow", -0.012), ("mia_gap", 0.004), ("objective", -0.016)):
+        values = np.array(given["metrics"][name]["values"]) + shift
+        given["metrics"][name] = _metric(values + rng.normal(0, 0.01, len(SEEDS)))
+    report["rows"].append(given)
+    report["comparisons"][0] |= {"mean": 0.02, "low": -0.01, "high": 0.05, "shown": False}
+    return report, scores, frame, gallery

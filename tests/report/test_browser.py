@@ -55,8 +55,9 @@ def look(page: Path, browse: Browse, tmp_path: Path, *flags: str, width: int = 1
     return json.loads(found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
 
 
-@pytest.mark.parametrize("name", ["grey", "nasty"])
-@pytest.mark.parametrize("width", [1280, 500])
+@pytest.mark.parametrize(
+    ("name", "width"), [("grey", 1280), ("busy", 1280), ("nasty", 1280), ("nasty", 500)]
+)
 def test_all_is_in_its_place(name, width, browse, tmp_path, request):
     page = request.getfixturevalue(name) / "report.html"
     found = look(page, browse, tmp_path, width=width)

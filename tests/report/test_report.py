@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rum_ray.report import HEADLINE_COLUMNS, Gallery, headline, label, write
+from rum_ray.report import HEADLINE_COLUMNS, Gallery, headline, label, markdown, write
+from rum_ray.report.files import complete
 from rum_ray.report.ranking import contestants, subject, tied
 from rum_ray.report.text import count, duration, interval, number, percent, share
 
@@ -115,25 +116,39 @@ def test_what_is_missing_is_said_to_be_missing(missing, tmp_path):
     assert ("Partial." in html) == (report["status"] == "partial")
 
 
-def test_one_seed_has_no_intervals_and_no_ties(tmp_path):
-    report, scores, trials, gallery = sample()
+def test_one_seed_has_no_intervals_and_no_ties():
+    report, _, trials, _ = sample()
     for row in report["rows"]:
         row["seeds"] = [0]
         for metric in row["metrics"].values():
             metric |= {"ci95": None, "values": metric["values"][:1]}
     report["comparisons"] = []
-    write(tmp_path, report, scores, trials, gallery)
-    assert "one seed cannot tell methods apart" in (tmp_path / "report.md").read_text()
+    assert "one seed cannot tell methods apart" in markdown.render(report, trials)
     assert not tied(report["rows"])
 
 
-def test_an_attack_that_counts_is_the_one_that_is_shown(tmp_path):
-    report, scores, trials, gallery = sample()
+def test_the_attack_that_counts_is_the_one_that_is_shown():
+    report, _, trials, _ = sample()
     report["attack"] = "auc"
     gap = interval(report["rows"][2]["metrics"]["auc_gap"])
     assert headline(report)[-1].mia_gap == gap
-    write(tmp_path, report, scores, trials, gallery)
-    assert "AUC in the report" in (tmp_path / "report.md").read_text()
+    assert "AUC in the report" in markdown.render(report, trials)
+
+
+def test_a_claim_that_is_not_shown_is_said_to_be_not_shown(busy):
+    page = (busy / "report.html").read_text()
+    assert '<dd class="value">not shown</dd>' in page
+    assert "+0.020 [\u22120.010, 0.050]" in page
+
+
+def test_comparisons_get_the_labels_of_their_rows():
+    report = sample()[0]
+    raw = {"RUM (search)": "rum (search)", "best single (SalUn)": "best_single salun"}
+    claim = report["comparisons"][0]
+    claim |= {"a": raw[claim["a"]], "b": raw[claim["b"]]}
+    first = complete(report)["comparisons"][0]
+    assert [first["a"], first["b"]] == list(raw)
+    assert claim["b"] == "best_single salun"
 
 
 def test_rows_that_differ_by_noise_are_tied():

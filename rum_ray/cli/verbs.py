@@ -1,8 +1,10 @@
 """What each verb of the command line does, from a checked experiment to what it prints."""
 
 import contextlib
+import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +13,25 @@ import torch
 from numpy.typing import NDArray
 
 from rum_ray import config
+from rum_ray.cli.console import Bars, quiet
+from rum_ray.cli.forecast import forecast
+from rum_ray.cli.workplace import claimed
 from rum_ray.cluster.pipeline import Pipeline, Where
-from rum_ray.cluster.summary import score_table, summarize, trial_table
-from rum_ray.console import Bars, quiet
+from rum_ray.cluster.summary import (
+    row_entries,
+    score_table,
+    search_entries,
+    subset_entries,
+    summarize,
+    trial_table,
+)
 from rum_ray.data.bundle import LabeledData
-from rum_ray.errors import StoreError
 from rum_ray.experiment import Experiment
 from rum_ray.report import Gallery, Picture, write
 from rum_ray.store import Store, write_bytes
-from rum_ray.study import Study
-from rum_ray.timing import Clock
+from rum_ray.study.study import Study
+from rum_ray.study.timing import Clock
 from rum_ray.work import Context, load_model
-from rum_ray.workplace import claimed
 
 Answer = dict[str, Any]
 LOG = "third-party.log"
@@ -78,6 +87,14 @@ def run(study: Study, options: Options) -> Answer:
         return _publish(pipeline, options)
 
 
+def dry_run(study: Study) -> Answer:
+    """Return what `run` would make, and make nothing."""
+    with tempfile.TemporaryDirectory() as nowhere:
+        clock = Clock(Path(nowhere) / "stages.json")
+        pipeline = Pipeline(study, Where(), Bars(sys.stderr), clock)
+        return {"forecast": [asdict(stage) for stage in forecast(pipeline)]}
+
+
 def report(study: Study, options: Options) -> Answer:
     """Write the report of a study that is finished."""
     with _running(study, options) as pipeline:
@@ -121,7 +138,7 @@ def refine(study: Study, options: Options) -> Answer:
         pipeline.embed()
     path = options.folder(study.experiment) / "scores.parquet"
     write_bytes(path, score_table(study).to_parquet(None, index=False))
-    return {"scores": str(path), "subsets": pipeline.subsets()}
+    return {"scores": str(path), "subsets": subset_entries(study)}
 
 
 def unlearn(study: Study, options: Options) -> Answer:
@@ -148,19 +165,70 @@ def evaluate(study: Study, options: Options) -> Answer:
         pipeline.train()
         pipeline.retrain()
         pipeline.evaluate()
-        return {"rows": pipeline.measured_plan()}
+    return {"rows": row_entries(study, pipeline.measured())}
 
 
 def tune(study: Study, options: Options) -> Answer:
     """Search the assignment, and write the plan that was found."""
-    study.spaces_allowed()
+    study.require_search()
     with _running(study, options) as pipeline:
         for stage in (*_REFERENCES, Pipeline.search):
             stage(pipeline)
     plan = pipeline.pick(study.spaces[-1])
     path = options.folder(study.experiment) / "plan.yaml"
     write_bytes(path, config.dump_plan(plan).encode())
-    return {"plan": str(path), "searches": pipeline.searches()}
+    return {"plan": str(path), "searches": search_entries(pipeline)}
+
+
+def _publish(pipeline: Pipeline, options: Options) -> Answer:
+    """Write the report and return what `--json` prints."""
+    study = pipeline.study
+    out = options.folder(study.experiment)
+    answer = summarize(pipeline)
+    write(out, answer, score_table(study), trial_table(pipeline), gallery(study))
+    return {"out": str(out), "report": str(out / "report.html"), "answer": answer}
+
+
+def gallery(study: Study, most: int = 20, others: int = 10) -> Gallery:
+    """Return pictures of the most memorized examples, and of low and medium ones.
+
+    Empty if the data are no images of one or three channels.
+    """
+    train = study.context.bundle.train
+    if train.x.ndim != 4 or train.x.shape[1] not in (1, 3):
+        return Gallery()
+    values = study.scores.values
+    known = np.flatnonzero(np.isfinite(values))
+    order = known[np.argsort(-values[known], kind="stable")]
+    middle = known[np.argsort(np.abs(values[known] - 0.5), kind="stable")]
+    chosen = [("most", row) for row in order[:most]]
+    chosen += [("medium", row) for row in middle[:others]]
+    chosen += [("low", row) for row in order[::-1][:others]]
+    return Gallery(tuple(_picture(study, group, int(row)) for group, row in chosen))
+
+
+def _picture(study: Study, group: Any, row: int) -> Picture:
+    """Return the picture of a training example."""
+    bundle = study.context.bundle
+    names = bundle.class_names or tuple(map(str, range(bundle.num_classes)))
+    truth = bundle.true_labels
+    return Picture(
+        id=int(bundle.train.ids[row]),
+        pixels=_bytes(bundle.train, row),
+        label=names[int(bundle.train.y[row])],
+        true_label=None if truth is None else names[int(truth[row])],
+        score=float(study.scores.values[row]),
+        group=group,
+    )
+
+
+def _bytes(data: LabeledData, row: int) -> NDArray[np.uint8]:
+    """Return one image as bytes [C, H, W]."""
+    image = data.x[row]
+    if image.dtype != torch.uint8:
+        image = (image.clamp(0, 1) * 255).round().to(torch.uint8)
+    pixels: NDArray[np.uint8] = image.numpy()
+    return pixels
 
 
 _REFERENCES: tuple[Callable[[Pipeline], None], ...] = (

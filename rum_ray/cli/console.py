@@ -1,9 +1,10 @@
 """What a person sees in a terminal: progress bars, tables, and nothing of third parties."""
 
+import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -112,3 +113,46 @@ def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
         drawn.add_row(*map(str, row))
     width = None if sys.stdout.isatty() else 120
     Console(width=width, highlight=False).print(drawn, markup=False)
+
+
+def show(answer: Mapping[str, Any]) -> None:
+    """Print what a verb answers, for a person."""
+    if "answer" in answer:
+        _show_report(answer)
+    elif "forecast" in answer:
+        _show_forecast(answer["forecast"])
+    elif "checks" in answer:
+        rows = [[c["check"], "ok" if c["ok"] else "WRONG", c["found"]] for c in answer["checks"]]
+        table("doctor", ["check", "state", "found"], rows)
+    elif "reports" in answer:
+        for one in answer["reports"]:
+            _show_report(one)
+    else:
+        print(json.dumps(answer, indent=2))
+
+
+def _show_report(answer: Mapping[str, Any]) -> None:
+    """Print the headline table, and where the report is."""
+    from rum_ray.report import HEADLINE_COLUMNS, headline
+
+    report = answer["answer"]
+    rows = [list(row) for row in headline(report)]
+    table(f"{report['experiment']['name']}: best first", list(HEADLINE_COLUMNS), rows)
+    print(f"report: {answer['report']}")
+
+
+def _show_forecast(stages: list[dict[str, Any]]) -> None:
+    """Print what would be made."""
+    rows = [
+        [
+            s["stage"],
+            s["total"] - s["missing"],
+            s["missing"],
+            f"{s['trainings']:.1f}",
+            f"{s['seconds']:.0f}",
+        ]
+        for s in stages
+    ]
+    total = [sum(s[key] for s in stages) for key in ("trainings", "seconds")]
+    rows.append(["all", "", "", f"{total[0]:.1f}", f"{total[1]:.0f}"])
+    table("dry run", ["stage", "there", "to make", "trainings", "about seconds"], rows)

@@ -147,7 +147,7 @@ class Study:
     @cached_property
     def spaces(self) -> tuple[Space, ...]:
         """What is searched, each space with the same budget."""
-        search = self._search()
+        search = self.require_search()
         unlearners = {name: find(name, UNLEARNERS, "unlearner") for name in search.unlearners}
         return tuple(
             Space(name, unlearners, self.partition, self.experiment.retain)  # type: ignore[arg-type]
@@ -156,7 +156,7 @@ class Study:
 
     def trial(self, plan: Plan, fresh: bool = False) -> TryPlan:
         """Return the job that judges a plan, on the search seeds or on the fresh ones."""
-        search = self._search()
+        search = self.require_search()
         originals = self.search_originals
         return TryPlan(
             plan,
@@ -208,7 +208,12 @@ class Study:
         """Return the jobs that measure models as they are, on test."""
         return tuple(Evaluate(m, self.partition, m.seed, "test") for m in models)
 
-    def _search(self) -> SearchConfig:
+    def require_search(self) -> SearchConfig:
+        """Return what the searches may do.
+
+        Raises:
+            ConfigError: the experiment has no search.
+        """
         if self.experiment.search is None:
             raise ConfigError(
                 "the experiment has no key 'search', so there is nothing to tune. "

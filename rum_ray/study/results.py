@@ -10,7 +10,7 @@ from rum_ray.evaluation.statistics import Mean, compare, holm
 from rum_ray.evaluation.tow import Evaluation
 from rum_ray.experiment import plan_as_dicts
 from rum_ray.rum import Plan
-from rum_ray.study import Study
+from rum_ray.study.study import Study
 from rum_ray.work import Evaluate
 
 GAPS = {"mia_gap": "mia", "auc_gap": "auc"}

@@ -1,0 +1,227 @@
+"""The verbs and their flags; errors become one message and an exit code."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from rum_ray import __version__
+from rum_ray.errors import RumRayError
+
+INTERRUPTED = 75
+HELP = {
+    "run": "Make everything that is missing, then the report.",
+    "train": "Train the original and the retrained models.",
+    "score": "Score how hard examples are to forget: memorization, or a proxy.",
+    "refine": "Choose the forget set and split it into subsets, with their entanglement.",
+    "unlearn": "Unlearn with the file's plan, and write the unlearned models.",
+    "evaluate": "Measure the file's plan: accuracies, attacks, ToW.",
+    "tune": "Search the assignment of unlearners to subsets, and write plan.yaml.",
+}
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Machine unlearning with RUM: score, refine, plan, unlearn, evaluate; on Ray.",
+)
+
+File = Annotated[Path, typer.Argument(help="The experiment's YAML file.", show_default=False)]
+Files = Annotated[list[Path], typer.Argument(help="Experiment files.", show_default=False)]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="key=value, on top of the file.")]
+SeedFlag = Annotated[int | None, typer.Option("--seed", help="Replaces the file's seeds.")]
+Address = Annotated[str, typer.Option(help="Ray cluster: local, auto, or HOST:PORT.")]
+Out = Annotated[Path | None, typer.Option(help="Folder of the report.  [default: out/<name>]")]
+StoreFlag = Annotated[str, typer.Option("--store", help="Folder or URI of artifacts.")]
+Dashboard = Annotated[bool, typer.Option("--dashboard", help="Turn the Ray dashboard on.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be made, and stop.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Take the flags before the verb."""
+
+
+def _verb(name: str) -> Callable[..., None]:
+    """Return the command of a verb that takes one experiment file."""
+
+    def command(
+        file: File,
+        sets: Sets = None,
+        seed: SeedFlag = None,
+        address: Address = "local",
+        out: Out = None,
+        store: StoreFlag = "store",
+        dashboard: Dashboard = False,
+        dry_run: DryRun = False,
+        as_json: Json = False,
+        debug: Debug = False,
+    ) -> None:
+        flags = (sets, seed, address, out, store, dashboard, dry_run)
+        _guarded(lambda: _do(name, file, *flags), as_json, debug)
+
+    command.__doc__ = HELP[name]
+    return command
+
+
+for _name in HELP:
+    app.command(_name)(_verb(_name))
+
+
+@app.command()
+def demo(
+    sets: Sets = None,
+    seed: SeedFlag = None,
+    address: Address = "local",
+    out: Out = None,
+    store: StoreFlag = "store",
+    dashboard: Dashboard = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Run the embedded experiment, from nothing to a report, in minutes on two cores."""
+    file = Path(__file__).parents[1] / "demo.yaml"
+    flags = (sets, seed, address, out, store, dashboard, dry_run)
+    _guarded(lambda: _do("run", file, *flags), as_json, debug)
+
+
+@app.command()
+def report(
+    files: Files,
+    sets: Sets = None,
+    seed: SeedFlag = None,
+    address: Address = "local",
+    out: Out = None,
+    store: StoreFlag = "store",
+    dashboard: Dashboard = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write the reports of finished experiments."""
+    flags = (sets, seed, address, out, store, dashboard, dry_run)
+
+    def do() -> dict[str, Any]:
+        answers = [_do("report", file, *flags) for file in files]
+        return answers[0] if len(answers) == 1 else {"reports": answers}
+
+    _guarded(do, as_json, debug)
+
+
+@app.command()
+def estimate(
+    file: File,
+    sets: Sets = None,
+    seed: SeedFlag = None,
+    address: Address = "local",
+    out: Out = None,
+    store: StoreFlag = "store",
+    dashboard: Dashboard = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Say what a run would make, what that costs in trainings, and how long it would take."""
+    del dry_run
+    flags = (sets, seed, address, out, store, dashboard, True)
+    _guarded(lambda: _do("run", file, *flags), as_json, debug)
+
+
+@app.command()
+def doctor(
+    store: StoreFlag = "store",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Say what is installed, reachable, writable and secured."""
+
+    def do() -> dict[str, Any]:
+        from rum_ray.cli.doctor import examine
+
+        return {"checks": examine(store)}
+
+    _guarded(do, as_json, debug)
+
+
+def _do(
+    verb: str,
+    file: Path,
+    sets: list[str] | None,
+    seed: int | None,
+    address: str,
+    out: Path | None,
+    store: str,
+    dashboard: bool,
+    dry_run: bool,
+) -> dict[str, Any]:
+    """Do a verb, or say what it would do."""
+    from rum_ray import config
+
+    overrides = list(sets or ())
+    if seed is not None:
+        overrides.append(f"seeds=[{seed}]")
+    experiment = config.load(file, overrides)
+    # The heavy libraries are loaded only now, when the file is known to be right.
+    from rum_ray.cli import verbs
+
+    options = verbs.Options(out, store, address, dashboard)
+    study = verbs.open_study(experiment, options)
+    return verbs.dry_run(study) if dry_run else verbs.VERBS[verb](study, options)
+
+
+def _guarded(do: Callable[[], dict[str, Any]], as_json: bool, debug: bool) -> None:
+    """Do something; print its answer, or its one error, and leave with the right exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
+    try:
+        answer = do()
+    except KeyboardInterrupt:
+        _leave("interrupted; the same command goes on from here.", INTERRUPTED)
+    except RumRayError as error:
+        if debug:
+            raise
+        _leave(str(error), error.exit_code)
+    except Exception as error:
+        if debug:
+            raise
+        _leave(f"a bug: {type(error).__name__}: {error}. Run again with --debug, and report it.", 1)
+    if as_json:
+        typer.echo(json.dumps(answer.get("answer", answer), allow_nan=False))
+    else:
+        from rum_ray.cli.console import show
+
+        show(answer)
+
+
+def _interrupt() -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _leave(message: str, code: int) -> NoReturn:
+    """Print one message and exit, without waiting for what third parties left running."""
+    print(f"rum-ray: {message}", file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
