@@ -29,10 +29,9 @@ def forget_set(
     Args:
         scores: [N], higher is harder.
         size: how many.
-        pick: the lowest, those in the middle, the highest, or a third of each ("spread"; the rest
-            of a size that is not divisible by 3 goes to low, then medium).
-        middle: what the middle is: nearest to one "half" (for memorization), nearest to the
-            "median", or the middle "rank". In a spread, low and high are taken first.
+        pick: the lowest, the middle, the highest, or a third of each ("spread"; what is left of a
+            size that 3 does not divide goes to low, then medium; low and high are taken first).
+        middle: nearest to one "half", nearest to the "median", or the middle "rank".
         missing: whether unknown scores raise, or are left out.
 
     Returns:

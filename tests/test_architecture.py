@@ -17,7 +17,7 @@ LAYERS = (
     "rum",
     "refinement evaluation",
     "search",
-    "experiment store testing",
+    "experiment store testing yamlfile",
     "config resume",
     "work",
     "study",
@@ -33,7 +33,7 @@ OWNERS = {
     "jinja2": "report",
     "matplotlib": "report",
     "optuna": "cluster",
-    "pandas": "cluster report",
+    "pandas": "cluster report study",
     "pyarrow": "data scores/files store",
     "pydantic": "config",
     "pytest": "testing",
@@ -44,7 +44,7 @@ OWNERS = {
     "sklearn": "data/digits evaluation",
     "torchvision": "models",
     "typer": "cli",
-    "yaml": "config",
+    "yaml": "config yamlfile",
 }
 EVERYWHERE = {"numpy", "torch", "typing_extensions"} | sys.stdlib_module_names
 MODULE_LINES, FUNCTION_LINES = 250, 50

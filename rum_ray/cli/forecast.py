@@ -5,11 +5,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rum_ray.cluster.pipeline import Pipeline
 from rum_ray.seeding import Seed
-from rum_ray.study.study import FINALISTS, FRESH_SEEDS, SPACES, Study
+from rum_ray.study.study import SPACES, Study
+from rum_ray.study.table import table
 from rum_ray.training.runtime import LocalRuntime
 from rum_ray.work import Job, TrainPoolModel
+from rum_ray.work.search import FINALISTS, FRESH_SEEDS
 
 STAGE_SECONDS = 12.0
 """What starting the workers of a stage takes."""
@@ -35,33 +36,36 @@ class Forecast:
     seconds: float
 
 
-def forecast(pipeline: Pipeline) -> list[Forecast]:
+def forecast(study: Study) -> list[Forecast]:
     """Return what each stage of `run` would make."""
-    study = pipeline.study
     search, seeds = study.experiment.search, len(study.originals)
-    first = pipeline.first_jobs()
+    first = study.first_jobs
     scored = _missing(study, study.scorers) == 0
     missing = [job for job in first if not study.context.has(job)]
     cost = sum(_cost(study, job) for job in missing)
     found = [_forecast(study, "train", len(first), len(missing), cost)]
-    jobs = pipeline.retrain_jobs() if scored else None
+    jobs = study.retrain_jobs if scored else None
     total = 2 * seeds + (search.seeds if search else 0)
     left = total if jobs is None else _missing(study, jobs)
     found.append(_forecast(study, "retrain", total, left, left))
     searched = True
     cap = search.max_cost if search else 0.5
     if search is not None:
-        done = sum(pipeline.is_searched(s) for s in study.spaces) if scored else 0
+        done = _done(study) if scored else 0
         trials, left = (n * search.trials for n in (len(SPACES), len(SPACES) - done))
         found.append(_forecast(study, "search", trials, left, left * search.seeds * cap))
         searched = done == len(SPACES)
         finals = len(SPACES) * FINALISTS
-        left = _missing(study, pipeline.validations()) if searched else finals
+        left = _missing(study, study.validations) if searched else finals
         found.append(_forecast(study, "validate", finals, left, left * FRESH_SEEDS * cap))
         searched = searched and left == 0
     plans = 3 * len(study.experiment.compare) + (study.experiment.plan is not None)
     plans += 2 * (search is not None)
-    left = _missing(study, pipeline.row_jobs()) if scored and searched else (plans + 3) * seeds
+    left = (
+        _missing(study, [job for row in table(study) for job in row.jobs])
+        if scored and searched
+        else (plans + 3) * seeds
+    )
     found.append(
         _forecast(study, "rows", (plans + 3) * seeds, left, min(left, plans * seeds) * cap)
     )
@@ -89,6 +93,12 @@ def _forecast(study: Study, stage: str, total: int, missing: int, cost: float) -
     """Return a stage's forecast from its cost in trainings."""
     seconds = cost * seconds_per_training(study) / study.experiment.cluster.workers
     return Forecast(stage, total, missing, cost, seconds + (STAGE_SECONDS if missing else 0.0))
+
+
+def _done(study: Study) -> int:
+    """Return how many searches are finished."""
+    context = study.context
+    return sum(context.store.has(search.key(context)) for search in study.searches)
 
 
 def _missing(study: Study, jobs: Sequence[Job]) -> int:

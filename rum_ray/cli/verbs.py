@@ -1,8 +1,6 @@
 """What each verb of the command line does, from a checked experiment to what it prints."""
 
 import contextlib
-import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,20 +14,15 @@ from rum_ray import config
 from rum_ray.cli.console import Bars, quiet
 from rum_ray.cli.forecast import forecast
 from rum_ray.cli.workplace import claimed
-from rum_ray.cluster.pipeline import Pipeline, Where
-from rum_ray.cluster.summary import (
-    row_entries,
-    score_table,
-    search_entries,
-    subset_entries,
-    summarize,
-    trial_table,
-)
+from rum_ray.cluster.pipeline import Pipeline, Where, check_finished
 from rum_ray.data.bundle import LabeledData
 from rum_ray.experiment import Experiment
 from rum_ray.report import Gallery, Picture, write
-from rum_ray.store import Store, write_bytes
+from rum_ray.store import Store, format_weights, write_bytes
 from rum_ray.study.study import Study
+from rum_ray.study.summary import row_entries, search_entries, subset_entries, summarize
+from rum_ray.study.table import planned, unsearched_table
+from rum_ray.study.tables import score_table, trial_table
 from rum_ray.study.timing import Clock
 from rum_ray.work import Context, load_model
 
@@ -89,16 +82,13 @@ def run(study: Study, options: Options) -> Answer:
 
 def dry_run(study: Study) -> Answer:
     """Return what `run` would make, and make nothing."""
-    with tempfile.TemporaryDirectory() as nowhere:
-        clock = Clock(Path(nowhere) / "stages.json")
-        pipeline = Pipeline(study, Where(), Bars(sys.stderr), clock)
-        return {"forecast": [asdict(stage) for stage in forecast(pipeline)]}
+    return {"forecast": [asdict(stage) for stage in forecast(study)]}
 
 
 def report(study: Study, options: Options) -> Answer:
     """Write the report of a study that is finished."""
+    check_finished(study)
     with _running(study, options) as pipeline:
-        pipeline.check()
         return _publish(pipeline, options)
 
 
@@ -146,15 +136,12 @@ def unlearn(study: Study, options: Options) -> Answer:
     with _running(study, options) as pipeline:
         pipeline.train()
         pipeline.unlearn()
-    from safetensors.torch import save
-
     out = options.folder(study.experiment)
     paths = []
-    for seed, job in zip(study.experiment.seeds, pipeline.planned().jobs, strict=True):
+    for seed, job in zip(study.experiment.seeds, planned(study).jobs, strict=True):
         model = load_model(job.recipe, study.context, study.context.load(job))
         path = out / "unlearned" / f"seed{seed}.safetensors"
-        state = {name: t.contiguous() for name, t in model.state_dict().items()}
-        write_bytes(path, save(state, {"experiment": study.experiment.digest}))
+        write_bytes(path, format_weights(model))
         paths.append(str(path))
     return {"unlearned": paths}
 
@@ -165,7 +152,7 @@ def evaluate(study: Study, options: Options) -> Answer:
         pipeline.train()
         pipeline.retrain()
         pipeline.evaluate()
-    return {"rows": row_entries(study, pipeline.measured())}
+    return {"rows": row_entries(study, unsearched_table(study))}
 
 
 def tune(study: Study, options: Options) -> Answer:
@@ -174,18 +161,18 @@ def tune(study: Study, options: Options) -> Answer:
     with _running(study, options) as pipeline:
         for stage in (*_REFERENCES, Pipeline.search):
             stage(pipeline)
-    plan = pipeline.pick(study.spaces[-1])
+    plan = study.searches[-1].pick(study.context)
     path = options.folder(study.experiment) / "plan.yaml"
     write_bytes(path, config.dump_plan(plan).encode())
-    return {"plan": str(path), "searches": search_entries(pipeline)}
+    return {"plan": str(path), "searches": search_entries(study, pipeline.clock)}
 
 
 def _publish(pipeline: Pipeline, options: Options) -> Answer:
     """Write the report and return what `--json` prints."""
     study = pipeline.study
     out = options.folder(study.experiment)
-    answer = summarize(pipeline)
-    write(out, answer, score_table(study), trial_table(pipeline), gallery(study))
+    answer = summarize(study, pipeline.clock)
+    write(out, answer, score_table(study), trial_table(study), gallery(study))
     return {"out": str(out), "report": str(out / "report.html"), "answer": answer}
 
 

@@ -17,85 +17,46 @@ from numpy.typing import NDArray
 from rum_ray.data.batches import PREDICTION_BATCH, fixed_batches
 from rum_ray.errors import IntegrityError
 from rum_ray.models import embed
-from rum_ray.rum import Partition
 from rum_ray.scores.entanglement import Moments
-from rum_ray.store import Artifact, Key
 from rum_ray.training.runtime import set_threads
-from rum_ray.work import Context, TrainModel
+from rum_ray.work import Context, EmbeddingMoments
 
 RETAIN = "retain"
 
 
-def moments_key(context: Context, model: TrainModel, partition: Partition) -> Key:
-    """Return the key of a model's moments by subset."""
-    return Key("moments", {"model": model, "partition": partition, **context.learned})
-
-
-def stream_moments(
-    context: Context, models: Sequence[TrainModel], partition: Partition, workers: int
-) -> int:
+def stream(context: Context, jobs: Sequence[EmbeddingMoments], workers: int) -> None:
     """Save, for each model, the moments of the retain set and of each subset's embeddings.
 
-    All models see the data in one pass. Models whose moments are there already take no part.
+    All models see the data in one pass.
 
     Args:
         context: the data and the store.
-        models: finished trainings.
-        partition: the forget set and its subsets.
+        jobs: finished trainings, all with the same partition.
         workers: actors that embed.
-
-    Returns:
-        How many models took part.
 
     Raises:
         IntegrityError: the stream lost or doubled rows.
     """
-    missing = [m for m in models if not context.store.has(moments_key(context, m, partition))]
-    if not missing:
-        return 0
     settings = ray.data.DataContext.get_current()
     settings.enable_progress_bars = False
     settings.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     total = len(context.bundle.train)
     blocks = -(-total // PREDICTION_BATCH)
-    stream = ray.data.range(blocks, override_num_blocks=min(blocks, 4 * workers)).map_batches(
+    embedded = ray.data.range(blocks, override_num_blocks=min(blocks, 4 * workers)).map_batches(
         _Embedder,
-        fn_constructor_kwargs={
-            "context": ray.put(context),
-            "models": missing,
-            "partition": partition,
-        },
+        fn_constructor_kwargs={"context": ray.put(context), "jobs": jobs},
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=workers),
         num_cpus=1,
     )
-    table = pd.concat(stream.iter_batches(batch_format="pandas", batch_size=None))
-    for number, model in enumerate(missing):
-        groups = _sum(table[table["model"] == number], (RETAIN, *partition.names))
-        counted = sum(moments.count for moments in groups.values())
+    parts = pd.concat(embedded.iter_batches(batch_format="pandas", batch_size=None))
+    for number, job in enumerate(jobs):
+        moments = _sum(parts[parts["model"] == number], job.groups)
+        counted = sum(sums.count for sums in moments.values())
         if counted != total:
             raise IntegrityError(f"the stream of embeddings has {counted} of {total} rows.")
-        arrays: dict[str, NDArray[Any]] = {}
-        for group, moments in groups.items():
-            arrays[f"{group}/mean"] = moments.mean
-            arrays[f"{group}/count"] = np.array(moments.count)
-            arrays[f"{group}/scatter"] = np.array(moments.scatter)
-        context.store.save(moments_key(context, model, partition), Artifact(arrays), {})
-    return len(missing)
-
-
-def load_moments(context: Context, model: TrainModel, partition: Partition) -> dict[str, Moments]:
-    """Return the moments of "retain" and of each subset."""
-    arrays = context.store.load(moments_key(context, model, partition)).arrays
-    return {
-        group: Moments(
-            int(arrays[f"{group}/count"]),
-            arrays[f"{group}/mean"],
-            float(arrays[f"{group}/scatter"]),
-        )
-        for group in (RETAIN, *partition.names)
-    }
+        job.save(context, moments)
 
 
 class _Embedder:
@@ -104,15 +65,14 @@ class _Embedder:
     def __init__(
         self,
         context: Any,
-        models: Sequence[TrainModel],
-        partition: Partition,
+        jobs: Sequence[EmbeddingMoments],
     ) -> None:
         self._context: Context = ray.get(context)
-        set_threads(models[0].recipe.threads)
-        self._models = [model.load(self._context) for model in models]
+        set_threads(jobs[0].model.recipe.threads)
+        self._models = [job.model.load(self._context) for job in jobs]
         self._groups = np.zeros(len(self._context.bundle.train), dtype=np.int64)
-        self._names = (RETAIN, *partition.names)
-        for number, subset in enumerate(partition, start=1):
+        self._names = jobs[0].groups
+        for number, subset in enumerate(jobs[0].partition, start=1):
             self._groups[subset.rows] = number
 
     def __call__(self, batch: dict[str, NDArray[np.int64]]) -> pd.DataFrame:

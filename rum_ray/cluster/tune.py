@@ -8,8 +8,7 @@ started again replays itself and goes on.
 
 import os
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -19,50 +18,16 @@ from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
 
 from rum_ray.errors import StalledError
-from rum_ray.experiment import SearchConfig, plan_as_dicts
-from rum_ray.rum import Plan
 from rum_ray.search.spaces import Space
 from rum_ray.seeding import Seed
-from rum_ray.store import Artifact, Key
 from rum_ray.training.space import Choice, Domain, Integers, LogUniform
-from rum_ray.work import Context, Evaluate, TrainModel, TryPlan
-
-
-@dataclass(frozen=True, eq=False)
-class Search:
-    """One search: a space, and how its plans are judged.
-
-    Attributes:
-        space: what may be proposed.
-        config: budget, cap and attack.
-        originals: one a search seed.
-        references: retrained models of the search seeds, evaluated on validation data.
-    """
-
-    space: Space
-    config: SearchConfig
-    originals: tuple[TrainModel, ...]
-    references: tuple[Evaluate, ...]
-
-    def key(self, context: Context) -> Key:
-        """Return the key of the search's trials."""
-        return Key("search", {"search": self, "valid": context.unseen("valid"), **context.learned})
-
-    def trial(self, plan: Plan) -> TryPlan:
-        """Return the job that judges a plan."""
-        return TryPlan(
-            plan, self.originals, self.references, self.config.attack, self.config.max_cost
-        )
-
-    def plan(self, answers: Mapping[str, Any]) -> Plan:
-        """Return the plan that a trial's answers make."""
-        return self.space.plan(lambda name, _: answers[name])
+from rum_ray.work import Context, Search
 
 
 def run(
     search: Search, context: Context, workers: int, progress: Callable[[int, int, float], None]
-) -> Artifact:
-    """Return the search's trials as `value`: a list of answers with status and figures, in order.
+) -> None:
+    """Run a search and keep its trials, in the order of their proposal.
 
     Args:
         search: what to search.
@@ -70,10 +35,6 @@ def run(
         workers: trials at a time; it changes no result.
         progress: is told how many trials are done, of how many, and the best objective so far.
     """
-    key = search.key(context)
-    found = context.store.find(key)
-    if found is not None:
-        return found
     config = search.config
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     seed = int((Seed(config.seed) / "sampler" / search.space.name).words(1)[0] >> 32)
@@ -103,14 +64,7 @@ def run(
     ).fit()
     if results.errors:
         raise StalledError(f"search {search.space.name} failed: {results.errors[0]}")
-    trials = []
-    for number in range(len(results)):
-        answers = results[number].config or {}
-        judged = context.load(search.trial(search.plan(answers))).value
-        trials.append({"answers": answers, "plan": plan_as_dicts(search.plan(answers)), **judged})
-    artifact = Artifact(value=trials)
-    context.store.save(key, artifact, {})
-    return artifact
+    search.save(context, [results[number].config or {} for number in range(len(results))])
 
 
 def _ask(space: Space, trial: optuna.Trial) -> None:

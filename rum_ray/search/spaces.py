@@ -13,6 +13,7 @@ from rum_ray.rum import Partition, Plan, Retain, Subset
 from rum_ray.training.space import Choice, Domain
 from rum_ray.unlearning.base import Unlearner
 
+SpaceName: TypeAlias = Literal["V0", "V1", "V4"]
 Choose: TypeAlias = Callable[[str, Domain], Any]
 """Answers a question, by its name and domain, with a value of the domain."""
 
@@ -28,7 +29,7 @@ class Space:
         retain: the plans' retain rule.
     """
 
-    name: Literal["V0", "V1", "V4"]
+    name: SpaceName
     unlearners: Mapping[str, type[Unlearner]]
     partition: Partition
     retain: Retain = "remaining"

@@ -1,7 +1,7 @@
 """From finished jobs to the numbers of a report: rows, intervals and comparisons."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -9,39 +9,10 @@ import numpy as np
 from rum_ray.evaluation.statistics import Mean, compare, holm
 from rum_ray.evaluation.tow import Evaluation
 from rum_ray.experiment import plan_as_dicts
-from rum_ray.rum import Plan
 from rum_ray.study.study import Study
-from rum_ray.work import Evaluate
+from rum_ray.study.table import Row
 
 GAPS = {"mia_gap": "mia", "auc_gap": "auc"}
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """A method in the report, and the jobs that measure it, one a seed.
-
-    Attributes:
-        method: as interface.md 4 names it.
-        jobs: one a reported seed.
-        unlearner: for methods that use a single one.
-        source: where a plan's values come from: "search", "file" or "default".
-        trials: how many trials they were chosen from.
-        plan: the steps; None for models that are measured as they are.
-    """
-
-    method: str
-    jobs: tuple[Evaluate, ...]
-    unlearner: str | None = None
-    source: str | None = None
-    trials: int | None = None
-    plan: Plan | None = None
-
-    @property
-    def label(self) -> str:
-        """What tables call it."""
-        if self.method == "rum":
-            return f"rum ({self.source})"
-        return f"{self.method} {self.unlearner}" if self.unlearner else self.method
 
 
 def measure(study: Study, row: Row, references: Sequence[Evaluation]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ Nothing here trains: each property says which jobs there are, or reads what fini
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,15 +22,23 @@ from rum_ray.scores.base import Scores
 from rum_ray.scores.files import read_scores
 from rum_ray.scores.learning_events import EVENTS
 from rum_ray.scores.memorization import memorization
-from rum_ray.search.spaces import Space
+from rum_ray.search.spaces import Space, SpaceName
 from rum_ray.seeding import Seed
-from rum_ray.unlearning import UNLEARNERS, Unlearner
-from rum_ray.work import Context, Evaluate, Job, TrainModel, TrainPoolModel, TryPlan, pool_bits
-from rum_ray.work.score import ScoreByProxy
+from rum_ray.unlearning import UNLEARNERS
+from rum_ray.work import (
+    Context,
+    EmbeddingMoments,
+    Evaluate,
+    Job,
+    ScoreByProxy,
+    Search,
+    TrainModel,
+    TrainPoolModel,
+    pool_bits,
+)
+from rum_ray.work.search import FRESH_SEEDS
 
-FRESH_SEEDS = 2
-FINALISTS = 3
-SPACES = ("V0", "V1", "V4")
+SPACES: tuple[SpaceName, ...] = ("V0", "V1", "V4")
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,68 +152,36 @@ class Study:
         )
 
     @cached_property
-    def spaces(self) -> tuple[Space, ...]:
+    def searches(self) -> tuple[Search, ...]:
         """What is searched, each space with the same budget."""
         search = self.require_search()
         unlearners = {name: find(name, UNLEARNERS, "unlearner") for name in search.unlearners}
-        return tuple(
-            Space(name, unlearners, self.partition, self.experiment.retain)  # type: ignore[arg-type]
-            for name in SPACES
-        )
+        spaces = (Space(n, unlearners, self.partition, self.experiment.retain) for n in SPACES)
+        return tuple(Search(s, search, self.search_originals, self.references) for s in spaces)
 
-    def trial(self, plan: Plan, fresh: bool = False) -> TryPlan:
-        """Return the job that judges a plan, on the search seeds or on the fresh ones."""
-        search = self.require_search()
-        originals = self.search_originals
-        return TryPlan(
-            plan,
-            originals[-FRESH_SEEDS:] if fresh else originals[:-FRESH_SEEDS],
-            self.references,
-            search.attack,
-            search.max_cost,
-        )
+    @property
+    def first_jobs(self) -> list[Job]:
+        """What is trained before the forget set is known."""
+        return [*self.originals, *self.search_originals, *self.scorers]
 
-    def finalists(self, space: Space, trials: list[dict[str, Any]]) -> list[Plan]:
-        """Return the best plans of a search, best first; ties go to the earlier trial."""
-        complete = [t for t in trials if t["status"] == "complete"]
-        complete.sort(key=lambda t: -t["objective"])
-        plans = {repr(t["answers"]): self.plan(space, t) for t in complete}
-        return list(plans.values())[:FINALISTS]
+    @property
+    def retrain_jobs(self) -> list[Job]:
+        """What is trained without the forget set."""
+        return [*self.retrained, *self.retrained_again, *self.references]
 
-    def plan(self, space: Space, trial: Mapping[str, Any]) -> Plan:
-        """Return the plan of a trial."""
-        return space.plan(lambda name, _: trial["answers"][name])
+    @property
+    def moments(self) -> list[EmbeddingMoments]:
+        """The originals' embeddings of the subsets."""
+        return [EmbeddingMoments(original, self.partition) for original in self.originals]
 
-    def winner(self, plans: list[Plan]) -> Plan:
-        """Return the finalist with the best mean over search seeds and fresh seeds."""
-
-        def mean(plan: Plan) -> float:
-            jobs = (self.trial(plan), self.trial(plan, fresh=True))
-            return float(np.mean([s for job in jobs for s in self._by_seed(job)]))
-
-        return max(plans, key=mean)
-
-    def _by_seed(self, job: TryPlan) -> list[float]:
-        """Return a trial's objective by seed; a diverged one counts as the worst."""
-        value = self.context.load(job).value
-        by_seed: list[float] = value["by_seed"] or [value["objective"]] * len(job.originals)
-        return by_seed
-
-    def same(self, unlearner: Unlearner, partition: Partition) -> Plan:
-        """Return the plan that gives every subset the same unlearner."""
-        return Plan.assign(
-            partition, dict.fromkeys(partition.names, unlearner), self.experiment.retain
-        )
-
-    def evaluations(self, plan: Plan, keep: bool = False) -> tuple[Evaluate, ...]:
-        """Return the jobs that measure a plan on each reported seed, on test."""
-        return tuple(
-            Evaluate(o, self.partition, o.seed / "plan", "test", plan, keep) for o in self.originals
-        )
-
-    def measured(self, models: tuple[TrainModel, ...]) -> tuple[Evaluate, ...]:
-        """Return the jobs that measure models as they are, on test."""
-        return tuple(Evaluate(m, self.partition, m.seed, "test") for m in models)
+    @property
+    def validations(self) -> list[Job]:
+        """What tries each search's finalists on fresh seeds; searches must be finished."""
+        return [
+            search.trial(plan, fresh=True)
+            for search in self.searches
+            for plan in search.finalists(self.context)
+        ]
 
     def require_search(self) -> SearchConfig:
         """Return what the searches may do.

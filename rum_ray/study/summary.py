@@ -1,0 +1,229 @@
+"""The report's numbers: report.json."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rum_ray import config as files
+from rum_ray.evaluation.mia import auc
+from rum_ray.evaluation.statistics import Mean
+from rum_ray.experiment import plan_as_dicts
+from rum_ray.scores.entanglement import entanglement_score
+from rum_ray.scores.memorization import rank_correlation, split_half
+from rum_ray.study.costs import costs
+from rum_ray.study.environment import environment
+from rum_ray.study.results import add_excess, comparisons, measure
+from rum_ray.study.study import Study
+from rum_ray.study.table import Row, table
+from rum_ray.study.timing import Clock
+from rum_ray.work import Search
+from rum_ray.work.moments import RETAIN
+
+
+def summarize(study: Study, clock: Clock, dashboard: str | None = None) -> dict[str, Any]:
+    """Return report.json of a finished study."""
+    methods = table(study)
+    rows = row_entries(study, methods)
+    searches = search_entries(study, clock)
+    return {
+        "format": 1,
+        "status": "complete",
+        "attack": study.experiment.evaluate.attack,
+        "experiment": {
+            "name": study.experiment.name,
+            "digest": study.experiment.digest,
+            "config": files.dump(study.experiment),
+        },
+        "environment": environment(study, dashboard),
+        "data": _data(study),
+        "scores": _scores(study),
+        "forget": {
+            "size": len(study.forget),
+            "pick": study.experiment.forget.pick if study.experiment.forget.size else "ids",
+            "classes": _classes(study, study.forget),
+        },
+        "subsets": subset_entries(study),
+        "rows": rows,
+        "comparisons": comparisons(_competing(methods, rows)),
+        "searches": searches,
+        "stages": [asdict(stage) for stage in clock.stages.values()],
+        "costs": costs(study, rows),
+        "selected_on": _selected_on(study),
+        "warnings": _warnings(study, searches),
+    }
+
+
+def row_entries(study: Study, methods: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return the rows, each with its excess over the noise floor."""
+    references = [job.load(study.context) for job in methods[0].jobs]
+    rows = [measure(study, row, references) for row in methods]
+    add_excess(rows)
+    return rows
+
+
+def subset_entries(study: Study) -> list[dict[str, Any]]:
+    """Return each subset's size, scores and entanglement."""
+    return [_subset(study, name) for name in study.partition.names]
+
+
+def search_entries(study: Study, clock: Clock) -> list[dict[str, Any]]:
+    """Return what each search may do, did and found; nothing without a search."""
+    if study.experiment.search is None:
+        return []
+    return [_search(study, search, clock) for search in study.searches]
+
+
+def _competing(
+    methods: Sequence[Row], rows: Sequence[dict[str, Any]]
+) -> list[tuple[str, dict[str, Any]]]:
+    """Return the rows that compete, the searched plan first and the best single one second."""
+    pairs = [(m.label, row) for m, row in zip(methods, rows, strict=True)]
+    first = [p for p in pairs if p[1]["method"] == "rum" and p[1]["source"] == "search"]
+    second = [p for p in pairs if p[1]["method"] == "best_single"]
+    references = ("retrained", "retrained_again", "best_single")
+    others = [p for p in pairs if p not in first and p[1]["method"] not in references]
+    return [*first, *second, *others] if first else []
+
+
+def _data(study: Study) -> dict[str, Any]:
+    """Return what was learned."""
+    bundle = study.context.bundle
+    flipped = bundle.flipped
+    return {
+        "name": bundle.name,
+        "train": len(bundle.train),
+        "valid": len(bundle.valid),
+        "test": len(bundle.test),
+        "classes": list(bundle.class_names),
+        "label_noise": bundle.label_noise.fraction if bundle.label_noise else None,
+        "flipped": None if flipped is None else int(flipped.sum()),
+    }
+
+
+def _scores(study: Study) -> dict[str, Any]:
+    """Return how reliable the scores are, and how well proxies follow them."""
+    score, scores = study.experiment.score, study.scores
+    flipped = study.context.bundle.flipped
+    known = np.isfinite(scores.values)
+    proxies = {}
+    for name, by_seed in study.events.items():
+        mean = Mean.of([rank_correlation(values, scores.values) for values in by_seed])
+        proxies[name] = {"spearman": mean.mean, "ci95": mean.ci95, "values": list(mean.values)}
+    return {
+        "name": scores.name,
+        "models": len(study.pool) or None,
+        "fraction": score.fraction if study.pool else None,
+        "split_half": split_half(*study.pool_bits) if study.pool else None,
+        "standard_error": _mean_or_none(scores.standard_errors),
+        "auc_flipped": None
+        if flipped is None or not flipped[known].any()
+        else auc(scores.values[known & flipped], scores.values[known & ~flipped]),
+        "unknown": int((~known).sum()),
+        "proxies": proxies,
+    }
+
+
+def _mean_or_none(values: NDArray[np.float64]) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else None
+
+
+def _subset(study: Study, name: str) -> dict[str, Any]:
+    """Return a subset's size, scores and entanglement."""
+    (subset,) = (s for s in study.partition if s.name == name)
+    values = study.scores.values[subset.rows]
+    flipped = study.context.bundle.flipped
+    moments = [job.load(study.context) for job in study.moments]
+    es = Mean.of([entanglement_score(m[RETAIN], m[name]) for m in moments])
+    return {
+        "name": name,
+        "size": len(subset),
+        "score": float(values.mean()),
+        "score_low": float(values.min()),
+        "score_high": float(values.max()),
+        "flipped": None if flipped is None else int(flipped[subset.rows].sum()),
+        "classes": _classes(study, subset.rows),
+        "entanglement_score": asdict(es),
+    }
+
+
+def _classes(study: Study, rows: NDArray[np.int64]) -> list[int]:
+    """Return how many of the rows each class has."""
+    counts = Counter(study.context.bundle.train.y[rows].tolist())
+    return [counts[label] for label in range(study.context.bundle.num_classes)]
+
+
+def _search(study: Study, search: Search, clock: Clock) -> dict[str, Any]:
+    """Return what a search may do, did and found."""
+    context, config = study.context, search.config
+    trials, pick = search.load(context), search.pick(context)
+    tried, fresh = (context.load(search.trial(pick, fresh)).value for fresh in (False, True))
+    statuses = Counter(trial["status"] for trial in trials)
+    return {
+        "name": {"V0": "best_single", "V1": "refined", "V4": "rum"}[search.name],
+        "space": search.name,
+        "trials": len(trials),
+        "objective": "tow - mia_gap",
+        "split": "validation",
+        "attack": config.attack,
+        "reference": config.reference,
+        "max_cost": config.max_cost,
+        "seconds": _seconds(clock, f"search {search.name}"),
+        "complete": statuses["complete"],
+        "infeasible": statuses["infeasible"],
+        "diverged": statuses["diverged"],
+        "best": {
+            "plan": plan_as_dicts(pick),
+            "objective": tried["objective"],
+            "validated": fresh["objective"],
+            "cost": tried["cost"],
+        },
+    }
+
+
+def _seconds(clock: Clock, stage: str) -> float | None:
+    """Return what a stage took; None if it was made elsewhere."""
+    known = clock.stages.get(stage)
+    return None if known is None else known.seconds
+
+
+def _selected_on(study: Study) -> list[dict[str, Any]]:
+    """Return what was selected, on which split and seeds."""
+    search = study.experiment.search
+    entries = [
+        {
+            "what": "forget set and subsets",
+            "split": "train",
+            "seeds": f"score pool, root {study.experiment.score.seed}",
+        }
+    ]
+    if search is not None:
+        entries.append(
+            {
+                "what": "plans of the searches, and the values in vanilla, shuffle and rum_f",
+                "split": "validation",
+                "seeds": f"{search.seeds} search seeds, and 2 fresh ones for the finalists",
+            }
+        )
+    seeds = ", ".join(map(str, study.experiment.seeds))
+    return [*entries, {"what": "nothing: reported rows", "split": "test", "seeds": seeds}]
+
+
+def _warnings(study: Study, searches: list[dict[str, Any]]) -> list[str]:
+    """Return what a reader should know before believing the numbers."""
+    warnings = []
+    unknown = int(np.isnan(study.scores.values).sum())
+    if unknown:
+        warnings.append(f"{unknown} examples have no score and were left out.")
+    for search in searches:
+        for status in ("infeasible", "diverged"):
+            if search[status]:
+                count, total = search[status], search["trials"]
+                warnings.append(f"{search['space']}: {count} of {total} trials were {status}.")
+    if len(study.experiment.seeds) < 5:
+        warnings.append(f"Only {len(study.experiment.seeds)} seeds: intervals are wide.")
+    return warnings

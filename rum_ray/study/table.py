@@ -1,0 +1,138 @@
+"""The rows of the report: which methods are measured, and by which jobs."""
+
+from dataclasses import dataclass
+
+from rum_ray.errors import ConfigError
+from rum_ray.rum import Partition, Plan
+from rum_ray.search.spaces import whole
+from rum_ray.study.study import Study
+from rum_ray.unlearning import Unlearner
+from rum_ray.work import Evaluate, Search
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A method in the report, and the jobs that measure it, one a seed.
+
+    Attributes:
+        method: as report.json names it.
+        jobs: one a reported seed.
+        unlearner: for methods that use a single one.
+        source: where a plan's values come from: "search" or "file".
+        trials: how many trials they were chosen from.
+        plan: the steps; None for models that are measured as they are.
+    """
+
+    method: str
+    jobs: tuple[Evaluate, ...]
+    unlearner: str | None = None
+    source: str | None = None
+    trials: int | None = None
+    plan: Plan | None = None
+
+    @property
+    def label(self) -> str:
+        """What tables call it."""
+        if self.method == "rum":
+            return f"rum ({self.source})"
+        return f"{self.method} {self.unlearner}" if self.unlearner else self.method
+
+
+def table(study: Study) -> list[Row]:
+    """Return all rows of the report; searches must be finished."""
+    rows = _models(study)
+    for unlearner in study.experiment.compare:
+        rows += _compared(study, unlearner)
+    if study.experiment.search is not None:
+        rows.append(_searched(study, "best_single", study.searches[0]))
+        rows.append(_searched(study, "rum", study.searches[-1]))
+    if study.experiment.plan is not None:
+        rows.append(planned(study))
+    return rows
+
+
+def unsearched_table(study: Study) -> list[Row]:
+    """Return the rows that need no search: the models as they are, and the file's plan."""
+    return [*_models(study), planned(study)]
+
+
+def planned(study: Study) -> Row:
+    """Return the row of the file's plan.
+
+    Raises:
+        ConfigError: the file has none.
+    """
+    if study.experiment.plan is None:
+        raise ConfigError(
+            "the experiment has no key 'plan', so there is nothing to unlearn with. "
+            "Give each subset an unlearner, or let 'rum-ray tune' find them."
+        )
+    plan = Plan.assign(study.partition, study.experiment.plan, study.experiment.retain)
+    return Row("rum", _evaluations(study, plan, keep=True), source="file", plan=plan)
+
+
+def _models(study: Study) -> list[Row]:
+    """Return the rows of models as they are: references, noise floor and originals."""
+    models = {
+        "retrained": study.retrained,
+        "retrained_again": study.retrained_again,
+        "original": study.originals,
+    }
+    return [
+        Row(name, tuple(Evaluate(m, study.partition, m.seed, "test") for m in group))
+        for name, group in models.items()
+    ]
+
+
+def _searched(study: Study, method: str, search: Search) -> Row:
+    """Return the row of a search's pick."""
+    plan = search.pick(study.context)
+    return Row(
+        method,
+        _evaluations(study, plan, keep=method == "rum"),
+        unlearner=plan.steps[0].unlearner.name if method == "best_single" else None,
+        source="search",
+        trials=len(search.load(study.context)),
+        plan=plan,
+    )
+
+
+def _compared(study: Study, unlearner: Unlearner) -> list[Row]:
+    """Return an unlearner's rows: vanilla, shuffle and RUM^F.
+
+    Each takes the values of its best trial: vanilla of the search on the whole forget set, the
+    other two of the search on refined subsets. Without one, the file's values count.
+    """
+    single, refined = (unlearner, 0), (unlearner, 0)
+    if study.experiment.search is not None:
+        single, refined = (_best(study, unlearner, search) for search in study.searches[:2])
+    parts: tuple[tuple[str, tuple[Unlearner, int], Partition], ...] = (
+        ("vanilla", single, whole(study.partition)),
+        ("shuffle", refined, study.shuffled),
+        ("rum_f", refined, study.partition),
+    )
+    rows = []
+    for method, (tuned, trials), partition in parts:
+        same = dict.fromkeys(partition.names, tuned)
+        plan = Plan.assign(partition, same, study.experiment.retain)
+        source = "search" if trials else "file"
+        jobs = _evaluations(study, plan)
+        rows.append(Row(method, jobs, unlearner.name, source, trials or None, plan))
+    return rows
+
+
+def _best(study: Study, unlearner: Unlearner, search: Search) -> tuple[Unlearner, int]:
+    """Return an unlearner's best values in a search, and from how many trials."""
+    trials = [t for t in search.load(study.context) if t["status"] == "complete"]
+    tried = [(search.plan(t["answers"]).steps[0].unlearner, t["objective"]) for t in trials]
+    own = [(known, j) for known, j in tried if type(known) is type(unlearner)]
+    if not own:
+        return unlearner, 0
+    return max(own, key=lambda pair: pair[1])[0], len(own)
+
+
+def _evaluations(study: Study, plan: Plan, keep: bool = False) -> tuple[Evaluate, ...]:
+    """Return the jobs that measure a plan on each reported seed, on test."""
+    return tuple(
+        Evaluate(o, study.partition, o.seed / "plan", "test", plan, keep) for o in study.originals
+    )

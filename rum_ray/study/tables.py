@@ -1,0 +1,63 @@
+"""The report's tables: scores.parquet and trials.parquet."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rum_ray.study.study import Study
+
+
+def score_table(study: Study, subsets: bool = True) -> pd.DataFrame:
+    """Return scores.parquet: one row a training example.
+
+    Args:
+        study: whose examples.
+        subsets: whether the forget set is known, and each example's subset is told.
+    """
+    train = study.context.bundle.train
+    subset = np.full(len(train), None, dtype=object)
+    for part in study.partition if subsets else ():
+        subset[part.rows] = part.name
+    columns: dict[str, Any] = {
+        "id": train.ids,
+        "memorization": study.scores.values,
+        "standard_error": study.scores.standard_errors,
+        **{name: by_seed.mean(axis=0) for name, by_seed in study.events.items()},
+        "label": train.y.numpy(),
+        "subset": subset,
+    }
+    truth = study.context.bundle.true_labels
+    if truth is not None:
+        columns["true_label"] = truth.numpy()
+    return pd.DataFrame(columns)
+
+
+def trial_table(study: Study) -> pd.DataFrame:
+    """Return trials.parquet: one row a trial of each search."""
+    if study.experiment.search is None:
+        return pd.DataFrame(columns=list(_trial("", 0, {})))
+    return pd.DataFrame(
+        [
+            _trial(search.name, number, trial)
+            for search in study.searches
+            for number, trial in enumerate(search.load(study.context))
+        ]
+    )
+
+
+def _trial(search: str, number: int, trial: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of trials.parquet."""
+    return {
+        "search": search,
+        "trial": number,
+        "status": trial.get("status"),
+        "objective": trial.get("objective"),
+        "tow": trial.get("tow"),
+        "mia_gap": trial.get("gap"),
+        "cost": trial.get("cost"),
+        "seconds": trial.get("seconds"),
+        "plan": json.dumps(trial.get("plan")),
+    }

@@ -1,0 +1,93 @@
+"""One search: its space, its budget, and what its trials found."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rum_ray.experiment import SearchConfig, plan_as_dicts
+from rum_ray.rum import Plan
+from rum_ray.search.spaces import Space
+from rum_ray.store import Artifact, Key
+from rum_ray.work.base import Context
+from rum_ray.work.judge import Evaluate, TryPlan
+from rum_ray.work.train import TrainModel
+
+FINALISTS = 3
+FRESH_SEEDS = 2
+
+Trial = dict[str, Any]
+"""What the ledger has of a trial: answers, plan, status, objective, tow, gap, cost, by_seed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """A space, and how its plans are judged.
+
+    Attributes:
+        space: what may be proposed.
+        config: budget, cap and attack.
+        originals: one a search seed, and the fresh ones at the end.
+        references: retrained models of the search seeds, evaluated on validation data.
+    """
+
+    space: Space
+    config: SearchConfig
+    originals: tuple[TrainModel, ...]
+    references: tuple[Evaluate, ...]
+
+    @property
+    def name(self) -> str:
+        """The space's name."""
+        return self.space.name
+
+    def key(self, context: Context) -> Key:
+        """Return the key of the finished search."""
+        return Key("search", {"search": self, "valid": context.unseen("valid"), **context.learned})
+
+    def trial(self, plan: Plan, fresh: bool = False) -> TryPlan:
+        """Return the job that judges a plan, on the search seeds or on the fresh ones."""
+        originals = self.originals[-FRESH_SEEDS:] if fresh else self.originals[:-FRESH_SEEDS]
+        return TryPlan(plan, originals, self.references, self.config.attack, self.config.max_cost)
+
+    def plan(self, answers: Mapping[str, Any]) -> Plan:
+        """Return the plan that a trial's answers make."""
+        return self.space.plan(lambda name, _: answers[name])
+
+    def save(self, context: Context, proposals: list[Mapping[str, Any]]) -> None:
+        """Keep a finished search: its proposals in order, with what each was judged."""
+        trials = []
+        for answers in proposals:
+            plan = self.plan(answers)
+            judged = context.load(self.trial(plan)).value
+            trials.append({"answers": dict(answers), "plan": plan_as_dicts(plan), **judged})
+        context.store.save(self.key(context), Artifact(value=trials), {})
+
+    def load(self, context: Context) -> list[Trial]:
+        """Return the trials of a finished search, in order."""
+        trials: list[Trial] = context.store.load(self.key(context)).value
+        return trials
+
+    def finalists(self, context: Context) -> list[Plan]:
+        """Return the best plans, best first; ties go to the earlier trial."""
+        complete = [t for t in self.load(context) if t["status"] == "complete"]
+        complete.sort(key=lambda trial: -trial["objective"])
+        plans = {repr(trial["answers"]): self.plan(trial["answers"]) for trial in complete}
+        return list(plans.values())[:FINALISTS]
+
+    def pick(self, context: Context) -> Plan:
+        """Return the finalist with the best mean over search seeds and fresh seeds."""
+
+        def mean(plan: Plan) -> float:
+            jobs = (self.trial(plan), self.trial(plan, fresh=True))
+            return float(np.mean([j for job in jobs for j in _by_seed(job, context)]))
+
+        return max(self.finalists(context), key=mean)
+
+
+def _by_seed(job: TryPlan, context: Context) -> list[float]:
+    """Return a trial's objective by seed; one that diverged counts as the worst on each."""
+    value = context.load(job).value
+    by_seed: list[float] = value["by_seed"] or [value["objective"]] * len(job.originals)
+    return by_seed
