@@ -19,7 +19,7 @@ from rum_ray.refinement import REFINERS, Refiner
 from rum_ray.rum import Plan
 from rum_ray.training.recipe import Recipe
 from rum_ray.unlearning import UNLEARNERS, Unlearner
-from rum_ray.yamlfile import read
+from rum_ray.yamlfile import StrictLoader, read
 
 _TABLES: Mapping[Any, tuple[Mapping[str, Any], str]] = {
     Unlearner: (UNLEARNERS, "unlearner"),
@@ -66,7 +66,7 @@ def _override(tree: dict[str, Any], override: str) -> None:
     if not equals or not key:
         raise ConfigError(f"--set {override}: expected key=value, such as recipe.epochs=10.")
     try:
-        value = yaml.load(text, Loader=_Loader)
+        value = yaml.load(text, Loader=StrictLoader)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override}: the value is not YAML: {error}") from error
     *parents, last = key.split(".")

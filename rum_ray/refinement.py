@@ -55,20 +55,30 @@ def forget_set(
         )
     ascending = known[np.argsort(values[known], kind="stable")]
     descending = known[np.argsort(-values[known], kind="stable")]
+    return np.sort(_picked(ascending, descending, values, size, pick, middle))
+
+
+def _picked(
+    ascending: Indices,
+    descending: Indices,
+    values: NDArray[np.float64],
+    size: int,
+    pick: Pick,
+    middle: Middle,
+) -> Indices:
+    """Return `size` of the rows, which come in both orders of score."""
     if pick == "low":
-        chosen = ascending[:size]
-    elif pick == "high":
-        chosen = descending[:size]
-    elif pick == "medium":
-        chosen = _middle(ascending, values, size, middle)
-    elif pick == "spread":
-        thirds = [len(part) for part in np.array_split(np.arange(size), 3)]
-        low, high = ascending[: thirds[0]], descending[: thirds[2]]
-        rest = ascending[~np.isin(ascending, np.concatenate([low, high]))]
-        chosen = np.concatenate([low, _middle(rest, values, thirds[1], middle), high])
-    else:
+        return ascending[:size]
+    if pick == "high":
+        return descending[:size]
+    if pick == "medium":
+        return _middle(ascending, values, size, middle)
+    if pick != "spread":
         raise ValueError(f"pick must be low, medium, high or spread, got '{pick}'")
-    return np.sort(chosen)
+    thirds = [len(part) for part in np.array_split(np.arange(size), 3)]
+    low, high = ascending[: thirds[0]], descending[: thirds[2]]
+    rest = ascending[~np.isin(ascending, np.concatenate([low, high]))]
+    return np.concatenate([low, _middle(rest, values, thirds[1], middle), high])
 
 
 def _middle(ascending: Indices, values: NDArray[np.float64], size: int, middle: Middle) -> Indices:

@@ -30,9 +30,7 @@ def read(path: str | Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ConfigError(f"experiment {path} is not valid YAML: {error}") from error
     if not isinstance(tree, dict):
-        raise ConfigError(
-            f"experiment {path} must be a mapping of keys, got {type(tree).__name__}."
-        )
+        raise ConfigError(f"experiment {path} must be a mapping of keys, got {tree!r}.")
     return tree
 
 

@@ -26,10 +26,12 @@ def _convolution(inputs: int, outputs: int, *, pool: bool) -> list[nn.Module]:
 
 
 def small_cnn(shape: tuple[int, ...], num_classes: int) -> nn.Module:
-    """Three convolutions of 32, 48 and 80 channels: about 50 k parameters."""
+    """Three convolutions of 32, 48 and 80 channels, the first of stride 2: about 50 k parameters."""
+    stem = [nn.Conv2d(shape[0], 32, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(32)]
     features = nn.Sequential(
-        *_convolution(shape[0], 32, pool=False),
-        *_convolution(32, 48, pool=True),
+        *stem,
+        nn.ReLU(),
+        *_convolution(32, 48, pool=False),
         *_convolution(48, 80, pool=True),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
