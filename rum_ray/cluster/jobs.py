@@ -6,6 +6,7 @@ its hands and no other: Train starts the workers again, and the queue hands out 
 """
 
 import dataclasses
+import signal
 import threading
 import time
 import uuid
@@ -86,9 +87,9 @@ class Queue:
             self._errors.append(error)
         self._done.add(index)
 
-    def progress(self) -> int:
-        """Return how many jobs are done."""
-        return len(self._done)
+    def progress(self) -> tuple[int, float]:
+        """Return how many jobs are done, and the seconds that the longest took."""
+        return len(self._done), self._longest
 
     def errors(self) -> list[RumRayError]:
         """Return what cannot be mended by trying again."""
@@ -121,20 +122,25 @@ def run(
         return 0
     workers = min(cluster.workers, len(missing))
     queue = _start_queue(missing, context, workers)
-    stop = threading.Event()
-    watcher = threading.Thread(
-        target=_watch,
-        args=(queue, len(jobs) - len(missing), len(jobs), progress, stop),
-        daemon=True,
-    )
-    watcher.start()
+    watch = _Watch(queue, len(jobs) - len(missing), len(jobs), progress)
+    watch.start()
+    # Train puts a handler of its own in place, which exits the process, and leaves it there.
+    handler = signal.getsignal(signal.SIGINT)
     try:
         _trainer(name, queue, context.store, cluster, workers).fit()
+    except (KeyboardInterrupt, SystemExit):
+        if watch.stalled:
+            raise StalledError(
+                f"stage '{name}' made no progress for {STALL_SECONDS:.0f} s: its workers die "
+                "or cannot start. What is finished is kept; look at the log beside the report."
+            ) from None
+        raise KeyboardInterrupt from None
     except Exception as error:
         raise StalledError(f"stage '{name}' failed: {error}") from error
     finally:
-        stop.set()
-        watcher.join()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
+        watch.end()
     errors = ray.get(queue.errors.remote())
     if errors:
         raise errors[0]
@@ -191,16 +197,34 @@ def _work(config: dict[str, Any]) -> None:
             ray.get(queue.finish.remote(index, time.monotonic() - start, failure))
 
 
-def _watch(
-    queue: Any,
-    before: int,
-    total: int,
-    progress: Progress,
-    stop: threading.Event,
-) -> None:
-    """Tell the progress until the stage ends."""
-    while True:
-        over = stop.wait(0.5)
-        progress(before + ray.get(queue.progress.remote()), total)
-        if over:
-            return
+class _Watch(threading.Thread):
+    """Tells the progress of a stage, and interrupts one that makes none.
+
+    Attributes:
+        stalled: whether it interrupted the stage.
+    """
+
+    def __init__(self, queue: Any, before: int, total: int, progress: Progress) -> None:
+        super().__init__(daemon=True)
+        self._queue, self._before, self._total, self._progress = queue, before, total, progress
+        self._over = threading.Event()
+        self.stalled = False
+
+    def run(self) -> None:
+        """Ask the queue twice a second until the stage ends."""
+        done, since = -1, time.monotonic()
+        while not self._over.wait(0.5):
+            now, longest = ray.get(self._queue.progress.remote())
+            if now > done:
+                done, since = now, time.monotonic()
+            self._progress(self._before + done, self._total)
+            if time.monotonic() - since > max(STALL_SECONDS, 10 * longest):
+                self.stalled = True
+                signal.raise_signal(signal.SIGINT)
+                return
+
+    def end(self) -> None:
+        """Stop asking, and tell the progress a last time."""
+        self._over.set()
+        self.join()
+        self._progress(self._before + ray.get(self._queue.progress.remote())[0], self._total)

@@ -26,7 +26,7 @@ def _convolution(inputs: int, outputs: int, *, pool: bool) -> list[nn.Module]:
 
 
 def small_cnn(shape: tuple[int, ...], num_classes: int) -> nn.Module:
-    """Three convolutions of 32, 48 and 80 channels, the first of stride 2: about 50 k parameters."""
+    """Three convolutions of 32, 48 and 80 channels, the first of stride 2: 50 k parameters."""
     stem = [nn.Conv2d(shape[0], 32, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(32)]
     features = nn.Sequential(
         *stem,

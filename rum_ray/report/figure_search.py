@@ -59,6 +59,12 @@ def best_search(trials: pd.DataFrame) -> str:
     return str((named if len(named) else tops).idxmax())
 
 
+def freest_search(trials: pd.DataFrame) -> str:
+    """Return the search that leaves most to choose: spaces are named in the order of their size."""
+    names = [str(name) for name in complete(trials)["search"].unique()]
+    return max([name for name in names if not is_random(name)] or names)
+
+
 def progress(trials: pd.DataFrame, theme: Theme) -> Figure:
     """Draw the best objective so far over the trials, one line a search."""
     figure = canvas(3.7, layout=None)

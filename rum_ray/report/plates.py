@@ -147,7 +147,7 @@ def choices(trials: pd.DataFrame) -> Plate | None:
     """Return which unlearner did how well where, in the search of the best trial."""
     if figure_search.complete(trials).empty:
         return None
-    search = figure_search.best_search(trials)
+    search = figure_search.freest_search(trials)
     found = figure_search.choices(trials, search)
     if not found or max(len(groups) for groups in found.values()) < 2:
         return None
