@@ -18,8 +18,8 @@ from rum_ray.plugins import find
 from rum_ray.refinement import REFINERS, Refiner
 from rum_ray.rum import Plan
 from rum_ray.training.recipe import Recipe
-from rum_ray.unlearning import UNLEARNERS, Unlearner
-from rum_ray.yamlfile import StrictLoader, read
+from rum_ray.unlearning import UNLEARNERS, Retrain, Unlearner
+from rum_ray.yamlfile import parse_value, read
 
 _TABLES: Mapping[Any, tuple[Mapping[str, Any], str]] = {
     Unlearner: (UNLEARNERS, "unlearner"),
@@ -42,13 +42,13 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
 
 def dump(experiment: Experiment) -> str:
     """Return the experiment as YAML; `load` of it gives an equal experiment."""
-    return yaml.safe_dump(to_plain(experiment), sort_keys=False, allow_unicode=True, width=100)
+    return yaml.safe_dump(to_plain(experiment), sort_keys=False, width=100)
 
 
 def dump_plan(plan: Plan) -> str:
     """Return a plan as the key `plan` of an experiment file."""
     tree = {step.subset.name: to_plain(step.unlearner) for step in plan.steps}
-    return yaml.safe_dump({"plan": tree}, sort_keys=False, allow_unicode=True, width=100)
+    return yaml.safe_dump({"plan": tree}, sort_keys=False, width=100)
 
 
 def parse(tree: Mapping[str, Any], overrides: Sequence[str] = ()) -> Experiment:
@@ -57,7 +57,23 @@ def parse(tree: Mapping[str, Any], overrides: Sequence[str] = ()) -> Experiment:
     for override in overrides:
         _override(changed, override)
     experiment: Experiment = _build(Experiment, changed, "")
-    return experiment
+    return _with_recipe(experiment)
+
+
+def _with_recipe(experiment: Experiment) -> Experiment:
+    """Return the experiment with its recipe in each `retrain` that has none."""
+
+    def known(unlearner: Unlearner) -> Unlearner:
+        if isinstance(unlearner, Retrain) and unlearner.recipe is None:
+            return Retrain(recipe=experiment.recipe)
+        return unlearner
+
+    plan = experiment.plan
+    return dataclasses.replace(
+        experiment,
+        plan=None if plan is None else {name: known(step) for name, step in plan.items()},
+        compare=tuple(known(unlearner) for unlearner in experiment.compare),
+    )
 
 
 def _override(tree: dict[str, Any], override: str) -> None:
@@ -65,15 +81,14 @@ def _override(tree: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"--set {override}: expected key=value, such as recipe.epochs=10.")
-    try:
-        value = yaml.load(text, Loader=StrictLoader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: the value is not YAML: {error}") from error
+    value = parse_value(text, f"--set {override}: the value")
     *parents, last = key.split(".")
     for name in parents:
         inner = tree.get(name)
-        inner = {"name": inner} if isinstance(inner, str) else dict(inner or {})
-        tree[name] = inner
+        inner = {"name": inner} if isinstance(inner, str) else {} if inner is None else inner
+        if not isinstance(inner, Mapping):
+            raise ConfigError(f"--set {override}: '{name}' is no mapping, but {_shown(inner)}.")
+        tree[name] = inner = dict(inner)
         tree = inner
     tree[last] = value
 
@@ -128,6 +143,8 @@ def _named(raw: Any, table: Mapping[str, Any], kind: str, path: str) -> Any:
     if not isinstance(raw, Mapping) or not isinstance(raw.get("name"), str):
         raise ConfigError(f"{path}: expected the name of a known {kind}, got {_shown(raw)}.")
     cls = _at_place(lambda: find(raw["name"], table, kind), path)
+    if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
+        raise ConfigError(f"{path}: {kind} '{raw['name']}' is no dataclass, but {_shown(cls)}.")
     return _build(cls, {k: v for k, v in raw.items() if k != "name"}, path)
 
 
@@ -137,6 +154,9 @@ def _data(raw: Any, path: str) -> DataConfig:
     if not isinstance(raw, Mapping) or not isinstance(raw.get("name"), str):
         raise ConfigError(f"{path}: expected the name of a data set, got {_shown(raw)}.")
     function: Callable[..., Any] = _at_place(lambda: find(raw["name"], DATASETS, "data set"), path)
+    if not inspect.isfunction(function):
+        got = _shown(function)
+        raise ConfigError(f"{path}: data set '{raw['name']}' is no function, but {got}.")
     parameters = inspect.signature(function).parameters
     hints = get_type_hints(function)
     options = {k: v for k, v in raw.items() if k != "name"}
@@ -155,12 +175,14 @@ def _checked(hint: Any, raw: Any, path: str) -> Any:
     except ValidationError as error:
         problem = error.errors()[0]
         place = ".".join([path, *map(str, problem["loc"])]) if len(problem["loc"]) else path
-        message = problem["msg"][0].lower() + problem["msg"][1:]
+        message = problem["msg"][0].lower() + problem["msg"][1:].replace("valid tuple", "list")
         raise ConfigError(f"{place}: {message}, got {_shown(raw)}.{_hint(raw)}") from error
 
 
 def _hint(raw: Any) -> str:
-    """Return what to do about a number that YAML reads as text."""
+    """Return what to do about a value that YAML reads as another type than it looks like."""
+    if isinstance(raw, bool):
+        return " YAML reads no, off, yes and on as booleans; put text in quotes."
     try:
         number = float(raw) if isinstance(raw, str) else None
     except ValueError:

@@ -15,8 +15,9 @@ import numpy as np
 def canonical(value: Any) -> Any:
     """Return `value` as plain JSON types.
 
-    Dataclasses become their type's name and their fields; arrays and tensors their type, shape and
-    the SHA-256 of their bytes; a class or function, its importable name.
+    Dataclasses become their type's name (with its module, if a plug-in's) and their fields; arrays
+    and tensors their type, shape and the SHA-256 of their bytes; a class or function, its
+    importable name.
 
     Raises:
         TypeError: the value has no canonical form.
@@ -25,7 +26,7 @@ def canonical(value: Any) -> Any:
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: canonical(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {"type": type(value).__qualname__, **fields}
+        return {"type": _type_name(type(value)), **fields}
     if isinstance(value, Mapping):
         return {str(key): canonical(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
@@ -43,3 +44,10 @@ def digest(value: Any) -> str:
     """Return the SHA-256 of the canonical form, as 64 hexadecimal digits."""
     text = json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _type_name(kind: type) -> str:
+    """Return the name of a type, which none of a plug-in shares with one of this package."""
+    if kind.__module__.partition(".")[0] == "rum_ray":
+        return kind.__qualname__
+    return f"{kind.__module__}:{kind.__qualname__}"

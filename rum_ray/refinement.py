@@ -30,7 +30,7 @@ def forget_set(
         scores: [N], higher is harder.
         size: how many.
         pick: the lowest, the middle, the highest, or a third of each ("spread"; what is left of a
-            size that 3 does not divide goes to low, then medium; low and high are taken first).
+            size that 3 does not divide goes to low, then medium; low is taken first, then high).
         middle: nearest to one "half", nearest to the "median", or the middle "rank".
         missing: whether unknown scores raise, or are left out.
 
@@ -76,7 +76,9 @@ def _picked(
     if pick != "spread":
         raise ValueError(f"pick must be low, medium, high or spread, got '{pick}'")
     thirds = [len(part) for part in np.array_split(np.arange(size), 3)]
-    low, high = ascending[: thirds[0]], descending[: thirds[2]]
+    low = ascending[: thirds[0]]
+    # With many ties the first of both orders are the same rows.
+    high = descending[~np.isin(descending, low)][: thirds[2]]
     rest = ascending[~np.isin(ascending, np.concatenate([low, high]))]
     return np.concatenate([low, _middle(rest, values, thirds[1], middle), high])
 

@@ -34,7 +34,9 @@ class Seed:
 
     def _key(self) -> NDArray[np.uint64]:
         """Return the first 128 bits of the path's SHA-256."""
-        name = repr((self.root, *self.path)).encode()
+        # A NumPy integer equals Python's but prints differently.
+        names = (n if isinstance(n, str) else int(n) for n in (self.root, *self.path))
+        name = repr(tuple(names)).encode()
         return np.frombuffer(hashlib.sha256(name).digest()[:16], dtype=np.uint64)
 
     def words(self, count: int) -> NDArray[np.uint64]:

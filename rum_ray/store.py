@@ -92,14 +92,14 @@ class Store:
 
     def find(self, key: Key) -> Artifact | None:
         """Return the artifact, verified, or None; a damaged file is moved aside with a warning."""
-        if not self.has(key):
+        content = self._read(self.path(key)) if self.has(key) else None
+        if content is None:
             return None
         try:
-            return self._parse(key, self._read(self.path(key)))
+            return self._parse(key, content)
         except StoreError as error:
             aside = f"{self._base}/quarantine/{key.kind}-{key.digest}-{uuid.uuid4().hex}"
-            self._files.create_dir(f"{self._base}/quarantine", recursive=True)
-            self._files.move(self.path(key), aside)
+            self._move(self.path(key), aside)
             warnings.warn(f"{error} It was moved to {aside} and will be made again.", stacklevel=2)
             return None
 
@@ -119,7 +119,11 @@ class Store:
         path = self.path(key).replace(".safetensors", ".json")
         if self._files.get_file_info(path).type != fs.FileType.File:
             return {}
-        known: dict[str, Any] = json.loads(self._read(path))
+        try:
+            known: dict[str, Any] = json.loads(self._read(path) or b"{}")
+        except ValueError:
+            # It is outside the checksum, and no result depends on it.
+            return {}
         return known
 
     def save(self, key: Key, artifact: Artifact, provenance: Mapping[str, Any]) -> None:
@@ -157,10 +161,26 @@ class Store:
             raise StoreError(f"{self.path(key)} does not match its checksum.")
         return artifact
 
-    def _read(self, path: str) -> bytes:
-        with self._files.open_input_stream(path) as stream:
-            content: bytes = stream.read()
+    def _read(self, path: str) -> bytes | None:
+        """Return a file's content; None if another process has just moved it aside."""
+        try:
+            with self._files.open_input_stream(path) as stream:
+                content: bytes = stream.read()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreError(f"cannot read {path}: {error}.") from error
         return content
+
+    def _move(self, path: str, aside: str) -> None:
+        """Move a damaged file aside, if no other process has done so."""
+        try:
+            self._files.create_dir(aside.rpartition("/")[0], recursive=True)
+            self._files.move(path, aside)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StoreError(f"{path} is damaged, and cannot be moved aside: {error}.") from error
 
     def _write(self, path: str, content: bytes) -> bool:
         """Write a whole file if there is none, and return whether there was none."""

@@ -1,5 +1,6 @@
 """YAML that says each thing once: no tags, no aliases, no duplicate keys."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +20,56 @@ def read(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path).expanduser()
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise ConfigError(f"experiment {path} is larger than 1 MiB.")
-        tree = yaml.load(content.decode("utf-8"), Loader=StrictLoader)
+        text = content.decode("utf-8-sig")
     except OSError as error:
         raise ConfigError(f"experiment {path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"experiment {path} is not UTF-8 at byte {error.start}.") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"experiment {path} is not valid YAML: {error}") from error
+    tree = parse_value(text, f"experiment {path}")
     if not isinstance(tree, dict):
-        raise ConfigError(f"experiment {path} must be a mapping of keys, got {tree!r}.")
+        got = "nothing" if tree is None else f"{tree!r:.60}"
+        raise ConfigError(f"experiment {path} must be a mapping of keys, got {got}.")
     return tree
 
 
+def parse_value(text: str, what: str) -> Any:
+    """Return the plain value of a YAML text.
+
+    Args:
+        text: one YAML document.
+        what: its name in messages.
+
+    Raises:
+        ConfigError: it is not valid YAML.
+        UnsafeError: it has tags or aliases.
+    """
+    try:
+        return yaml.load(text, Loader=StrictLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        hint = _hint(text, mark.line if mark else -1)
+        problem = f"{error.problem or error.context}{place}"
+        raise ConfigError(f"{what} is not valid YAML: {problem}.{hint}") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{what} is not valid YAML: {str(error).splitlines()[0]}.") from error
+    except RecursionError as error:
+        raise ConfigError(f"{what} is nested too deeply.") from error
+
+
+def _hint(text: str, line: int) -> str:
+    """Return what to do about a line that YAML cannot read."""
+    lines = text.splitlines()
+    tabbed = 0 <= line < len(lines) and lines[line].lstrip(" ").startswith("\t")
+    return " The line starts with a tab; use spaces." if tabbed else ""
+
+
 class StrictLoader(yaml.SafeLoader):
-    """YAML without tags, aliases and duplicate keys."""
+    """YAML without tags, aliases, duplicate keys, and numbers that are not what they look like."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Refuse aliases and tags: a file that says each thing once needs neither."""
@@ -56,3 +90,17 @@ class StrictLoader(yaml.SafeLoader):
                 raise ConfigError(f"key '{key.value}' is there twice, again in line {line}.")
             keys.append(key.value)
         return super().construct_mapping(node, deep)
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """Refuse what YAML 1.1 reads in base 8 or 60, such as 012 and 12:30."""
+        number: int = super().construct_yaml_int(node)
+        if not re.fullmatch(r"[-+]?(0|[1-9][0-9_]*)", node.value):
+            line = node.start_mark.line + 1
+            raise ConfigError(
+                f"ambiguous number '{node.value}' in line {line}: YAML reads it as {number}. "
+                "Write that, or put it in quotes."
+            )
+        return number
+
+
+StrictLoader.add_constructor("tag:yaml.org,2002:int", StrictLoader.construct_yaml_int)

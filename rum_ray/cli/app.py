@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -183,7 +184,7 @@ def _do(
     from rum_ray.cli import verbs
 
     options = verbs.Options(out, store, address, dashboard)
-    study = verbs.open_study(experiment, options)
+    study = verbs.open_study(experiment, options, forgets=verb != "score")
     return verbs.dry_run(study) if dry_run else verbs.VERBS[verb](study, options)
 
 
@@ -195,13 +196,10 @@ def _guarded(do: Callable[[], dict[str, Any]], as_json: bool, debug: bool) -> No
     except KeyboardInterrupt:
         _leave("interrupted; the same command goes on from here.", INTERRUPTED)
     except RumRayError as error:
-        if debug:
-            raise
-        _leave(str(error), error.exit_code)
+        _leave(str(error), error.exit_code, debug)
     except Exception as error:
-        if debug:
-            raise
-        _leave(f"a bug: {type(error).__name__}: {error}. Run again with --debug, and report it.", 1)
+        told = f"a bug: {type(error).__name__}: {error}. Run again with --debug, and report it."
+        _leave(told, 1, debug)
     if as_json:
         typer.echo(json.dumps(answer.get("answer", answer), allow_nan=False))
     else:
@@ -214,14 +212,26 @@ def _interrupt() -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _leave(message: str, code: int) -> NoReturn:
-    """Print one message and exit, without waiting for what third parties left running."""
-    print(f"rum-ray: {message}", file=sys.stderr)
+def _leave(message: str, code: int, debug: bool = False) -> NoReturn:
+    """Print one line and exit, without waiting for what third parties left running."""
+    if debug:
+        traceback.print_exc()
+    print(f"rum-ray: {' '.join(message.split())}", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line; what is wrong with it is one line, too."""
+    try:
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+    except typer.Abort:
+        _leave("interrupted; the same command goes on from here.", INTERRUPTED)
+    except Exception as error:
+        # By its version, Typer has a click of its own, or imports the one that is installed.
+        if not hasattr(error, "format_message"):
+            raise
+        message = error.format_message().rstrip(".")
+        _leave(f"{message}. See 'rum-ray --help', and 'rum-ray VERB --help'.", 2)
+    sys.exit(code)

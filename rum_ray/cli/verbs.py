@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from rum_ray import config
 from rum_ray.cli.console import Bars, quiet
 from rum_ray.cli.forecast import forecast
-from rum_ray.cli.workplace import claimed
+from rum_ray.cli.workplace import check_writable, claimed
 from rum_ray.cluster.pipeline import Pipeline, Where, check_finished
 from rum_ray.data.bundle import LabeledData
 from rum_ray.experiment import Experiment
 from rum_ray.report import Gallery, Picture, write
 from rum_ray.store import Store, format_weights, write_bytes
+from rum_ray.study.checks import check
 from rum_ray.study.study import Study
 from rum_ray.study.summary import row_entries, search_entries, subset_entries, summarize
 from rum_ray.study.table import planned, unsearched_table
@@ -51,15 +52,25 @@ class Options:
         return self.out or Path("out") / experiment.name
 
 
-def open_study(experiment: Experiment, options: Options) -> Study:
-    """Return the study of an experiment; its data are read, and nothing is written."""
-    return Study(experiment, Context(experiment.data.load(), Store(options.store)))
+def open_study(experiment: Experiment, options: Options, forgets: bool = True) -> Study:
+    """Return the study of an experiment; its data are read, and nothing is written.
+
+    Args:
+        experiment: what is studied.
+        options: where.
+        forgets: whether the forget set will be needed, and is checked.
+    """
+    study = Study(experiment, Context(experiment.data.load(), Store(options.store)))
+    if forgets:
+        check(study)
+    return study
 
 
 @contextlib.contextmanager
 def _running(study: Study, options: Options) -> Iterator[Pipeline]:
     """Hold the output folder and yield the pipeline, with third parties kept quiet."""
     out = options.folder(study.experiment)
+    check_writable(study.context.store)
     with claimed(out, study.experiment), quiet(out / LOG) as person:
         bars = Bars(person)
         where = Where(
@@ -133,6 +144,7 @@ def refine(study: Study, options: Options) -> Answer:
 
 def unlearn(study: Study, options: Options) -> Answer:
     """Run the file's plan on every seed's original, and keep the unlearned models."""
+    study.require_plan()
     with _running(study, options) as pipeline:
         pipeline.train()
         pipeline.unlearn()
@@ -148,6 +160,7 @@ def unlearn(study: Study, options: Options) -> Answer:
 
 def evaluate(study: Study, options: Options) -> Answer:
     """Measure the file's plan, the original and the noise floor against retrained models."""
+    study.require_plan()
     with _running(study, options) as pipeline:
         pipeline.train()
         pipeline.retrain()

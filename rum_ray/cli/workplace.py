@@ -9,8 +9,22 @@ from pathlib import Path
 from rum_ray import config
 from rum_ray.errors import BusyError, RumRayError, StoreError
 from rum_ray.experiment import Experiment
+from rum_ray.store import Store
 
 EXPERIMENT = "experiment.yaml"
+
+
+def check_writable(store: Store) -> None:
+    """Raise StoreError if a local store cannot be written; write nothing."""
+    states = store.state_path("any")
+    if states is None:
+        return
+    folder = next(f for f in states.parents[1:] if os.access(f, os.F_OK))
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise StoreError(
+            f"cannot write to the store {store.root}: {folder} is no folder that can be written. "
+            "Name another --store."
+        )
 
 
 @contextmanager

@@ -217,7 +217,8 @@ class _Watch(threading.Thread):
             now, longest = ray.get(self._queue.progress.remote())
             if now > done:
                 done, since = now, time.monotonic()
-            self._progress(self._before + done, self._total)
+            if done > 0:
+                self._progress(self._before + done, self._total)
             if time.monotonic() - since > max(STALL_SECONDS, 10 * longest):
                 self.stalled = True
                 signal.raise_signal(signal.SIGINT)

@@ -117,6 +117,8 @@ class Pipeline:
         missing = [job for job in everything if not self.study.context.has(job)]
         with self._stage(name, len(everything), len(missing)) as stage:
             if missing:
+                there = len(everything) - len(missing)
+                self.progress.update(there, len(everything), "starting workers")
                 self._connect()
                 try:
                     jobs.run(

@@ -29,7 +29,8 @@ def read_rows(path: str | Path, ids: Indices) -> Indices:
     row_of = {int(number): row for row, number in enumerate(ids)}
     seen: dict[int, int] = {}
     for line, text in enumerate(lines, start=1):
-        if not (text.strip().isascii() and text.strip().isdigit()):
+        text = text.strip()
+        if not (text.isascii() and text.isdigit() and len(text) < 20):
             raise DataError(f"{path} line {line}: expected a plain integer, got {text[:40]!r}.")
         number = int(text)
         if number in seen:

@@ -38,9 +38,10 @@ def svm_attack(
     Raises:
         DataError: a set is empty.
     """
-    for name, (_, labels) in (("members", members), ("non-members", nonmembers)):
+    sets = {"members": members, "non-members": nonmembers, "targets": targets}
+    for name, (_, labels) in sets.items():
         if not len(labels):
-            raise DataError(f"the SVM attack was given no {name}; it needs some of both.")
+            raise DataError(f"the SVM attack was given no {name}; it needs some of all three.")
     n = min(len(members[1]), len(nonmembers[1]))
     x = np.concatenate([_feature(members, feature)[:n], _feature(nonmembers, feature)[:n]])
     attack = SVC(C=3, gamma="auto", kernel="rbf").fit(x, np.repeat([1, 0], n))

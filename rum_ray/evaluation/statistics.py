@@ -64,14 +64,21 @@ def compare(a: ArrayLike, b: ArrayLike) -> Comparison:
     Raises:
         ValueError: there are fewer than two pairs, or the lengths differ.
     """
-    difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
-    if difference.ndim != 1 or len(difference) < 2:
-        raise ValueError(f"a paired comparison needs at least two seeds, got {difference.shape}")
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if a.shape != b.shape or a.ndim != 1 or len(a) < 2:
+        raise ValueError(
+            "a paired comparison needs one value a seed of both, and at least two seeds; "
+            f"got shapes {a.shape} and {b.shape}"
+        )
+    difference = a - b
     mean = Mean.of(difference)
     half = mean.ci95 or 0.0
     # Without variance the t-test is not defined: the difference is certain, or none at all.
-    p = stats.ttest_1samp(difference, 0.0).pvalue if half > 0 else mean.mean == 0
-    return Comparison(mean.mean, mean.mean - half, mean.mean + half, float(p))
+    p = float(mean.mean == 0)
+    if half > 0:
+        error = difference.std(ddof=1) / np.sqrt(len(difference))
+        p = float(2 * stats.t.sf(abs(mean.mean) / error, len(difference) - 1))
+    return Comparison(mean.mean, mean.mean - half, mean.mean + half, p)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rum_ray.data.bundle import Indices
+from rum_ray.data.parquet import open_parquet
 from rum_ray.errors import ScoreError
 from rum_ray.scores.base import Scores
 
@@ -19,28 +19,41 @@ def read_scores(path: str | Path, ids: Indices) -> Scores:
         ids: [N] of the training set.
 
     Raises:
-        ScoreError: the file cannot be read, lacks a column, or has an id twice.
+        DataError: the file is missing or damaged.
+        ScoreError: the file lacks a column, has one of a wrong type, or an id twice.
+        UnsafeError: a column has a type that could run code.
     """
     path = Path(path).expanduser()
-    try:
-        schema = pq.read_schema(path)
-        names = [n for n in ("id", "memorization", "standard_error") if n in schema.names]
-        table = pq.read_table(path, columns=names)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise ScoreError(f"scores {path} cannot be read: {error}") from error
-    for name in ("id", "memorization"):
-        if name not in names:
-            raise ScoreError(f"scores {path} has no column '{name}'; it has {schema.names}.")
+    with open_parquet(path) as parquet:
+        names = _columns(parquet.schema_arrow, path)
+        table = parquet.read(columns=names)
     known = table["id"].to_numpy()
+    if table["id"].null_count:
+        raise ScoreError(f"scores {path} has a row without an id (null).")
     if len(np.unique(known)) < len(known):
         raise ScoreError(f"scores {path} has an id twice.")
     order = np.argsort(known)
-    place = np.clip(np.searchsorted(known, ids, sorter=order), 0, len(known) - 1)
-    found = known[order[place]] == ids
+    place = np.searchsorted(known, ids, sorter=order)
+    found = np.isin(ids, known)
     columns = []
     for name in ("memorization", "standard_error"):
         values = np.full(len(ids), np.nan)
         if name in names:
-            values[found] = table[name].to_numpy()[order[place]][found]
+            values[found] = table[name].to_numpy()[order[place[found]]]
         columns.append(values)
     return Scores(columns[0], columns[1], "memorization")
+
+
+def _columns(schema: pa.Schema, path: Path) -> list[str]:
+    """Return the names of the columns to read, once they are what they must be."""
+    t = pa.types
+    for name in ("id", "memorization"):
+        if name not in schema.names:
+            raise ScoreError(f"scores {path} has no column '{name}'; it has {schema.names}.")
+    names = [name for name in ("id", "memorization", "standard_error") if name in schema.names]
+    for name in names:
+        kind = schema.field(name).type
+        if not (t.is_integer(kind) or (name != "id" and t.is_floating(kind))):
+            wanted = "integers" if name == "id" else "numbers"
+            raise ScoreError(f"column '{name}' of scores {path} must hold {wanted}, not {kind}.")
+    return names

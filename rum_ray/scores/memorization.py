@@ -107,12 +107,12 @@ def split_half(included: ArrayLike, correct: ArrayLike) -> float:
     """Return the reliability of the scores of all models, in [-1, 1]; 1 is perfect.
 
     Models with even and odd number score on their own; Spearman's rank correlation r of the two
-    becomes 2r / (1 + r), what twice as many models would have (Spearman-Brown).
+    becomes 2r / (1 + r), what twice as many models would have (Spearman-Brown). An r below 0 stays.
     """
     included, correct = np.asarray(included), np.asarray(correct)
     halves = [memorization(included[part::2], correct[part::2]).values for part in (0, 1)]
     r = rank_correlation(*halves)
-    return 2 * r / (1 + r)
+    return 2 * r / (1 + r) if r > 0 else r
 
 
 def rank_correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:

@@ -24,7 +24,7 @@ from rum_ray.scores.learning_events import EVENTS
 from rum_ray.scores.memorization import memorization
 from rum_ray.search.spaces import Space, SpaceName
 from rum_ray.seeding import Seed
-from rum_ray.unlearning import UNLEARNERS
+from rum_ray.unlearning import UNLEARNERS, Unlearner
 from rum_ray.work import (
     Context,
     EmbeddingMoments,
@@ -195,3 +195,16 @@ class Study:
                 f"Add one, such as {{trials: 32}}; its keys are {list(to_plain(SearchConfig()))}."
             )
         return self.experiment.search
+
+    def require_plan(self) -> Mapping[str, Unlearner]:
+        """Return the file's unlearner for each subset.
+
+        Raises:
+            ConfigError: the file has none.
+        """
+        if self.experiment.plan is None:
+            raise ConfigError(
+                "the experiment has no key 'plan', so there is nothing to unlearn with. "
+                "Give each subset an unlearner, or let 'rum-ray tune' find them."
+            )
+        return self.experiment.plan

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from rum_ray.errors import ConfigError
 from rum_ray.rum import Partition, Plan
 from rum_ray.search.spaces import whole
 from rum_ray.study.study import Study
@@ -62,12 +61,7 @@ def planned(study: Study) -> Row:
     Raises:
         ConfigError: the file has none.
     """
-    if study.experiment.plan is None:
-        raise ConfigError(
-            "the experiment has no key 'plan', so there is nothing to unlearn with. "
-            "Give each subset an unlearner, or let 'rum-ray tune' find them."
-        )
-    plan = Plan.assign(study.partition, study.experiment.plan, study.experiment.retain)
+    plan = Plan.assign(study.partition, study.require_plan(), study.experiment.retain)
     return Row("rum", _evaluations(study, plan, keep=True), source="file", plan=plan)
 
 

@@ -51,6 +51,8 @@ class Recipe:
     def __post_init__(self) -> None:
         check_positive(self, "epochs", "lr", "batch_size", "threads")
         check_not_negative(self, "momentum", "weight_decay")
+        check_choice(self, "schedule", "cosine", "constant")
+        check_choice(self, "precision", "float32", "bfloat16")
 
     def build(self, data: LabeledData, seed: Seed) -> nn.Module:
         """Return the model with initial weights drawn from `seed`, shaped for `data`."""
@@ -149,3 +151,9 @@ def check_fraction(value: object, *fields: str) -> None:
     for name in fields:
         if not 0 <= getattr(value, name) <= 1:
             raise ValueError(f"{name} must be in [0, 1], got {getattr(value, name)}")
+
+
+def check_choice(value: object, field: str, *options: str) -> None:
+    """Raise ValueError unless this field is one of the options."""
+    if getattr(value, field) not in options:
+        raise ValueError(f"{field} must be {' or '.join(options)}, got '{getattr(value, field)}'")

@@ -1,5 +1,6 @@
 """Jobs that judge a plan: for the report, and as one trial of a search."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,7 +124,6 @@ class TryPlan:
 
     def run(self, context: Context, runtime: StoredRuntime) -> Artifact:
         """Return, as value: status, objective, tow, gap, cost, and each seed's objective."""
-        del runtime
         cost = relative_cost(self.plan, self.recipe, len(context.bundle.train))
         failed: dict[str, Any] = {
             "objective": INFEASIBLE,
@@ -137,7 +137,7 @@ class TryPlan:
         reference = Reference.of([r.load(context) for r in self.references])
         try:
             judged = [
-                judge(self._unlearned(original, context), reference, self.attack)
+                judge(self._unlearned(original, context, runtime), reference, self.attack)
                 for original in self.originals
             ]
         except DivergedError:
@@ -152,13 +152,13 @@ class TryPlan:
         }
         return Artifact(value=value)
 
-    def _unlearned(self, original: TrainModel, context: Context) -> Evaluation:
+    def _unlearned(
+        self, original: TrainModel, context: Context, runtime: StoredRuntime
+    ) -> Evaluation:
         """Return the evaluation of one search seed's model after the plan."""
         partition = self.references[0].partition
-        runtime = StoredRuntime(
-            original.seed / "plan", context.store, "", context.device, self.recipe.threads
-        )
-        model = unlearn(original.load(context), self.plan, context.bundle.train, runtime)
+        own = dataclasses.replace(runtime, seed=original.seed / "plan")
+        model = unlearn(original.load(context), self.plan, context.bundle.train, own)
         return evaluate(model, context.bundle, partition, "valid")
 
 

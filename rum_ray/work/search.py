@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from rum_ray.errors import StalledError
 from rum_ray.experiment import SearchConfig, plan_as_dicts
 from rum_ray.rum import Plan
 from rum_ray.search.spaces import Space
@@ -70,8 +71,18 @@ class Search:
         return trials
 
     def finalists(self, context: Context) -> list[Plan]:
-        """Return the best plans, best first; ties go to the earlier trial."""
+        """Return the best plans, best first; ties go to the earlier trial.
+
+        Raises:
+            StalledError: no trial could be judged.
+        """
         complete = [t for t in self.load(context) if t["status"] == "complete"]
+        if not complete:
+            raise StalledError(
+                f"none of the {self.config.trials} trials of search {self.name} could be judged: "
+                f"each diverged, or costs more than search.max_cost={self.config.max_cost}. Give "
+                "more trials, a higher max_cost, or unlearners that cost less."
+            )
         complete.sort(key=lambda trial: -trial["objective"])
         plans = {repr(trial["answers"]): self.plan(trial["answers"]) for trial in complete}
         return list(plans.values())[:FINALISTS]

@@ -1,0 +1,35 @@
+"""A literal training loop in double precision, and a model that only tests know."""
+
+import math
+
+import torch
+from torch import nn
+
+from rum_ray.models import Classifier
+
+from .unlearning import Sgd, cross_entropy
+
+
+def fit(recipe, data, seed):
+    """Minibatch SGD with a cosine schedule: lr_e = lr / 2 * (1 + cos(pi * e / E))."""
+    sgd = Sgd(recipe.build(data, seed / "init"), **vars(recipe))
+    for e in range(recipe.epochs):
+        if recipe.schedule == "cosine":
+            sgd.lr = recipe.lr / 2 * (1 + math.cos(math.pi * e / recipe.epochs))
+        order = torch.from_numpy((seed / e / "order").permutation(len(data)))
+        for first in range(0, len(data), recipe.batch_size):
+            rows = order[first : first + recipe.batch_size]
+            sgd.step(cross_entropy(sgd.model, data.x[rows], data.y[rows]))
+    return sgd.model
+
+
+def forgetful(shape, num_classes):
+    """A network with dropout: the plug-in `reference.training:forgetful`."""
+    width = math.prod(shape)
+    features = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(width, 8), nn.ReLU())
+    return Classifier(features, nn.Linear(8, num_classes))
+
+
+def bare(shape, num_classes):
+    """A model that is no Classifier."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), num_classes))

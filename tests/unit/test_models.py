@@ -1,0 +1,129 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from rum_ray.errors import ConfigError
+from rum_ray.models import MODELS, Classifier, build, embed
+from rum_ray.models.classifier import Normalize
+from rum_ray.seeding import Seed
+
+WIDTHS = {
+    "mlp": 256,
+    "small_cnn": 80,
+    "fast_cnn": 192,
+    "resnet18": 512,
+    "resnet50": 2048,
+    "vgg16": 2048,
+}
+
+
+def parameters(name: str, classes: int, shape=(3, 32, 32)) -> int:
+    with torch.device("meta"):
+        model = build(name, shape, classes)
+    return sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "count"),
+    [
+        ("resnet18", 10, 11_173_962),
+        ("resnet50", 100, 23_705_252),
+        ("resnet18", 200, 11_271_432),
+        ("vgg16", 200, 15_360_648),
+        ("mlp", 10, (3072 + 1) * 256 + (256 + 1) * 256 + (256 + 1) * 10),
+    ],
+)
+def test_parameter_counts(name, classes, count):
+    assert parameters(name, classes) == count
+
+
+def test_small_models_are_small():
+    assert 45_000 < parameters("small_cnn", 10) < 55_000
+    assert 1_000_000 < parameters("fast_cnn", 10) < 2_000_000
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_models_fit_channels_and_classes(name, channels):
+    size = 16 if name == "vgg16" else 8
+    with Seed(0).torch():
+        model = build(name, (channels, size, size), 7).eval()
+    x = torch.from_numpy(Seed(1).uniform(3 * channels * size**2)).float()
+    x = x.view(3, channels, size, size)
+    with torch.inference_mode():
+        embeddings = embed(model, x)
+        assert embeddings.shape == (3, WIDTHS[name])
+        assert model(x).shape == (3, 7)
+        torch.testing.assert_close(model.head(embeddings), model(x))
+        assert embeddings.min() >= 0  # after ReLU
+        assert embeddings.std() > 0
+
+
+def test_the_mlp_takes_vectors():
+    assert build("mlp", (5,), 3)(torch.zeros(2, 5)).shape == (2, 3)
+
+
+def test_weights_are_drawn_from_the_current_generator():
+    models = []
+    for seed in (0, 0, 1):
+        with Seed(seed).torch():
+            models.append(build("mlp", (4,), 2))
+    first, again, other = (torch.cat([p.flatten() for p in m.parameters()]) for m in models)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_normalisation_is_the_first_layer():
+    mean, std = (0.5, 0.25), (2.0, 0.5)
+    x = torch.from_numpy(Seed(0).uniform(3 * 2 * 4).reshape(3, 2, 2, 2)).float()
+    by_hand = torch.stack([(x[:, c] - mean[c]) / std[c] for c in range(2)], dim=1)
+    torch.testing.assert_close(Normalize(mean, std)(x), by_hand)
+    with Seed(0).torch():
+        plain = build("mlp", (2, 2, 2), 3)
+    with Seed(0).torch():
+        normal = build("mlp", (2, 2, 2), 3, mean, std)
+    torch.testing.assert_close(normal(x), plain(by_hand))
+    assert normal.state_dict().keys() == plain.state_dict().keys()
+    assert not [name for name, _ in normal.named_parameters() if "normalize" in name]
+
+
+def test_vectors_and_trivial_numbers_are_not_normalised():
+    x = torch.ones(2, 5)
+    assert torch.equal(Normalize((0.5,), (2.0,))(x), x)
+    assert isinstance(build("mlp", (1, 2, 2), 2, (0.0,), (1.0,)).normalize, nn.Identity)
+    assert isinstance(build("mlp", (1, 2, 2), 2, (0.0,), (2.0,)).normalize, Normalize)
+
+
+def test_the_stem_keeps_the_resolution():
+    with torch.device("meta"):
+        stem = build("resnet18", (3, 32, 32), 10).features[:3]
+        assert stem(torch.zeros(1, 3, 32, 32)).shape == (1, 64, 32, 32)
+
+
+def test_vgg_head_starts_small():
+    with Seed(0).torch():
+        head = build("vgg16", (1, 16, 16), 10).head
+    weights = np.concatenate(
+        [p.detach().flatten().numpy() for p in head.parameters() if p.ndim > 1]
+    )
+    assert weights.std() == pytest.approx(0.01, rel=0.01)
+    assert not any(p.any() for p in head.parameters() if p.ndim == 1)
+
+
+def test_a_plug_in_is_a_function():
+    model = build("reference.training:forgetful", (1, 4, 4), 3, (0.5,), (1.0,))
+    assert isinstance(model, Classifier)
+    assert isinstance(model.normalize, Normalize)
+
+
+def test_an_unknown_name_has_a_message():
+    message = r"unknown model 'resnet19'\. Known: mlp, .*, vgg16\. Did you mean 'resnet18'\?"
+    with pytest.raises(ConfigError, match=message):
+        build("resnet19", (3, 32, 32), 10)
+
+
+def test_embeddings_need_a_classifier():
+    model = build("reference.training:bare", (1, 4, 4), 3, (0.5,), (1.0,))
+    with pytest.raises(TypeError, match=r"embed\(\) needs a Classifier, got Sequential"):
+        embed(model, torch.zeros(1, 1, 4, 4))

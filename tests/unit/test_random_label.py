@@ -1,0 +1,106 @@
+import pytest
+import torch
+from reference import unlearning as reference
+
+from rum_ray.data import LabeledData
+from rum_ray.seeding import Seed
+from rum_ray.testing import same_bits
+from rum_ray.training import LocalRuntime
+from rum_ray.unlearning import RandomLabel, SalUn, UnlearningTask
+
+ONE_BATCH = {"lr": 0.2, "epochs": 2, "batch_size": 130}
+
+
+def test_random_label_is_its_formula_with_the_public_draw(model, task, runtime):
+    unlearner = RandomLabel(**ONE_BATCH)
+    labels = [unlearner.labels(task, runtime, epoch) for epoch in range(2)]
+    result = unlearner(model, task, runtime)
+    reference.check(result, reference.random_label(unlearner, model, task, labels), model)
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.9])
+def test_salun_is_its_formula_and_its_mask(model, task, runtime, keep):
+    unlearner = SalUn(**ONE_BATCH, keep=keep)
+    labels = [unlearner.labels(task, runtime, epoch) for epoch in range(2)]
+    frozen = reference.salun_frozen(task.original, [task.forget], keep)
+    assert sum(int(mask.sum()) for mask in frozen) == 1108 - int(keep * 1108)
+    result = unlearner(model, task, runtime)
+    literal = reference.random_label(unlearner, model, task, labels, frozen)
+    reference.check(result, literal, model)
+    # Neither momentum nor weight decay touches a frozen weight; every other weight moves.
+    for after, before, mask in zip(result.parameters(), model.parameters(), frozen, strict=True):
+        assert torch.equal(after == before, mask)
+
+
+def test_salun_with_all_weights_is_random_label(model, task, runtime):
+    settings = {"lr": 0.1, "epochs": 2, "batch_size": 32}
+    expected = RandomLabel(**settings)(model, task, runtime)
+    assert same_bits(SalUn(**settings, keep=1.0)(model, task, runtime), expected)
+
+
+def test_salun_with_no_weights_moves_none(model, task, runtime):
+    assert same_bits(SalUn(lr=0.5, keep=0.0)(model, task, runtime), model)
+
+
+def test_saliency_is_that_of_the_original_in_eval_mode(model, task, runtime):
+    unlearner = SalUn(keep=0.5)
+    mask = unlearner.frozen(task, runtime)
+    task.original.train()
+    assert all(torch.equal(mask[n], m) for n, m in unlearner.frozen(task, runtime).items())
+    assert task.original.training
+    other = unlearner.frozen(UnlearningTask(task.forget, task.retain, model), runtime)
+    assert any(not torch.equal(mask[name], other[name]) for name in mask)
+
+
+def test_saliency_is_of_the_sum_of_batch_means(task, runtime):
+    # The last batch counts as much as a full one, as in SalUn's own code.
+    order = (runtime.seed / "order").permutation(40)
+    batches = [task.forget.take(rows) for rows in (order[:30], order[30:])]
+    expected = reference.salun_frozen(task.original, batches, 0.5)
+    frozen = SalUn(keep=0.5, batch_size=30).frozen(task, runtime)
+    assert all(map(torch.equal, frozen.values(), expected))
+    whole = reference.salun_frozen(task.original, [task.forget], 0.5)
+    assert not all(map(torch.equal, frozen.values(), whole))
+
+
+def test_equal_saliency_goes_to_the_earlier_weight(task, runtime):
+    zeros = LabeledData(torch.zeros(4, 1, 8, 8), torch.arange(4))
+    blank = UnlearningTask(zeros, task.retain, task.original)
+    # Without input the first layer has no gradient: its weights, the first 1,024, are all equal.
+    frozen = SalUn(keep=0.5).frozen(blank, runtime)
+    first = frozen["features.1.weight"].flatten()
+    assert int(first.sum()) == 1024 - (554 - 84)
+    assert not first[:470].any()
+
+
+def test_labels_are_drawn_anew_over_all_classes_of_the_model(task, runtime):
+    one_class = LabeledData(torch.zeros(4000, 1, 8, 8), torch.zeros(4000))
+    many = UnlearningTask(one_class, task.retain, task.original)
+    draws = [RandomLabel().labels(many, runtime, epoch) for epoch in (0, 1)]
+    for labels in draws:
+        assert labels.dtype == torch.int64
+        counts = torch.bincount(labels, minlength=4)
+        assert len(counts) == 4  # the data itself knows one class only
+        assert counts.tolist() == pytest.approx([1000] * 4, abs=120)
+    assert 0.15 < float((draws[0] == draws[1]).float().mean()) < 0.35
+    assert torch.equal(draws[0], SalUn().labels(many, runtime, 0))
+    assert not torch.equal(draws[0], RandomLabel().labels(many, LocalRuntime(Seed(1)), 0))
+
+
+def test_labels_leave_the_original_alone(task, runtime):
+    task.original.train()
+    before = {name: value.clone() for name, value in task.original.state_dict().items()}
+    RandomLabel().labels(task, runtime, 0)
+    assert task.original.training
+    assert all(torch.equal(before[n], v) for n, v in task.original.state_dict().items())
+
+
+def test_cost():
+    assert RandomLabel(epochs=3).cost(10, 100) == 330
+    assert SalUn(epochs=3).cost(10, 100) == 340
+
+
+def test_keep_is_a_share():
+    for keep in (-0.1, 1.5):
+        with pytest.raises(ValueError, match=rf"keep must be in \[0, 1\], got {keep}"):
+            SalUn(keep=keep)

@@ -1,0 +1,169 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from reference import training as reference
+from reference.unlearning import check
+
+from rum_ray.data import LabeledData
+from rum_ray.errors import ConfigError, DivergedError
+from rum_ray.scores.learning_events import LearningEvents
+from rum_ray.seeding import Seed
+from rum_ray.testing import CrashingRuntime, same_bits
+from rum_ray.training import LocalRuntime, Recipe
+
+SMALL = Recipe("mlp", epochs=3, lr=0.1, batch_size=64)
+
+
+@pytest.fixture
+def data(bundle):
+    return bundle.train
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+def test_fit_is_the_literal_loop(data, runtime, schedule):
+    recipe = replace(SMALL, schedule=schedule)
+    start = recipe.build(data, runtime.seed / "init")
+    check(recipe.fit(data, runtime), reference.fit(recipe, data, runtime.seed), start)
+
+
+def test_learning_rates():
+    rates = [Recipe("mlp", epochs=4, lr=0.2).learning_rate(epoch) for epoch in range(5)]
+    assert rates == pytest.approx([0.2, 0.1 + 0.1 / math.sqrt(2), 0.1, 0.1 - 0.1 / math.sqrt(2), 0])
+    constant = Recipe("mlp", epochs=4, lr=0.2, schedule="constant")
+    assert [constant.learning_rate(epoch) for epoch in range(4)] == [0.2] * 4
+
+
+def test_initial_weights_are_those_of_the_seed_whatever_the_data(data, runtime):
+    still = replace(SMALL, epochs=1, lr=1e-30, weight_decay=0.0)
+    built = still.build(data, runtime.seed / "init")
+    assert same_bits(still.fit(data, runtime), built)
+    assert same_bits(still.fit(data.take(range(50)), runtime), built)
+    assert not same_bits(still.fit(data, LocalRuntime(Seed(1))), built)
+
+
+def test_the_seed_is_all_that_is_drawn_from(data, runtime):
+    recipe = replace(SMALL, model="reference.training:forgetful")
+    with torch.random.fork_rng():
+        models = []
+        for seed in (1, 2):
+            state = torch.manual_seed(seed).get_state()
+            models.append(recipe.fit(data, runtime))
+            assert torch.equal(torch.get_rng_state(), state)
+    assert same_bits(*models)
+    assert not same_bits(models[0], recipe.fit(data, LocalRuntime(Seed(1))))
+
+
+def test_the_result_is_in_eval_mode(data, runtime):
+    assert not any(module.training for module in SMALL.fit(data, runtime).modules())
+
+
+def test_observe_sees_each_example_once_an_epoch_and_changes_nothing(data, runtime):
+    seen = []
+
+    def observe(rows, logits, labels):
+        assert not logits.requires_grad
+        assert torch.equal(labels, data.y[rows])
+        seen.append((rows, logits))
+
+    model = SMALL.fit(data, runtime, observe)
+    assert [len(rows) for rows, _ in seen] == [64, 64, 32] * 3
+    for epoch in range(3):
+        rows = torch.cat([rows for rows, _ in seen[3 * epoch : 3 * epoch + 3]])
+        assert torch.equal(rows.sort().values, torch.arange(160))
+    # The first logits are those of the initial weights: of the pass before the step.
+    rows, logits = seen[0]
+    torch.testing.assert_close(logits, SMALL.build(data, runtime.seed / "init")(data.x[rows]))
+    assert same_bits(model, SMALL.fit(data, runtime))
+
+
+@pytest.mark.parametrize("model", ["mlp", "reference.training:forgetful"])
+def test_a_crash_after_any_epoch_changes_no_bit(data, runtime, model):
+    recipe = replace(SMALL, model=model)
+    expected = recipe.fit(data, runtime, events := LearningEvents(160))
+    for epochs in (1, 2, 3):
+        crashing = CrashingRuntime(Seed(0), crash=epochs)
+        with pytest.raises(InterruptedError):
+            recipe.fit(data, crashing, LearningEvents(160))
+        resumed = LearningEvents(160)
+        assert same_bits(recipe.fit(data, replace(crashing, crash=None), resumed), expected)
+        assert torch.equal(resumed.sums, events.sums)
+        assert resumed.visits.tolist() == [3] * 160
+
+
+def test_augmentation_and_precision_change_the_result(bundle, runtime):
+    plain = Recipe("small_cnn", epochs=1, batch_size=64)
+    results = [
+        recipe.fit(bundle.train, runtime)
+        for recipe in (plain, replace(plain, augment=True), replace(plain, precision="bfloat16"))
+    ]
+    assert not same_bits(results[0], results[1])
+    assert not same_bits(results[0], results[2])
+    assert all(p.dtype == torch.float32 for p in results[2].parameters())
+
+
+def test_half_precision_gives_float32_logits(data, runtime):
+    kinds = set()
+    recipe = replace(SMALL, epochs=1, precision="bfloat16")
+    recipe.fit(data, runtime, lambda rows, logits, labels: kinds.add(logits.dtype))
+    assert kinds == {torch.float32}
+
+
+def test_vectors_can_be_learned(data, runtime):
+    vectors = LabeledData(data.x.flatten(1), data.y)
+    model = replace(SMALL, epochs=20).fit(vectors, runtime)
+    assert float((model(vectors.x).argmax(1) == vectors.y).float().mean()) > 0.95
+
+
+def test_a_loss_that_is_not_finite_diverged(data, runtime):
+    message = r"training of mlp reached a loss of (inf|nan) in epoch [01]\. Lower lr \(now 1e\+30\)"
+    with pytest.raises(DivergedError, match=message):
+        replace(SMALL, lr=1e30, schedule="constant").fit(data, runtime)
+
+
+def test_weights_that_are_not_finite_diverged(data, runtime):
+    recipe = Recipe("mlp", epochs=1, lr=float("inf"), batch_size=160)
+    with pytest.raises(DivergedError, match="training of mlp ended with weights that are not"):
+        recipe.fit(data, runtime)
+
+
+def test_an_unknown_model_has_a_message(data, runtime):
+    with pytest.raises(ConfigError, match=r"unknown model 'resnet1'.* Did you mean 'resnet18'\?"):
+        Recipe("resnet1").fit(data, runtime)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("epochs", 0, "epochs must be positive, got 0"),
+        ("lr", -0.1, "lr must be positive, got -0.1"),
+        ("lr", float("nan"), "lr must be positive, got nan"),
+        ("batch_size", 0, "batch_size must be positive, got 0"),
+        ("threads", 0, "threads must be positive, got 0"),
+        ("momentum", -1.0, "momentum must not be negative, got -1.0"),
+        ("weight_decay", -1.0, "weight_decay must not be negative, got -1.0"),
+        ("schedule", "step", "schedule must be cosine or constant, got 'step'"),
+        ("precision", "float16", "precision must be float32 or bfloat16, got 'float16'"),
+    ],
+)
+def test_bad_fields(field, value, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe("mlp", **{field: value})
+
+
+def test_defaults():
+    recipe = Recipe("mlp")
+    assert (recipe.epochs, recipe.lr, recipe.batch_size) == (30, 0.1, 256)
+    assert (recipe.momentum, recipe.weight_decay, recipe.schedule) == (0.9, 5e-4, "cosine")
+    assert (recipe.augment, recipe.precision, recipe.threads) == (False, "float32", 1)
+
+
+def test_ids_decide_the_augmentation(bundle, runtime):
+    shifted = replace(bundle.train, ids=bundle.train.ids + 7)
+    recipe = Recipe("mlp", epochs=1, batch_size=64, augment=True)
+    results = [recipe.fit(data, runtime) for data in (bundle.train, bundle.train, shifted)]
+    assert same_bits(results[0], results[1])
+    assert not same_bits(results[0], results[2])
+    assert np.array_equal(bundle.train.ids, np.arange(100, 260))
