@@ -6,6 +6,7 @@ is outside key and checksum. Files are written under a temporary name and linked
 reader finds a whole artifact or none, whatever was killed.
 """
 
+import contextlib
 import json
 import os
 import uuid
@@ -117,8 +118,6 @@ class Store:
     def provenance(self, key: Key) -> dict[str, Any]:
         """Return how, when and where the artifact was made; empty if that is unknown."""
         path = self.path(key).replace(".safetensors", ".json")
-        if self._files.get_file_info(path).type != fs.FileType.File:
-            return {}
         try:
             known: dict[str, Any] = json.loads(self._read(path) or b"{}")
         except ValueError:
@@ -242,7 +241,8 @@ def write_bytes(path: Path, content: bytes) -> None:
             f"cannot write {path}: {error.strerror}. Free space, then again."
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def _dump(value: Mapping[str, Any]) -> bytes:

@@ -11,7 +11,7 @@ import torch
 class Sgd:
     """v <- momentum * v + gradient + weight_decay * theta; theta <- theta - lr * v."""
 
-    def __init__(self, model, *, lr, momentum, weight_decay, **_):
+    def __init__(self, model, /, *, lr, momentum, weight_decay, **_):
         self.model = copy.deepcopy(model).double()
         self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
         self.velocity = [torch.zeros_like(theta) for theta in self.model.parameters()]

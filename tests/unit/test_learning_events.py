@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+import torch
+from scipy.special import softmax
+from scipy.stats import entropy
+
+from rum_ray.scores import PROXIES
+from rum_ray.scores.learning_events import EVENTS, LearningEvents
+from rum_ray.seeding import Seed
+from rum_ray.training import LocalRuntime, Recipe
+
+RECIPE = Recipe("mlp", epochs=3, lr=0.1, batch_size=64)
+
+
+def logits(epoch: int, rows: int = 6, classes: int = 4) -> torch.Tensor:
+    draws = (Seed(0) / epoch).uniform(rows * classes).reshape(rows, classes)
+    return torch.from_numpy(6 * draws - 3).float()
+
+
+def test_events_are_means_over_epochs_of_the_literal_definitions():
+    labels = torch.tensor([0, 1, 2, 3, 0, 1])
+    events, expected = LearningEvents(6), {name: np.zeros(6) for name in EVENTS}
+    for epoch in range(3):
+        order = torch.from_numpy((Seed(1) / epoch).permutation(6))
+        for rows in order.split(4):
+            events(rows, logits(epoch)[rows], labels[rows])
+        for i, z in enumerate(logits(epoch).double().numpy()):
+            p = softmax(z)
+            expected["confidence"][i] += (1 - p[labels[i]]) / 3
+            expected["max_confidence"][i] += (1 - p.max()) / 3
+            expected["entropy"][i] += entropy(p) / 3
+            expected["binary_accuracy"][i] += (p.argmax() != int(labels[i])) / 3
+    for name, scores in events.scores().items():
+        np.testing.assert_allclose(scores.values, expected[name], atol=1e-6)
+        assert scores.name == name
+
+
+def test_a_certain_prediction_has_no_entropy():
+    events = LearningEvents(1)
+    events(torch.tensor([0]), torch.tensor([[500.0, -500.0, 0.0]]), torch.tensor([0]))
+    assert {name: float(s.values[0]) for name, s in events.scores().items()} == dict.fromkeys(
+        EVENTS, 0
+    )
+
+
+def test_what_was_never_seen_is_unknown():
+    events = LearningEvents(3)
+    events(torch.tensor([1]), torch.zeros(1, 2), torch.tensor([0]))
+    for scores in events.scores().values():
+        assert np.isnan(scores.values).tolist() == [True, False, True]
+
+
+def test_the_state_goes_on_counting():
+    labels, whole = torch.zeros(6, dtype=torch.int64), LearningEvents(6)
+    parts = LearningEvents(6)
+    for epoch in range(2):
+        whole(torch.arange(6), logits(epoch), labels)
+        resumed = LearningEvents(6)
+        resumed.load_state_dict(parts.state_dict())
+        resumed(torch.arange(6), logits(epoch), labels)
+        parts = resumed
+    assert torch.equal(parts.sums, whole.sums)
+    assert parts.visits.tolist() == [2] * 6
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_a_proxy_is_its_event_of_one_training(bundle, name):
+    events = LearningEvents(160)
+    RECIPE.fit(bundle.train, LocalRuntime(Seed(0)), events)
+    scores = PROXIES[name]()(bundle, RECIPE, LocalRuntime(Seed(0)))
+    assert np.array_equal(scores.values, events.scores()[name].values)
+    assert scores.name == name
+    assert PROXIES[name]() == PROXIES[name]()
+
+
+def test_ranges(bundle):
+    for name, kind in PROXIES.items():
+        values = kind()(bundle, RECIPE, LocalRuntime(Seed(0))).values
+        assert values.min() >= 0
+        assert values.max() <= (np.log(4) if name == "entropy" else 1)
+        if name == "binary_accuracy":
+            assert set(np.round(3 * values, 9)) <= {0, 1, 2, 3}

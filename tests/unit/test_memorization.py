@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+from reference import scores as reference
+from scipy.stats import spearmanr
+
+from rum_ray.scores.memorization import (
+    InOutCounts,
+    included_rows,
+    influence,
+    memorization,
+    rank_correlation,
+    split_half,
+)
+from rum_ray.seeding import Seed
+
+
+def bits(name: str, *shape: int, p: float = 0.5) -> np.ndarray:
+    draws = (Seed(0) / name).uniform(int(np.prod(shape)))
+    return (draws < p).reshape(shape)
+
+
+def pool(models: int, examples: int) -> tuple[np.ndarray, np.ndarray]:
+    return bits("included", models, examples, p=0.7), bits("correct", models, examples, p=0.6)
+
+
+@pytest.mark.parametrize("models", [1, 2, 5, 30])
+def test_memorization_is_the_literal_estimate(models):
+    included, correct = pool(models, 40)
+    scores = memorization(included, correct)
+    values, errors = reference.memorization(included, correct)
+    np.testing.assert_allclose(scores.values, values, rtol=0, atol=1e-15)
+    np.testing.assert_allclose(scores.standard_errors, errors, rtol=0, atol=1e-15)
+    assert scores.name == "memorization"
+
+
+def test_what_was_never_in_or_never_out_is_unknown():
+    included = np.array([[1, 0, 1], [1, 0, 0]], dtype=bool)
+    scores = memorization(included, np.ones((2, 3), dtype=bool))
+    assert np.isnan(scores.values).tolist() == [True, True, False]
+    assert np.isnan(scores.standard_errors).tolist() == [True, True, False]
+    assert scores.values[2] == 0
+
+
+def test_an_example_that_only_those_who_saw_it_know_is_memorized():
+    included = bits("included", 20, 5, p=0.7)
+    assert memorization(included, included).values.tolist() == [1] * 5
+    assert memorization(included, ~included).values.tolist() == [-1] * 5
+
+
+def test_the_estimate_is_unbiased_and_its_error_is_right():
+    # T11: each model is right with probability 0.9 if it saw the example, else 0.3.
+    examples = 4000
+    included = bits("in", 60, examples, p=0.7)
+    correct = np.where(included, bits("p", 60, examples, p=0.9), bits("q", 60, examples, p=0.3))
+    scores = memorization(included, correct)
+    assert scores.values.mean() == pytest.approx(0.6, abs=0.006)
+    spread = np.sqrt(np.mean(scores.standard_errors**2))
+    assert scores.values.std() == pytest.approx(spread, rel=0.06)
+
+
+def test_influence_is_the_literal_estimate():
+    included, right = bits("included", 12, 9, p=0.7), bits("test", 12, 4)
+    included[:, 3], included[:, 5] = True, False
+    result = influence(included, right)
+    assert (result.shape, result.dtype) == ((4, 9), np.float32)
+    np.testing.assert_allclose(result, reference.influence(included, right), rtol=0, atol=1e-6)
+    assert np.isnan(result).all(axis=0).nonzero()[0].tolist() == [3, 5]
+
+
+def test_memorization_is_influence_on_oneself():
+    included, correct = pool(30, 8)
+    diagonal = np.diag(influence(included, correct))
+    np.testing.assert_allclose(memorization(included, correct).values, diagonal, atol=1e-6)
+
+
+@pytest.mark.parametrize("shapes", [((3, 4), (4, 3)), ((3,), (3,)), ((2, 3, 4), (2, 3, 4))])
+def test_bad_shapes(shapes):
+    message = r"included and correct must both be \[models, examples\]; their shapes are \("
+    with pytest.raises(ValueError, match=message):
+        InOutCounts.of(*(np.zeros(shape, dtype=bool) for shape in shapes))
+
+
+def test_split_half_is_spearman_brown():
+    included, _ = pool(40, 60)
+    easy = np.linspace(0, 1, 60)
+    correct = included | (
+        bits("right", 40, 60, p=1) & ((Seed(1)).uniform(2400).reshape(40, 60) < easy)
+    )
+    even, odd = (memorization(included[i::2], correct[i::2]).values for i in (0, 1))
+    r = spearmanr(even, odd).statistic
+    assert 0.3 < r < 1
+    assert split_half(included, correct) == pytest.approx(2 * r / (1 + r))
+
+
+def test_split_half_stays_in_its_range():
+    included = np.array([[1, 1, 1], [1, 1, 1], [0, 0, 0], [0, 0, 0]], dtype=bool)
+    same = np.array([[1, 1, 1], [1, 1, 1], [1, 0, 0], [1, 0, 0]], dtype=bool)
+    assert split_half(included, same) == pytest.approx(1)
+    opposite = same.copy()
+    opposite[3] = ~opposite[3]
+    assert split_half(included, opposite) == pytest.approx(-1)
+
+
+def test_rank_correlation_is_over_what_both_know():
+    a = np.array([1.0, 2.0, np.nan, 4.0, 9.0])
+    b = np.array([1.0, 3.0, 7.0, np.nan, 2.0])
+    assert rank_correlation(a, b) == pytest.approx(spearmanr([1, 2, 9], [1, 3, 2]).statistic)
+
+
+def test_included_rows_are_a_share_drawn_by_model():
+    rows = included_rows(1000, 0.7, Seed(0) / "pool" / 3)
+    assert len(rows) == len(np.unique(rows)) == 700
+    assert np.array_equal(rows, np.sort(rows))
+    assert np.array_equal(rows, included_rows(1000, 0.7, Seed(0) / "pool" / 3))
+    other = included_rows(1000, 0.7, Seed(0) / "pool" / 4)
+    assert len(np.intersect1d(rows, other)) == pytest.approx(490, abs=40)
