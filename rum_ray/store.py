@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from pyarrow import fs
 from safetensors.numpy import load as parse_arrays
 from safetensors.numpy import save as format_arrays
-from torch import nn
 
 from rum_ray.digest import digest
 from rum_ray.errors import IntegrityError, StoreError
@@ -202,11 +201,6 @@ class Store:
         if not isinstance(self._files, fs.LocalFileSystem):
             return None
         return Path(self._base) / "states" / name
-
-
-def format_weights(model: nn.Module) -> bytes:
-    """Return a model's state as a plain safetensors file."""
-    return format_arrays({k: v.detach().cpu().numpy() for k, v in model.state_dict().items()})
 
 
 def write_once(path: Path, content: bytes) -> bool:

@@ -39,7 +39,7 @@ OWNERS = {
     "pytest": "testing",
     "ray": "cluster",
     "rich": "cli",
-    "safetensors": "store",
+    "safetensors": "store work",
     "scipy": "evaluation scores",
     "sklearn": "data/digits evaluation",
     "torchvision": "models",

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from rum_ray import __version__
-from rum_ray.errors import RumRayError
+from rum_ray.errors import ConfigError, RumRayError
 
 INTERRUPTED = 75
 HELP = {
@@ -121,6 +121,8 @@ def report(
     flags = (sets, seed, address, out, store, dashboard, dry_run)
 
     def do() -> dict[str, Any]:
+        if out is not None and len(files) > 1:
+            raise ConfigError("--out is for one experiment; leave it out to report on several.")
         answers = [_do("report", file, *flags) for file in files]
         return answers[0] if len(answers) == 1 else {"reports": answers}
 
@@ -152,7 +154,7 @@ def doctor(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Say what is installed, reachable, writable and secured."""
+    """Say what is installed, writable and secured."""
 
     def do() -> dict[str, Any]:
         from rum_ray.cli.doctor import examine

@@ -1,4 +1,4 @@
-"""What is installed, reachable, writable and secured."""
+"""What is installed, writable and secured."""
 
 import os
 import platform

@@ -2,19 +2,30 @@
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from rum_ray.seeding import Seed
+from rum_ray.store import Key
 from rum_ray.study.study import SPACES, Study
 from rum_ray.study.table import table
 from rum_ray.training.runtime import LocalRuntime
-from rum_ray.work import Job, TrainPoolModel
+from rum_ray.unlearning.base import FORWARD_ONLY
+from rum_ray.work import Context, Job, TrainPoolModel
 from rum_ray.work.search import FINALISTS, FRESH_SEEDS
 
 STAGE_SECONDS = 12.0
 """What starting the workers of a stage takes."""
 PROBE_STEPS = 20
+
+
+class Keyed(Protocol):
+    """Something that is in the store, or not."""
+
+    def key(self, context: Context) -> Key:
+        """Return the key of what is made."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -38,38 +49,43 @@ class Forecast:
 
 def forecast(study: Study) -> list[Forecast]:
     """Return what each stage of `run` would make."""
+    second = seconds_per_training(study) / study.experiment.cluster.workers
+    return [
+        Forecast(stage, total, left, cost, cost * second + (STAGE_SECONDS if left else 0.0))
+        for stage, total, left, cost in _stages(study)
+    ]
+
+
+def _stages(study: Study) -> Iterator[tuple[str, int, int, float]]:
+    """Yield each stage's name, jobs, missing jobs, and their cost in trainings."""
     search, seeds = study.experiment.search, len(study.originals)
     first = study.first_jobs
-    scored = _missing(study, study.scorers) == 0
     missing = [job for job in first if not study.context.has(job)]
-    cost = sum(_cost(study, job) for job in missing)
-    found = [_forecast(study, "train", len(first), len(missing), cost)]
-    jobs = study.retrain_jobs if scored else None
+    yield "train", len(first), len(missing), sum(_cost(study, job) for job in missing)
+    scored = _missing(study, study.scorers) == 0
+    left = _missing(study, study.moments) if scored else seeds
+    yield "embed", seeds, left, left * FORWARD_ONLY / study.experiment.recipe.epochs
     total = 2 * seeds + (search.seeds if search else 0)
-    left = total if jobs is None else _missing(study, jobs)
-    found.append(_forecast(study, "retrain", total, left, left))
-    searched = True
-    cap = search.max_cost if search else 0.5
+    left = _missing(study, study.retrain_jobs) if scored else total
+    yield "retrain", total, left, left
+    searched, cap = scored, search.max_cost if search else 0.5
     if search is not None:
-        done = _done(study) if scored else 0
-        trials, left = (n * search.trials for n in (len(SPACES), len(SPACES) - done))
-        found.append(_forecast(study, "search", trials, left, left * search.seeds * cap))
-        searched = done == len(SPACES)
-        finals = len(SPACES) * FINALISTS
-        left = _missing(study, study.validations) if searched else finals
-        found.append(_forecast(study, "validate", finals, left, left * FRESH_SEEDS * cap))
-        searched = searched and left == 0
+        done = _missing(study, study.searches) if scored else len(SPACES)
+        yield (
+            "search",
+            len(SPACES) * search.trials,
+            done * search.trials,
+            done * search.trials * search.seeds * cap,
+        )
+        total = len(SPACES) * FINALISTS
+        left = total if done else _missing(study, study.validations)
+        yield "validate", total, left, left * FRESH_SEEDS * cap
+        searched = scored and not left
     plans = 3 * len(study.experiment.compare) + (study.experiment.plan is not None)
     plans += 2 * (search is not None)
-    left = (
-        _missing(study, [job for row in table(study) for job in row.jobs])
-        if scored and searched
-        else (plans + 3) * seeds
-    )
-    found.append(
-        _forecast(study, "rows", (plans + 3) * seeds, left, min(left, plans * seeds) * cap)
-    )
-    return found
+    total = (plans + 3) * seeds
+    left = _missing(study, [j for row in table(study) for j in row.jobs]) if searched else total
+    yield "rows", total, left, min(left, plans * seeds) * cap
 
 
 def seconds_per_training(study: Study) -> float:
@@ -89,21 +105,10 @@ def seconds_per_training(study: Study) -> float:
     return (time.monotonic() - start) * len(train) / len(probe) * recipe.epochs
 
 
-def _forecast(study: Study, stage: str, total: int, missing: int, cost: float) -> Forecast:
-    """Return a stage's forecast from its cost in trainings."""
-    seconds = cost * seconds_per_training(study) / study.experiment.cluster.workers
-    return Forecast(stage, total, missing, cost, seconds + (STAGE_SECONDS if missing else 0.0))
-
-
-def _done(study: Study) -> int:
-    """Return how many searches are finished."""
+def _missing(study: Study, jobs: Sequence[Keyed]) -> int:
+    """Return how many of these are not in the store."""
     context = study.context
-    return sum(context.store.has(search.key(context)) for search in study.searches)
-
-
-def _missing(study: Study, jobs: Sequence[Job]) -> int:
-    """Return how many of the jobs are not done."""
-    return sum(not study.context.has(job) for job in jobs)
+    return sum(not context.store.has(job.key(context)) for job in jobs)
 
 
 def _cost(study: Study, job: Job) -> float:

@@ -18,14 +18,14 @@ from rum_ray.cluster.pipeline import Pipeline, Where, check_finished
 from rum_ray.data.bundle import LabeledData
 from rum_ray.experiment import Experiment
 from rum_ray.report import Gallery, Picture, write
-from rum_ray.store import Store, format_weights, write_bytes
+from rum_ray.store import Store, write_bytes
 from rum_ray.study.checks import check
 from rum_ray.study.study import Study
 from rum_ray.study.summary import row_entries, search_entries, subset_entries, summarize
 from rum_ray.study.table import planned, unsearched_table
 from rum_ray.study.tables import score_table, trial_table
 from rum_ray.study.timing import Clock
-from rum_ray.work import Context, load_model
+from rum_ray.work import Context, format_weights
 
 Answer = dict[str, Any]
 LOG = "third-party.log"
@@ -60,7 +60,10 @@ def open_study(experiment: Experiment, options: Options, forgets: bool = True) -
         options: where.
         forgets: whether the forget set will be needed, and is checked.
     """
-    study = Study(experiment, Context(experiment.data.load(), Store(options.store)))
+    # The workers' kind of device: it belongs to the keys, also where the driver has none.
+    device = torch.device("cuda" if experiment.cluster.gpus_per_worker else "cpu")
+    context = Context(experiment.data.load(), Store(options.store), device)
+    study = Study(experiment, context)
     if forgets:
         check(study)
     return study
@@ -151,9 +154,8 @@ def unlearn(study: Study, options: Options) -> Answer:
     out = options.folder(study.experiment)
     paths = []
     for seed, job in zip(study.experiment.seeds, planned(study).jobs, strict=True):
-        model = load_model(job.recipe, study.context, study.context.load(job))
         path = out / "unlearned" / f"seed{seed}.safetensors"
-        write_bytes(path, format_weights(model))
+        write_bytes(path, format_weights(study.context.load(job)))
         paths.append(str(path))
     return {"unlearned": paths}
 

@@ -14,7 +14,7 @@ import ray
 from rum_ray.errors import ConfigError, StalledError
 
 # What CPU workers get from the start: glibc keeps large blocks instead of returning them to the
-# system at each step, which is worth a third of a float32 training (docs/performance.md 2.3).
+# system at each step, which is worth a third of a float32 training.
 _WORKER_SETTINGS = {
     "RAY_AUTH_MODE": "token",
     "RAY_BACKEND_LOG_LEVEL": "fatal",

@@ -24,7 +24,9 @@ from rum_ray.work import Context, EmbeddingMoments
 RETAIN = "retain"
 
 
-def stream(context: Context, jobs: Sequence[EmbeddingMoments], workers: int) -> None:
+def stream(
+    context: Context, jobs: Sequence[EmbeddingMoments], workers: int, gpus: float = 0.0
+) -> None:
     """Save, for each model, the moments of the retain set and of each subset's embeddings.
 
     All models see the data in one pass.
@@ -33,6 +35,7 @@ def stream(context: Context, jobs: Sequence[EmbeddingMoments], workers: int) -> 
         context: the data and the store.
         jobs: finished trainings, all with the same partition.
         workers: actors that embed.
+        gpus: an actor's share of one.
 
     Raises:
         IntegrityError: the stream lost or doubled rows.
@@ -49,6 +52,7 @@ def stream(context: Context, jobs: Sequence[EmbeddingMoments], workers: int) -> 
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=workers),
         num_cpus=1,
+        num_gpus=gpus,
     )
     parts = pd.concat(embedded.iter_batches(batch_format="pandas", batch_size=None))
     for number, job in enumerate(jobs):

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -30,6 +30,7 @@ Progress: TypeAlias = Callable[[int, int], None]
 """Is told how many jobs are done, and how many there are."""
 
 MAX_CHUNK = 8
+MAX_ATTEMPTS = 3
 LEASE_SECONDS = 60.0
 STALL_SECONDS = 300.0
 
@@ -45,6 +46,7 @@ class Queue:
         self._done: set[int] = set()
         self._longest = 0.0
         self._errors: list[RumRayError] = []
+        self._attempts: Counter[int] = Counter()
 
     def shared(self) -> Context:
         """Return the data and the store, which a worker asks for once."""
@@ -86,6 +88,15 @@ class Queue:
         if error is not None and index not in self._done:
             self._errors.append(error)
         self._done.add(index)
+
+    def again(self, index: int) -> bool:
+        """Return whether a job that raised is worth another attempt; if so, it waits again."""
+        self._attempts[index] += 1
+        if self._attempts[index] >= MAX_ATTEMPTS:
+            return False
+        self._leases.pop(index, None)
+        self._waiting.append(index)
+        return True
 
     def progress(self) -> tuple[int, float]:
         """Return how many jobs are done, and the seconds that the longest took."""
@@ -194,6 +205,11 @@ def _work(config: dict[str, Any]) -> None:
                 context.make(job)
             except RumRayError as error:
                 failure = error
+            except Exception as error:
+                told = f"{type(job).__name__} failed with {type(error).__name__}: {error}"
+                if ray.get(queue.again.remote(index)):
+                    continue
+                failure = StalledError(f"{told}. It was tried {MAX_ATTEMPTS} times.")
             ray.get(queue.finish.remote(index, time.monotonic() - start, failure))
 
 

@@ -69,7 +69,8 @@ class Pipeline:
         with self._stage("embed", len(moments), len(missing)) as stage:
             if missing:
                 self._connect()
-                embed.stream(context, missing, self.study.experiment.cluster.workers)
+                cluster = self.study.experiment.cluster
+                embed.stream(context, missing, cluster.workers, cluster.gpus_per_worker)
                 stage.made += len(missing)
 
     def retrain(self) -> None:
@@ -107,7 +108,8 @@ class Pipeline:
                 def tell(done: int, total: int, best: float) -> None:
                     self.progress.update(done, total, f"best {best:.3f}")
 
-                tune.run(search, context, self.study.experiment.cluster.workers, tell)
+                cluster = self.study.experiment.cluster
+                tune.run(search, context, cluster.workers, tell, cluster.gpus_per_worker)
                 stage.made += total
 
     def _jobs(self, name: str, stage_jobs: Sequence[Job]) -> None:

@@ -25,7 +25,11 @@ from rum_ray.work import Context, Search
 
 
 def run(
-    search: Search, context: Context, workers: int, progress: Callable[[int, int, float], None]
+    search: Search,
+    context: Context,
+    workers: int,
+    progress: Callable[[int, int, float], None],
+    gpus: float = 0.0,
 ) -> None:
     """Run a search and keep its trials, in the order of their proposal.
 
@@ -33,6 +37,7 @@ def run(
         search: what to search.
         context: the data and the store.
         workers: trials at a time; it changes no result.
+        gpus: a trial's share of one.
         progress: is told how many trials are done, of how many, and the best objective so far.
     """
     config = search.config
@@ -43,7 +48,7 @@ def run(
         partial(_ask, search.space), metric="objective", mode="max", sampler=sampler
     )
     trainable = tune.with_resources(
-        tune.with_parameters(_try, search=search, context=context), {"cpu": 1}
+        tune.with_parameters(_try, search=search, context=context), {"cpu": 1, "gpu": gpus}
     )
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
     results = tune.Tuner(
@@ -58,7 +63,7 @@ def run(
             name=f"{search.space.name}-{uuid.uuid4().hex[:8]}",
             storage_path=f"{context.store.root}/ray",
             verbose=0,
-            failure_config=tune.FailureConfig(fail_fast=True),
+            failure_config=tune.FailureConfig(max_failures=3),
             callbacks=[_Watch(config.trials, progress)],
         ),
     ).fit()

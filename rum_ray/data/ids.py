@@ -1,5 +1,6 @@
 """Lists of ids in text files: what to forget, one row number of the source a line."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,15 @@ from rum_ray.data.bundle import Indices
 from rum_ray.errors import DataError
 
 
-def read_rows(path: str | Path, ids: Indices) -> Indices:
-    """Return the rows whose ids a file lists, sorted.
+def read_rows(
+    path: str | Path, ids: Indices, never_learned: Collection[int] = ()
+) -> tuple[Indices, int]:
+    """Return the rows whose ids a file lists, sorted, and how many ids were never learned.
 
     Args:
         path: a text file with one plain integer a line.
         ids: [N] of the training set, such as `LabeledData.ids`.
+        never_learned: ids that were set aside for validation: nothing of them can be forgotten.
 
     Raises:
         DataError: the file is missing or empty; a line is no integer, is there twice, or names an
@@ -35,10 +39,13 @@ def read_rows(path: str | Path, ids: Indices) -> Indices:
         number = int(text)
         if number in seen:
             raise DataError(f"{path}: id {number} is on lines {seen[number]} and {line}.")
-        if number not in row_of:
+        if number not in row_of and number not in never_learned:
             raise DataError(
                 f"{path} line {line}: id {number} is not in the training set, whose {len(ids)} ids "
                 f"lie in {int(ids.min())} .. {int(ids.max())}. Ids are row numbers of the source."
             )
         seen[number] = line
-    return np.sort(np.array([row_of[number] for number in seen], dtype=np.int64))
+    learned = [row_of[number] for number in seen if number in row_of]
+    if not learned:
+        raise DataError(f"none of the ids in {path} was learned; there is nothing to forget.")
+    return np.sort(np.array(learned, dtype=np.int64)), len(seen) - len(learned)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor, nn
 
+from rum_ray.errors import ConfigError
 from rum_ray.models.classifier import Classifier, Normalize
 from rum_ray.models.convnets import resnet18, resnet50, vgg16
 from rum_ray.models.small import fast_cnn, mlp, small_cnn
@@ -47,7 +48,15 @@ def build(
 
 
 def embed(model: nn.Module, x: Tensor) -> Tensor:
-    """Return the pooled penultimate features [N, D] of inputs `x`."""
-    if not isinstance(model, Classifier):
-        raise TypeError(f"embed() needs a Classifier, got {type(model).__qualname__}")
-    return model.embed(x)
+    """Return the pooled penultimate features [N, D] of inputs `x`.
+
+    Raises:
+        ConfigError: the model is somebody's own and has no method `embed`.
+    """
+    if not hasattr(model, "embed"):
+        raise ConfigError(
+            f"model {type(model).__qualname__} has no method embed(x) that returns its penultimate "
+            "features [N, D]. Give it one, or build it as a rum_ray.models.Classifier."
+        )
+    embeddings: Tensor = model.embed(x)  # type: ignore[operator]
+    return embeddings

@@ -1,6 +1,6 @@
 """The paper's networks on torchvision's blocks: ResNet-18, ResNet-50 and VGG-16 with BatchNorm.
 
-All have the stem for small images: a 3 x 3 convolution of stride 1 and no max-pooling (spec 1.3).
+All have the stem for small images: a 3 x 3 convolution of stride 1 and no max-pooling.
 """
 
 from torch import nn

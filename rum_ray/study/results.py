@@ -57,6 +57,8 @@ def comparisons(rows: Sequence[tuple[str, dict[str, Any]]]) -> list[dict[str, An
         One entry a comparison, corrected by Holm over all of them. "shown" says that A is better:
         the lower bound of the difference is above 0 and the corrected p below 0.05.
     """
+    if not rows:
+        return []
     (label, ours), *others = rows
     a = ours["metrics"]["objective"]["values"]
     if not others or len(a) < 2:

@@ -110,11 +110,18 @@ class Study:
         return {name: np.stack([a[f"events/{name}"] for a in arrays]) for name in EVENTS}
 
     @cached_property
+    def listed(self) -> tuple[Indices, int]:
+        """The rows that the experiment's file lists, and how many of its ids V has instead."""
+        bundle, path = self.context.bundle, self.experiment.forget.ids
+        assert path is not None
+        return read_rows(path, bundle.train.ids, frozenset(map(int, bundle.valid.ids)))
+
+    @cached_property
     def forget(self) -> Indices:
         """The forget set."""
         config = self.experiment.forget
         if config.ids is not None:
-            return read_rows(config.ids, self.context.bundle.train.ids)
+            return self.listed[0]
         assert config.size is not None
         return forget_set(self.scores, config.size, config.pick, config.middle)
 

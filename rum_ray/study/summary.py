@@ -219,6 +219,10 @@ def _warnings(study: Study, searches: list[dict[str, Any]]) -> list[str]:
     unknown = int(np.isnan(study.scores.values).sum())
     if unknown:
         warnings.append(f"{unknown} examples have no score and were left out.")
+    if study.experiment.forget.ids is not None and study.listed[1]:
+        warnings.append(
+            f"{study.listed[1]} of the listed ids are validation data, which was never learned."
+        )
     for search in searches:
         for status in ("infeasible", "diverged"):
             if search[status]:

@@ -98,7 +98,9 @@ def _compared(study: Study, unlearner: Unlearner) -> list[Row]:
     other two of the search on refined subsets. Without one, the file's values count.
     """
     single, refined = (unlearner, 0), (unlearner, 0)
-    if study.experiment.search is not None:
+    # What the file says explicitly is not searched for.
+    untuned = unlearner == type(unlearner)()
+    if study.experiment.search is not None and untuned:
         single, refined = (_best(study, unlearner, search) for search in study.searches[:2])
     parts: tuple[tuple[str, tuple[Unlearner, int], Partition], ...] = (
         ("vanilla", single, whole(study.partition)),

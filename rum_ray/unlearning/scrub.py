@@ -23,7 +23,7 @@ class Scrub(GradientUnlearner):
     """Alternate max-steps on the forget set with min-steps on the retain set.
 
     Attributes:
-        alpha: weight of the distillation term on the retain set (spec's beta).
+        alpha: weight of the distillation term on the retain set.
         gamma: weight of the cross-entropy on the retain set.
         temperature: softness of both distributions.
         max_epochs: epochs that begin with a max-pass over the forget set (msteps).

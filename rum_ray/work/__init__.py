@@ -9,7 +9,13 @@ from rum_ray.work.judge import Evaluate, TryPlan, relative_cost
 from rum_ray.work.moments import EmbeddingMoments
 from rum_ray.work.score import ScoreByProxy
 from rum_ray.work.search import Search
-from rum_ray.work.train import TrainModel, TrainPoolModel, load_model, pool_bits
+from rum_ray.work.train import (
+    TrainModel,
+    TrainPoolModel,
+    format_weights,
+    load_model,
+    pool_bits,
+)
 
 __all__ = [
     "Context",
@@ -21,6 +27,7 @@ __all__ = [
     "TrainModel",
     "TrainPoolModel",
     "TryPlan",
+    "format_weights",
     "load_model",
     "pool_bits",
     "relative_cost",

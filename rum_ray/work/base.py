@@ -1,5 +1,6 @@
 """What a job is, and where jobs are done."""
 
+import platform
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,6 +8,7 @@ from typing import Any, Protocol
 
 import torch
 
+from rum_ray import __version__
 from rum_ray.data.bundle import DataBundle, LabeledData
 from rum_ray.digest import digest
 from rum_ray.evaluation.tow import Split
@@ -79,7 +81,8 @@ class Context:
         runtime = StoredRuntime(job.seed, self.store, key.digest, self.device, job.recipe.threads)
         artifact = job.run(self, runtime)
         seconds = time.monotonic() - start
-        self.store.save(key, artifact, {"seconds": seconds, "job": type(job).__name__})
+        made = {"seconds": seconds, "job": type(job).__name__, "rum_ray": __version__}
+        self.store.save(key, artifact, {**made, "host": platform.node(), "time": time.time()})
         runtime.forget_state()
         return artifact
 

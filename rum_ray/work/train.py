@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.numpy import save
 from torch import nn
 
 from rum_ray.data.bundle import Indices
@@ -56,16 +57,23 @@ class TrainModel:
 def load_model(recipe: Recipe, context: Context, artifact: Artifact) -> nn.Module:
     """Return a model with the weights of an artifact, in eval mode, on the device."""
     model = recipe.build(context.bundle.train, Seed(0))
-    model.load_state_dict(
-        {
-            name.removeprefix("weights/"): torch.from_numpy(array.copy())
-            for name, array in artifact.arrays.items()
-            if name.startswith("weights/")
-        }
-    )
+    state = {name: torch.from_numpy(array.copy()) for name, array in _state(artifact).items()}
+    model.load_state_dict(state)
     if context.bundle.train.x.ndim == 4:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model.to(context.device).eval()
+
+
+def format_weights(artifact: Artifact) -> bytes:
+    """Return an artifact's weights as a plain safetensors file, for other tools."""
+    return save(_state(artifact))
+
+
+def _state(artifact: Artifact) -> dict[str, NDArray[Any]]:
+    """Return the model's state that an artifact has."""
+    prefix = "weights/"
+    arrays = artifact.arrays.items()
+    return {name.removeprefix(prefix): a for name, a in arrays if name.startswith(prefix)}
 
 
 @dataclass(frozen=True, eq=False)

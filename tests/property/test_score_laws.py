@@ -64,7 +64,7 @@ def test_moments_of_any_parts_add_up(data, count, width):
 @given(st.data(), st.sampled_from(["midpoint", "pooled"]))
 def test_translation_rotation_and_scaling_leave_the_entanglement_score(data, center):
     retain, forget = (data.draw(matrix(float, data.draw(st.integers(2, 6)), 3)) for _ in range(2))
-    retain = retain + [300.0, 0.0, 0.0]  # the means are apart
+    retain = retain + np.array([300, 0, 0])  # the means are apart
     score = entanglement_score(retain, forget, center)
     shift = data.draw(arrays.arrays(float, 3, elements=NUMBERS))
     rotation = np.linalg.qr(np.eye(3) + data.draw(matrix(float, 3, 3)))[0]

@@ -1,5 +1,6 @@
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,8 @@ def states(runtime: StoredRuntime) -> list[Path]:
     return sorted(Path(runtime.store.state_path("any")).parent.glob("*"))
 
 
-def crash(monkeypatch, after: int, kept: bool = True) -> None:
+@contextlib.contextmanager
+def crash(after: int, kept: bool = True) -> Iterator[None]:
     """Die at a keeping of the state, when it is kept or just before."""
     keep, count = StoredRuntime._keep, iter(range(1, 100))
 
@@ -59,7 +61,10 @@ def crash(monkeypatch, after: int, kept: bool = True) -> None:
         if last:
             raise CrashError
 
-    monkeypatch.setattr(StoredRuntime, "_keep", keep_and_die)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StoredRuntime, "_keep", keep_and_die)
+        with pytest.raises(CrashError):
+            yield
 
 
 def assert_same(ours: nn.Module, theirs: nn.Module) -> None:
@@ -70,12 +75,11 @@ def assert_same(ours: nn.Module, theirs: nn.Module) -> None:
 
 @pytest.mark.parametrize("kept", [True, False])
 @pytest.mark.parametrize("epochs", range(1, RECIPE.epochs + 1))
-def test_a_training_goes_on_after_any_epoch(bundle, runtime, monkeypatch, epochs, kept):
+def test_a_training_goes_on_after_any_epoch(bundle, runtime, epochs, kept):
     data = bundle.train
     whole, oracle = LearningEvents(len(data)), LocalRuntime(Seed(0))
     expected = RECIPE.fit(data, oracle, observe=whole)
-    with monkeypatch.context() as patch, pytest.raises(CrashError):
-        crash(patch, epochs, kept)
+    with crash(epochs, kept):
         RECIPE.fit(data, runtime, observe=LearningEvents(len(data)))
     assert len(states(runtime)) == (1 if kept or epochs > 1 else 0)
     events = LearningEvents(len(data))
@@ -92,13 +96,12 @@ PLANS: dict[str, Callable[[], object]] = {
 
 @pytest.mark.parametrize("epochs", range(1, 5))
 @pytest.mark.parametrize("name", PLANS)
-def test_a_plan_goes_on_after_any_epoch_of_any_step(bundle, runtime, monkeypatch, name, epochs):
+def test_a_plan_goes_on_after_any_epoch_of_any_step(bundle, runtime, name, epochs):
     model = RECIPE.fit(bundle.train, LocalRuntime(Seed(1)))
     partition = refine(range(20), Scores(np.arange(60.0)), into=("low", "high"))
     plan = Plan.assign(partition, {"low": PLANS[name](), "high": PLANS[name]()})
     expected = unlearn(model, plan, bundle.train, LocalRuntime(Seed(0)))
-    with monkeypatch.context() as patch, pytest.raises(CrashError):
-        crash(patch, epochs)
+    with crash(epochs):
         unlearn(model, plan, bundle.train, runtime)
     assert_same(unlearn(model, plan, bundle.train, runtime), expected)
     assert len(states(runtime)) == 2
@@ -115,9 +118,8 @@ def test_a_plan_goes_on_after_any_epoch_of_any_step(bundle, runtime, monkeypatch
         lambda content: bytes([content[0] ^ 1]) + content[1:],
     ],
 )
-def test_a_damaged_state_starts_over(bundle, runtime, monkeypatch, damage):
-    with monkeypatch.context() as patch, pytest.raises(CrashError):
-        crash(patch, 2)
+def test_a_damaged_state_starts_over(bundle, runtime, damage):
+    with crash(2):
         RECIPE.fit(bundle.train, runtime)
     (path,) = states(runtime)
     path.write_bytes(damage(path.read_bytes()))
@@ -182,8 +184,7 @@ def test_trials_do_not_go_on_from_each_others_states(trials, tmp_path, monkeypat
         return StoredRuntime(*args, keep_seconds=0.0)
 
     monkeypatch.setattr(base, "StoredRuntime", keeping)
-    with monkeypatch.context() as patch, pytest.raises(CrashError):
-        crash(patch, 2)
+    with crash(2):
         context.make(jobs[0])
     assert [context.make(job).value for job in reversed(jobs)] == expected[::-1]
     assert not list((tmp_path / "states").iterdir())
@@ -197,8 +198,7 @@ def test_a_finished_job_leaves_no_state(bundle, tmp_path, monkeypatch):
 
     monkeypatch.setattr(base, "StoredRuntime", keeping)
     job = TrainModel(RECIPE, Seed(0))
-    with monkeypatch.context() as patch, pytest.raises(CrashError):
-        crash(patch, 3)
+    with crash(3):
         context.make(job)
     (state,) = (tmp_path / "states").iterdir()
     assert state.name.startswith(job.key(context).digest)

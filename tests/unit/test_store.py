@@ -88,6 +88,24 @@ def test_round_trip(tmp_path, prefix):
     assert store.find(OTHER) is None
 
 
+def test_round_trip_where_there_are_no_links():
+    store = Store("mock://bucket/a")
+    store._files.create_dir("a/model")
+    store.save(KEY, ARTIFACT, {"seconds": 1})
+    store.save(KEY, ARTIFACT, {"seconds": 2})
+    assert_same(store.load(KEY))
+    assert store.provenance(KEY) == {"seconds": 1}
+    with pytest.raises(IntegrityError, match="different bits"):
+        store.save(KEY, Artifact(), {})
+    with store._files.open_output_stream(store.path(KEY)) as stream:
+        stream.write(b"damaged")
+    with pytest.warns(UserWarning, match="It was moved to a/quarantine/model-"):
+        assert store.find(KEY) is None
+    with pytest.raises(StoreError, match="^cannot write to the store mock://bucket/a: "):
+        store.save(Key("other", {}), ARTIFACT, {})
+    assert store.provenance(OTHER) == {}
+
+
 @pytest.mark.parametrize("value", [None, 0, "text", [1.5, None], {"a": []}, True])
 def test_a_value_alone(store, value):
     store.save(KEY, Artifact(value=value), {})
