@@ -41,6 +41,8 @@ def forget_set(
         ScoreError: a score is unknown.
         PlanError: there are not enough examples.
     """
+    if missing not in ("raise", "drop"):
+        raise ValueError(f"missing must be raise or drop, got '{missing}'")
     values = scores.values
     known = np.flatnonzero(np.isfinite(values))
     if len(known) < len(values) and missing == "raise":

@@ -62,6 +62,8 @@ class Partition:
     subsets: tuple[Subset, ...]
 
     def __post_init__(self) -> None:
+        if not self.subsets:
+            raise PlanError("a partition needs at least one subset.")
         names = [subset.name for subset in self.subsets]
         if len(set(names)) < len(names):
             raise PlanError(f"two subsets have the same name; the names are {', '.join(names)}.")

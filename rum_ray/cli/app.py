@@ -1,5 +1,6 @@
 """The verbs and their flags; errors become one message and an exit code."""
 
+import io
 import json
 import os
 import signal
@@ -226,6 +227,10 @@ def _leave(message: str, code: int, debug: bool = False) -> NoReturn:
 
 def main() -> None:
     """Run the command line; what is wrong with it is one line, too."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that lacks a character shows another one.
+            stream.reconfigure(errors="replace")
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except typer.Abort:

@@ -4,7 +4,10 @@ import contextlib
 import logging
 import os
 import secrets
+import signal
+import socket
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ import ray
 
 from rum_ray.errors import ConfigError, StalledError
 
+REACH_SECONDS = 20.0
 # What CPU workers get from the start: glibc keeps large blocks instead of returning them to the
 # system at each step, which is worth a third of a float32 training.
 _WORKER_SETTINGS = {
@@ -44,7 +48,7 @@ def connect(
 
     Raises:
         StalledError: there is no cluster at that address.
-        ConfigError: a module's folder does not exist.
+        ConfigError: a module's folder does not exist, or the address is none.
     """
     for module in modules:
         if not Path(module).is_dir():
@@ -56,7 +60,9 @@ def connect(
     _authenticate(local)
     options = _local(workers, dashboard) if local else {}
     logging.getLogger("ray").setLevel(logging.ERROR)
+    handler = signal.getsignal(signal.SIGTERM)
     try:
+        _reach(address)
         context = ray.init(
             address=address,
             runtime_env=environment,
@@ -64,12 +70,15 @@ def connect(
             logging_level=logging.ERROR,
             **options,
         )
-    except (ConnectionError, RuntimeError) as error:
+    except (OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise StalledError(
             f"no Ray cluster at {address}: {reason}. Start one with 'ray start --head', "
             "or leave --address out to use this machine."
         ) from error
+    if threading.current_thread() is threading.main_thread():
+        # Ray puts one of its own in place.
+        signal.signal(signal.SIGTERM, handler)
     try:
         url = context.dashboard_url
         yield f"http://{url}" if url and (dashboard or not local) else None
@@ -90,6 +99,16 @@ def _local(workers: int, dashboard: bool) -> dict[str, Any]:
         "object_store_memory": 256 * 2**20,
         "_temp_dir": str(Path(tempfile.gettempdir()) / f"rum-ray-{os.getuid()}"),
     }
+
+
+def _reach(address: str) -> None:
+    """Raise OSError unless something listens at HOST:PORT; Ray itself would wait for minutes."""
+    if address in ("local", "auto"):
+        return
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdecimal() and int(port) < 2**16):
+        raise ConfigError(f"--address {address}: expected local, auto or HOST:PORT.")
+    socket.create_connection((host, int(port)), timeout=REACH_SECONDS).close()
 
 
 def _authenticate(local: bool) -> None:

@@ -106,11 +106,11 @@ class Pipeline:
                 self._connect()
 
                 def tell(done: int, total: int, best: float) -> None:
+                    stage.made = done
                     self.progress.update(done, total, f"best {best:.3f}")
 
                 cluster = self.study.experiment.cluster
                 tune.run(search, context, cluster.workers, tell, cluster.gpus_per_worker)
-                stage.made += total
 
     def _jobs(self, name: str, stage_jobs: Sequence[Job]) -> None:
         """Do the jobs of a stage that are missing."""

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -57,7 +59,7 @@ def test_subsets_are_disjoint_and_their_union_is_the_forget_set(values, data, na
     assert max(sizes) - min(sizes) <= 1
     if name == "by_score":
         scores = [np.asarray(values)[subset.rows] for subset in partition]
-        for lower, higher in zip(scores, scores[1:], strict=False):
+        for lower, higher in pairwise(scores):
             assert lower.max() <= higher.min()
     # At every step, what is retained and what is forgotten so far are all of D.
     plan = Plan.assign(partition, dict.fromkeys(names, Nothing()))

@@ -123,7 +123,10 @@ def test_an_unknown_name_has_a_message():
         build("resnet19", (3, 32, 32), 10)
 
 
-def test_embeddings_need_a_classifier():
+def test_embeddings_need_a_method():
     model = build("reference.training:bare", (1, 4, 4), 3, (0.5,), (1.0,))
-    with pytest.raises(TypeError, match=r"embed\(\) needs a Classifier, got Sequential"):
+    message = r"model Sequential has no method embed\(x\) that returns its penultimate features"
+    with pytest.raises(ConfigError, match=message):
         embed(model, torch.zeros(1, 1, 4, 4))
+    model.embed = lambda x: x.flatten(1)[:, :2]
+    assert embed(model, torch.ones(3, 1, 4, 4)).shape == (3, 2)

@@ -137,5 +137,5 @@ def test_errors():
 
 
 def test_the_table():
-    assert REFINERS == {"by_score": ByScore, "shuffle": Shuffle}
+    assert {"by_score": ByScore, "shuffle": Shuffle} == REFINERS
     assert {name: kind.name for name, kind in REFINERS.items()} == {n: n for n in REFINERS}

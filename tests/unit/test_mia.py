@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+from scipy.special import logit
+from scipy.stats import entropy
+from sklearn.metrics import roc_auc_score
+from sklearn.svm import SVC
+
+from rum_ray.errors import DataError
+from rum_ray.evaluation import ATTACKS, auc_attack, svm_attack
+from rum_ray.evaluation.mia import auc, label_logit
+from rum_ray.seeding import Seed
+
+
+def predictions(name: str, count: int, certainty: float) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities [N, 4] that favour the label the more, the higher the certainty."""
+    logits = 3 * (Seed(0) / name).uniform(count * 4).reshape(count, 4)
+    labels = (Seed(0) / name / "labels").integers(count, 4)
+    logits[np.arange(count), labels] += certainty
+    p = np.exp(logits)
+    return p / p.sum(axis=1, keepdims=True), labels
+
+
+MEMBERS, OTHERS = predictions("members", 60, 4.0), predictions("others", 50, 1.0)
+TARGETS = predictions("targets", 30, 2.0)
+
+
+def feature(name: str, p: np.ndarray, y: np.ndarray) -> np.ndarray:
+    if name == "probabilities":
+        return p
+    rows = {
+        "confidence": [p[i, y[i]] for i in range(len(y))],
+        "correctness": [float(np.argmax(p[i]) == y[i]) for i in range(len(y))],
+        "entropy": [entropy(p[i]) for i in range(len(y))],
+    }[name]
+    return np.array(rows).reshape(-1, 1)
+
+
+@pytest.mark.parametrize("name", ["confidence", "correctness", "entropy", "probabilities"])
+def test_svm_attack_is_the_paper_s(name):
+    members, others, targets = (feature(name, *s) for s in (MEMBERS, OTHERS, TARGETS))
+    # The first n of each, with n the smaller number of the two.
+    x, y = np.vstack([members[:50], others]), [1] * 50 + [0] * 50
+    member = SVC(C=3, kernel="rbf", gamma="auto").fit(x, y).predict(targets)
+    taken_for_nonmembers = (member == 0).mean()
+    assert svm_attack(MEMBERS, OTHERS, TARGETS, name) == taken_for_nonmembers
+    assert 0 < taken_for_nonmembers < 1
+    if name == "confidence":
+        assert svm_attack(MEMBERS, OTHERS, TARGETS) == taken_for_nonmembers
+
+
+def test_svm_attack_takes_the_first_of_the_larger_set():
+    many = predictions("more", 200, 1.0)
+    first = many[0][:60], many[1][:60]
+    assert svm_attack(MEMBERS, many, TARGETS) == svm_attack(MEMBERS, first, TARGETS)
+
+
+def test_svm_attack_on_an_overfit_model():
+    # T13: what was learned is taken for members, what was not for non-members.
+    fresh, seen = predictions("fresh", 100, 0.0), predictions("seen", 100, 6.0)
+    assert svm_attack(seen, predictions("unseen", 100, 0.0), fresh) > 0.9
+    assert svm_attack(seen, fresh, predictions("also seen", 100, 6.0)) < 0.1
+
+
+def test_the_order_of_examples_changes_no_attack():
+    def shuffled(name, pair):
+        order = (Seed(1) / name).permutation(len(pair[1]))
+        return pair[0][order], pair[1][order]
+
+    members = MEMBERS[0][:50], MEMBERS[1][:50]
+    mixed = [shuffled(*p) for p in (("m", members), ("o", OTHERS), ("t", TARGETS))]
+    assert svm_attack(*mixed) == svm_attack(members, OTHERS, TARGETS)
+    assert auc_attack(mixed[2], mixed[1]) == auc_attack(TARGETS, OTHERS)
+
+
+def test_auc_attack_is_over_all_pairs():
+    positive = [logit(p[y]) for p, y in zip(*TARGETS, strict=True)]
+    negative = [logit(p[y]) for p, y in zip(*OTHERS, strict=True)]
+    pairs = [(a > b) + (a == b) / 2 for a in positive for b in negative]
+    assert auc_attack(TARGETS, OTHERS) == pytest.approx(np.mean(pairs), abs=1e-12)
+    truth = [1] * 30 + [0] * 50
+    assert auc_attack(TARGETS, OTHERS) == pytest.approx(roc_auc_score(truth, positive + negative))
+
+
+def test_auc_with_ties_is_over_all_pairs():
+    positive, negative = Seed(0).integers(40, 5) * 1.0, Seed(1).integers(30, 5) * 1.0
+    pairs = [(a > b) + (a == b) / 2 for a in positive for b in negative]
+    assert auc(positive, negative) == pytest.approx(np.mean(pairs), abs=1e-12)
+
+
+def test_auc_attack_at_its_ends():
+    assert auc_attack(OTHERS, OTHERS) == 0.5
+    sure = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0, 1])
+    wrong = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([1, 0])
+    assert auc_attack(sure, wrong) == 1
+    assert auc_attack(wrong, sure) == 0
+    assert auc_attack(TARGETS, OTHERS) == pytest.approx(1 - auc_attack(OTHERS, TARGETS))
+
+
+def test_label_logit_is_the_logit_of_the_label():
+    p, y = TARGETS
+    np.testing.assert_allclose(label_logit(p, y), logit(p[np.arange(30), y]), atol=1e-12)
+    # Where p_y rounds to 1, what the others have still tells examples apart.
+    close = np.array([[1.0, 1e-20], [1.0, 1e-30], [1.0, 0.0], [0.0, 1.0]])
+    values = label_logit(close, np.zeros(4, dtype=int))
+    assert np.isfinite(values).all()
+    assert values[0] == pytest.approx(-np.log(1e-20))
+    assert values[0] < values[1] < values[2]
+    assert values[3] < -700
+
+
+NONE = MEMBERS[0][:0], MEMBERS[1][:0]
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_svm_attack_needs_all_three_sets(place):
+    sets = [MEMBERS, OTHERS, TARGETS]
+    sets[place] = NONE
+    name = ("members", "non-members", "targets")[place]
+    with pytest.raises(DataError, match=rf"the SVM attack was given no {name}; it needs some"):
+        svm_attack(*sets)
+
+
+def test_auc_attack_needs_both_sets():
+    for pair in ((NONE, OTHERS), (TARGETS, NONE)):
+        with pytest.raises(DataError, match="the AUC attack needs at least one target and one non"):
+            auc_attack(*pair)
+
+
+def test_an_unknown_feature():
+    message = "feature must be confidence, correctness, entropy or probabilities, got 'loss'"
+    with pytest.raises(ValueError, match=message):
+        svm_attack(MEMBERS, OTHERS, TARGETS, "loss")
+
+
+def test_the_table():
+    assert (ATTACKS["svm"], ATTACKS["auc"]) == (svm_attack, auc_attack)

@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from rum_ray.evaluation.statistics import Mean, compare, holm
+from rum_ray.seeding import Seed
+
+
+@pytest.mark.parametrize("count", [2, 3, 10])
+def test_a_mean_has_its_t_interval(count):
+    values = Seed(count).uniform(count)
+    low, high = stats.t.interval(0.95, count - 1, values.mean(), stats.sem(values))
+    mean = Mean.of(values)
+    assert mean.mean == pytest.approx(values.mean())
+    assert (mean.mean - mean.ci95, mean.mean + mean.ci95) == pytest.approx((low, high))
+    assert mean.values == tuple(values)
+
+
+def test_half_widths_are_those_of_the_protocol():
+    # Protocol 7: 2.48, 1.24 and 0.72 standard deviations for 3, 5 and 10 seeds.
+    for count, factor in ((3, 2.48), (5, 1.24), (10, 0.72)):
+        values = Seed(count).uniform(count)
+        assert Mean.of(values).ci95 == pytest.approx(factor * values.std(ddof=1), rel=0.01)
+
+
+def test_one_seed_has_no_interval():
+    assert Mean.of([0.3]) == Mean(0.3, None, (0.3,))
+    with pytest.raises(ValueError, match="the mean of no seeds is not defined"):
+        Mean.of([])
+
+
+def test_a_gap_is_the_size_of_the_mean_difference():
+    # Protocol 3: noise that cancels over seeds is no gap.
+    differences = [0.1, -0.1, 0.02, -0.06]
+    gap = Mean.of_gap(differences)
+    assert gap.mean == pytest.approx(0.01)
+    assert gap.values == (0.1, 0.1, 0.02, 0.06)
+    assert gap.ci95 == Mean.of(differences).ci95
+    assert Mean.of_gap([-0.2]) == Mean(0.2, None, (0.2,))
+
+
+def test_a_comparison_is_the_paired_t_test():
+    a, b = Seed(0).uniform(6) + 0.2, Seed(1).uniform(6)
+    result = compare(a, b)
+    test = stats.ttest_rel(a, b)
+    interval = test.confidence_interval(0.95)
+    assert result.p == pytest.approx(test.pvalue)
+    assert (result.low, result.high) == pytest.approx((interval.low, interval.high))
+    assert result.mean == pytest.approx((a - b).mean())
+    back = compare(b, a)
+    assert (back.mean, back.low, back.p) == pytest.approx((-result.mean, -result.high, result.p))
+
+
+def test_a_certain_difference():
+    assert compare([0.5, 0.5], [0.5, 0.5]).p == 1
+    assert compare([1.0, 2.0], [0.5, 1.5]).p == 0
+    # Differences that only rounding tells apart: no warning, and no doubt.
+    assert compare([0.9, 0.8, 0.7], [0.8, 0.7, 0.6]).p < 1e-9
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "shapes"),
+    [
+        ([0.1], [0.2], r"\(1,\) and \(1,\)"),
+        ([], [], r"\(0,\) and \(0,\)"),
+        ([0.1, 0.2, 0.3], [0.1], r"\(3,\) and \(1,\)"),
+        ([0.1, 0.2, 0.3], [0.1, 0.2], r"\(3,\) and \(2,\)"),
+        ([[0.1, 0.2]], [[0.1, 0.2]], r"\(1, 2\) and \(1, 2\)"),
+    ],
+)
+def test_a_comparison_needs_pairs(a, b, shapes):
+    with pytest.raises(ValueError, match=rf"at least two seeds; got shapes {shapes}"):
+        compare(a, b)
+
+
+def test_holm_by_hand():
+    # 0.005 * 4, 0.01 * 3, 0.03 * 2, and 0.04 * 1 which may not be below the one before it.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([0.02]) == [0.02]
+    assert holm([]) == []
+
+
+def test_holm_keeps_the_order_and_is_never_lower():
+    p = Seed(0).uniform(20)
+    corrected = np.array(holm(p))
+    assert (corrected >= p).all()
+    assert corrected.max() <= 1
+    assert np.all(np.diff(corrected[np.argsort(p)]) >= 0)
