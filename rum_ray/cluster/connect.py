@@ -50,12 +50,7 @@ def connect(
         StalledError: there is no cluster at that address.
         ConfigError: a module's folder does not exist, or the address is none.
     """
-    for module in modules:
-        if not Path(module).is_dir():
-            raise ConfigError(f"cluster.modules: {module} is not a folder.")
-    environment: dict[str, Any] = {"env_vars": _WORKER_SETTINGS}
-    if modules:
-        environment["py_modules"] = [str(Path(module).absolute()) for module in modules]
+    environment = _environment(modules)
     local = address == "local"
     _authenticate(local)
     options = _local(workers, dashboard) if local else {}
@@ -84,6 +79,15 @@ def connect(
         yield f"http://{url}" if url and (dashboard or not local) else None
     finally:
         ray.shutdown()
+
+
+def _environment(modules: Sequence[str]) -> dict[str, Any]:
+    """Return what every worker process gets."""
+    for module in modules:
+        if not Path(module).is_dir():
+            raise ConfigError(f"cluster.modules: {module} is not a folder.")
+    shipped = [str(Path(module).absolute()) for module in modules]
+    return {"env_vars": _WORKER_SETTINGS, **({"py_modules": shipped} if shipped else {})}
 
 
 def _local(workers: int, dashboard: bool) -> dict[str, Any]:
