@@ -73,13 +73,14 @@ class ForgetConfig:
     Attributes:
         size: number of examples, when chosen.
         pick: the lowest, the middle, the highest, or a third of each.
-        middle: what the middle is; nearest to one half by default.
+        middle: what the middle is; by default nearest to one half for memorization, and nearest
+            to the median for proxies, which are not centred on one half.
         ids: a file with one id a line: rows of the source, as in scores.parquet.
     """
 
     size: int | None = None
     pick: Pick = "spread"
-    middle: Middle = "half"
+    middle: Middle | None = None
     ids: str | None = None
 
     def __post_init__(self) -> None:
@@ -120,7 +121,10 @@ class SearchConfig:
         if not self.unlearners:
             raise ValueError("unlearners must name at least one")
         for name in self.unlearners:
-            if issubclass(find(name, UNLEARNERS, "unlearner"), Retrain):
+            kind = find(name, UNLEARNERS, "unlearner")
+            if not hasattr(kind, "space"):
+                raise ValueError(f"unlearners: {name} has no `space` that says what to search")
+            if kind is Retrain:
                 raise ValueError("retrain is what a search is judged against; remove it")
 
 
@@ -239,5 +243,5 @@ def _table_name(kind: type) -> str | None:
         for name, known in table.items():
             if known is kind:
                 return name
-    plug_in = hasattr(kind, "name") and not kind.__module__.startswith("rum_ray.")
+    plug_in = not kind.__module__.startswith("rum_ray.")
     return f"{kind.__module__}:{kind.__qualname__}" if plug_in else None

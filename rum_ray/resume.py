@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 
 from rum_ray.digest import digest
+from rum_ray.files import write_bytes
 from rum_ray.seeding import Seed
-from rum_ray.store import Store, write_bytes
+from rum_ray.store import Store
 from rum_ray.training.runtime import Stateful, set_threads
 
 KEEP_SECONDS = 30.0

@@ -6,9 +6,7 @@ is outside key and checksum. Files are written under a temporary name and linked
 reader finds a whole artifact or none, whatever was killed.
 """
 
-import contextlib
 import json
-import os
 import uuid
 import warnings
 from collections.abc import Mapping
@@ -25,6 +23,7 @@ from safetensors.numpy import save as format_arrays
 
 from rum_ray.digest import digest
 from rum_ray.errors import IntegrityError, StoreError
+from rum_ray.files import write_once
 
 FORMAT = 1
 
@@ -44,10 +43,17 @@ class Key:
 
 @dataclass(frozen=True, eq=False)
 class Artifact:
-    """What a job makes: arrays by name, and a value of plain JSON types."""
+    """What a job makes: arrays by name, and a value of plain JSON types.
+
+    Attributes:
+        arrays: by name.
+        value: of plain JSON types.
+        seconds: of the work that counts, if that is not the whole job; outside the checksum.
+    """
 
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     value: Any = None
+    seconds: float | None = None
 
     def checksum(self, key: Key) -> str:
         """Return the digest of the content under its key."""
@@ -196,47 +202,17 @@ class Store:
             ) from error
         return True
 
+    @property
+    def bookkeeping(self) -> str:
+        """Where Ray keeps its own records of runs; no result depends on them."""
+        path, mark, query = self.root.partition("?")
+        return f"{path}/ray{mark}{query}"
+
     def state_path(self, name: str) -> Path | None:
         """Return where an unfinished job's state is kept; only local stores keep any."""
         if not isinstance(self._files, fs.LocalFileSystem):
             return None
         return Path(self._base) / "states" / name
-
-
-def write_once(path: Path, content: bytes) -> bool:
-    """Create a file whole and durably; return False, changing nothing, if there is one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink(missing_ok=True)
-    return True
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Put a file in place whole, over one that may be there.
-
-    Raises:
-        StoreError: it cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        write_once(temporary, content)
-        temporary.replace(path)
-    except OSError as error:
-        raise StoreError(
-            f"cannot write {path}: {error.strerror}. Free space, then again."
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def _dump(value: Mapping[str, Any]) -> bytes:

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # A module may import from its own folder and from the lines above it, never from below or beside.
 LAYERS = (
     "errors digest seeding __version__",
-    "plugins",
+    "files plugins",
     "data models",
     "training",
     "scores unlearning",

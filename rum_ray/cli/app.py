@@ -204,7 +204,9 @@ def _guarded(do: Callable[[], dict[str, Any]], as_json: bool, debug: bool) -> No
         told = f"a bug: {type(error).__name__}: {error}. Run again with --debug, and report it."
         _leave(told, 1, debug)
     if as_json:
-        typer.echo(json.dumps(answer.get("answer", answer), allow_nan=False))
+        from rum_ray.report.text import plain
+
+        typer.echo(json.dumps(plain(answer.get("answer", answer)), allow_nan=False))
     else:
         from rum_ray.cli.console import show
 

@@ -10,6 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from rum_ray.cli.workplace import check_writable
+from rum_ray.errors import StoreError
+from rum_ray.store import Store
+
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "numpy", "pyarrow", "scikit-learn")
 
 
@@ -43,15 +47,11 @@ def _machine() -> Iterator[tuple[str, bool, str]]:
 
 
 def _storage(store: str) -> Iterator[tuple[str, bool, str]]:
-    folder = Path(store).expanduser().absolute()
-    while not folder.exists():
-        folder = folder.parent
-    writable = os.access(folder, os.W_OK)
-    yield (
-        "store",
-        writable or "://" in store,
-        f"{store}, {'writable' if writable else 'not writable'}",
-    )
+    try:
+        check_writable(Store(store))
+        yield "store", True, f"{store}, writable"
+    except StoreError as error:
+        yield "store", False, str(error)
     shared = shutil.disk_usage(tempfile.gettempdir()).free / 2**30
     yield "temporary space", shared > 1, f"{shared:.1f} GiB free"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from rum_ray import config
 from rum_ray.errors import BusyError, RumRayError, StoreError
 from rum_ray.experiment import Experiment
+from rum_ray.files import write_bytes
 from rum_ray.store import Store
 
 EXPERIMENT = "experiment.yaml"
@@ -51,7 +52,7 @@ def claimed(out: Path, experiment: Experiment) -> Iterator[None]:
             ) from error
         os.truncate(lock, 0)
         os.write(lock, f"process {os.getpid()}".encode())
-        (out / EXPERIMENT).write_text(config.dump(experiment), "utf-8")
+        write_bytes(out / EXPERIMENT, config.dump(experiment).encode())
         yield
     finally:
         os.close(lock)

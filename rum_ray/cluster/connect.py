@@ -20,8 +20,6 @@ REACH_SECONDS = 20.0
 # What CPU workers get from the start: glibc keeps large blocks instead of returning them to the
 # system at each step, which is worth a third of a float32 training.
 _WORKER_SETTINGS = {
-    "RAY_AUTH_MODE": "token",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "40000000000",
     "MALLOC_TOP_PAD_": "268435456",

@@ -21,16 +21,16 @@ from ray.train.torch import get_device
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from rum_ray.cluster.queue import MAX_ATTEMPTS, Queue
+from rum_ray.cluster.queue import Queue
 from rum_ray.errors import RumRayError, StalledError
 from rum_ray.experiment import ClusterConfig
-from rum_ray.store import Store
 from rum_ray.work import Context, Job
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Is told how many jobs are done, and how many there are."""
 
 STALL_SECONDS = 300.0
+ALIVE_SECONDS = 10.0
 
 
 def run(
@@ -58,19 +58,19 @@ def run(
         progress(len(jobs), len(jobs))
         return 0
     workers = min(cluster.workers, len(missing))
-    queue = _start_queue(missing, context, workers)
+    queue = _start_queue(missing, workers)
     watch = _Watch(queue, len(jobs) - len(missing), len(jobs), progress)
     watch.start()
     # Train puts a handler of its own in place, which exits the process, and leaves it there.
     handler = signal.getsignal(signal.SIGINT)
     try:
-        _trainer(name, queue, context.store, cluster, workers).fit()
+        _trainer(name, queue, context, cluster, workers).fit()
         errors = ray.get(queue.errors.remote())
     except (KeyboardInterrupt, SystemExit):
         if watch.stalled:
             raise StalledError(
-                f"stage '{name}' made no progress for {STALL_SECONDS:.0f} s: its workers die "
-                "or cannot start. What is finished is kept; look at the log beside the report."
+                f"stage '{name}' heard of no worker for {STALL_SECONDS:.0f} s: they "
+                "die or cannot start. What is finished is kept; look at the log beside the report."
             ) from None
         raise KeyboardInterrupt from None
     except Exception as error:
@@ -84,17 +84,17 @@ def run(
     return len(missing)
 
 
-def _start_queue(jobs: Sequence[Job], context: Context, workers: int) -> Any:
+def _start_queue(jobs: Sequence[Job], workers: int) -> Any:
     """Start the queue on the driver's node, where it lives as long as the driver."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor = ray.remote(Queue).options(num_cpus=0, scheduling_strategy=here)
-    return actor.remote(jobs, context, workers)
+    return actor.remote(jobs, workers)
 
 
 def _trainer(
     name: str,
     queue: Any,
-    store: Store,
+    context: Context,
     cluster: ClusterConfig,
     workers: int,
 ) -> DataParallelTrainer:
@@ -103,13 +103,13 @@ def _trainer(
     resources = {"CPU": 1.0, **({"GPU": gpus} if gpus else {})}
     return DataParallelTrainer(
         _work,
-        train_loop_config={"queue": queue},
+        train_loop_config={"queue": queue, "context": ray.put(context)},
         scaling_config=ScalingConfig(
             num_workers=workers, use_gpu=gpus > 0, resources_per_worker=resources
         ),
         run_config=RunConfig(
             name=f"{name}-{uuid.uuid4().hex[:8]}",
-            storage_path=f"{store.root}/ray",
+            storage_path=context.store.bookkeeping,
             failure_config=FailureConfig(max_failures=cluster.max_failures),
         ),
     )
@@ -121,22 +121,34 @@ def _work(config: dict[str, Any]) -> None:
     rank = ray.train.get_context().get_world_rank()
     device = get_device() if torch.cuda.is_available() else torch.device("cpu")
     ray.get(queue.join.remote(rank))
-    context = dataclasses.replace(ray.get(queue.shared.remote()), device=device)
-    while (chunk := ray.get(queue.take.remote(rank))) is not None:
-        if not chunk:
-            time.sleep(0.2)
-        for index, job in chunk:
-            start, failure = time.monotonic(), None
-            try:
-                context.make(job)
-            except RumRayError as error:
-                failure = error
-            except Exception as error:
-                told = f"{type(job).__name__} failed with {type(error).__name__}: {error}"
-                if ray.get(queue.again.remote(index)):
-                    continue
-                failure = StalledError(f"{told}. It was tried {MAX_ATTEMPTS} times.")
-            ray.get(queue.finish.remote(index, time.monotonic() - start, failure))
+    over = threading.Event()
+    threading.Thread(target=_tell_alive, args=(queue, rank, over), daemon=True).start()
+    context = dataclasses.replace(ray.get(config["context"]), device=device)
+    try:
+        while (chunk := ray.get(queue.take.remote(rank))) is not None:
+            if not chunk:
+                time.sleep(0.2)
+            for index, job in chunk:
+                ray.get(_done(queue, context, index, job))
+    finally:
+        over.set()
+
+
+def _done(queue: Any, context: Context, index: int, job: Job) -> Any:
+    """Do one job, and return the call that tells the queue how it went."""
+    try:
+        context.make(job)
+    except RumRayError as error:
+        return queue.finish.remote(index, error)
+    except Exception as error:
+        return queue.again.remote(index, f"{type(error).__name__}: {error}")
+    return queue.finish.remote(index)
+
+
+def _tell_alive(queue: Any, rank: int, over: threading.Event) -> None:
+    """Tell the queue from time to time that this worker lives, also in the middle of a job."""
+    while not over.wait(ALIVE_SECONDS):
+        queue.alive.remote(rank)
 
 
 class _Watch(threading.Thread):
@@ -154,15 +166,12 @@ class _Watch(threading.Thread):
 
     def run(self) -> None:
         """Ask the queue twice a second until the stage, or the cluster, ends."""
-        done, since = -1, time.monotonic()
         with contextlib.suppress(ray.exceptions.RayError):
             while not self._over.wait(0.5):
-                now, longest = ray.get(self._queue.progress.remote())
-                if now > done:
-                    done, since = now, time.monotonic()
+                done, silence = ray.get(self._queue.progress.remote())
                 if done > 0:
                     self._progress(self._before + done, self._total)
-                if time.monotonic() - since > max(STALL_SECONDS, 10 * longest):
+                if silence > STALL_SECONDS:
                     self.stalled = True
                     signal.raise_signal(signal.SIGINT)
                     return

@@ -17,7 +17,9 @@ from ray import tune
 from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
 
-from rum_ray.errors import StalledError
+from rum_ray import errors
+from rum_ray.errors import RumRayError, StalledError
+from rum_ray.search.objective import INFEASIBLE
 from rum_ray.search.spaces import Space
 from rum_ray.seeding import Seed
 from rum_ray.training.space import Choice, Domain, Integers, LogUniform
@@ -61,12 +63,16 @@ def run(
         ),
         run_config=tune.RunConfig(
             name=f"{search.space.name}-{uuid.uuid4().hex[:8]}",
-            storage_path=f"{context.store.root}/ray",
+            storage_path=context.store.bookkeeping,
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=3),
             callbacks=[_Watch(config.trials, progress)],
         ),
     ).fit()
+    for number in range(len(results)):
+        kind, _, message = ((results[number].metrics or {}).get("error") or "").partition(": ")
+        if kind:
+            raise getattr(errors, kind)(message)
     if results.errors:
         raise StalledError(f"search {search.space.name} failed: {results.errors[0]}")
     search.save(context, [results[number].config or {} for number in range(len(results))])
@@ -89,8 +95,12 @@ def _suggest(trial: optuna.Trial, name: str, domain: Domain) -> Any:
 
 def _try(config: dict[str, Any], search: Search, context: Context) -> dict[str, Any]:
     """Judge one proposal: what a trial does."""
-    judged = context.make(search.trial(search.plan(config))).value
-    return {name: judged[name] for name in ("objective", "status", "cost")}
+    try:
+        judged = context.make(search.trial(search.plan(config))).value
+    except RumRayError as error:
+        # Trying again cannot mend it; the driver raises it.
+        return {"objective": INFEASIBLE, "error": f"{type(error).__name__}: {error}"}
+    return {"objective": judged["objective"]}
 
 
 class _Watch(tune.Callback):

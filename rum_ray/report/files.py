@@ -1,11 +1,11 @@
 """Writing a report: five files, each whole or not there."""
 
 import json
-import os
 from pathlib import Path
 
 import pandas as pd
 
+from rum_ray.files import write_bytes
 from rum_ray.report import html, markdown
 from rum_ray.report.gallery import Gallery
 from rum_ray.report.text import Json, label, plain, printable
@@ -57,7 +57,7 @@ def write(
     }
     out.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        _replace(out / name, content)
+        write_bytes(out / name, content)
 
 
 def complete(report: Json) -> Json:
@@ -80,13 +80,3 @@ def _key(row: Json) -> str:
     if row["method"] == "rum":
         return f"rum ({row.get('source')})"
     return " ".join(filter(None, (row["method"], row.get("unlearner"))))
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Put a file in place whole: a reader sees the old one or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -63,7 +63,7 @@ class LearningEvents:
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Put the state back."""
-        self.sums, self.visits = state_dict["sums"], state_dict["visits"]
+        self.sums, self.visits = state_dict["sums"].cpu(), state_dict["visits"].cpu()
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,18 @@
 """What can be known of a study before anything is trained."""
 
 import numpy as np
+import torch
 
+from rum_ray.data.batches import to_float
+from rum_ray.errors import ConfigError
+from rum_ray.models import embed
 from rum_ray.refinement import REFINERS, forget_set
 from rum_ray.rum import Plan
 from rum_ray.scores.base import Scores
 from rum_ray.scores.memorization import included_rows
+from rum_ray.seeding import Seed
 from rum_ray.study.study import Study
+from rum_ray.training.recipe import Recipe
 
 
 def check(study: Study) -> None:
@@ -16,21 +22,48 @@ def check(study: Study) -> None:
     scores unknown is told before anything is trained.
 
     Raises:
+        ConfigError: a model does not take the data.
         DataError: the list of ids is wrong.
         PlanError: the forget set or its subsets cannot be made.
         ScoreError: scores are unknown.
     """
     experiment, config = study.experiment, study.experiment.forget
+    _build(study, experiment.recipe)
+    if experiment.score.recipe is not None:
+        _build(study, experiment.score.recipe)
     scores = _expected(study)
     if config.ids is not None:
         forget = study.forget
     else:
         assert config.size is not None
-        forget = forget_set(scores, config.size, config.pick, config.middle)
+        forget = forget_set(scores, config.size, config.pick, study.middle)
     if type(experiment.refine) in REFINERS.values():
         partition = experiment.refine(forget, scores)
         if experiment.plan is not None:
             Plan.assign(partition, experiment.plan, experiment.retain)
+
+
+def _build(study: Study, recipe: Recipe) -> None:
+    """Raise ConfigError unless the recipe's model takes the data and gives logits and features."""
+    train = study.context.bundle.train
+    try:
+        model = recipe.build(train, Seed(0)).eval()
+        with torch.inference_mode():
+            inputs = to_float(train.x[:2])
+            embed(model, inputs)
+            shape = tuple(model(inputs).shape)
+    except (RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"model '{recipe.model}' does not take inputs of shape {train.shape}: {reason}"
+        ) from error
+    if shape != (2, train.num_classes):
+        raise ConfigError(
+            f"model '{recipe.model}' gives {shape[1:]} logits an example; "
+            f"the data have {train.num_classes} classes."
+        )
+    if recipe.augment and train.x.ndim != 4:
+        raise ConfigError("recipe.augment: only images can be cropped and mirrored; set it false.")
 
 
 def _expected(study: Study) -> Scores:

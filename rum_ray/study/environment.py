@@ -12,7 +12,7 @@ from rum_ray import __version__
 from rum_ray.study.study import Study
 
 
-def environment(study: Study, dashboard: str | None) -> dict[str, Any]:
+def environment(study: Study) -> dict[str, Any]:
     """Return versions and hardware, which are no part of the results."""
     return {
         "rum_ray": __version__,
@@ -23,7 +23,6 @@ def environment(study: Study, dashboard: str | None) -> dict[str, Any]:
         "hardware": _hardware(),
         "threads": study.experiment.recipe.threads,
         "workers": study.experiment.cluster.workers,
-        "dashboard": dashboard,
     }
 
 

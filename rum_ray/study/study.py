@@ -15,7 +15,7 @@ from rum_ray.data.ids import read_rows
 from rum_ray.errors import ConfigError
 from rum_ray.experiment import Experiment, SearchConfig, to_plain
 from rum_ray.plugins import find
-from rum_ray.refinement import Shuffle, forget_set
+from rum_ray.refinement import Middle, Shuffle, forget_set
 from rum_ray.rum import Partition, Plan
 from rum_ray.scores import PROXIES
 from rum_ray.scores.base import Scores
@@ -109,6 +109,12 @@ class Study:
         arrays = [self.context.load(original).arrays for original in self.originals]
         return {name: np.stack([a[f"events/{name}"] for a in arrays]) for name in EVENTS}
 
+    @property
+    def middle(self) -> Middle:
+        """What the middle of the scores is."""
+        usual: Middle = "half" if self.experiment.score.name == "memorization" else "median"
+        return self.experiment.forget.middle or usual
+
     @cached_property
     def listed(self) -> tuple[Indices, int]:
         """The rows that the experiment's file lists, and how many of its ids V has instead."""
@@ -123,7 +129,7 @@ class Study:
         if config.ids is not None:
             return self.listed[0]
         assert config.size is not None
-        return forget_set(self.scores, config.size, config.pick, config.middle)
+        return forget_set(self.scores, config.size, config.pick, self.middle)
 
     @cached_property
     def partition(self) -> Partition:

@@ -24,7 +24,7 @@ from rum_ray.work import Search
 from rum_ray.work.moments import RETAIN
 
 
-def summarize(study: Study, clock: Clock, dashboard: str | None = None) -> dict[str, Any]:
+def summarize(study: Study, clock: Clock) -> dict[str, Any]:
     """Return report.json of a finished study."""
     methods = table(study)
     rows = row_entries(study, methods)
@@ -38,7 +38,7 @@ def summarize(study: Study, clock: Clock, dashboard: str | None = None) -> dict[
             "digest": study.experiment.digest,
             "config": files.dump(study.experiment),
         },
-        "environment": environment(study, dashboard),
+        "environment": environment(study),
         "data": _data(study),
         "scores": _scores(study),
         "forget": {

@@ -39,13 +39,14 @@ def trial_table(study: Study) -> pd.DataFrame:
     """Return trials.parquet: one row a trial of each search."""
     if study.experiment.search is None:
         return pd.DataFrame(columns=list(_trial("", 0, {})))
-    return pd.DataFrame(
-        [
-            _trial(search.name, number, trial)
-            for search in study.searches
-            for number, trial in enumerate(search.load(study.context))
-        ]
-    )
+    context, rows = study.context, []
+    for search in study.searches:
+        for number, trial in enumerate(search.load(context)):
+            made = context.store.provenance(
+                search.trial(search.plan(trial["answers"])).key(context)
+            )
+            rows.append(_trial(search.name, number, {**trial, "seconds": made.get("seconds")}))
+    return pd.DataFrame(rows)
 
 
 def _trial(search: str, number: int, trial: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Jobs that judge a plan: for the report, and as one trial of a search."""
 
 import dataclasses
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,8 +56,11 @@ class Evaluate:
         train = context.bundle.train
         model = self.model.load(context)
         cost = float(self.model.forget is not None)
+        seconds = None
         if self.plan is not None:
+            start = time.monotonic()
             model = unlearn(model, self.plan, train, runtime)
+            seconds = time.monotonic() - start
             cost = relative_cost(self.plan, self.recipe, len(train))
         result = evaluate(model, context.bundle, self.partition, self.split, cost)
         arrays = {f"predicted/{name}": rows for name, rows in result.predicted.items()}
@@ -67,11 +71,12 @@ class Evaluate:
             "auc": result.auc,
             "cost": result.cost,
         }
-        return Artifact({**arrays, **(weights(model) if self.keep else {})}, value)
+        return Artifact({**arrays, **(weights(model) if self.keep else {})}, value, seconds)
 
     def load(self, context: Context) -> Evaluation:
         """Return a finished evaluation, with the seconds that making the model took."""
-        artifact, value = context.load(self), context.load(self).value
+        artifact = context.load(self)
+        value = artifact.value
         timed = self if self.plan is not None else self.model
         idle = self.plan is None and self.model.forget is None
         seconds = context.store.provenance(timed.key(context)).get("seconds")

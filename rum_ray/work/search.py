@@ -45,7 +45,9 @@ class Search:
 
     def key(self, context: Context) -> Key:
         """Return the key of the finished search."""
-        return Key("search", {"search": self, "valid": context.unseen("valid"), **context.learned})
+        domains = {name: kind.space for name, kind in self.space.unlearners.items()}
+        made_of = {"search": self, "domains": domains, "valid": context.unseen("valid")}
+        return Key("search", {**made_of, **context.learned})
 
     def trial(self, plan: Plan, fresh: bool = False) -> TryPlan:
         """Return the job that judges a plan, on the search seeds or on the fresh ones."""

@@ -1,9 +1,10 @@
-import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,12 +15,13 @@ import rum_ray
 from rum_ray import __version__, config
 from rum_ray.cli import app
 from rum_ray.cli.workplace import EXPERIMENT, claimed
-from rum_ray.errors import BusyError, StoreError
+from rum_ray.errors import BusyError
 
 DEMO = Path(rum_ray.__file__).parent / "demo.yaml"
-VERBS = "demo run train score refine unlearn evaluate tune report estimate doctor".split()
-FLAGS = set("--set --seed --address --out --store --dashboard --dry-run --json --debug".split())
-NAMES = set("python torch ray store cores".split())
+VERBS = ["demo", "run", "train", "score", "refine", "unlearn", "evaluate", "tune"]
+VERBS += ["report", "estimate", "doctor"]
+FLAGS = {"--set", "--seed", "--address", "--out", "--store", "--dashboard"}
+FLAGS |= {"--dry-run", "--json", "--debug"}
 
 SMALL = """
 name: small
@@ -129,6 +131,7 @@ ERRORS = [
     (["demo", "--set", "lr"], 2, r"--set lr: expected key=value"),
     (["demo", "--set", "recipe.lr=!!x 1"], 8, r"a YAML tag in line 1 is not allowed"),
     (["demo", "--set", "data.label_noise=2"], 2, r"data: label_noise must be in \[0, 1\), got 2"),
+    (["run", "small.yaml", "--json", "--set", "seeds=[]"], 2, r"seeds must be different"),
     # What the verb needs.
     (["tune", "small.yaml"], 2, r"no key 'search', so there is nothing to tune"),
     (["unlearn", "small.yaml"], 2, r"no key 'plan', so there is nothing to unlearn with"),
@@ -144,10 +147,14 @@ ERRORS = [
     ),
     (["demo", "--set", "score.models=8"], 3, r"memorization is unknown for \d+ of 1200 examples"),
     # Data.
-    (["run", "small.yaml", "--set", "data={name: cifar10, root: no}"], 3, r"data not found: no/tr"),
-    (["run", "small.yaml", "--set", "score={file: no.parquet}"], 3, r"scores no\.parquet cannot"),
-    (["run", "small.yaml", "--set", "score={file: file}"], 3, r"scores file cannot be read: "),
-    (["run", "small.yaml", "--set", "forget={ids: no}"], 3, r"list of ids no cannot be read: "),
+    (
+        ["run", "small.yaml", "--set", "data={name: cifar10, root: nil}"],
+        3,
+        r"data not found: nil/t",
+    ),
+    (["run", "small.yaml", "--set", "score={file: no.parquet}"], 3, r"no\.parquet cannot be read"),
+    (["run", "small.yaml", "--set", "score={file: file}"], 3, r"file cannot be read as a Pa"),
+    (["run", "small.yaml", "--set", "forget={ids: nil}"], 3, r"list of ids nil cannot be read: "),
     (["run", "small.yaml", "--set", "forget={ids: file}"], 3, r"line 1: expected a plain integer"),
     # Where to write.
     (["run", "small.yaml", "--store", "file/x"], 6, r"cannot write to the store .*/file/x: "),
@@ -167,11 +174,8 @@ def test_an_error_is_one_line_and_leaves_nothing_behind(call, tmp_path, argument
     assert (left, out) == (code, "")
     assert err.startswith("rum-ray: ")
     assert err.count("\n") == 1
-    import re
-
     assert re.search(message, err.strip()), err
     assert listing(tmp_path) == before
-    assert call(*arguments, "--json") == (left, out, err) or "--worker" in arguments or code == 2
 
 
 BAD_IDS = [
@@ -191,6 +195,161 @@ def test_errors_in_a_list_of_ids(call, tmp_path, text, message):
     (tmp_path / "ids").write_text(text)
     code, out, err = call("run", "small.yaml", "--set", "forget={ids: ids}")
     assert (code, out, err.count("\n")) == (3, "", 1)
-    import re
-
     assert re.search(message, err), err
+
+
+def hold(out: Path) -> subprocess.Popen[str]:
+    """Start a process that holds an output folder until its standard input is closed."""
+    out.mkdir(parents=True)
+    code = """if True:
+        import fcntl, os, sys
+        lock = open(sys.argv[1], "w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        print("process", os.getpid(), file=lock, end="", flush=True)
+        print("held", flush=True)
+        sys.stdin.read()
+    """
+    command = [sys.executable, "-c", code, out / ".lock"]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "held\n"
+    return holder
+
+
+def test_an_output_folder_in_use(call, tmp_path):
+    with hold(tmp_path / "out" / "small") as holder:
+        before = listing(tmp_path)
+        code, out, err = call("run", "small.yaml")
+        assert (code, out) == (4, "")
+        wait = "Wait for it, or name another --out"
+        assert err == f"rum-ray: out/small is in use by process {holder.pid}. {wait}.\n"
+        assert listing(tmp_path) == before
+        holder.stdin.close()
+    with claimed(tmp_path / "out" / "small", config.load("small.yaml")):
+        pass
+
+
+def test_a_folder_is_held_by_one_and_left_as_it_should_be(tmp_path):
+    experiment, out = config.load(DEMO), tmp_path / "out"
+    with claimed(out, experiment):
+        with pytest.raises(BusyError, match=rf"is in use by process {os.getpid()}\."):
+            claimed(out, experiment).__enter__()
+        assert config.load(out / EXPERIMENT) == experiment
+    with claimed(out, config.load(DEMO, ["name=other", "cluster.workers=1"])):
+        assert config.load(out / EXPERIMENT).name == "other"
+    other = config.load(DEMO, ["recipe.lr=0.2"])
+    with pytest.raises(BusyError, match=rf"another experiment .*this one is {other.digest[:12]}"):
+        claimed(out, other).__enter__()
+    (out / EXPERIMENT).write_text("[")
+    with pytest.raises(BusyError, match=r"holds another experiment \(unreadable;"):
+        claimed(out, experiment).__enter__()
+
+
+@pytest.mark.parametrize("known", ["name: [", config.dump(config.load(DEMO))])
+def test_an_output_folder_of_another_experiment(call, tmp_path, known):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / EXPERIMENT).write_text(known)
+    before = listing(tmp_path)
+    code, out, err = call("run", "small.yaml", "--out", "out")
+    assert (code, out, err.count("\n")) == (4, "", 1)
+    assert err.startswith("rum-ray: out holds another experiment (")
+    assert listing(tmp_path) == before
+
+
+def test_errors_come_before_heavy_imports(tmp_path):
+    code = """if True:
+        import os, sys
+        os._exit = lambda code: print(code, "ray" in sys.modules)
+        from rum_ray.cli import app
+        sys.argv = ["rum-ray", "run", "no.yaml"]
+        app.main()
+    """
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout == "2 False\n"
+
+
+def test_help_is_quick_and_a_closed_pipe_is_quiet(tmp_path, record_property):
+    start = time.monotonic()
+    command = [Path(sys.executable).with_name("rum-ray"), "--help"]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+    record_property("seconds of rum-ray --help", time.monotonic() - start)
+    assert (done.returncode, done.stderr) == (0, b"")
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert done.stderr == b""
+
+
+def test_a_terminal_that_lacks_characters(call, monkeypatch):
+    with open(1, "w", encoding="ascii", closefd=False) as ascii_only:
+        monkeypatch.setattr(sys, "stdout", ascii_only)
+        code, out, err = call("doctor")
+    assert (code, err) == (0, "")
+    assert "| torch " in out
+
+
+def test_a_bug_is_one_line_and_debug_shows_where(call, monkeypatch):
+    def fail(*arguments: object) -> None:
+        raise ValueError("of two\nlines")
+
+    monkeypatch.setattr(config, "load", fail)
+    code, out, err = call("run", "small.yaml")
+    assert (code, out) == (1, "")
+    assert err.startswith("rum-ray: a bug: ValueError: of two lines. Run again with --debug")
+    assert err.count("\n") == 1
+    code, out, err = call("run", "small.yaml", "--debug")
+    assert (code, out) == (1, "")
+    assert "Traceback" in err
+    assert err.splitlines()[-1].startswith("rum-ray: a bug: ValueError: of two lines.")
+
+
+def test_debug_keeps_the_exit_code(call):
+    code, out, err = call("run", "no.yaml", "--debug")
+    assert (code, out) == (2, "")
+    assert "Traceback" in err
+    assert err.splitlines()[-1].startswith("rum-ray: experiment no.yaml cannot be read")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_with_75(call, monkeypatch, number):
+    def interrupted(*arguments: object) -> None:
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(config, "load", interrupted)
+    message = "rum-ray: interrupted; the same command goes on from here.\n"
+    assert call("run", "small.yaml") == (75, "", message)
+
+
+STAGES = ["train", "embed", "retrain", "search", "validate", "rows"]
+
+
+@pytest.mark.parametrize("arguments", [["demo", "--dry-run"], ["estimate", str(DEMO)]])
+def test_a_dry_run_tells_the_stages_and_writes_nothing(call, tmp_path, arguments):
+    small = ["--set", "score.models=40", "--set", "recipe.epochs=1"]
+    before = listing(tmp_path)
+    code, out, err = call(*arguments, *small)
+    assert (code, err) == (0, "")
+    assert re.findall(r"^│ (\w+) ", out, re.MULTILINE) == [*STAGES, "all"]
+    code, out, err = call(*arguments, *small, "--json")
+    assert (code, err, out.count("\n")) == (0, "", 1)
+    forecast = json.loads(out)["forecast"]
+    assert [stage["stage"] for stage in forecast] == STAGES
+    assert forecast[0].keys() == {"stage", "total", "missing", "trainings", "seconds"}
+    assert forecast[0]["total"] == forecast[0]["missing"] == 40 + 10 + 5
+    assert listing(tmp_path) == before
+
+
+def test_the_doctor(call, tmp_path):
+    before = listing(tmp_path)
+    code, out, err = call("doctor", "--json")
+    assert (code, err, out.count("\n")) == (0, "", 1)
+    checks = {check["check"]: check for check in json.loads(out)["checks"]}
+    assert checks.keys() >= {"python", "torch", "ray", "cores", "store", "ray token"}
+    assert checks["store"]["ok"]
+    code, out, err = call("doctor", "--store", "file/store", "--json")
+    assert not {c["check"]: c["ok"] for c in json.loads(out)["checks"]}["store"]
+    code, out, err = call("doctor")
+    assert (code, err) == (0, "")
+    assert "torchvision" in out
+    assert listing(tmp_path) == before

@@ -402,6 +402,7 @@ FLIPS: Mapping[str, Any] = {
     "score.file": "scores.parquet",
     "score.recipe": None,
     "score.recipe.model": "small_cnn",
+    "forget.middle": "median",
     "refine.into": ("low", "high", "medium"),
     "plan": {"low": Nothing(), "medium": Nothing(), "high": Nothing()},
     "compare": (SalUn(),),

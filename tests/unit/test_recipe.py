@@ -56,6 +56,15 @@ def test_the_seed_is_all_that_is_drawn_from(data, runtime):
     assert not same_bits(models[0], recipe.fit(data, LocalRuntime(Seed(1))))
 
 
+def test_dropout_is_drawn_anew_in_each_epoch(data, runtime):
+    same = data.take([0] * 64)  # so that the order of the examples does not matter
+    seen = []
+    still = Recipe("reference.training:forgetful", epochs=2, lr=1e-30, weight_decay=0.0)
+    still.fit(same, runtime, lambda rows, logits, labels: seen.append(logits))
+    assert len(seen) == 2
+    assert not torch.equal(*seen)
+
+
 def test_the_result_is_in_eval_mode(data, runtime):
     assert not any(module.training for module in SMALL.fit(data, runtime).modules())
 

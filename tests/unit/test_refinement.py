@@ -43,6 +43,8 @@ def test_middles():
     assert forget_set(skewed, 2, "medium", "median").tolist() == [2, 3]
     # 0.1 and 0.9 are equally far from one half, 0.2 is nearer: then the lower row.
     assert forget_set(skewed, 2, "medium", "half").tolist() == [2, 3]
+    assert forget_set(Scores([0.0, 0.75, 0.25, 1.0]), 1, "medium", "half").tolist() == [1]
+    assert forget_set(Scores([1.0, 0.75, 0.25, 0.0]), 1, "medium", "median").tolist() == [1]
 
 
 def test_the_middle_of_a_spread_is_that_of_what_low_and_high_leave():

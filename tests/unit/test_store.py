@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from rum_ray.errors import IntegrityError, StoreError
-from rum_ray.store import Artifact, Key, Store, write_bytes, write_once
+from rum_ray.files import write_bytes, write_once
+from rum_ray.store import Artifact, Key, Store
 
 KEY = Key("model", {"lr": 0.1, "rows": np.arange(3)})
 OTHER = Key("model", {"lr": 0.2, "rows": np.arange(3)})

@@ -145,7 +145,9 @@ def test_members_are_a_sample_of_the_retain_set_the_same_for_every_model(
     assert np.array_equal(others[1], bundle.nonmembers("test").y.numpy())
     assert np.array_equal(targets[0], p[forget])
     assert np.array_equal(members[1], again[1])
-    known = {row.tobytes() for row in np.delete(p, forget, axis=0)}
+    retain = np.delete(p, forget, axis=0)
+    assert not np.array_equal(members[0], retain[:60])
+    known = {row.tobytes() for row in retain}
     assert len({row.tobytes() for row in members[0]} & known) == len(others[1]) == 60
 
 

@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 
 import pytest
@@ -7,7 +8,7 @@ from torch import nn
 from rum_ray.data import LabeledData
 from rum_ray.errors import DivergedError, PlanError
 from rum_ray.models import Classifier
-from rum_ray.testing import same_bits
+from rum_ray.testing import same_bits, sensitive_model
 from rum_ray.training import Recipe
 from rum_ray.unlearning import UNLEARNERS, FineTune, GradientUnlearner, UnlearningTask
 from rum_ray.unlearning.base import Streams
@@ -89,11 +90,37 @@ def test_the_model_may_be_frozen_and_in_train_mode(model, task, runtime):
 
 def test_batch_normalisation_is_in_train_mode(task, runtime):
     features = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, 8), nn.ReLU())
-    model = Classifier(features, nn.Linear(8, 4))
+    model = Classifier(features, nn.Linear(8, 4)).eval()
     result = FineTune(lr=0.01, epochs=1, batch_size=90)(model, task, runtime)
     seen = task.retain.x.flatten(1)
     torch.testing.assert_close(result.features[1].running_mean, 0.1 * seen.mean(0))
     torch.testing.assert_close(result.features[1].running_var, 0.9 + 0.1 * seen.var(0))
+
+
+def test_the_student_trains_and_the_teacher_stays_as_the_model_was(model, task, runtime):
+    seen = []
+
+    class Watched(FineTune):
+        def losses(self, model, teacher, data, epoch):
+            seen.append((model.training, teacher.training))
+            assert not any(p.requires_grad for p in teacher.parameters())
+            assert same_bits(teacher, start)
+            assert (epoch > 0) != same_bits(model, start)
+            return super().losses(model, teacher, data, epoch)
+
+    start = copy.deepcopy(model)
+    Watched(lr=0.1, epochs=3)(model.train(), task, runtime)
+    assert seen == [(True, False)] * 3
+
+
+def test_dropout_is_drawn_anew_in_each_epoch(task, runtime):
+    model, masks = sensitive_model(0), []
+    model.features[4].register_forward_hook(lambda module, _, output: masks.append(output == 0))
+    one = task.retain.take([0] * 90)  # so that the order of the examples does not matter
+    still = FineTune(lr=1e-30, weight_decay=0.0, epochs=2, batch_size=90)
+    still(model, UnlearningTask(task.forget, one, model), runtime)
+    assert len(masks) == 2
+    assert not torch.equal(*masks)
 
 
 def test_the_order_of_batches_is_drawn_by_epoch_and_set(task, runtime):

@@ -1,0 +1,231 @@
+import importlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rum_ray.cluster import queue as queues
+from rum_ray.cluster.queue import MAX_ATTEMPTS, MAX_CHUNK, Queue
+from rum_ray.data.batches import fixed_batches
+from rum_ray.errors import DivergedError, StalledError
+from rum_ray.experiment import ClusterConfig
+from rum_ray.models import embed
+from rum_ray.rum import Plan
+from rum_ray.scores.entanglement import Moments
+from rum_ray.unlearning import FineTune, NegGrad
+from rum_ray.work import Evaluate
+from rum_ray.work.moments import RETAIN
+
+
+def drain(queue: Queue, *ranks: int) -> list[list[int]]:
+    """Take chunks in turn until none is left, finishing each."""
+    chunks = []
+    while chunk := queue.take(ranks[len(chunks) % len(ranks)]):
+        chunks.append([index for index, _ in chunk])
+        for index in chunks[-1]:
+            queue.finish(index)
+    return chunks
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+@pytest.mark.parametrize("count", [1, 2, 7, 100])
+def test_every_job_is_handed_out_once_in_chunks_that_shrink(count, workers):
+    queue = Queue([f"job {k}" for k in range(count)], workers)
+    chunks = drain(queue, *range(workers))
+    assert [index for chunk in chunks for index in chunk] == list(range(count))
+    sizes = list(map(len, chunks))
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] == 1
+    assert sizes[0] == min(MAX_CHUNK, max(1, count // (2 * workers)))
+    assert queue.progress()[0] == count
+    assert queue.errors() == []
+    assert queue.take(0) is None
+
+
+def test_a_chunk_has_the_jobs_of_its_indices():
+    queue = Queue([f"job {k}" for k in range(9)], 2)
+    assert queue.take(0) == [(0, "job 0"), (1, "job 1")]
+    assert queue.take(0) == [(2, "job 2")]
+
+
+def test_none_for_now_is_not_none_for_good():
+    queue = Queue(["a", "b"], 1)
+    assert [queue.take(rank) for rank in (0, 1, 2)] == [[(0, "a")], [(1, "b")], []]
+    queue.finish(0)
+    assert queue.take(0) == []
+    queue.finish(1)
+    assert queue.take(0) is None
+
+
+def test_a_worker_that_joins_again_gives_back_what_it_had():
+    queue = Queue(list("abcdefgh"), 1)
+    assert [i for i, _ in queue.take(0)] == [0, 1, 2, 3]
+    assert [i for i, _ in queue.take(1)] == [4, 5]
+    queue.finish(1)
+    queue.join(0)
+    again = [index for chunk in drain(queue, 0) for index in chunk]
+    assert sorted(again) == [0, 2, 3, 6, 7]
+    assert queue.take(0) == []
+    queue.finish(4)
+    queue.finish(5)
+    assert queue.take(0) is None
+    assert queue.progress()[0] == 8
+
+
+def test_a_silent_workers_jobs_are_handed_out_again(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(queues.time, "monotonic", lambda: now[0])
+    queue = Queue(["a", "b"], 1)
+    assert queue.take(0) == [(0, "a")]
+    assert queue.take(1) == [(1, "b")]
+    for _ in range(10):
+        now[0] += queues.LEASE_SECONDS / 2
+        queue.alive(0)
+        queue.alive(1)
+        assert queue.take(2) == []
+    now[0] += queues.LEASE_SECONDS + 1
+    queue.alive(1)
+    assert queue.take(2) == [(0, "a")]
+    queue.finish(0)
+    assert queue.take(2) == []
+    # The silent one was only slow: doing a job twice does no harm.
+    queue.finish(0)
+    queue.finish(1)
+    assert queue.take(2) is None
+    assert queue.progress()[0] == 2
+    assert queue.errors() == []
+
+
+def test_the_silence_of_all_workers_is_told(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(queues.time, "monotonic", lambda: now[0])
+    queue = Queue(["a", "b"], 1)
+    now[0] += 50
+    assert queue.progress() == (0, 50.0)
+    queue.join(0)
+    now[0] += 20
+    queue.alive(1)
+    now[0] += 5
+    assert queue.progress() == (0, 5.0)
+
+
+def test_errors_are_kept_unless_the_job_is_done():
+    queue = Queue(["a", "b"], 1)
+    assert queue.take(0) + queue.take(0) == [(0, "a"), (1, "b")]
+    queue.finish(0)
+    queue.finish(0, StalledError("too late"))
+    assert queue.errors() == []
+    queue.finish(1, DivergedError("first"))
+    queue.finish(1, DivergedError("second"))
+    assert [str(error) for error in queue.errors()] == ["first"]
+    assert queue.take(0) is None
+    assert queue.progress()[0] == 2
+
+
+def test_a_job_that_raises_is_tried_some_times():
+    queue = Queue(["a"], 1)
+    for _ in range(MAX_ATTEMPTS):
+        assert queue.take(0) == [(0, "a")]
+        queue.again(0, "KeyError: 3")
+    assert queue.take(0) is None
+    (error,) = queue.errors()
+    assert str(error) == f"str failed in each of {MAX_ATTEMPTS} attempts: KeyError: 3."
+    assert isinstance(error, StalledError)
+
+
+def test_a_job_that_kills_its_workers_is_given_up():
+    queue = Queue(["a"], 1)
+    for _ in range(queues.MAX_DEATHS):
+        assert queue.take(0) == [(0, "a")]
+        queue.join(0)
+    assert queue.take(0) is None
+    (error,) = queue.errors()
+    assert str(error) == f"str failed in each of {queues.MAX_DEATHS} attempts: its worker died."
+
+
+def evaluations(study, unlearner) -> list[Evaluate]:
+    """The jobs that measure an unlearner on the whole forget set."""
+    plan = Plan.assign(study.partition, dict.fromkeys(study.partition.names, unlearner))
+    return [Evaluate(o, study.partition, o.seed / "plan", "test", plan) for o in study.originals]
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(900)
+@pytest.mark.usefixtures("ray_here")
+class TestWorkers:
+    def run(self, study, jobs) -> list[tuple[int, int]]:
+        from rum_ray.cluster.jobs import run
+
+        told = []
+        cluster = ClusterConfig(workers=2)
+        assert run("rows", jobs, study.context, cluster, lambda *done: told.append(done)) == 1
+        return told
+
+    def test_jobs_that_are_done_need_no_workers(self, study):
+        from rum_ray.cluster.jobs import run
+
+        told = []
+        jobs = list(study.originals)
+        assert run("train", jobs, study.context, ClusterConfig(), lambda *d: told.append(d)) == 0
+        assert told == [(2, 2)]
+
+    def test_a_job_that_diverges_ends_the_stage_when_the_others_are_done(self, study):
+        good = evaluations(study, FineTune(epochs=1))
+        bad = evaluations(study, NegGrad(lr=1e6, epochs=3))
+        with pytest.raises(DivergedError, match=r"^neggrad (reached a loss of|ended with)") as told:
+            self.run(study, [bad[0], *good, bad[1]])
+        assert told.value.exit_code == 5
+        assert "Lower lr" in str(told.value)
+        assert [study.context.has(job) for job in (*good, *bad)] == [True, True, False, False]
+
+    def test_a_plug_in_with_a_bug_ends_the_stage(self, study):
+        broken = importlib.import_module("broken").Broken()
+        good, bad = evaluations(study, FineTune(epochs=1)), evaluations(study, broken)
+        with pytest.raises(StalledError, match=r"in each of 3 attempts: KeyError: "):
+            self.run(study, [bad[0], *good])
+        assert all(map(study.context.has, good))
+
+    @pytest.mark.parametrize("workers", [1, 2])
+    def test_streamed_moments_are_those_of_one_process(self, study, mini, workers):
+        from rum_ray.cluster.embed import stream
+
+        context, jobs = study.context, study.moments
+        shutil.rmtree(Path(context.store.root) / "moments")
+        stream(context, jobs, workers)
+        for job in jobs:
+            made = Path(context.store.path(job.key(context)))
+            assert made.read_bytes() == (mini.store / "moments" / made.name).read_bytes()
+            for group, expected in moments(study, job).items():
+                found = job.load(context)[group]
+                assert (found.count, found.scatter) == (expected.count, expected.scatter)
+                assert np.array_equal(found.mean, expected.mean)
+
+
+def moments(study, job) -> dict[str, Moments]:
+    """The moments of a model's embeddings, computed here: once over ranges, once in one go."""
+    context, groups = study.context, {s.name: s.rows for s in study.partition}
+    train, model = context.bundle.train, job.model.load(context)
+    batches = fixed_batches(train.x, context.device)
+    with torch.inference_mode():
+        parts = [embed(model, x)[:real].double().numpy() for x, real in batches]
+    group_of = np.full(len(train), RETAIN, dtype=object)
+    for name, rows in groups.items():
+        group_of[rows] = name
+    sums: dict[str, Moments] = {}
+    start = 0
+    for part in parts:
+        names = group_of[start : start + len(part)]
+        start += len(part)
+        for name in set(names):
+            mine = Moments.of(part[names == name])
+            sums[name] = sums[name] + mine if name in sums else mine
+    everything = np.concatenate(parts)
+    assert len(everything) == len(train)
+    for name, total in sums.items():
+        direct = Moments.of(everything[group_of == name])
+        assert total.count == direct.count
+        np.testing.assert_allclose(total.mean, direct.mean, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(total.scatter, direct.scatter, rtol=1e-9)
+    return sums
