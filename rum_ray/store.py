@@ -141,7 +141,7 @@ class Store:
         metadata = {"checksum": checksum, "value": json.dumps(artifact.value)}
         arrays = {name: np.asarray(array, order="C") for name, array in artifact.arrays.items()}
         self._write(self.path(key).replace(".safetensors", ".json"), _dump(provenance))
-        if not self._write(self.path(key), format_arrays(arrays, metadata=metadata)):
+        if not self._write(self.path(key), _format(arrays, metadata)):
             existing = self.find(key)
             if existing is None:
                 self.save(key, artifact, provenance)
@@ -213,6 +213,15 @@ class Store:
         if not isinstance(self._files, fs.LocalFileSystem):
             return None
         return Path(self._base) / "states" / name
+
+
+def _format(arrays: dict[str, NDArray[Any]], metadata: dict[str, str]) -> bytes:
+    """Return a safetensors file with a sorted header; the library's own is in any order."""
+    content = format_arrays(arrays, metadata=metadata)
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[end:]
 
 
 def _dump(value: Mapping[str, Any]) -> bytes:

@@ -153,6 +153,7 @@ def evaluations(study, unlearner) -> list[Evaluate]:
 
 @pytest.mark.cluster
 @pytest.mark.timeout(900)
+@pytest.mark.filterwarnings(r"ignore:::ray\..*", r"ignore:::optuna\..*")
 @pytest.mark.usefixtures("ray_here")
 class TestWorkers:
     def run(self, study, jobs) -> list[tuple[int, int]]:

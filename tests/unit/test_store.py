@@ -128,6 +128,16 @@ def test_the_same_again_is_fine_and_the_first_provenance_stays(store):
     assert len(files(store)) == 2
 
 
+def test_equal_artifacts_have_equal_files(tmp_path):
+    contents = set()
+    for number in range(8):
+        store = Store(tmp_path / str(number))
+        arrays = dict(reversed(ARTIFACT.arrays.items())) if number % 2 else ARTIFACT.arrays
+        store.save(KEY, Artifact(arrays, ARTIFACT.value), {"number": number})
+        contents.add(file_of(store).read_bytes())
+    assert len(contents) == 1
+
+
 @pytest.mark.parametrize(
     "other",
     [
