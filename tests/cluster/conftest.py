@@ -1,6 +1,7 @@
 """A miniature of the demo through the command line, and a Ray in this process."""
 
 import contextlib
+import gc
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 
 import rum_ray
 from rum_ray import config
@@ -74,6 +76,16 @@ class Broken(FineTune):
 '''
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what starts a Ray, which takes minutes, unless it is asked for."""
+    if "RUM_RAY_CLUSTER_TESTS" in os.environ:
+        return
+    skip = pytest.mark.skip(reason="set RUM_RAY_CLUSTER_TESTS=1 to start real clusters")
+    for item in items:
+        if {"ray_here", "mini", "run"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(skip)
+
+
 @dataclass(frozen=True)
 class Run:
     """A folder in which the command line is run on the miniature."""
@@ -101,6 +113,7 @@ class Run:
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            start_new_session=True,
             text=True,
         )
 
@@ -132,7 +145,7 @@ class Run:
     def assert_same_science(self, other: "Run") -> None:
         """Same bits in every artifact, table and number."""
         assert self.artifacts() == other.artifacts()
-        assert science(self.report()) == science(other.report())
+        assert of_science(self.report()) == of_science(other.report())
         for name in ("scores", "trials"):
             pd.testing.assert_frame_equal(self.table(name), other.table(name), check_exact=True)
 
@@ -147,12 +160,21 @@ class Run:
             time.sleep(0.02)
 
 
-def science(report: Any) -> Any:
+def of_science(report: Any) -> Any:
     """A report without what is no result: where, when and how long."""
     if isinstance(report, dict):
-        idle = ("environment", "stages", "seconds")
-        return {key: science(value) for key, value in report.items() if key not in idle}
-    return [science(value) for value in report] if isinstance(report, list) else report
+        idle = ("environment", "stages", "seconds", "cluster")
+        parts = {key: value for key, value in report.items() if key not in idle}
+        if isinstance(parts.get("config"), str):
+            parts["config"] = yaml.safe_load(parts["config"])
+        return {key: of_science(value) for key, value in parts.items()}
+    return [of_science(value) for value in report] if isinstance(report, list) else report
+
+
+@pytest.fixture(scope="session")
+def science() -> Callable[[Any], Any]:
+    """A function that strips a report of what is no result."""
+    return of_science
 
 
 @pytest.fixture(scope="session")
@@ -194,7 +216,14 @@ def mini(run) -> Run:
 
 @pytest.fixture(scope="session")
 def settings() -> tuple[str, ...]:
+    """The miniature's settings, on top of the demo's file."""
     return SETTINGS
+
+
+@pytest.fixture(scope="session")
+def demo() -> Path:
+    """The demo's file."""
+    return DEMO
 
 
 @pytest.fixture(scope="session")
@@ -209,6 +238,9 @@ def ray_here(place) -> Iterator[None]:
         patch.syspath_prepend(str(place / "plugins"))
         stack.enter_context(connect("local", workers=2))
         yield
+    # Ray leaves its processes to be waited for.
+    for process in [thing for thing in gc.get_objects() if type(thing) is subprocess.Popen]:
+        process.wait(60)
 
 
 @pytest.fixture

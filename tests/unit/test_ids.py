@@ -21,9 +21,7 @@ def test_what_was_set_aside_for_validation_is_passed_over(tmp_path):
     rows, passed_over = read_rows(path, IDS, never_learned={5, 7, 8})
     assert (rows.tolist(), passed_over) == ([3], 2)
     path.write_text("7\n5\n")
-    with pytest.raises(
-        DataError, match=r"none of the ids in .*ids\.txt was learned; there is"
-    ):
+    with pytest.raises(DataError, match=r"none of the ids in .*ids\.txt was learned; there is"):
         read_rows(path, IDS, never_learned={5, 7, 8})
     path.write_text("7\n7\n")
     with pytest.raises(DataError, match=r"id 7 is on lines 1 and 2"):
