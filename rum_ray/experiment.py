@@ -42,8 +42,8 @@ class ScoreConfig:
     """How hard examples are: by memorization, or by a proxy.
 
     Attributes:
-        name: "memorization", or a key of `PROXIES`.
-        file: a Parquet file of known scores, instead of a name; columns as in scores.parquet.
+        name: "memorization", or a key of `PROXIES`; of a file, the column to read.
+        file: a Parquet file of known scores; columns as in scores.parquet.
         models: leave-k-out models.
         fraction: share of D that each is trained on, in (0, 1).
         seed: root of the pool's draws.
@@ -62,7 +62,7 @@ class ScoreConfig:
             raise ValueError(f"models must be at least 4, got {self.models}")
         if not 0 < self.fraction < 1:
             raise ValueError(f"fraction must be in (0, 1), got {self.fraction}")
-        if self.name != "memorization":
+        if self.file is None and self.name != "memorization":
             find(self.name, {"memorization": None, **PROXIES}, "score")
 
 

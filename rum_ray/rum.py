@@ -14,6 +14,7 @@ from torch import nn
 
 from rum_ray.data.bundle import Indices, LabeledData, complement
 from rum_ray.errors import PlanError, did_you_mean
+from rum_ray.training.recipe import Recipe
 from rum_ray.training.runtime import Runtime
 from rum_ray.unlearning.base import Unlearner, UnlearningTask
 from rum_ray.unlearning.baselines import Nothing
@@ -161,7 +162,13 @@ class Plan:
         )
 
 
-def unlearn(model: nn.Module, plan: Plan, train: LabeledData, runtime: Runtime) -> nn.Module:
+def unlearn(
+    model: nn.Module,
+    plan: Plan,
+    train: LabeledData,
+    runtime: Runtime,
+    recipe: Recipe | None = None,
+) -> nn.Module:
     """Return a new model that has forgotten the plan's subsets, in order.
 
     Args:
@@ -169,6 +176,7 @@ def unlearn(model: nn.Module, plan: Plan, train: LabeledData, runtime: Runtime) 
         plan: what to forget, and how.
         train: what the original learned.
         runtime: each step gets a part of it.
+        recipe: how the original was trained; steps follow its augmentation and precision.
 
     Raises:
         PlanError: a row is outside the training set, or nothing would be retained.
@@ -183,7 +191,7 @@ def unlearn(model: nn.Module, plan: Plan, train: LabeledData, runtime: Runtime) 
     unlearned = model
     for index, step in enumerate(plan.steps):
         retain = plan.retained(index, len(train))
-        task = UnlearningTask(train.take(step.subset.rows), train.take(retain), original=model)
+        task = UnlearningTask(train.take(step.subset.rows), train.take(retain), model, recipe)
         part = runtime / f"step{index}"
         if not isinstance(step.unlearner, Nothing):
             unlearned = step.unlearner(unlearned, task, part)

@@ -27,9 +27,9 @@ def mislabelled(scores: pd.DataFrame) -> NDArray[np.bool_] | None:
 def column(report: Json, scores: pd.DataFrame) -> str | None:
     """Return the column that holds the report's score, or None where none is known.
 
-    That is `memorization`, whatever the score is; a table from elsewhere may name it.
+    It has the score's name, or `memorization`.
     """
-    names = ("memorization", str(report["scores"].get("name")))
+    names = (str(report["scores"].get("name")), "memorization")
     return next((n for n in names if n in scores and scores[n].notna().any()), None)
 
 

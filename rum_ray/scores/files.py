@@ -11,12 +11,14 @@ from rum_ray.errors import ScoreError
 from rum_ray.scores.base import Scores
 
 
-def read_scores(path: str | Path, ids: Indices) -> Scores:
+def read_scores(path: str | Path, ids: Indices, name: str = "memorization") -> Scores:
     """Return the scores of the examples with these ids; NaN for an id that the file lacks.
 
     Args:
-        path: a Parquet file with the columns `id` and `memorization`, perhaps `standard_error`.
+        path: a Parquet file with a column `id` and one of scores, higher is harder; beside
+            memorization, perhaps its `standard_error`.
         ids: [N] of the training set.
+        name: of the scores and of their column.
 
     Raises:
         DataError: the file is missing or damaged.
@@ -25,7 +27,7 @@ def read_scores(path: str | Path, ids: Indices) -> Scores:
     """
     path = Path(path).expanduser()
     with open_parquet(path) as parquet:
-        names = _columns(parquet.schema_arrow, path)
+        names = _columns(parquet.schema_arrow, name, path)
         table = parquet.read(columns=names)
     known = table["id"].to_numpy()
     if table["id"].null_count:
@@ -36,21 +38,22 @@ def read_scores(path: str | Path, ids: Indices) -> Scores:
     place = np.searchsorted(known, ids, sorter=order)
     found = np.isin(ids, known)
     columns = []
-    for name in ("memorization", "standard_error"):
+    for column in (name, "standard_error"):
         values = np.full(len(ids), np.nan)
-        if name in names:
-            values[found] = table[name].to_numpy()[order[place[found]]]
+        if column in names:
+            values[found] = table[column].to_numpy()[order[place[found]]]
         columns.append(values)
-    return Scores(columns[0], columns[1], "memorization")
+    return Scores(columns[0], columns[1], name)
 
 
-def _columns(schema: pa.Schema, path: Path) -> list[str]:
+def _columns(schema: pa.Schema, score: str, path: Path) -> list[str]:
     """Return the names of the columns to read, once they are what they must be."""
     t = pa.types
-    for name in ("id", "memorization"):
+    for name in ("id", score):
         if name not in schema.names:
             raise ScoreError(f"scores {path} has no column '{name}'; it has {schema.names}.")
-    names = [name for name in ("id", "memorization", "standard_error") if name in schema.names]
+    errors = ["standard_error"] if score == "memorization" else []
+    names = ["id", score, *(name for name in errors if name in schema.names)]
     for name in names:
         kind = schema.field(name).type
         if not (t.is_integer(kind) or (name != "id" and t.is_floating(kind))):

@@ -4,19 +4,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from rum_ray.study.study import Study
+from rum_ray.work import Search, relative_cost
+from rum_ray.work.search import FRESH_SEEDS
 
 
 def costs(study: Study, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return what was spent, in trainings of the original."""
     seeds, search = len(study.originals), study.experiment.search
-    trials = [t for s in study.searches for t in s.load(study.context)] if search else []
-    tried = sum(t["cost"] for t in trials if t["status"] == "complete")
     prepared = len(study.search_originals) + len(study.references) if search else 0
     return {
         "unit": "trainings of the original",
         "scores": _share(study) * len(study.scorers),
         "originals": seeds,
-        "search": prepared + (tried * search.seeds if search else 0),
+        "search": prepared + (sum(_tried(study, s) for s in study.searches) if search else 0),
         "references": 2 * seeds,
         "plans": sum(
             row["metrics"]["cost"]["mean"] * seeds
@@ -24,6 +24,15 @@ def costs(study: Study, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
             if row["method"] not in ("retrained", "retrained_again", "original")
         ),
     }
+
+
+def _tried(study: Study, search: Search) -> float:
+    """Return what a search's trials and finalists cost; one that diverged counts in full."""
+    context, total = study.context, len(study.context.bundle.train)
+    trials = search.load(context)
+    ran: list[float] = [t["cost"] for t in trials if t["status"] != "infeasible"]
+    fresh = [relative_cost(p, study.experiment.recipe, total) for p in search.finalists(context)]
+    return sum(ran) * search.config.seeds + sum(fresh) * FRESH_SEEDS
 
 
 def _share(study: Study) -> float:

@@ -96,7 +96,7 @@ class Study:
         """How hard D's examples are to forget."""
         file = self.experiment.score.file
         if file is not None:
-            return read_scores(file, self.context.bundle.train.ids)
+            return read_scores(file, self.context.bundle.train.ids, self.experiment.score.name)
         if self.pool:
             return memorization(*self.pool_bits)
         (job,) = self.scorers

@@ -191,6 +191,13 @@ def _seconds(clock: Clock, stage: str) -> float | None:
     return None if known is None else known.seconds
 
 
+def _chosen_by(study: Study) -> str:
+    """Return whose draws decided what is forgotten."""
+    score, forget = study.experiment.score, study.experiment.forget
+    scored = f"file {score.file}" if score.file else f"{score.name}, root {score.seed}"
+    return scored if forget.ids is None else f"ids of {forget.ids}; subsets by {scored}"
+
+
 def _selected_on(study: Study) -> list[dict[str, Any]]:
     """Return what was selected, on which split and seeds."""
     search = study.experiment.search
@@ -198,7 +205,7 @@ def _selected_on(study: Study) -> list[dict[str, Any]]:
         {
             "what": "forget set and subsets",
             "split": "train",
-            "seeds": f"score pool, root {study.experiment.score.seed}",
+            "seeds": _chosen_by(study),
         }
     ]
     if search is not None:

@@ -23,9 +23,10 @@ def score_table(study: Study, subsets: bool = True) -> pd.DataFrame:
         subset[part.rows] = part.name
     columns: dict[str, Any] = {
         "id": train.ids,
-        "memorization": study.scores.values,
+        "memorization": np.nan,
         "standard_error": study.scores.standard_errors,
         **{name: by_seed.mean(axis=0) for name, by_seed in study.events.items()},
+        study.scores.name: study.scores.values,
         "label": train.y.numpy(),
         "subset": subset,
     }

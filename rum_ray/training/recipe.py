@@ -20,6 +20,20 @@ Observe: TypeAlias = Callable[[Tensor, Tensor, Tensor], None]
 """Sees the rows [B], logits [B, K] and labels [B] of each training batch, detached."""
 
 
+class Mixed(nn.Module):
+    """A model that computes in bfloat16 where that is safe, and gives its logits in float32."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits [N, K] of inputs in [0, 1]."""
+        with torch.autocast(x.device.type, torch.bfloat16):
+            logits: Tensor = self.model(x)
+        return logits.float()
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Stochastic gradient descent on the cross-entropy, from fresh weights.
@@ -58,6 +72,10 @@ class Recipe:
         """Return the model with initial weights drawn from `seed`, shaped for `data`."""
         with seed.torch():
             return build(self.model, data.shape, data.num_classes, data.mean, data.std)
+
+    def forward(self, model: nn.Module) -> nn.Module:
+        """Return the model as it is called in training: in this recipe's precision."""
+        return Mixed(model) if self.precision == "bfloat16" else model
 
     def learning_rate(self, epoch: int) -> float:
         """Return the learning rate of a 0-based epoch."""
@@ -114,14 +132,11 @@ class Recipe:
     ) -> float:
         """Make one pass over the data and return the sum of the batches' losses."""
         model.train()
+        forward = self.forward(model)
         total = torch.zeros((), device=batches.device)
         with (seed / "dropout").torch():
             for rows, x, y in batches.epoch(seed):
-                with torch.autocast(
-                    batches.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
-                ):
-                    logits = model(x)
-                logits = logits.float()
+                logits = forward(x)
                 loss = F.cross_entropy(logits, y)
                 optimizer.zero_grad()
                 loss.backward()

@@ -12,13 +12,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from rum_ray.data.batches import Batches
 from rum_ray.data.bundle import LabeledData
 from rum_ray.errors import DivergedError, PlanError
-from rum_ray.training.recipe import check_not_negative, check_positive
+from rum_ray.training.recipe import Recipe, check_not_negative, check_positive
 from rum_ray.training.runtime import Runtime, check_finite
 from rum_ray.training.space import Domain, Integers, LogUniform
 
@@ -34,11 +35,14 @@ class UnlearningTask:
         forget: S, or the subset whose turn it is.
         retain: R, or what remains at this step.
         original: the model before the first step; SalUn's mask needs it.
+        recipe: how the original was trained. Unlearning augments and computes as it did; without
+            one, it does not augment, and computes in float32.
     """
 
     forget: LabeledData
     retain: LabeledData
     original: nn.Module
+    recipe: Recipe | None = None
 
 
 class Unlearner(Protocol):
@@ -78,7 +82,8 @@ class Streams:
     batch_size: int
 
     def _batches(self, data: LabeledData, name: str) -> Iterator[tuple[Tensor, Tensor]]:
-        batches = Batches(data, self.batch_size, self.runtime.device)
+        augment = self.task.recipe is not None and self.task.recipe.augment
+        batches = Batches(data, self.batch_size, self.runtime.device, augment)
         for _, x, y in batches.epoch(self.runtime.seed / self.epoch / name):
             yield x, y
 
@@ -98,6 +103,7 @@ class Streams:
         both = LabeledData(
             x=torch.cat([forget.x, retain.x]),
             y=torch.cat([labels, retain.y]),
+            ids=np.concatenate([forget.ids, retain.ids]),
             num_classes=max(forget.num_classes, retain.num_classes, int(labels.max()) + 1),
         )
         return self._batches(both, "mixed")
@@ -174,13 +180,14 @@ class GradientUnlearner(ABC):
         )
         parameters = dict(student.named_parameters())
         frozen = self.frozen(task, runtime / "mask")
+        forward, teach = (_in_training(net, task.recipe) for net in (student, teacher))
         kept = [(parameters[name], mask, parameters[name][mask]) for name, mask in frozen.items()]
         for epoch in runtime.epochs(self.epochs, model=student, optimizer=optimizer):
             student.train()
             total = torch.zeros((), device=runtime.device)
             data = Streams(task, runtime, epoch, self.batch_size)
             with (runtime.seed / epoch / "dropout").torch():
-                for loss in self.losses(student, teacher, data, epoch):
+                for loss in self.losses(forward, teach, data, epoch):
                     optimizer.zero_grad()
                     loss.backward()
                     optimizer.step()
@@ -189,6 +196,11 @@ class GradientUnlearner(ABC):
             _check_loss(total, self, epoch)
         check_finite(student, self.name)
         return student.eval()
+
+
+def _in_training(model: nn.Module, recipe: Recipe | None) -> nn.Module:
+    """Return the model as the recipe calls it, in its precision."""
+    return model if recipe is None else recipe.forward(model)
 
 
 def check_task(task: UnlearningTask, name: str) -> None:

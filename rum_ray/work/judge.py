@@ -59,7 +59,7 @@ class Evaluate:
         seconds = None
         if self.plan is not None:
             start = time.monotonic()
-            model = unlearn(model, self.plan, train, runtime)
+            model = unlearn(model, self.plan, train, runtime, self.recipe)
             seconds = time.monotonic() - start
             cost = relative_cost(self.plan, self.recipe, len(train))
         result = evaluate(model, context.bundle, self.partition, self.split, cost)
@@ -163,7 +163,8 @@ class TryPlan:
         """Return the evaluation of one search seed's model after the plan."""
         partition = self.references[0].partition
         own = dataclasses.replace(runtime, seed=original.seed / "plan")
-        model = unlearn(original.load(context), self.plan, context.bundle.train, own)
+        train = context.bundle.train
+        model = unlearn(original.load(context), self.plan, train, own, self.recipe)
         return evaluate(model, context.bundle, partition, "valid")
 
 

@@ -99,3 +99,10 @@ def test_columns_that_could_run_code_are_refused(write):
     path = write(id=[1], memorization=values)
     with pytest.raises(UnsafeError, match=r"column 'memorization' of .* is refused"):
         read_scores(path, IDS)
+
+
+def test_a_proxy_has_a_column_of_its_own(write):
+    path = write(id=[2, 5], memorization=[1, 0], confidence=[0.25, 0.5], standard_error=[0.1, 0.1])
+    scores = read_scores(path, np.array([5, 2]), "confidence")
+    assert (scores.name, scores.values.tolist()) == ("confidence", [0.5, 0.25])
+    assert np.isnan(scores.standard_errors).all()

@@ -159,3 +159,24 @@ def test_bytes_and_floats_give_the_same_result(runtime):
         return UNLEARNERS["salun"](lr=0.1)(model, task, runtime)
 
     assert same_bits(unlearned(pixels.to(torch.uint8)), unlearned(pixels / 255))
+
+
+@pytest.mark.parametrize("kind", GRADIENT)
+def test_unlearning_follows_the_recipe_of_the_original(kind, model, task, runtime):
+    plain = Recipe("small_cnn", batch_size=64)
+    unlearner = kind(epochs=1, lr=1e-3)
+    ways = (
+        None,
+        plain,
+        *(
+            dataclasses.replace(plain, **change)
+            for change in ({"augment": True}, {"precision": "bfloat16"})
+        ),
+    )
+    alone, same, augmented, mixed = (
+        unlearner(model, dataclasses.replace(task, recipe=way), runtime) for way in ways
+    )
+    assert same_bits(alone, same)
+    assert not same_bits(alone, augmented)
+    assert not same_bits(alone, mixed)
+    assert all(p.dtype == torch.float32 for p in mixed.parameters())
