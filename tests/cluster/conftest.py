@@ -49,11 +49,10 @@ class Trap:
     def __len__(self):
         return 397
 
-    @property
-    def x(self):
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
         raise RuntimeError("somebody looked at T")
-
-    y = num_classes = x
 
 
 def digits():
@@ -74,16 +73,6 @@ class Broken(FineTune):
     def losses(self, model, teacher, data, epoch):
         raise KeyError("of two\\nlines")
 '''
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out what starts a Ray, which takes minutes, unless it is asked for."""
-    if "RUM_RAY_CLUSTER_TESTS" in os.environ:
-        return
-    skip = pytest.mark.skip(reason="set RUM_RAY_CLUSTER_TESTS=1 to start real clusters")
-    for item in items:
-        if {"ray_here", "mini", "run"} & set(getattr(item, "fixturenames", ())):
-            item.add_marker(skip)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The demo in miniature, from the command line to the report, on a real Ray."""
 
 import dataclasses
+import importlib
 import json
 import os
 import re
@@ -19,6 +20,8 @@ from safetensors.numpy import load_file
 
 from rum_ray import config
 from rum_ray.cli import app
+from rum_ray.rum import Plan
+from rum_ray.unlearning import FineTune
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -170,7 +173,7 @@ def test_a_killed_worker_changes_no_bit(mini, run, place):
 
 
 def test_one_worker_and_a_driver_that_dies_change_no_bit(mini, run):
-    """Killed in the training, interrupted and killed in a search, and on one worker at last."""
+    """Killed in the training, interrupted in a search."""
     alone = run("alone")
     flags = ("--set", "cluster.workers=1")
 
@@ -190,13 +193,6 @@ def test_one_worker_and_a_driver_that_dies_change_no_bit(mini, run):
     assert err.endswith(INTERRUPTED)
     assert "Traceback" not in err
     assert int(re.search(r"^train .* 23 done, (\d+) of them before$", err, re.M)[1]) >= made
-    tried = alone.count("trial")
-    assert tried < 12
-
-    process = alone.start("demo", *flags)
-    alone.until(process, lambda: alone.count("trial") > tried)
-    process.kill()
-    process.communicate()
     assert alone.count("search") < 3
 
     code, _, err = alone("demo", *flags)
@@ -205,23 +201,32 @@ def test_one_worker_and_a_driver_that_dies_change_no_bit(mini, run):
     alone.assert_same_science(mini)
 
 
-def test_no_search_looks_at_t(mini, run):
+def test_no_trial_looks_at_t(study, place, monkeypatch):
+    monkeypatch.syspath_prepend(str(place / "plugins"))
+    bundle = importlib.import_module("trapped").digits()
+    context = dataclasses.replace(study.context, bundle=bundle)
+    for search in study.searches:
+        subsets = search.pick(study.context).partition
+        plan = Plan.assign(subsets, dict.fromkeys(subsets.names, FineTune(epochs=1)))
+        for fresh in (False, True):
+            job = search.trial(plan, fresh)
+            assert not context.has(job)
+            assert context.make(job).value["status"] == "complete"
+
+
+def test_nothing_before_the_report_looks_at_t(mini, run):
     trapped = run("trapped")
     plugins = str(trapped.folder.parent / "plugins")
     trapped = dataclasses.replace(
         trapped, environment={**trapped.environment, "PYTHONPATH": plugins}
     )
     shutil.copytree(mini.store, trapped.store, ignore=shutil.ignore_patterns("ray"))
-    # Trials that are not in the store, of the same models.
-    flags = ("--set", "data={name: 'trapped:digits'}", "--set", "search.max_cost=3.9")
-    flags += ("--set", "search.trials=2", "--set", "search.batch=2")
-    before = trapped.count("trial")
+    flags = ("--set", "data={name: 'trapped:digits'}")
     code, out, err = trapped("tune", *flags, "--json")
     assert code == 0, err
-    assert trapped.count("trial") >= before + 6
-    assert trapped.count("model") == mini.count("model")
+    assert trapped.artifacts() == mini.artifacts()
     answer = json.loads(out)
-    assert [search["trials"] for search in answer["searches"]] == [2, 2, 2]
+    assert [search["trials"] for search in answer["searches"]] == [4, 4, 4]
     plan = yaml.safe_load((trapped.folder / answer["plan"]).read_text())["plan"]
     assert list(plan) == ["low", "medium", "high"]
     code, out, err = trapped("run", *flags)
