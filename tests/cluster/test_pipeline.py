@@ -205,9 +205,9 @@ def test_no_trial_looks_at_t(study, place, monkeypatch):
     monkeypatch.syspath_prepend(str(place / "plugins"))
     bundle = importlib.import_module("trapped").digits()
     context = dataclasses.replace(study.context, bundle=bundle)
-    for search in study.searches:
+    for epochs, search in enumerate(study.searches, start=1):
         subsets = search.pick(study.context).partition
-        plan = Plan.assign(subsets, dict.fromkeys(subsets.names, FineTune(epochs=1)))
+        plan = Plan.assign(subsets, dict.fromkeys(subsets.names, FineTune(epochs=epochs)))
         for fresh in (False, True):
             job = search.trial(plan, fresh)
             assert not context.has(job)
