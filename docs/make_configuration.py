@@ -156,7 +156,9 @@ def _fields(cls: Any) -> Iterator[Entry]:
         domain = _domain(space[field.name]) if field.name in space else ""
         # The docstring of a dataclass with one field may say it all in its first line.
         allowed, meaning = ranges.get(field.name, ""), meanings.get(field.name) or _summary(cls)
-        yield Entry(field.name, kind, _default(field.default), allowed, meaning, domain)
+        make = field.default_factory
+        default = field.default if make is dataclasses.MISSING else make()
+        yield Entry(field.name, kind, _default(default), allowed, meaning, domain)
 
 
 def _options(function: Callable[..., Any]) -> Iterator[Entry]:

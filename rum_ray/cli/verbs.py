@@ -20,8 +20,9 @@ from rum_ray.files import write_bytes
 from rum_ray.report import write
 from rum_ray.store import Store
 from rum_ray.study.checks import check
+from rum_ray.study.examples import subset_entries
 from rum_ray.study.study import Study
-from rum_ray.study.summary import row_entries, search_entries, subset_entries, summarize
+from rum_ray.study.summary import row_entries, search_entries, summarize
 from rum_ray.study.table import planned, unsearched_table
 from rum_ray.study.tables import score_table, trial_table
 from rum_ray.study.timing import Clock

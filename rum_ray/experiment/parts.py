@@ -1,19 +1,16 @@
-"""One study as one frozen value: the parts of an experiment file, defaults and ranges."""
+"""The parts of an experiment."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from rum_ray.data import DataBundle, load
-from rum_ray.digest import digest
-from rum_ray.errors import ConfigError, did_you_mean
+from rum_ray.errors import ConfigError
 from rum_ray.plugins import find
-from rum_ray.refinement import REFINERS, ByScore, Middle, Pick, Refiner
-from rum_ray.rum import Plan, Retain
+from rum_ray.refinement import Middle, Pick
 from rum_ray.scores import PROXIES
 from rum_ray.training.recipe import Recipe, check_not_negative, check_positive
-from rum_ray.unlearning import UNLEARNERS, Unlearner
+from rum_ray.unlearning import UNLEARNERS
 from rum_ray.unlearning.baselines import Retrain
 
 
@@ -154,94 +151,3 @@ class ClusterConfig:
     def __post_init__(self) -> None:
         check_positive(self, "workers")
         check_not_negative(self, "gpus_per_worker")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Experiment:
-    """All of one study; docs/configuration.md lists every key.
-
-    Attributes:
-        name: what the output folder is called.
-        data: what was learned.
-        recipe: how the original model is trained.
-        score: how hard examples are.
-        forget: which are to be forgotten.
-        refine: how they are split into subsets.
-        retain: what a step may learn from; see `Plan.retain`.
-        plan: an unlearner for each subset: the row "rum" from the file.
-        compare: unlearners that get the rows vanilla, shuffle and rum_f.
-        search: how assignments are searched; None is not at all.
-        evaluate: which attack counts.
-        seeds: roots of the reported runs.
-        cluster: where it runs.
-    """
-
-    name: str
-    data: DataConfig
-    recipe: Recipe
-    score: ScoreConfig = ScoreConfig()
-    forget: ForgetConfig
-    refine: Refiner = ByScore()  # noqa: RUF009 - a frozen value
-    retain: Retain = "remaining"
-    plan: Mapping[str, Unlearner] | None = None
-    compare: tuple[Unlearner, ...] = ()
-    search: SearchConfig | None = None
-    evaluate: EvaluateConfig = EvaluateConfig()
-    seeds: tuple[int, ...] = (0,)
-    cluster: ClusterConfig = ClusterConfig()
-
-    def __post_init__(self) -> None:
-        if not self.name or not all(c.isalnum() or c in "-_" for c in self.name):
-            raise ValueError(f"name may have letters, digits, - and _, got '{self.name}'")
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds must be different, and at least one, got {self.seeds}")
-        if len({u.name for u in self.compare}) < len(self.compare):
-            raise ValueError("compare names an unlearner twice")
-        into = getattr(self.refine, "into", None)
-        for subset in self.plan or {}:
-            if into is not None and subset not in into:
-                raise ConfigError(f"plan: unknown subset '{subset}'. {did_you_mean(subset, into)}")
-        missing = [s for s in into or () if self.plan is not None and s not in self.plan]
-        if missing:
-            raise ConfigError(
-                f"plan: subset '{missing[0]}' has no unlearner; 'nothing' is one. "
-                f"The subsets are {', '.join(into or ())}."
-            )
-
-    @property
-    def digest(self) -> str:
-        """Digest of all that determines the results: not the name, nor the cluster."""
-        science = dataclasses.replace(self, name="digest", cluster=ClusterConfig())
-        return digest(science)
-
-
-def to_plain(value: Any) -> Any:
-    """Return a part of an experiment as the plain values that a YAML file would have."""
-    if isinstance(value, DataConfig):
-        return {"name": value.name, **{k: to_plain(v) for k, v in value.options.items()}}
-    if dataclasses.is_dataclass(value):
-        fields = {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        name = _table_name(type(value))
-        return fields if name is None else {"name": name, **fields}
-    if isinstance(value, Mapping):
-        return {key: to_plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [to_plain(item) for item in value]
-    return value
-
-
-def plan_as_dicts(plan: Plan) -> list[dict[str, Any]]:
-    """Return a plan as report.json has it: subset and unlearner of each step."""
-    return [
-        {"subset": step.subset.name, "unlearner": to_plain(step.unlearner)} for step in plan.steps
-    ]
-
-
-def _table_name(kind: type) -> str | None:
-    """Return what an experiment file calls this class; None if it has no name there."""
-    for table in (UNLEARNERS, REFINERS):
-        for name, known in table.items():
-            if known is kind:
-                return name
-    plug_in = not kind.__module__.startswith("rum_ray.")
-    return f"{kind.__module__}:{kind.__qualname__}" if plug_in else None

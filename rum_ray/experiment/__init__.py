@@ -1,0 +1,24 @@
+"""One study as one frozen value: the parts of an experiment file, defaults and ranges."""
+
+from rum_ray.experiment.experiment import Experiment
+from rum_ray.experiment.parts import (
+    ClusterConfig,
+    DataConfig,
+    EvaluateConfig,
+    ForgetConfig,
+    ScoreConfig,
+    SearchConfig,
+)
+from rum_ray.experiment.plain import plan_as_dicts, to_plain
+
+__all__ = [
+    "ClusterConfig",
+    "DataConfig",
+    "EvaluateConfig",
+    "Experiment",
+    "ForgetConfig",
+    "ScoreConfig",
+    "SearchConfig",
+    "plan_as_dicts",
+    "to_plain",
+]

@@ -1,0 +1,79 @@
+"""The whole study."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rum_ray.digest import digest
+from rum_ray.errors import ConfigError, did_you_mean
+from rum_ray.experiment.parts import (
+    ClusterConfig,
+    DataConfig,
+    EvaluateConfig,
+    ForgetConfig,
+    ScoreConfig,
+    SearchConfig,
+)
+from rum_ray.refinement import ByScore, Refiner
+from rum_ray.rum import Retain
+from rum_ray.training.recipe import Recipe
+from rum_ray.unlearning import Unlearner
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """All of one study; docs/configuration.md lists every key.
+
+    Attributes:
+        name: what the output folder is called.
+        data: what was learned.
+        recipe: how the original model is trained.
+        score: how hard examples are.
+        forget: which are to be forgotten.
+        refine: how they are split into subsets.
+        retain: what a step may learn from; see `Plan.retain`.
+        plan: an unlearner for each subset: the row "rum" from the file.
+        compare: unlearners that get the rows vanilla, shuffle and rum_f.
+        search: how assignments are searched; None is not at all.
+        evaluate: which attack counts.
+        seeds: roots of the reported runs.
+        cluster: where it runs.
+    """
+
+    name: str
+    data: DataConfig
+    recipe: Recipe
+    score: ScoreConfig = field(default_factory=ScoreConfig)
+    forget: ForgetConfig
+    refine: Refiner = field(default_factory=ByScore)
+    retain: Retain = "remaining"
+    plan: Mapping[str, Unlearner] | None = None
+    compare: tuple[Unlearner, ...] = ()
+    search: SearchConfig | None = None
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    seeds: tuple[int, ...] = (0,)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+
+    def __post_init__(self) -> None:
+        if not self.name or not all(c.isalnum() or c in "-_" for c in self.name):
+            raise ValueError(f"name may have letters, digits, - and _, got '{self.name}'")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds must be different, and at least one, got {self.seeds}")
+        if len({u.name for u in self.compare}) < len(self.compare):
+            raise ValueError("compare names an unlearner twice")
+        into = getattr(self.refine, "into", None)
+        for subset in self.plan or {}:
+            if into is not None and subset not in into:
+                raise ConfigError(f"plan: unknown subset '{subset}'. {did_you_mean(subset, into)}")
+        missing = [s for s in into or () if self.plan is not None and s not in self.plan]
+        if missing:
+            raise ConfigError(
+                f"plan: subset '{missing[0]}' has no unlearner; 'nothing' is one. "
+                f"The subsets are {', '.join(into or ())}."
+            )
+
+    @property
+    def digest(self) -> str:
+        """Digest of all that determines the results: not the name, nor the cluster."""
+        science = dataclasses.replace(self, name="digest", cluster=ClusterConfig())
+        return digest(science)

@@ -1,0 +1,42 @@
+"""An experiment's values as plain ones, for YAML and JSON."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from rum_ray.experiment.parts import DataConfig
+from rum_ray.refinement import REFINERS
+from rum_ray.rum import Plan
+from rum_ray.unlearning import UNLEARNERS
+
+
+def to_plain(value: Any) -> Any:
+    """Return a part of an experiment as the plain values that a YAML file would have."""
+    if isinstance(value, DataConfig):
+        return {"name": value.name, **{k: to_plain(v) for k, v in value.options.items()}}
+    if dataclasses.is_dataclass(value):
+        fields = {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        name = _table_name(type(value))
+        return fields if name is None else {"name": name, **fields}
+    if isinstance(value, Mapping):
+        return {key: to_plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [to_plain(item) for item in value]
+    return value
+
+
+def plan_as_dicts(plan: Plan) -> list[dict[str, Any]]:
+    """Return a plan as report.json has it: subset and unlearner of each step."""
+    return [
+        {"subset": step.subset.name, "unlearner": to_plain(step.unlearner)} for step in plan.steps
+    ]
+
+
+def _table_name(kind: type) -> str | None:
+    """Return what an experiment file calls this class; None if it has no name there."""
+    for table in (UNLEARNERS, REFINERS):
+        for name, known in table.items():
+            if known is kind:
+                return name
+    plug_in = not kind.__module__.startswith("rum_ray.")
+    return f"{kind.__module__}:{kind.__qualname__}" if plug_in else None
