@@ -24,6 +24,7 @@ HELP = {
     "unlearn": "Unlearn with the file's plan, and write the unlearned models.",
     "evaluate": "Measure the file's plan: accuracies, attacks, ToW.",
     "tune": "Search the assignment of unlearners to subsets, and write plan.yaml.",
+    "estimate": "Say what a run would make, what that costs in trainings, and how long it takes.",
 }
 
 app = typer.Typer(
@@ -131,8 +132,7 @@ def report(
 
 
 @app.command()
-def estimate(
-    file: File,
+def doctor(
     sets: Sets = None,
     seed: SeedFlag = None,
     address: Address = "local",
@@ -143,19 +143,8 @@ def estimate(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Say what a run would make, what that costs in trainings, and how long it would take."""
-    del dry_run
-    flags = (sets, seed, address, out, store, dashboard, True)
-    _guarded(lambda: _do("run", file, *flags), as_json, debug)
-
-
-@app.command()
-def doctor(
-    store: StoreFlag = "store",
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Say what is installed, writable and secured."""
+    """Say what is installed, writable and secured; flags about experiments change nothing."""
+    del sets, seed, address, out, dashboard, dry_run
 
     def do() -> dict[str, Any]:
         from rum_ray.cli.doctor import examine
@@ -183,12 +172,14 @@ def _do(
     if seed is not None:
         overrides.append(f"seeds=[{seed}]")
     experiment = config.load(file, overrides)
-    # The heavy libraries are loaded only now, when the file is known to be right.
+    # Ray and pandas are loaded only now, when the file is known to be right.
     from rum_ray.cli import verbs
 
     options = verbs.Options(out, store, address, dashboard)
     study = verbs.open_study(experiment, options, forgets=verb != "score")
-    return verbs.dry_run(study) if dry_run else verbs.VERBS[verb](study, options)
+    if dry_run or verb == "estimate":
+        return verbs.dry_run(study, verb)
+    return verbs.VERBS[verb](study, options)
 
 
 def _guarded(do: Callable[[], dict[str, Any]], as_json: bool, debug: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Protocol
 from rum_ray.seeding import Seed
 from rum_ray.store import Key
 from rum_ray.study.study import SPACES, Study
-from rum_ray.study.table import table
+from rum_ray.study.table import planned, table, unsearched_table
 from rum_ray.training.runtime import LocalRuntime
 from rum_ray.unlearning.base import FORWARD_ONLY
 from rum_ray.work import Context, Job, TrainPoolModel
@@ -18,6 +18,19 @@ from rum_ray.work.search import FINALISTS, FRESH_SEEDS
 STAGE_SECONDS = 12.0
 """What starting the workers of a stage takes."""
 PROBE_STEPS = 20
+_ALL = ("train", "embed", "retrain", "search", "validate", "rows")
+STAGES = {
+    "run": _ALL,
+    "estimate": _ALL,
+    "train": ("train", "retrain"),
+    "score": ("train",),
+    "refine": ("train", "embed"),
+    "unlearn": ("train", "unlearn"),
+    "evaluate": ("train", "retrain", "evaluate"),
+    "tune": ("train", "embed", "retrain", "search", "validate"),
+    "report": (),
+}
+"""Which stages a verb runs."""
 
 
 class Keyed(Protocol):
@@ -47,12 +60,15 @@ class Forecast:
     seconds: float
 
 
-def forecast(study: Study) -> list[Forecast]:
-    """Return what each stage of `run` would make."""
+def forecast(study: Study, verb: str = "run") -> list[Forecast]:
+    """Return what each stage of a verb would make."""
+    if not STAGES[verb]:
+        return []
     second = seconds_per_training(study) / study.experiment.cluster.workers
     return [
         Forecast(stage, total, left, cost, cost * second + (STAGE_SECONDS if left else 0.0))
         for stage, total, left, cost in _stages(study)
+        if stage in STAGES[verb]
     ]
 
 
@@ -86,6 +102,12 @@ def _stages(study: Study) -> Iterator[tuple[str, int, int, float]]:
     total = (plans + 3) * seeds
     left = _missing(study, [j for row in table(study) for j in row.jobs]) if searched else total
     yield "rows", total, left, min(left, plans * seeds) * cap
+    if study.experiment.plan is not None:
+        left = _missing(study, planned(study).jobs) if scored else seeds
+        yield "unlearn", seeds, left, left * cap
+        rows = [job for row in unsearched_table(study) for job in row.jobs] if scored else ()
+        total = 4 * seeds
+        yield "evaluate", total, _missing(study, rows) if scored else total, left * cap
 
 
 def seconds_per_training(study: Study) -> float:

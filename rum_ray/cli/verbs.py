@@ -95,9 +95,15 @@ def run(study: Study, options: Options) -> Answer:
         return _publish(pipeline, options)
 
 
-def dry_run(study: Study) -> Answer:
-    """Return what `run` would make, and make nothing."""
-    return {"forecast": [asdict(stage) for stage in forecast(study)]}
+def dry_run(study: Study, verb: str) -> Answer:
+    """Return what a verb would make, and make nothing."""
+    if verb in ("unlearn", "evaluate"):
+        study.require_plan()
+    elif verb == "tune":
+        study.require_search()
+    elif verb == "report":
+        check_finished(study)
+    return {"forecast": [asdict(stage) for stage in forecast(study, verb)]}
 
 
 def report(study: Study, options: Options) -> Answer:

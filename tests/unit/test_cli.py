@@ -84,11 +84,9 @@ def test_the_verbs_are_these():
 def test_every_verb_has_the_flags(verb):
     options = {name for parameter in commands()[verb].params for name in parameter.opts}
     arguments = options - FLAGS - {"--help"}
-    if verb == "doctor":
-        assert {"--store", "--json", "--debug"} <= options
-        return
     assert options >= FLAGS
-    assert arguments == {"demo": set(), "report": {"files"}}.get(verb, {"file"})
+    expected = {"demo": set(), "doctor": set(), "report": {"files"}}
+    assert arguments == expected.get(verb, {"file"})
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"]])
@@ -105,7 +103,7 @@ def test_help_of_a_verb(call, monkeypatch, verb):
     code, out, err = call(verb, "--help")
     assert (code, err) == (0, "")
     assert "--json" in out
-    assert "--address" in out or verb == "doctor"
+    assert "--address" in out
 
 
 def test_version(call):
@@ -338,6 +336,34 @@ def test_a_dry_run_tells_the_stages_and_writes_nothing(call, tmp_path, arguments
     assert forecast[0].keys() == {"stage", "total", "missing", "trainings", "seconds"}
     assert forecast[0]["total"] == forecast[0]["missing"] == 40 + 10 + 5
     assert listing(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("verb", "stages"),
+    [
+        ("train", ["train", "retrain"]),
+        ("score", ["train"]),
+        ("refine", ["train", "embed"]),
+        ("unlearn", ["train", "unlearn"]),
+        ("evaluate", ["train", "retrain", "evaluate"]),
+        ("tune", STAGES[:-1]),
+    ],
+)
+def test_a_dry_run_is_that_of_its_verb(call, verb, stages):
+    small = ["--set", "score.models=40", "--set", "recipe.epochs=1"]
+    code, out, err = call(verb, str(DEMO), *small, "--dry-run", "--json")
+    assert (code, err) == (0, "")
+    forecast = json.loads(out)["forecast"]
+    assert [stage["stage"] for stage in forecast] == stages
+    assert all(stage["missing"] == stage["total"] > 0 for stage in forecast)
+
+
+def test_a_dry_run_needs_what_its_verb_needs(call, tmp_path):
+    (tmp_path / "small.yaml").write_text(SMALL)
+    for verb, key in (("unlearn", "plan"), ("evaluate", "plan"), ("tune", "search")):
+        code, out, err = call(verb, "small.yaml", "--dry-run")
+        assert (code, out) == (2, "")
+        assert f"has no key '{key}'" in err
 
 
 def test_the_doctor(call, tmp_path):
