@@ -65,7 +65,7 @@ def _with_recipe(experiment: Experiment) -> Experiment:
 
     def known(unlearner: Unlearner) -> Unlearner:
         if isinstance(unlearner, Retrain) and unlearner.recipe is None:
-            return Retrain(recipe=experiment.recipe)
+            return Retrain(recipe=dataclasses.replace(experiment.recipe, weights=None))
         return unlearner
 
     plan = experiment.plan

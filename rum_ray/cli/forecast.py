@@ -12,7 +12,7 @@ from rum_ray.study.study import SPACES, Study
 from rum_ray.study.table import planned, table, unsearched_table
 from rum_ray.training.runtime import LocalRuntime
 from rum_ray.unlearning.base import FORWARD_ONLY
-from rum_ray.work import Context, Job, TrainPoolModel
+from rum_ray.work import Context, Job, TrainModel, TrainPoolModel
 from rum_ray.work.search import FINALISTS, FRESH_SEEDS
 
 STAGE_SECONDS = 12.0
@@ -113,7 +113,7 @@ def _stages(study: Study) -> Iterator[tuple[str, int, int, float]]:
 def seconds_per_training(study: Study) -> float:
     """Return how long one original takes: as it took, or by a probe of a few steps."""
     context, recipe = study.context, study.experiment.recipe
-    for original in study.originals:
+    for original in study.originals if recipe.weights is None else ():
         known = context.store.provenance(original.key(context)).get("seconds")
         if known is not None:
             return float(known)
@@ -136,5 +136,7 @@ def _missing(study: Study, jobs: Sequence[Keyed]) -> int:
 def _cost(study: Study, job: Job) -> float:
     """Return a job's cost in trainings of the original."""
     recipe = study.experiment.recipe
+    if isinstance(job, TrainModel) and job.weights is not None:
+        return 0.0
     share = job.fraction if isinstance(job, TrainPoolModel) else 1.0
     return share * job.recipe.epochs / recipe.epochs

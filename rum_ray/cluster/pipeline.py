@@ -17,6 +17,7 @@ from rum_ray.study.study import Study
 from rum_ray.study.table import Row, planned, table, unsearched_table
 from rum_ray.study.timing import Clock, StageTime
 from rum_ray.work import Evaluate, Job, ScoreByProxy, Search, TrainModel, TrainPoolModel
+from rum_ray.work.given import keep_weights
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class Pipeline:
 
     def train(self) -> None:
         """Train the originals of all seeds, and the models that score."""
+        for job in self.study.given:
+            keep_weights(str(self.study.experiment.recipe.weights), job, self.study.context)
         self._jobs("train", self.study.first_jobs)
 
     def embed(self) -> None:

@@ -59,6 +59,8 @@ class ScoreConfig:
             raise ValueError(f"models must be at least 4, got {self.models}")
         if not 0 < self.fraction < 1:
             raise ValueError(f"fraction must be in (0, 1), got {self.fraction}")
+        if self.recipe is not None and self.recipe.weights is not None:
+            raise ValueError("recipe.weights is for the original; scoring models are trained")
         if self.file is None and self.name != "memorization":
             find(self.name, {"memorization": None, **PROXIES}, "score")
 

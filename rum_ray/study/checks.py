@@ -13,6 +13,7 @@ from rum_ray.scores.memorization import included_rows
 from rum_ray.seeding import Seed
 from rum_ray.study.study import Study
 from rum_ray.training.recipe import Recipe
+from rum_ray.work.given import read_weights
 
 
 def check(study: Study) -> None:
@@ -29,6 +30,8 @@ def check(study: Study) -> None:
     """
     experiment, config = study.experiment, study.experiment.forget
     _build(study, experiment.recipe)
+    if experiment.recipe.weights is not None:
+        read_weights(experiment.recipe.weights, study.recipe, study.context.bundle.train)
     if experiment.score.recipe is not None:
         _build(study, experiment.score.recipe)
     scores = _expected(study)

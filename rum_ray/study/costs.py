@@ -15,7 +15,7 @@ def costs(study: Study, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
         "unit": "trainings of the original",
         "scores": _share(study) * len(study.scorers),
-        "originals": seeds,
+        "originals": 0 if study.experiment.recipe.weights else seeds,
         "search": prepared + (sum(_tried(study, s) for s in study.searches) if search else 0),
         "references": 2 * seeds,
         "plans": sum(
@@ -31,7 +31,7 @@ def _tried(study: Study, search: Search) -> float:
     context, total = study.context, len(study.context.bundle.train)
     trials = search.load(context)
     ran: list[float] = [t["cost"] for t in trials if t["status"] != "infeasible"]
-    fresh = [relative_cost(p, study.experiment.recipe, total) for p in search.finalists(context)]
+    fresh = [relative_cost(p, study.recipe, total) for p in search.finalists(context)]
     return sum(ran) * search.config.seeds + sum(fresh) * FRESH_SEEDS
 
 

@@ -3,6 +3,7 @@
 Nothing here trains: each property says which jobs there are, or reads what finished ones made.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,7 @@ from rum_ray.scores.learning_events import EVENTS
 from rum_ray.scores.memorization import memorization
 from rum_ray.search.spaces import Space, SpaceName
 from rum_ray.seeding import Seed
+from rum_ray.training.recipe import Recipe
 from rum_ray.unlearning import UNLEARNERS, Unlearner
 from rum_ray.work import (
     Context,
@@ -36,6 +38,7 @@ from rum_ray.work import (
     TrainPoolModel,
     pool_bits,
 )
+from rum_ray.work.given import weights_digest
 from rum_ray.work.search import FRESH_SEEDS
 
 SPACES: tuple[SpaceName, ...] = ("V0", "V1", "V4")
@@ -54,10 +57,23 @@ class Study:
     context: Context
 
     @cached_property
+    def recipe(self) -> Recipe:
+        """How models are trained from fresh weights, whatever weights the original has."""
+        return dataclasses.replace(self.experiment.recipe, weights=None)
+
+    @cached_property
     def originals(self) -> tuple[TrainModel, ...]:
         """The original models, one a reported seed."""
-        recipe = self.experiment.recipe
-        return tuple(TrainModel(recipe, Seed(s) / "run") for s in self.experiment.seeds)
+        return tuple(self._original(Seed(s) / "run") for s in self.experiment.seeds)
+
+    def _original(self, seed: Seed) -> TrainModel:
+        """Return an original: trained under a seed, or the one that is given."""
+        return TrainModel(self.recipe, seed, weights=self._given)
+
+    @cached_property
+    def _given(self) -> str | None:
+        path = self.experiment.recipe.weights
+        return None if path is None else weights_digest(path)
 
     @cached_property
     def search_originals(self) -> tuple[TrainModel, ...]:
@@ -66,7 +82,7 @@ class Study:
         if search is None:
             return ()
         roots = [Seed(search.seed) / "search" / k for k in range(search.seeds + FRESH_SEEDS)]
-        return tuple(TrainModel(self.experiment.recipe, root) for root in roots)
+        return tuple(map(self._original, roots))
 
     @cached_property
     def scorers(self) -> tuple[Job, ...]:
@@ -74,7 +90,7 @@ class Study:
         score = self.experiment.score
         if score.file is not None:
             return ()
-        recipe = score.recipe or self.experiment.recipe
+        recipe = score.recipe or self.recipe
         if score.name != "memorization":
             proxy = find(score.name, PROXIES, "score")()
             return (ScoreByProxy(proxy, recipe, Seed(score.seed) / "proxy"),)
@@ -105,7 +121,9 @@ class Study:
 
     @cached_property
     def events(self) -> Mapping[str, NDArray[np.float64]]:
-        """Proxies recorded in the originals' own training, each [seeds, N]."""
+        """Proxies recorded in the originals' training, each [seeds, N]; none if not seen."""
+        if self._given is not None:
+            return {}
         arrays = [self.context.load(original).arrays for original in self.originals]
         return {name: np.stack([a[f"events/{name}"] for a in arrays]) for name in EVENTS}
 
@@ -154,7 +172,7 @@ class Study:
     def retrained_again(self) -> tuple[TrainModel, ...]:
         """The noise floor: retrained from other initial weights, in another order."""
         again = [Seed(s) / "again" for s in self.experiment.seeds]
-        return tuple(TrainModel(self.experiment.recipe, seed, self.forget) for seed in again)
+        return tuple(TrainModel(self.recipe, seed, self.forget) for seed in again)
 
     @cached_property
     def references(self) -> tuple[Evaluate, ...]:
@@ -171,6 +189,12 @@ class Study:
         unlearners = {name: find(name, UNLEARNERS, "unlearner") for name in search.unlearners}
         spaces = (Space(n, unlearners, self.partition, self.experiment.retain) for n in SPACES)
         return tuple(Search(s, search, self.search_originals, self.references) for s in spaces)
+
+    @property
+    def given(self) -> list[TrainModel]:
+        """The originals that are read from a file and are not in the store yet."""
+        originals = (*self.originals, *self.search_originals)
+        return [o for o in originals if o.weights is not None and not self.context.has(o)]
 
     @property
     def first_jobs(self) -> list[Job]:

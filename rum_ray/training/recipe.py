@@ -49,6 +49,8 @@ class Recipe:
         augment: crop and mirror images at random.
         precision: "float32", or "bfloat16" for automatic mixed precision.
         threads: threads of PyTorch; they change a result's last bits, so they belong to it.
+        weights: a safetensors file with the `state_dict` of an original that is already trained.
+            It is then read, and the rest says how it was trained: `fit` retrains with that.
     """
 
     model: str
@@ -61,6 +63,7 @@ class Recipe:
     augment: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
     threads: int = 1
+    weights: str | None = None
 
     def __post_init__(self) -> None:
         check_positive(self, "epochs", "lr", "batch_size", "threads")

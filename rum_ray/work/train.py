@@ -11,6 +11,7 @@ from safetensors.numpy import save
 from torch import nn
 
 from rum_ray.data.bundle import Indices
+from rum_ray.errors import StoreError
 from rum_ray.evaluation.tow import predict
 from rum_ray.resume import StoredRuntime
 from rum_ray.scores.learning_events import LearningEvents
@@ -29,11 +30,13 @@ class TrainModel:
         recipe: how.
         seed: initial weights come from `seed / "init"`.
         forget: rows that are left out; None trains on all of D and records learning events.
+        weights: the SHA-256 of a file that has the model already; see `rum_ray.work.given`.
     """
 
     recipe: Recipe
     seed: Seed
     forget: Indices | None = None
+    weights: str | None = None
 
     def key(self, context: Context) -> Key:
         """Return the key of the model."""
@@ -42,6 +45,8 @@ class TrainModel:
     def run(self, context: Context, runtime: StoredRuntime) -> Artifact:
         """Return the weights, and the sums of the learning events if it saw all of D."""
         train = context.bundle.train
+        if self.weights is not None:
+            raise StoreError("the weights of the original are lost; run the same command again.")
         if self.forget is not None:
             return Artifact(weights(self.recipe.fit(train.without(self.forget), runtime)))
         events = LearningEvents(len(train))

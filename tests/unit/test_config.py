@@ -159,6 +159,7 @@ ERRORS = [
     ("recipe.weight_decay=-1", r"^recipe\.weight_decay must not be negative, got -1"),
     ("recipe.threads=0", r"^recipe\.threads must be positive, got 0"),
     ("score.models=1", r"^score\.models must be at least 4, got 1"),
+    ("score.recipe={model: mlp, weights: w}", r"^score: recipe\.weights is for the original"),
     ("score.fraction=0", r"^score\.fraction must be in \(0, 1\), got 0"),
     ("score.fraction=1.0", r"^score\.fraction must be in \(0, 1\), got 1"),
     ("score.recipe={model: mlp, epochs: 0}", r"^score\.recipe\.epochs must be positive, got 0"),
@@ -402,6 +403,7 @@ FLIPS: Mapping[str, Any] = {
     "score.file": "scores.parquet",
     "score.recipe": None,
     "score.recipe.model": "small_cnn",
+    "recipe.weights": "file",
     "forget.middle": "median",
     "refine.into": ("low", "high", "medium"),
     "plan": {"low": Nothing(), "medium": Nothing(), "high": Nothing()},
@@ -412,7 +414,8 @@ FLIPS: Mapping[str, Any] = {
 }
 
 
-UNFLIPPED = {"forget.ids", "search.reference"}  # it replaces another key; it has one value
+# They replace another key, have one value, or none that is allowed.
+UNFLIPPED = {"forget.ids", "search.reference", "score.recipe.weights"}
 
 
 def flipped(value: Any, hint: Any) -> Any:
