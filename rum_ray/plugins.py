@@ -25,7 +25,7 @@ def find(name: str, table: Mapping[str, Any], kind: str) -> Any:
         raise ConfigError(f"unknown {kind} '{name}'. {did_you_mean(name, table)}")
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+    except (ImportError, AttributeError, SyntaxError, TypeError, ValueError) as error:
         raise ConfigError(
             f"{kind} '{name}' cannot be imported: {error}. "
             "Write package.module:name of something that is installed."

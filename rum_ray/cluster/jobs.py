@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import ray
@@ -22,9 +22,10 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rum_ray.cluster.queue import Queue
-from rum_ray.errors import RumRayError, StalledError
+from rum_ray.errors import IntegrityError, RumRayError, StalledError
 from rum_ray.experiment import ClusterConfig
 from rum_ray.work import Context, Job
+from rum_ray.work.base import hardware
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Is told how many jobs are done, and how many there are."""
@@ -123,15 +124,31 @@ def _work(config: dict[str, Any]) -> None:
     ray.get(queue.join.remote(rank))
     over = threading.Event()
     threading.Thread(target=_tell_alive, args=(queue, rank, over), daemon=True).start()
-    context = dataclasses.replace(ray.get(config["context"]), device=device)
+    driver = ray.get(config["context"])
+    context = dataclasses.replace(driver, device=device)
+    unlike = differing(hardware(driver.device), hardware(device))
     try:
         while (chunk := ray.get(queue.take.remote(rank))) is not None:
             if not chunk:
                 time.sleep(0.2)
             for index, job in chunk:
-                ray.get(_done(queue, context, index, job))
+                ray.get(
+                    queue.finish.remote(index, unlike)
+                    if unlike
+                    else _done(queue, context, index, job)
+                )
     finally:
         over.set()
+
+
+def differing(driver: Mapping[str, str], worker: Mapping[str, str]) -> IntegrityError | None:
+    """Return why a worker would make other bits than the driver's keys promise, if it would."""
+    if driver == worker:
+        return None
+    return IntegrityError(
+        f"a worker has {worker}, the command {driver}: their results would differ. "
+        "Run the command on a machine of the workers' kind, with the same PyTorch."
+    )
 
 
 def _done(queue: Any, context: Context, index: int, job: Job) -> Any:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from rum_ray.cluster import queue as queues
+from rum_ray.cluster.jobs import differing
 from rum_ray.cluster.queue import MAX_ATTEMPTS, MAX_CHUNK, Queue
 from rum_ray.data.batches import fixed_batches
 from rum_ray.errors import DivergedError, StalledError
@@ -16,6 +17,7 @@ from rum_ray.rum import Plan
 from rum_ray.scores.entanglement import Moments
 from rum_ray.unlearning import FineTune, NegGrad
 from rum_ray.work import Evaluate
+from rum_ray.work.base import hardware
 from rum_ray.work.moments import RETAIN
 
 
@@ -48,6 +50,14 @@ def test_a_chunk_has_the_jobs_of_its_indices():
     queue = Queue([f"job {k}" for k in range(9)], 2)
     assert queue.take(0) == [(0, "job 0"), (1, "job 1")]
     assert queue.take(0) == [(2, "job 2")]
+
+
+def test_a_worker_of_another_kind_is_told():
+    mine = hardware(torch.device("cpu"))
+    assert differing(mine, dict(mine)) is None
+    error = differing(mine, {**mine, "torch": "1.0"})
+    assert error.exit_code == 7
+    assert "a worker has {'torch': '1.0'" in str(error)
 
 
 def test_none_for_now_is_not_none_for_good():

@@ -16,6 +16,13 @@ def test_a_name_of_a_module():
     assert find("os.path:join", TABLE, "unlearner") is os.path.join
 
 
+def test_a_module_with_a_mistake_has_a_message(tmp_path, monkeypatch):
+    (tmp_path / "mistaken.py").write_text("def x(:")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ConfigError, match=r"'mistaken:x' cannot be imported: invalid syntax"):
+        find("mistaken:x", TABLE, "unlearner")
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
