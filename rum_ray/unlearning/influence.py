@@ -82,7 +82,7 @@ class Influence:
         with torch.no_grad():
             for name, parameter in result.named_parameters():
                 parameter.add_(step[name])
-        check_finite(result, self.name)
+        check_finite(result, self.name, f"Lower alpha (now {self.alpha}).")
         return result
 
     def _inverse(self, model: nn.Module, samples: LabeledData, v: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ class Ssd:
         with torch.no_grad():
             for name, part in by_parameter(factor, result).items():
                 result.get_parameter(name).mul_(part)
-        check_finite(result, self.name)
+        check_finite(result, self.name, "It only shrinks weights: look at those it was given.")
         return result
 
     def _importance(self, model: nn.Module, data: LabeledData, runtime: Runtime) -> Tensor:

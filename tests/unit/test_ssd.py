@@ -2,6 +2,7 @@ import pytest
 import torch
 from reference import unlearning as reference
 
+from rum_ray.errors import DivergedError
 from rum_ray.testing import same_bits
 from rum_ray.unlearning import Ssd, UnlearningTask
 from rum_ray.unlearning.base import together
@@ -55,6 +56,13 @@ def test_a_weight_that_nothing_depends_on_stays(model, task, runtime):
     model.unused = torch.nn.Parameter(torch.ones(3))
     same = UnlearningTask(task.forget, task.retain, model)
     assert Ssd(alpha=0.0)(model, same, runtime).unused.tolist() == [1, 1, 1]
+
+
+def test_weights_that_were_not_finite_are_told(model, task, runtime):
+    with torch.no_grad():
+        model.head.bias[0] = float("nan")
+    with pytest.raises(DivergedError, match=r"ssd ended with .* not finite .* look at those"):
+        Ssd()(model, task, runtime)
 
 
 def test_cost():
