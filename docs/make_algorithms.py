@@ -5,6 +5,7 @@ a run beside the formula in tests/reference. So there is nothing to keep in step
 tests/test_readme.py compares the file.
 """
 
+import importlib
 import inspect
 import math
 import re
@@ -72,7 +73,7 @@ def _overview() -> str:
     lines = ["| name | idea | cost | gap |", "| :-- | :-- | :-- | --: |"]
     for name, kind in UNLEARNERS.items():
         cost = _paragraphs(kind.cost)[0].removeprefix("Return ").rstrip(".")
-        row = [f"[`{name}`](#{_anchor(name)})", _paragraphs(kind)[0], cost, _bound(gap(name)[0])]
+        row = [f"`{name}`", _paragraphs(kind)[0], cost, _bound(gap(name)[0])]
         lines.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |")
     return "\n".join(lines) + "\n"
 
@@ -131,14 +132,7 @@ def _bound(gap: float) -> str:
 def _reference() -> Any:
     """Return `closed_forms.gap` of the tests: by name, the difference to the formula."""
     sys.path.insert(0, str(TARGET.parents[1] / "tests"))
-    from reference.closed_forms import gap
-
-    return gap
-
-
-def _anchor(name: str) -> str:
-    """Return what a heading of this name is called in links."""
-    return re.sub(r"[^\w\- ]", "", name)
+    return importlib.import_module("reference.closed_forms").gap
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ The model has no normalisation or dropout, so a step of the one is a step of the
 
 import functools
 
-import torch
 from torch import nn
 
 from rum_ray.data import load
@@ -14,6 +13,7 @@ from rum_ray.seeding import Seed
 from rum_ray.training import LocalRuntime, Recipe
 from rum_ray.unlearning import UNLEARNERS, UnlearningTask
 from rum_ray.unlearning.bad_teacher import incompetent
+from rum_ray.unlearning.base import together
 from rum_ray.unlearning.convolutions import layer_weights, redrawn
 
 from . import training, unlearning
@@ -61,11 +61,7 @@ def _bad_teacher(u, model, task):
 
 
 def _ssd(u, model, task):
-    whole = UnlearningTask(task.forget, task.retain, model)
-    both = (
-        torch.cat([getattr(part, axis) for part in (whole.forget, whole.retain)]) for axis in "xy"
-    )
-    return unlearning.ssd(u, model, [task.forget], [type(task.forget)(*both)])
+    return unlearning.ssd(u, model, [task.forget], [together(task, task.forget.y)])
 
 
 def _msg(u, model, task):
@@ -78,10 +74,7 @@ def _msg(u, model, task):
 
 CASES = {
     "nothing": ({}, _nothing),
-    "retrain": (
-        {"recipe": Recipe("mlp", epochs=2, lr=0.1, batch_size=130)},
-        _retrain,
-    ),
+    "retrain": ({"recipe": Recipe("mlp", epochs=2, lr=0.1, batch_size=130)}, _retrain),
     "finetune": (ONE_BATCH, unlearning.finetune),
     "l1_sparse": ({**ONE_BATCH, "alpha": 0.01}, _l1_sparse),
     "neggrad": (ONE_BATCH, unlearning.neggrad),
