@@ -138,7 +138,8 @@ def _unlearners() -> Iterator[str]:
         "defaults there.\n"
     )
     shared = list(_fields(GradientUnlearner))
-    yield f"### All but `nothing` and `retrain`\n\n{_table(shared)}"
+    others = {n: cls for n, cls in UNLEARNERS.items() if not issubclass(cls, GradientUnlearner)}
+    yield f"### All but {_listed(others)}\n\n{_table(shared)}"
     for name, cls in UNLEARNERS.items():
         own = [entry for entry in _fields(cls) if entry not in shared]
         keys = _table(own) if own else "No keys beside the shared ones.\n"

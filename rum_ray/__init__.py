@@ -25,8 +25,12 @@ if TYPE_CHECKING:
     from rum_ray.training import LocalRuntime, Recipe
     from rum_ray.unlearning import (
         UNLEARNERS,
+        BadTeacher,
+        Ct,
         FineTune,
+        Influence,
         L1Sparse,
+        Msg,
         NegGrad,
         NegGradPlus,
         Nothing,
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
         Retrain,
         SalUn,
         Scrub,
+        Ssd,
         UnlearningTask,
     )
 
@@ -49,8 +54,8 @@ _NAMES = {
     "seeding": "Seed",
     "training": "LocalRuntime Recipe",
     "unlearning": (
-        "UNLEARNERS UnlearningTask FineTune L1Sparse NegGrad NegGradPlus Nothing RandomLabel "
-        "Retrain SalUn Scrub"
+        "UNLEARNERS UnlearningTask BadTeacher Ct FineTune Influence L1Sparse Msg NegGrad "
+        "NegGradPlus Nothing RandomLabel Retrain SalUn Scrub Ssd"
     ),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}

@@ -147,11 +147,21 @@ def test_experiments_are_valid_and_listed(path):
     assert f"]({path.name})" in (ROOT / "experiments" / "README.md").read_text("utf-8")
 
 
-def test_the_configuration_is_up_to_date():
-    script = ROOT / "docs" / "make_configuration.py"
-    written = script.with_name("configuration.md").read_text("utf-8")
+@pytest.mark.parametrize("name", ["algorithms", "configuration"])
+def test_what_scripts_make_is_up_to_date(name):
+    script = ROOT / "docs" / f"make_{name}.py"
+    written = script.with_name(f"{name}.md").read_text("utf-8")
     fresh = runpy.run_path(str(script))["render"]()
-    assert written == fresh, "run: .venv/bin/python docs/make_configuration.py"
+    assert written == fresh, f"run: .venv/bin/python docs/make_{name}.py"
+
+
+@pytest.mark.parametrize("name", UNLEARNERS)
+def test_every_unlearner_has_a_formula_and_a_linked_reference(name):
+    paragraphs = (UNLEARNERS[name].__doc__ or "").split("\n\n")
+    assert any(p.strip().startswith("Formula: ") for p in paragraphs)
+    (reference,) = [p for p in paragraphs if p.strip().startswith("Reference: ")]
+    assert re.search(r"https://\S+", reference)
+    assert re.search(r"\b20\d\d\b", reference)
 
 
 def test_the_architectures_tree_is_the_packages():

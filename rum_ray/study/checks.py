@@ -1,18 +1,23 @@
 """What can be known of a study before anything is trained."""
 
+import copy
+
 import numpy as np
 import torch
+from torch import nn
 
 from rum_ray.data.batches import to_float
 from rum_ray.errors import ConfigError
 from rum_ray.models import embed
+from rum_ray.plugins import find
 from rum_ray.refinement import REFINERS, forget_set
 from rum_ray.rum import Plan
 from rum_ray.scores.base import Scores
 from rum_ray.scores.memorization import included_rows
 from rum_ray.seeding import Seed
 from rum_ray.study.study import Study
-from rum_ray.training.recipe import Recipe
+from rum_ray.training import LocalRuntime, Recipe
+from rum_ray.unlearning import UNLEARNERS, GradientUnlearner, UnlearningTask
 from rum_ray.work.given import read_weights
 
 
@@ -25,11 +30,13 @@ def check(study: Study) -> None:
     Raises:
         ConfigError: a model does not take the data.
         DataError: the list of ids is wrong.
-        PlanError: the forget set or its subsets cannot be made.
+        PlanError: the forget set or its subsets cannot be made, or an unlearner does not suit the
+            model.
         ScoreError: scores are unknown.
     """
     experiment, config = study.experiment, study.experiment.forget
-    _build(study, experiment.recipe)
+    model = _build(study, experiment.recipe)
+    _prepare(study, model)
     if experiment.recipe.weights is not None:
         read_weights(experiment.recipe.weights, study.recipe, study.context.bundle.train)
     if experiment.score.recipe is not None:
@@ -46,8 +53,8 @@ def check(study: Study) -> None:
             Plan.assign(partition, experiment.plan, experiment.retain)
 
 
-def _build(study: Study, recipe: Recipe) -> None:
-    """Raise ConfigError unless the recipe's model takes the data and gives logits and features."""
+def _build(study: Study, recipe: Recipe) -> nn.Module:
+    """Return the recipe's model; ConfigError unless it gives logits and features of the data."""
     train = study.context.bundle.train
     try:
         model = recipe.build(train, Seed(0)).eval()
@@ -67,6 +74,20 @@ def _build(study: Study, recipe: Recipe) -> None:
         )
     if recipe.augment and train.x.ndim != 4:
         raise ConfigError("recipe.augment: only images can be cropped and mirrored; set it false.")
+    return model
+
+
+def _prepare(study: Study, model: nn.Module) -> None:
+    """Raise PlanError if a chosen unlearner finds nothing in the model that it could work on."""
+    experiment, train = study.experiment, study.context.bundle.train
+    chosen = [*(experiment.plan or {}).values(), *experiment.compare]
+    if experiment.search is not None:
+        chosen += [find(name, UNLEARNERS, "unlearner")() for name in experiment.search.unlearners]
+    task = UnlearningTask(train.take([0]), train.take([1]), model)
+    runtime = LocalRuntime(Seed(0), threads=experiment.recipe.threads)
+    for unlearner in chosen:
+        if isinstance(unlearner, GradientUnlearner):
+            unlearner.prepare(copy.deepcopy(model), task, runtime)
 
 
 def _expected(study: Study) -> Scores:

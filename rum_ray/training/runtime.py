@@ -82,12 +82,17 @@ def set_threads(threads: int) -> None:
     torch.backends.cudnn.benchmark = False
 
 
-def check_finite(model: nn.Module, who: str) -> None:
+def check_finite(model: nn.Module, who: str, remedy: str = "Lower lr.") -> None:
     """Raise if a weight is not finite.
+
+    Args:
+        model: what has the weights.
+        who: what made them.
+        remedy: what to do.
 
     Raises:
         DivergedError: a parameter is NaN or infinite.
     """
     for name, parameter in model.named_parameters():
         if not bool(parameter.isfinite().all()):
-            raise DivergedError(f"{who} ended with weights that are not finite ({name}). Lower lr.")
+            raise DivergedError(f"{who} ended with weights that are not finite ({name}). {remedy}")

@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping
 
+from rum_ray.unlearning.bad_teacher import BadTeacher
 from rum_ray.unlearning.base import GradientUnlearner, Unlearner, UnlearningTask
 from rum_ray.unlearning.baselines import Nothing, Retrain
+from rum_ray.unlearning.convolutions import Ct, Msg
 from rum_ray.unlearning.finetune import FineTune, L1Sparse
+from rum_ray.unlearning.influence import Influence
 from rum_ray.unlearning.neggrad import NegGrad, NegGradPlus
 from rum_ray.unlearning.random_label import RandomLabel, SalUn
 from rum_ray.unlearning.scrub import Scrub
+from rum_ray.unlearning.ssd import Ssd
 
 UNLEARNERS: Mapping[str, type[Unlearner]] = {
     "nothing": Nothing,
@@ -19,13 +23,22 @@ UNLEARNERS: Mapping[str, type[Unlearner]] = {
     "scrub": Scrub,
     "random_label": RandomLabel,
     "salun": SalUn,
+    "influence": Influence,
+    "bad_teacher": BadTeacher,
+    "ssd": Ssd,
+    "msg": Msg,
+    "ct": Ct,
 }
 
 __all__ = [
     "UNLEARNERS",
+    "BadTeacher",
+    "Ct",
     "FineTune",
     "GradientUnlearner",
+    "Influence",
     "L1Sparse",
+    "Msg",
     "NegGrad",
     "NegGradPlus",
     "Nothing",
@@ -33,6 +46,7 @@ __all__ = [
     "Retrain",
     "SalUn",
     "Scrub",
+    "Ssd",
     "Unlearner",
     "UnlearningTask",
 ]

@@ -99,21 +99,14 @@ class Streams:
 
     def mixed(self, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """A shuffled pass over both sets together, the forget set with other labels [N_F]."""
-        forget, retain = self.task.forget, self.task.retain
-        both = LabeledData(
-            x=torch.cat([forget.x, retain.x]),
-            y=torch.cat([labels, retain.y]),
-            ids=np.concatenate([forget.ids, retain.ids]),
-            num_classes=max(forget.num_classes, retain.num_classes, int(labels.max()) + 1),
-        )
-        return self._batches(both, "mixed")
+        return self._batches(together(self.task, labels), "mixed")
 
 
 @dataclass(frozen=True, kw_only=True)
 class GradientUnlearner(ABC):
     """An unlearner that steps down the losses it yields, by SGD with a fresh momentum.
 
-    The learning rate is constant and batch normalisation is in train mode, as in the paper.
+    As in the paper, the learning rate is constant, and batch normalisation is in train mode.
 
     Attributes:
         lr: learning rate.
@@ -156,9 +149,20 @@ class GradientUnlearner(ABC):
     def cost(self, forget: int, retain: int) -> float:
         """Return the examples passed forward and backward; forward-only ones count a third."""
 
-    def frozen(self, task: UnlearningTask, runtime: Runtime) -> Mapping[str, Tensor]:
-        """Return, by parameter, which weights must keep every bit; none by default."""
-        del task, runtime
+    def learning_rate(self, epoch: int) -> float:
+        """Return the learning rate of a 0-based epoch; constant by default."""
+        del epoch
+        return self.lr
+
+    def prepare(
+        self, student: nn.Module, task: UnlearningTask, runtime: Runtime
+    ) -> Mapping[str, Tensor]:
+        """Change the model before its first step, if need be; by default it stays as it is.
+
+        Returns:
+            By parameter, what its gradients are multiplied by; a weight with 0 keeps every bit.
+        """
+        del student, task, runtime
         return {}
 
     def __call__(self, model: nn.Module, task: UnlearningTask, runtime: Runtime) -> nn.Module:
@@ -178,11 +182,12 @@ class GradientUnlearner(ABC):
             weight_decay=self.weight_decay,
             fused=True,
         )
-        parameters = dict(student.named_parameters())
-        frozen = self.frozen(task, runtime / "mask")
+        prepared = self.prepare(student, task, runtime / "mask").items()
+        scales = [(student.get_parameter(name), scale) for name, scale in prepared]
+        kept = [(p, scale == 0, p[scale == 0].detach()) for p, scale in scales]
         forward, teach = (_in_training(net, task.recipe) for net in (student, teacher))
-        kept = [(parameters[name], mask, parameters[name][mask]) for name, mask in frozen.items()]
         for epoch in runtime.epochs(self.epochs, model=student, optimizer=optimizer):
+            optimizer.param_groups[0]["lr"] = self.learning_rate(epoch)
             student.train()
             total = torch.zeros((), device=runtime.device)
             data = Streams(task, runtime, epoch, self.batch_size)
@@ -190,8 +195,11 @@ class GradientUnlearner(ABC):
                 for loss in self.losses(forward, teach, data, epoch):
                     optimizer.zero_grad()
                     loss.backward()
+                    for parameter, scale in scales:
+                        _scale(parameter, scale)
                     optimizer.step()
-                    _put_back(kept)
+                    for weights in kept:
+                        _put_back(*weights)
                     total += loss.detach()
             _check_loss(total, self, epoch)
         check_finite(student, self.name)
@@ -210,11 +218,27 @@ def check_task(task: UnlearningTask, name: str) -> None:
             raise PlanError(f"{name} was given an empty {part} set; it needs at least one example.")
 
 
+def together(task: UnlearningTask, labels: Tensor) -> LabeledData:
+    """Return the forget set, with these labels [N_F], and the retain set as one set."""
+    forget, retain = task.forget, task.retain
+    return LabeledData(
+        x=torch.cat([forget.x, retain.x]),
+        y=torch.cat([labels, retain.y]),
+        ids=np.concatenate([forget.ids, retain.ids]),
+        num_classes=max(forget.num_classes, retain.num_classes, int(labels.max()) + 1),
+    )
+
+
+def _scale(parameter: nn.Parameter, by: Tensor) -> None:
+    """Multiply a parameter's gradient, if it has one."""
+    if parameter.grad is not None:
+        parameter.grad *= by
+
+
 @torch.no_grad()
-def _put_back(kept: list[tuple[nn.Parameter, Tensor, Tensor]]) -> None:
-    """Give masked weights the values they had."""
-    for parameter, mask, values in kept:
-        parameter[mask] = values
+def _put_back(parameter: nn.Parameter, frozen: Tensor, values: Tensor) -> None:
+    """Give frozen weights the values they had."""
+    parameter[frozen] = values
 
 
 def _check_loss(total: Tensor, unlearner: GradientUnlearner, epoch: int) -> None:

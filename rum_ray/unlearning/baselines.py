@@ -16,7 +16,13 @@ from rum_ray.unlearning.base import UnlearningTask, check_task
 
 @dataclass(frozen=True, kw_only=True)
 class Nothing:
-    """Leave the model as it is: right for what it has not memorized."""
+    """Leave the model as it is: right for what it has not memorized.
+
+    Formula: theta stays.
+
+    Reference: Zhao et al., "What makes unlearning hard and what to do about it", NeurIPS 2024,
+    https://arxiv.org/abs/2406.01257.
+    """
 
     name: ClassVar[str] = "nothing"
     space: ClassVar[Mapping[str, Domain]] = {}
@@ -35,6 +41,11 @@ class Nothing:
 @dataclass(frozen=True, kw_only=True)
 class Retrain:
     """Train from scratch on the retain set: exact, and what everything else is measured against.
+
+    Formula: CE(R) from fresh weights, as the original was trained.
+
+    Reference: Cao and Yang, "Towards making systems forget with machine unlearning", IEEE S&P 2015,
+    https://doi.org/10.1109/SP.2015.35, for the goal that a model be as if retrained.
 
     Attributes:
         recipe: how; None stands for the experiment's, which `rum_ray.config` puts here.

@@ -1,8 +1,4 @@
-"""Fine-tuning on the retain set: hope that the rest is forgotten by itself.
-
-L1-sparse adds a penalty that prunes what the forget set left behind: Jia et al., "Model sparsity
-can simplify machine unlearning", NeurIPS 2023, https://arxiv.org/abs/2304.04934.
-"""
+"""Fine-tuning on the retain set, alone and with a penalty on the weights."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +16,13 @@ from rum_ray.unlearning.base import GradientUnlearner, Streams
 
 @dataclass(frozen=True, kw_only=True)
 class FineTune(GradientUnlearner):
-    """Minimise CE(R)."""
+    """Go on training on the retain set, and hope that the rest is forgotten by itself.
+
+    Formula: CE(R).
+
+    Reference: Golatkar, Achille and Soatto, "Eternal sunshine of the spotless net: selective
+    forgetting in deep networks", CVPR 2020, https://arxiv.org/abs/1911.04933.
+    """
 
     name: ClassVar[str] = "finetune"
 
@@ -33,12 +35,19 @@ class FineTune(GradientUnlearner):
 
     @override
     def cost(self, forget: int, retain: int) -> float:
+        """Return epochs * |R|."""
         return float(self.epochs * retain)
 
 
 @dataclass(frozen=True, kw_only=True)
 class L1Sparse(FineTune):
-    """Minimise CE(R) + a_e * sum |theta|, with a_e = alpha * (1 - e / E) in epoch e of E.
+    """Fine-tune with a penalty that prunes what the forget set left behind, and fades out.
+
+    Formula: CE(R) + a_e * sum |theta| over all parameters, with a_e = alpha * (1 - e / E) in epoch
+    e of E.
+
+    Reference: Jia et al., "Model sparsity can simplify machine unlearning", NeurIPS 2023,
+    https://arxiv.org/abs/2304.04934.
 
     Attributes:
         alpha: weight of the L1 norm of all parameters in the first epoch.

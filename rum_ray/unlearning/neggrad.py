@@ -1,8 +1,4 @@
-"""Gradient ascent on the forget set, alone and tied to the retain set.
-
-NegGrad+: Kurmanji, Triantafillou, Hayes and Triantafillou, "Towards unbounded machine unlearning",
-NeurIPS 2023, https://arxiv.org/abs/2302.09880.
-"""
+"""Gradient ascent on the forget set, alone and tied to the retain set."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,7 +17,13 @@ from rum_ray.unlearning.base import GradientUnlearner, Streams
 
 @dataclass(frozen=True, kw_only=True)
 class NegGrad(GradientUnlearner):
-    """Maximise CE(S)."""
+    """Unlearn by gradient ascent on the forget set.
+
+    Formula: -CE(S).
+
+    Reference: Golatkar, Achille and Soatto, "Eternal sunshine of the spotless net: selective
+    forgetting in deep networks", CVPR 2020, https://arxiv.org/abs/1911.04933.
+    """
 
     name: ClassVar[str] = "neggrad"
     space: ClassVar[Mapping[str, Domain]] = {
@@ -38,16 +40,22 @@ class NegGrad(GradientUnlearner):
 
     @override
     def cost(self, forget: int, retain: int) -> float:
+        """Return epochs * |S|."""
         return float(self.epochs * forget)
 
 
 @dataclass(frozen=True, kw_only=True)
 class NegGradPlus(GradientUnlearner):
-    """Minimise alpha * CE(R) - (1 - alpha) * CE(S).
+    """Ascend on the forget set while descending on the retain set.
+
+    Formula: alpha * CE(R) - (1 - alpha) * CE(S).
 
     An epoch is one pass over the retain batches; the forget batches repeat beside them, the same
     ones throughout the epoch. The two are separate forward passes, so that batch normalisation
     sees each set on its own.
+
+    Reference: Kurmanji, Triantafillou, Hayes and Triantafillou, "Towards unbounded machine
+    unlearning", NeurIPS 2023, https://arxiv.org/abs/2302.09880.
 
     Attributes:
         alpha: weight of the retain loss, in [0, 1].
@@ -77,5 +85,6 @@ class NegGradPlus(GradientUnlearner):
 
     @override
     def cost(self, forget: int, retain: int) -> float:
+        """Return epochs * (|R| + what the forget batches beside the retain batches hold)."""
         rounds, rest = divmod(ceil(retain / self.batch_size), ceil(forget / self.batch_size))
         return float(self.epochs * (retain + rounds * forget + min(rest * self.batch_size, forget)))

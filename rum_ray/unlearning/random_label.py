@@ -1,13 +1,9 @@
-"""Relabelling: learn that the forget set means nothing.
-
-SalUn moves only the weights that matter to the forget set: Fan et al., "SalUn: empowering machine
-unlearning via gradient-based weight saliency", ICLR 2024, https://arxiv.org/abs/2310.12508.
-"""
+"""Relabelling: learn that the forget set means nothing."""
 
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,17 +11,24 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from rum_ray.data.batches import Batches, to_float
-from rum_ray.training.recipe import check_fraction
+from rum_ray.training.recipe import check_choice, check_fraction
 from rum_ray.training.runtime import Runtime
 from rum_ray.training.space import Domain, Uniform
 from rum_ray.unlearning.base import GradientUnlearner, Streams, UnlearningTask
+from rum_ray.unlearning.gradients import batch_gradients, by_parameter, differentiable
 
 
 @dataclass(frozen=True, kw_only=True)
 class RandomLabel(GradientUnlearner):
-    """Minimise CE over S and R together, S with labels drawn anew in each epoch.
+    """Learn random labels for the forget set, and the rest as it is.
 
-    The draw is uniform over all K classes of the model, the true one included.
+    Formula: CE(S with random labels, R), over shuffled batches of both together.
+
+    Labels are drawn anew in each epoch, uniformly over all K classes of the model, the true one
+    included.
+
+    Reference: Golatkar, Achille and Soatto, "Eternal sunshine of the spotless net: selective
+    forgetting in deep networks", CVPR 2020, https://arxiv.org/abs/1911.04933.
     """
 
     name: ClassVar[str] = "random_label"
@@ -49,6 +52,7 @@ class RandomLabel(GradientUnlearner):
 
     @override
     def cost(self, forget: int, retain: int) -> float:
+        """Return epochs * (|S| + |R|)."""
         return float(self.epochs * (forget + retain))
 
 
@@ -56,11 +60,21 @@ class RandomLabel(GradientUnlearner):
 class SalUn(RandomLabel):
     """Random labels, moving only the weights that are salient for the forget set.
 
-    Saliency is |d CE(S) / d theta| at the original model, in eval mode, of the sum over batches;
-    the `keep` share of all parameters with the largest one may move, the others keep every bit.
+    Formula: CE(S with random labels, R), in the floor(keep * P) of all P weights with the largest
+    |sum over batches b of S of grad CE(b)| at the original model.
+
+    Saliency is in eval mode, with batches of `batch_size`. The other weights keep every bit:
+    neither momentum nor weight decay moves them. The code released with the RUM paper differs in
+    two ways, and `mask: official` does as it does: it takes a step up CE(b) after each batch, with
+    the unlearner's own `lr`, momentum and weight decay, so that saliency is gathered along the way,
+    and it moves the weights with the smallest saliency.
+
+    Reference: Fan et al., "SalUn: empowering machine unlearning via gradient-based weight saliency
+    in both image classification and generation", ICLR 2024, https://arxiv.org/abs/2310.12508.
 
     Attributes:
         keep: rho, the share of weights that may move, in [0, 1].
+        mask: "saliency" moves the most salient weights, "official" what the released code moves.
     """
 
     name: ClassVar[str] = "salun"
@@ -70,37 +84,47 @@ class SalUn(RandomLabel):
     }
 
     keep: float = 0.5
+    mask: Literal["saliency", "official"] = "saliency"
 
     @override
     def __post_init__(self) -> None:
         super().__post_init__()
         check_fraction(self, "keep")
+        check_choice(self, "mask", "saliency", "official")
 
     @override
-    def frozen(self, task: UnlearningTask, runtime: Runtime) -> Mapping[str, Tensor]:
+    def prepare(
+        self, student: nn.Module, task: UnlearningTask, runtime: Runtime
+    ) -> Mapping[str, Tensor]:
         saliency = self._saliency(task, runtime)
-        flat = torch.cat([s.flatten() for s in saliency.values()])
-        moving = torch.zeros_like(flat, dtype=torch.bool)
         # A stable sort gives ties to the earlier weight.
-        moving[flat.argsort(descending=True, stable=True)[: int(self.keep * len(flat))]] = True
-        masks = moving.logical_not().split([s.numel() for s in saliency.values()])
-        return {
-            name: mask.view_as(saliency[name])
-            for name, mask in zip(saliency, masks, strict=True)
-            if bool(mask.any())
-        }
+        ranked = saliency.argsort(descending=self.mask == "saliency", stable=True)
+        moving = torch.zeros_like(saliency)
+        moving[ranked[: int(self.keep * len(ranked))]] = 1
+        masks = by_parameter(moving, student)
+        return {name: mask for name, mask in masks.items() if not bool(mask.all())}
 
-    def _saliency(self, task: UnlearningTask, runtime: Runtime) -> dict[str, Tensor]:
-        """Return |d CE(S) / d theta| at the original model, by parameter."""
-        original = copy.deepcopy(task.original).to(runtime.device).eval().requires_grad_(True)
-        batches = Batches(task.forget, self.batch_size, runtime.device)
-        for _, x, y in batches.epoch(runtime.seed):
-            F.cross_entropy(original(x), y).backward()
-        return {
-            name: torch.zeros_like(p) if p.grad is None else p.grad.abs()
-            for name, p in original.named_parameters()
-        }
+    def _saliency(self, task: UnlearningTask, runtime: Runtime) -> Tensor:
+        """Return |sum over batches of the gradient| [P], from the original model on."""
+        original = differentiable(task.original, runtime)
+        optimizer = torch.optim.SGD(
+            original.parameters(),
+            lr=self.lr,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            maximize=True,
+        )
+        batches = Batches(task.forget, self.batch_size, runtime.device).epoch(runtime.seed)
+        total = torch.zeros(())
+        for gradient in batch_gradients(original, ((x, y) for _, x, y in batches)):
+            total = total + gradient
+            if self.mask == "official":
+                for name, part in by_parameter(gradient, original).items():
+                    original.get_parameter(name).grad = part
+                optimizer.step()
+        return total.abs()
 
     @override
     def cost(self, forget: int, retain: int) -> float:
+        """Return epochs * (|S| + |R|) + |S|, the last for the mask."""
         return super().cost(forget, retain) + forget

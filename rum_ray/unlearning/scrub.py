@@ -1,8 +1,4 @@
-"""SCRUB: forget by disobeying a teacher, keep by obeying it.
-
-Kurmanji, Triantafillou, Hayes and Triantafillou, "Towards unbounded machine unlearning", NeurIPS
-2023, https://arxiv.org/abs/2302.09880. The teacher is the model it was given, frozen.
-"""
+"""SCRUB: forget by disobeying a teacher, keep by obeying it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +16,16 @@ from rum_ray.unlearning.base import FORWARD_ONLY, GradientUnlearner, Streams
 
 @dataclass(frozen=True, kw_only=True)
 class Scrub(GradientUnlearner):
-    """Alternate max-steps on the forget set with min-steps on the retain set.
+    """Disobey a teacher on the forget set and obey it on the retain set, in turn.
+
+    Formula: in each epoch below `max_epochs` first -KL_T(S); then in each epoch gamma * CE(R) +
+    alpha * KL_T(R), with KL_T = T^2 * KL(softmax(f_t / T) || softmax(f / T)).
+
+    The teacher f_t is the model it was given, frozen, in eval mode. The code released with the RUM
+    paper makes one more pass over S than its `msteps` says: `max_epochs` = msteps + 1 does as much.
+
+    Reference: Kurmanji, Triantafillou, Hayes and Triantafillou, "Towards unbounded machine
+    unlearning", NeurIPS 2023, https://arxiv.org/abs/2302.09880.
 
     Attributes:
         alpha: weight of the distillation term on the retain set.
@@ -63,5 +68,6 @@ class Scrub(GradientUnlearner):
 
     @override
     def cost(self, forget: int, retain: int) -> float:
+        """Return (min(max_epochs, epochs) * |S| + epochs * |R|) * 4/3: the teacher goes forward."""
         passes = min(self.max_epochs, self.epochs) * forget + self.epochs * retain
         return passes * (1 + FORWARD_ONLY)

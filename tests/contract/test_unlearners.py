@@ -4,13 +4,17 @@ import pytest
 
 from rum_ray.testing import UnlearnerContract
 from rum_ray.training import Recipe
-from rum_ray.unlearning import UNLEARNERS, Retrain
+from rum_ray.unlearning import UNLEARNERS, Influence, Retrain, SalUn
 
-SMALL = {"retrain": Retrain(recipe=Recipe("mlp", epochs=3))}
+SMALL = {
+    "retrain": Retrain(recipe=Recipe("mlp", epochs=3)),
+    "influence by fisher": Influence(mode="fisher", iterations=3),
+    "salun as released": SalUn(mask="official", epochs=1),
+}
 
 
 class TestUnlearners(UnlearnerContract):
-    @pytest.fixture(params=UNLEARNERS)
+    @pytest.fixture(params=UNLEARNERS | SMALL)
     def unlearner(self, request):
         return SMALL.get(request.param) or UNLEARNERS[request.param]()
 

@@ -143,6 +143,9 @@ ERRORS = [
         2,
         r"two subsets have the same name",
     ),
+    (["run", "small.yaml", "--set", "compare=[ct]"], 2, r"ct swaps .*, and this model has none"),
+    (["demo", "--set", "plan.low=ct"], 2, r"ct swaps .* a convolutional model, such as small_cnn"),
+    (["demo", "--set", "search.unlearners=[msg, ct]"], 2, r"ct swaps .*, and this model has none"),
     (["demo", "--set", "score.models=8"], 3, r"memorization is unknown for \d+ of 1200 examples"),
     # Data.
     (

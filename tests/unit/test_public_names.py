@@ -28,7 +28,8 @@ SIGNATURES = {
     "evaluate": ["model", "bundle", "plan"],
 }
 TABLES = {
-    "UNLEARNERS": "nothing retrain finetune l1_sparse neggrad neggrad+ scrub random_label salun",
+    "UNLEARNERS": "nothing retrain finetune l1_sparse neggrad neggrad+ scrub random_label salun "
+    "influence bad_teacher ssd msg ct",
     "PROXIES": "confidence max_confidence entropy binary_accuracy",
     "DATASETS": "digits cifar10 images",
     "MODELS": "mlp small_cnn fast_cnn resnet18 resnet50 vgg16",

@@ -11,6 +11,14 @@ from rum_ray.unlearning import RandomLabel, SalUn, UnlearningTask
 ONE_BATCH = {"lr": 0.2, "epochs": 2, "batch_size": 130}
 
 
+def frozen(unlearner, task, runtime):
+    """By parameter: which weights the unlearner's mask freezes."""
+    masks = unlearner.prepare(task.original, task, runtime)
+    assert all(bool(((mask == 0) | (mask == 1)).all()) for mask in masks.values())
+    parameters = dict(task.original.named_parameters())
+    return [masks.get(name, torch.ones_like(p)) == 0 for name, p in parameters.items()]
+
+
 def test_random_label_is_its_formula_with_the_public_draw(model, task, runtime):
     unlearner = RandomLabel(**ONE_BATCH)
     labels = [unlearner.labels(task, runtime, epoch) for epoch in range(2)]
@@ -22,13 +30,13 @@ def test_random_label_is_its_formula_with_the_public_draw(model, task, runtime):
 def test_salun_is_its_formula_and_its_mask(model, task, runtime, keep):
     unlearner = SalUn(**ONE_BATCH, keep=keep)
     labels = [unlearner.labels(task, runtime, epoch) for epoch in range(2)]
-    frozen = reference.salun_frozen(task.original, [task.forget], keep)
-    assert sum(int(mask.sum()) for mask in frozen) == 1108 - int(keep * 1108)
+    masks = reference.salun_frozen(task.original, [task.forget], keep)
+    assert sum(int(mask.sum()) for mask in masks) == 1108 - int(keep * 1108)
     result = unlearner(model, task, runtime)
-    literal = reference.random_label(unlearner, model, task, labels, frozen)
+    literal = reference.random_label(unlearner, model, task, labels, masks)
     reference.check(result, literal, model)
     # Neither momentum nor weight decay touches a frozen weight; every other weight moves.
-    for after, before, mask in zip(result.parameters(), model.parameters(), frozen, strict=True):
+    for after, before, mask in zip(result.parameters(), model.parameters(), masks, strict=True):
         assert torch.equal(after == before, mask)
 
 
@@ -39,21 +47,39 @@ def test_salun_with_all_weights_is_random_label(model, task, runtime):
 
 
 def test_salun_with_no_weights_moves_none(model, task, runtime):
-    assert same_bits(SalUn(lr=0.5, keep=0.0)(model, task, runtime), model)
+    # Not even weight decay and momentum do; the mask that was released has no effect either.
+    for mask in ("saliency", "official"):
+        unlearner = SalUn(lr=0.5, keep=0.0, mask=mask)
+        assert same_bits(unlearner(model, task, runtime), model)
+
+
+@pytest.mark.parametrize(("size", "batches"), [(40, 1), (15, 3)])
+def test_the_released_mask_moves_the_least_salient_weights(task, runtime, size, batches):
+    unlearner = SalUn(lr=0.5, keep=0.3, mask="official", batch_size=size)
+    order = (runtime.seed / "order").permutation(40)
+    parts = [task.forget.take(order[i : i + size]) for i in range(0, 40, size)]
+    assert len(parts) == batches
+    literal = reference.salun_frozen_as_released(unlearner, task.original, parts, 0.3)
+    found = frozen(unlearner, task, runtime)
+    assert all(map(torch.equal, found, literal))
+    # With one batch there is no step between, and what moves is what the right mask freezes most.
+    right = frozen(SalUn(keep=0.7, batch_size=size), task, runtime)
+    opposite = sum(int((a != b).sum()) for a, b in zip(found, right, strict=True))
+    assert (opposite >= 1108 - 2) == (batches == 1)
 
 
 def test_saliency_is_that_of_the_original_in_eval_mode(task, runtime):
     # Normalisation and dropout would change the gradients, and the running statistics.
-    def frozen(original):
+    def mask_of(original):
         data = UnlearningTask(task.forget, task.retain, original)
-        return list(SalUn(keep=0.5).frozen(data, runtime).values())
+        return frozen(SalUn(keep=0.5), data, runtime)
 
     original = sensitive_model(0).eval()
-    mask = frozen(original)
-    assert all(map(torch.equal, mask, frozen(original.train())))
+    mask = mask_of(original)
+    assert all(map(torch.equal, mask, mask_of(original.train())))
     assert original.training
     assert same_bits(original, sensitive_model(0))
-    assert not all(map(torch.equal, mask, frozen(sensitive_model(1))))
+    assert not all(map(torch.equal, mask, mask_of(sensitive_model(1))))
 
 
 def test_saliency_is_of_the_sum_of_batch_means(task, runtime):
@@ -61,18 +87,17 @@ def test_saliency_is_of_the_sum_of_batch_means(task, runtime):
     order = (runtime.seed / "order").permutation(40)
     batches = [task.forget.take(rows) for rows in (order[:30], order[30:])]
     expected = reference.salun_frozen(task.original, batches, 0.5)
-    frozen = SalUn(keep=0.5, batch_size=30).frozen(task, runtime)
-    assert all(map(torch.equal, frozen.values(), expected))
+    found = frozen(SalUn(keep=0.5, batch_size=30), task, runtime)
+    assert all(map(torch.equal, found, expected))
     whole = reference.salun_frozen(task.original, [task.forget], 0.5)
-    assert not all(map(torch.equal, frozen.values(), whole))
+    assert not all(map(torch.equal, found, whole))
 
 
 def test_equal_saliency_goes_to_the_earlier_weight(task, runtime):
     zeros = LabeledData(torch.zeros(4, 1, 8, 8), torch.arange(4))
     blank = UnlearningTask(zeros, task.retain, task.original)
     # Without input the first layer has no gradient: its weights, the first 1,024, are all equal.
-    frozen = SalUn(keep=0.5).frozen(blank, runtime)
-    first = frozen["features.1.weight"].flatten()
+    first = frozen(SalUn(keep=0.5), blank, runtime)[0].flatten()
     assert int(first.sum()) == 1024 - (554 - 84)
     assert not first[:470].any()
 
@@ -108,3 +133,8 @@ def test_keep_is_a_share():
     for keep in (-0.1, 1.5):
         with pytest.raises(ValueError, match=rf"keep must be in \[0, 1\], got {keep}"):
             SalUn(keep=keep)
+
+
+def test_the_mask_has_two_names():
+    with pytest.raises(ValueError, match="mask must be saliency or official, got 'released'"):
+        SalUn(mask="released")

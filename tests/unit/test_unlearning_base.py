@@ -19,7 +19,15 @@ OWN_DEFAULTS = {
     "l1_sparse": {"alpha": 1e-4},
     "neggrad+": {"alpha": 0.95},
     "scrub": {"alpha": 0.5, "gamma": 1.0, "temperature": 4.0, "max_epochs": 3},
-    "salun": {"keep": 0.5},
+    "salun": {"keep": 0.5, "mask": "saliency"},
+    "bad_teacher": {"temperature": 1.0, "retain_share": 0.3},
+    "msg": {"redraw": 0.3, "scale": 0.1},
+}
+OTHERS = {
+    "nothing": {},
+    "retrain": {"recipe": None},
+    "influence": {"alpha": 1.0, "mode": "official", "damping": 1.0, "iterations": 10},
+    "ssd": {"alpha": 10.0, "dampening": 1.0, "exponent": 1.0, "batch_size": 64},
 }
 
 
@@ -27,10 +35,8 @@ OWN_DEFAULTS = {
 def test_the_fields_and_defaults_are_those_promised(name):
     kind = UNLEARNERS[name]
     fields = {f.name: f.default for f in dataclasses.fields(kind)}
-    if name in ("nothing", "retrain"):
-        assert fields == ({} if name == "nothing" else {"recipe": None})
-    else:
-        assert fields == DEFAULTS | OWN_DEFAULTS.get(name, {})
+    shared = OTHERS.get(name, DEFAULTS)
+    assert fields == shared | OWN_DEFAULTS.get(name, {})
 
 
 @pytest.mark.parametrize("kind", GRADIENT)
@@ -162,8 +168,9 @@ def test_bytes_and_floats_give_the_same_result(runtime):
 
 
 @pytest.mark.parametrize("kind", GRADIENT)
-def test_unlearning_follows_the_recipe_of_the_original(kind, model, task, runtime):
-    plain = Recipe("small_cnn", batch_size=64)
+def test_unlearning_follows_the_recipe_of_the_original(kind, task, runtime):
+    plain, model = Recipe("small_cnn", batch_size=64), sensitive_model(0)
+    task = dataclasses.replace(task, original=model)
     unlearner = kind(epochs=1, lr=1e-3)
     ways = (
         None,

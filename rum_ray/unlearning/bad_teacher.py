@@ -1,0 +1,94 @@
+"""Bad teacher: know as little about the forget set as a network that never learned."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from rum_ray.errors import PlanError
+from rum_ray.seeding import Seed
+from rum_ray.training.losses import distillation_kl
+from rum_ray.training.recipe import check_fraction, check_positive
+from rum_ray.training.space import Domain, Uniform
+from rum_ray.unlearning.base import FORWARD_ONLY, GradientUnlearner, Streams
+
+
+@dataclass(frozen=True, kw_only=True)
+class BadTeacher(GradientUnlearner):
+    """Imitate an untrained network on the forget set, and the model it was on the retain set.
+
+    Formula: KL(softmax(f_t / T) || softmax(f / T)), with f_t the incompetent teacher, of fresh
+    random weights, on S, and the competent one, the model it was given, on R'.
+
+    An epoch is one shuffled pass over S and R', a random share of R that is drawn once. Both
+    teachers are frozen, in eval mode.
+
+    Reference: Chundawat et al., "Can bad teaching induce forgetting? Unlearning in deep networks
+    using an incompetent teacher", AAAI 2023, https://arxiv.org/abs/2205.08096.
+
+    Attributes:
+        temperature: T, softness of both distributions.
+        retain_share: |R'| / |R|, in [0, 1].
+    """
+
+    name: ClassVar[str] = "bad_teacher"
+    space: ClassVar[Mapping[str, Domain]] = {
+        **GradientUnlearner.space,
+        "retain_share": Uniform(0.1, 1.0),
+    }
+
+    temperature: float = 1.0
+    retain_share: float = 0.3
+
+    @override
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self, "temperature")
+        check_fraction(self, "retain_share")
+
+    @override
+    def losses(
+        self, model: nn.Module, teacher: nn.Module, data: Streams, epoch: int
+    ) -> Iterator[Tensor]:
+        task, seed = data.task, data.runtime.seed
+        bad = incompetent(teacher, seed / "teacher").to(data.runtime.device)
+        rows = (seed / "retain").choice(len(task.retain), self._sample(len(task.retain)))
+        # The labels say which teacher is right: 1 on S, 0 on R'.
+        retain = task.retain.take(rows).relabeled(np.zeros(len(rows)))
+        told = replace(data, task=replace(task, retain=retain))
+        for x, is_forget in told.mixed(torch.ones(len(task.forget), dtype=torch.int64)):
+            target = torch.where(is_forget[:, None] == 1, bad(x), teacher(x))
+            yield distillation_kl(model(x), target, self.temperature) / self.temperature**2
+
+    def _sample(self, retain: int) -> int:
+        """Return |R'|."""
+        return int(self.retain_share * retain)
+
+    @override
+    def cost(self, forget: int, retain: int) -> float:
+        """Return epochs * (|S| + |R'|) * 5/3: the two teachers only go forward."""
+        return self.epochs * (forget + self._sample(retain)) * (1 + 2 * FORWARD_ONLY)
+
+
+def incompetent(model: nn.Module, seed: Seed) -> nn.Module:
+    """Return a copy of a model, on the CPU, with weights drawn anew by each layer's own rule.
+
+    Raises:
+        PlanError: a layer with weights has no `reset_parameters` to draw them.
+    """
+    fresh = copy.deepcopy(model).cpu()
+    with seed.torch():
+        for name, layer in fresh.named_modules():
+            if hasattr(layer, "reset_parameters"):
+                layer.reset_parameters()
+            elif list(layer.parameters(recurse=False)):
+                raise PlanError(
+                    f"bad_teacher cannot draw new weights for the layer '{name}' "
+                    f"({type(layer).__name__}): give it a method reset_parameters()."
+                )
+    return fresh
