@@ -61,6 +61,7 @@ OTHER = {
     "augment": True,
     "precision": "bfloat16",
     "threads": 2,
+    "weights": "model.safetensors",
 }
 
 
