@@ -8,6 +8,7 @@ from typing import Protocol
 
 from rum_ray.seeding import Seed
 from rum_ray.store import Key
+from rum_ray.study.attacks import shadow_jobs
 from rum_ray.study.study import SPACES, Study
 from rum_ray.study.table import table
 from rum_ray.training.runtime import LocalRuntime
@@ -86,6 +87,11 @@ def _stages(study: Study) -> Iterator[tuple[str, int, int, float]]:
     total = (plans + 3) * seeds
     left = _missing(study, [j for row in table(study) for j in row.jobs]) if searched else total
     yield "rows", total, left, min(left, plans * seeds) * cap
+    if "u_lira" in study.experiment.evaluate.also:
+        attacked = (search is not None) + (study.experiment.plan is not None)
+        total = attacked * len(study.pool)
+        left = _missing(study, shadow_jobs(study, table(study))) if searched else total
+        yield "shadows", total, left, left * cap * study.experiment.score.fraction
 
 
 def seconds_per_training(study: Study) -> float:
