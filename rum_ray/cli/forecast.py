@@ -8,7 +8,7 @@ from typing import Protocol
 
 from rum_ray.seeding import Seed
 from rum_ray.store import Key
-from rum_ray.study.attacks import shadow_jobs
+from rum_ray.study.attacks import pool_jobs, shadow_jobs
 from rum_ray.study.study import SPACES, Study
 from rum_ray.study.table import table
 from rum_ray.training.runtime import LocalRuntime
@@ -84,9 +84,13 @@ def _stages(study: Study) -> Iterator[tuple[str, int, int, float]]:
         searched = scored and not left
     plans = 3 * len(study.experiment.compare) + (study.experiment.plan is not None)
     plans += 2 * (search is not None)
+    asked, again = pool_jobs(study), study.experiment.evaluate.relearn
     total = (plans + 3) * seeds
     left = _missing(study, [j for row in table(study) for j in row.jobs]) if searched else total
-    yield "rows", total, left, min(left, plans * seeds) * cap
+    cost = min(left, plans * seeds) * cap
+    cost += left * again.epochs / study.experiment.recipe.epochs if again else 0.0
+    left += _missing(study, asked)
+    yield "rows", total + len(asked), left, cost
     if "u_lira" in study.experiment.evaluate.also:
         attacked = (search is not None) + (study.experiment.plan is not None)
         total = attacked * len(study.pool)
