@@ -20,6 +20,8 @@ COLUMNS = {
 }
 """What is measured on the forget set; less is nearer to the retrained model."""
 TAU = "Kendall's τ"
+FEWEST = 3
+"""Methods that an order takes."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ def table(report: Json) -> Table:
         )
         for row in shown
     ]
-    for title, ours in (("ToW", "tow"), ("MIA gap", "mia_gap")):
+    numbers = (("ToW", "tow"), ("MIA gap", "mia_gap"))
+    for title, ours in numbers if len(rows) >= FEWEST else ():
         sign = -1 if ours == "tow" else 1
         taus = [_tau(rows, ours, sign, name) for name in names]
         cells.append((f"{TAU} with {title}", *(map(number, taus))))
@@ -92,7 +95,7 @@ def absent(report: Json) -> str:
 def _order(report: Json, name: str) -> Order | None:
     """Return how an attack orders the methods; None for the MIA gap itself, and for few methods."""
     rows = [row for row in contestants(report["rows"]) if _known(row, name, "objective")]
-    if name == "mia_gap" or len(rows) < 3:
+    if name == "mia_gap" or len(rows) < FEWEST:
         return None
     tau = _tau(rows, "objective", -1, name)
     if tau is None:
@@ -105,9 +108,9 @@ def _order(report: Json, name: str) -> Order | None:
 
 
 def _tau(rows: list[Json], ours: str, sign: int, theirs: str) -> float | None:
-    """Return Kendall's tau of two orders of the rows that have both; None for fewer than three."""
+    """Return Kendall's tau of two orders of the rows that have both; None for too few."""
     both = [row for row in rows if _known(row, ours, theirs)]
-    if len(both) < 3:
+    if len(both) < FEWEST:
         return None
     return kendall([sign * _value(r, ours) for r in both], [_value(r, theirs) for r in both])
 
