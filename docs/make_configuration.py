@@ -22,6 +22,7 @@ from rum_ray.experiment import (
     EvaluateConfig,
     Experiment,
     ForgetConfig,
+    RelearnConfig,
     ScoreConfig,
     SearchConfig,
     to_plain,
@@ -57,6 +58,7 @@ PARTS = {
     ForgetConfig: "[forget](#forget)",
     SearchConfig: "[search](#search)",
     EvaluateConfig: "[evaluate](#evaluate)",
+    RelearnConfig: "[relearn](#relearn)",
     ClusterConfig: "[cluster](#cluster)",
     Unlearner: "[unlearner](#unlearners)",
     Refiner: "[refiner](#refine)",
@@ -104,6 +106,7 @@ def render() -> str:
         *_unlearners(),
         _section("search", SearchConfig),
         _section("evaluate", EvaluateConfig),
+        _section("relearn", RelearnConfig),
         _section("cluster", ClusterConfig),
     ]
     return "\n".join(sections)

@@ -9,11 +9,19 @@ if TYPE_CHECKING:
         ATTACKS,
         Accuracies,
         Evaluation,
+        Leakage,
+        Shadowed,
         auc_attack,
         evaluate,
+        jensen_shannon,
+        klom,
+        pool_lira,
+        pool_rmia,
         svm_attack,
+        threshold_attack,
         tow,
         tow_mia,
+        u_lira,
     )
     from rum_ray.models import MODELS
     from rum_ray.refinement import REFINERS, forget_set, refine
@@ -44,7 +52,10 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "data": "DATASETS DataBundle LabeledData load",
-    "evaluation": ("ATTACKS Accuracies Evaluation auc_attack evaluate svm_attack tow tow_mia"),
+    "evaluation": (
+        "ATTACKS Accuracies Evaluation Leakage Shadowed auc_attack evaluate jensen_shannon klom "
+        "pool_lira pool_rmia svm_attack threshold_attack tow tow_mia u_lira"
+    ),
     "models": "MODELS",
     "refinement": "REFINERS forget_set refine",
     "rum": "Partition Plan Subset unlearn",

@@ -15,6 +15,7 @@ import yaml
 from rum_ray import config, errors
 from rum_ray.cli.app import app
 from rum_ray.data import DATASETS
+from rum_ray.evaluation import ATTACKS
 from rum_ray.models import MODELS
 from rum_ray.refinement import REFINERS
 from rum_ray.scores import PROXIES
@@ -81,6 +82,7 @@ def test_the_readmes_example_runs_without_ray():
         ("Proxies", PROXIES),
         ("Data sets", DATASETS),
         ("Refiners", REFINERS),
+        ("Attacks", ATTACKS),
     ],
 )
 def test_the_readmes_tables_are_the_packages(title, table):

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from rum_ray.seeding import Seed
 from rum_ray.store import Key
+from rum_ray.study.attacks import pool_jobs, shadow_jobs
 from rum_ray.study.study import SPACES, Study
 from rum_ray.study.table import planned, table, unsearched_table
 from rum_ray.training.runtime import LocalRuntime
@@ -18,7 +19,7 @@ from rum_ray.work.search import FINALISTS, FRESH_SEEDS
 STAGE_SECONDS = 12.0
 """What starting the workers of a stage takes."""
 PROBE_STEPS = 20
-_ALL = ("train", "embed", "retrain", "search", "validate", "rows")
+_ALL = ("train", "embed", "retrain", "search", "validate", "rows", "shadows")
 STAGES = {
     "run": _ALL,
     "estimate": _ALL,
@@ -99,15 +100,30 @@ def _stages(study: Study) -> Iterator[tuple[str, int, int, float]]:
         searched = scored and not left
     plans = 3 * len(study.experiment.compare) + (study.experiment.plan is not None)
     plans += 2 * (search is not None)
+    asked, again = pool_jobs(study), study.experiment.evaluate.relearn
     total = (plans + 3) * seeds
     left = _missing(study, [j for row in table(study) for j in row.jobs]) if searched else total
-    yield "rows", total, left, min(left, plans * seeds) * cap
+    cost = min(left, plans * seeds) * cap
+    cost += left * again.epochs / study.experiment.recipe.epochs if again else 0.0
+    left += _missing(study, asked)
+    yield "rows", total + len(asked), left, cost
+    if "u_lira" in study.experiment.evaluate.also:
+        attacked = (search is not None) + (study.experiment.plan is not None)
+        total = attacked * len(study.pool)
+        left = _missing(study, shadow_jobs(study, table(study))) if searched else total
+        yield "shadows", total, left, left * cap * study.experiment.score.fraction
     if study.experiment.plan is not None:
-        left = _missing(study, planned(study).jobs) if scored else seeds
-        yield "unlearn", seeds, left, left * cap
-        rows = [job for row in unsearched_table(study) for job in row.jobs] if scored else ()
-        total = 4 * seeds
-        yield "evaluate", total, _missing(study, rows) if scored else total, left * cap
+        yield from _planned(study, scored, cap)
+
+
+def _planned(study: Study, scored: bool, cap: float) -> Iterator[tuple[str, int, int, float]]:
+    """Yield the stages of the verbs that run the file's plan alone."""
+    seeds = len(study.originals)
+    left = _missing(study, planned(study).jobs) if scored else seeds
+    yield "unlearn", seeds, left, left * cap
+    rows = [job for row in unsearched_table(study) for job in row.jobs] if scored else ()
+    total = 4 * seeds
+    yield "evaluate", total, _missing(study, rows) if scored else total, left * cap
 
 
 def seconds_per_training(study: Study) -> float:

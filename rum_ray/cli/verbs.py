@@ -90,7 +90,7 @@ def _running(study: Study, options: Options) -> Iterator[Pipeline]:
 def run(study: Study, options: Options) -> Answer:
     """Make everything that is missing, then the report."""
     with _running(study, options) as pipeline:
-        for stage in (*_REFERENCES, Pipeline.search, Pipeline.rows):
+        for stage in (*_REFERENCES, Pipeline.search, Pipeline.rows, Pipeline.shadows):
             stage(pipeline)
         return _publish(pipeline, options)
 

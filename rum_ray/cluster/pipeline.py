@@ -1,7 +1,7 @@
 """The whole experiment, stage by stage: what is missing is made, what is there is read.
 
 train (originals and the leave-k-out pool) -> score -> refine -> embed -> retrain -> search ->
-rows -> report. Stages with nothing left to do do not start Ray.
+rows -> shadows -> report. Stages with nothing left to do do not start Ray.
 """
 
 import contextlib
@@ -12,6 +12,8 @@ from typing import Any
 from rum_ray.cluster import embed, jobs, tune
 from rum_ray.cluster.connect import connect
 from rum_ray.errors import IntegrityError, StoreError
+from rum_ray.study.attacks import pool_jobs, shadow_jobs
+from rum_ray.study.checks import check_floor
 from rum_ray.study.progress import Progress
 from rum_ray.study.study import Study
 from rum_ray.study.table import Row, planned, table, unsearched_table
@@ -84,13 +86,18 @@ class Pipeline:
         """Search every space with the same budget, then try the finalists on fresh seeds."""
         if self.study.experiment.search is None:
             return
+        check_floor(self.study)
         for search in self.study.searches:
             self._search(search)
         self._jobs("validate", self.study.validations)
 
     def rows(self) -> None:
         """Measure every method on the reported seeds and on test."""
-        self._jobs("rows", _jobs_of(table(self.study)))
+        self._jobs("rows", _measuring(self.study, table(self.study)))
+
+    def shadows(self) -> None:
+        """Run the reported plans on the models of the pool, if U-LiRA asks for it."""
+        self._shadows(table(self.study))
 
     def unlearn(self) -> None:
         """Run the file's plan on every seed's original."""
@@ -98,7 +105,15 @@ class Pipeline:
 
     def evaluate(self) -> None:
         """Measure the file's plan beside the original and the retrained models."""
-        self._jobs("evaluate", _jobs_of(unsearched_table(self.study)))
+        rows = unsearched_table(self.study)
+        self._jobs("evaluate", _measuring(self.study, rows))
+        self._shadows(rows)
+
+    def _shadows(self, rows: Sequence[Row]) -> None:
+        """Run these rows' plans on the models of the pool."""
+        jobs = shadow_jobs(self.study, rows)
+        if jobs:
+            self._jobs("shadows", jobs)
 
     def _search(self, search: Search) -> None:
         """Run one search."""
@@ -171,7 +186,8 @@ def check_finished(study: Study) -> None:
         "retrain": lambda: study.retrain_jobs,
         "search": lambda: study.searches if study.experiment.search else [],
         "validate": lambda: study.validations if study.experiment.search else [],
-        "rows": lambda: _jobs_of(table(study)),
+        "rows": lambda: _measuring(study, table(study)),
+        "shadows": lambda: shadow_jobs(study, table(study)),
     }
     for name, needed in stages.items():
         store, context = study.context.store, study.context
@@ -186,6 +202,11 @@ def check_finished(study: Study) -> None:
 def _jobs_of(rows: Sequence[Row]) -> list[Job]:
     """Return the jobs that measure these rows."""
     return [job for row in rows for job in row.jobs]
+
+
+def _measuring(study: Study, rows: Sequence[Row]) -> list[Job]:
+    """Return the jobs that measure these rows, and ask the pool if an attack wants that."""
+    return [*_jobs_of(rows), *pool_jobs(study)]
 
 
 def trainings(job: Job) -> int:

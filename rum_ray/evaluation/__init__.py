@@ -2,19 +2,36 @@
 
 from collections.abc import Callable, Mapping
 
-from rum_ray.evaluation.mia import auc_attack, svm_attack
+from rum_ray.evaluation.divergence import jensen_shannon, klom
+from rum_ray.evaluation.mia import auc_attack, svm_attack, threshold_attack
+from rum_ray.evaluation.pool import Leakage, Shadowed, pool_lira, pool_rmia, u_lira
 from rum_ray.evaluation.tow import Accuracies, Evaluation, evaluate, predict, tow, tow_mia
 
-ATTACKS: Mapping[str, Callable[..., float]] = {"svm": svm_attack, "auc": auc_attack}
+ATTACKS: Mapping[str, Callable[..., float | Leakage]] = {
+    "svm": svm_attack,
+    "auc": auc_attack,
+    "threshold": threshold_attack,
+    "pool_lira": pool_lira,
+    "pool_rmia": pool_rmia,
+    "u_lira": u_lira,
+}
 
 __all__ = [
     "ATTACKS",
     "Accuracies",
     "Evaluation",
+    "Leakage",
+    "Shadowed",
     "auc_attack",
     "evaluate",
+    "jensen_shannon",
+    "klom",
+    "pool_lira",
+    "pool_rmia",
     "predict",
     "svm_attack",
+    "threshold_attack",
     "tow",
     "tow_mia",
+    "u_lira",
 ]

@@ -3,7 +3,7 @@
 Sets are pairs of predicted probabilities [N, K] and labels [N].
 """
 
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,8 @@ from sklearn.svm import SVC
 
 from rum_ray.errors import DataError
 
-Predictions: TypeAlias = tuple[NDArray[np.float64], NDArray[np.int64]]
-Feature = Literal["confidence", "correctness", "entropy", "probabilities"]
+Predictions: TypeAlias = tuple[NDArray[np.floating[Any]], NDArray[np.int64]]
+Feature = Literal["confidence", "correctness", "entropy", "modified_entropy", "probabilities"]
 
 
 def svm_attack(
@@ -32,20 +32,70 @@ def svm_attack(
         members: of the retain set.
         nonmembers: never learned.
         targets: the forget set.
-        feature: the label's probability, whether the prediction is right, its entropy in nats, or
-            all probabilities.
+        feature: the label's probability, whether the prediction is right, its entropy in nats, the
+            entropy modified by Song and Mittal (USENIX Security 2021, section 4.1,
+            https://arxiv.org/abs/2003.10595), which is low only for certainty of the label, or all
+            probabilities.
 
     Raises:
         DataError: a set is empty.
     """
-    sets = {"members": members, "non-members": nonmembers, "targets": targets}
-    for name, (_, labels) in sets.items():
-        if not len(labels):
-            raise DataError(f"the SVM attack was given no {name}; it needs some of all three.")
+    _check("SVM", members, nonmembers, targets)
     n = min(len(members[1]), len(nonmembers[1]))
     x = np.concatenate([_feature(members, feature)[:n], _feature(nonmembers, feature)[:n]])
     attack = SVC(C=3, gamma="auto", kernel="rbf").fit(x, np.repeat([1, 0], n))
     return float(np.mean(attack.predict(_feature(targets, feature)) == 0))
+
+
+def threshold_attack(
+    members: Predictions,
+    nonmembers: Predictions,
+    targets: Predictions,
+    per_class: bool = False,
+) -> float:
+    """Return the share of the targets that the attack takes for non-members, in [0, 1].
+
+    What has a confidence of at least a threshold is called a member. The threshold is the one with
+    the best mean of the shares of members and of non-members that are told right, the lowest of
+    several (Song and Mittal, USENIX Security 2021, section 4.1, https://arxiv.org/abs/2003.10595).
+    Higher looks more forgotten.
+
+    Args:
+        members: of the retain set.
+        nonmembers: never learned.
+        targets: the forget set.
+        per_class: give each label a threshold of its own, as they do; one that members or
+            non-members lack takes the common one.
+
+    Raises:
+        DataError: a set is empty.
+    """
+    _check("threshold", members, nonmembers, targets)
+    inside, outside, asked = (label_logit(*set_) for set_ in (members, nonmembers, targets))
+    thresholds = np.full(len(asked), _threshold(inside, outside))
+    for label in np.unique(targets[1]) if per_class else ():
+        own = inside[members[1] == label], outside[nonmembers[1] == label]
+        if all(map(len, own)):
+            thresholds[targets[1] == label] = _threshold(*own)
+    return float(np.mean(asked < thresholds))
+
+
+def _threshold(members: NDArray[np.float64], nonmembers: NDArray[np.float64]) -> float:
+    """Return the value that best parts members, at or above it, from non-members."""
+    candidates = np.append(np.unique(np.concatenate([members, nonmembers])), np.inf)
+    missed = np.searchsorted(np.sort(members), candidates) / len(members)
+    rejected = np.searchsorted(np.sort(nonmembers), candidates) / len(nonmembers)
+    return float(candidates[np.argmax(rejected - missed)])
+
+
+def _check(
+    attack: str, members: Predictions, nonmembers: Predictions, targets: Predictions
+) -> None:
+    """Raise DataError if a set is empty."""
+    sets = {"members": members, "non-members": nonmembers, "targets": targets}
+    for name, (_, labels) in sets.items():
+        if not len(labels):
+            raise DataError(f"the {attack} attack was given no {name}; it needs some of all three.")
 
 
 def auc_attack(targets: Predictions, nonmembers: Predictions) -> float:
@@ -70,18 +120,20 @@ def auc(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> float:
 
 
 def label_logit(
-    probabilities: NDArray[np.float64], labels: NDArray[np.int64]
+    probabilities: NDArray[np.floating[Any]], labels: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Return log p_y - log(1 - p_y) of each example [N], from its probabilities [N, K]."""
     p = np.asarray(probabilities, dtype=np.float64)
     rows = np.arange(len(p))
     others = p.copy()
     others[rows, labels] = 0
-    tiny = np.finfo(np.float64).tiny
-    logit: NDArray[np.float64] = np.log(np.maximum(p[rows, labels], tiny)) - np.log(
-        np.maximum(others.sum(axis=1), tiny)
-    )
-    return logit
+    return _log(p[rows, labels]) - _log(others.sum(axis=1))
+
+
+def _log(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the natural logarithm, finite at 0."""
+    logs: NDArray[np.float64] = np.log(np.maximum(values, np.finfo(np.float64).tiny))
+    return logs
 
 
 def _feature(predictions: Predictions, feature: Feature) -> NDArray[np.float64]:
@@ -94,9 +146,18 @@ def _feature(predictions: Predictions, feature: Feature) -> NDArray[np.float64]:
     elif feature == "correctness":
         values = p.argmax(axis=1) == labels
     elif feature == "entropy":
-        values = -(p * np.log(np.maximum(p, np.finfo(np.float64).tiny))).sum(axis=1)
+        values = -(p * _log(p)).sum(axis=1)
+    elif feature == "modified_entropy":
+        # What the label lacks, and what each other class has, with the log of what is left.
+        excess = p.copy()
+        excess[np.arange(len(p)), labels] = 0
+        lacking = excess.sum(axis=1)
+        values = -lacking * _log(p[np.arange(len(p)), labels]) - (excess * _log(1 - excess)).sum(
+            axis=1
+        )
     else:
         raise ValueError(
-            f"feature must be confidence, correctness, entropy or probabilities, got '{feature}'"
+            "feature must be confidence, correctness, entropy, modified_entropy or probabilities, "
+            f"got '{feature}'"
         )
     return np.asarray(values, dtype=np.float64)[:, None]

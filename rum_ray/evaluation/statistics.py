@@ -1,4 +1,4 @@
-"""Statistics over seeds: t-intervals, paired comparisons, and Holm's correction."""
+"""Statistics over seeds: t-intervals, paired comparisons, Holm's correction; rank agreement."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,6 +79,12 @@ def compare(a: ArrayLike, b: ArrayLike) -> Comparison:
         error = difference.std(ddof=1) / np.sqrt(len(difference))
         p = float(2 * stats.t.sf(abs(mean.mean) / error, len(difference) - 1))
     return Comparison(mean.mean, mean.mean - half, mean.mean + half, p)
+
+
+def kendall(a: ArrayLike, b: ArrayLike) -> float | None:
+    """Return Kendall's tau-b of two orders, in [-1, 1]; None where one of them has only ties."""
+    tau = float(stats.kendalltau(np.asarray(a), np.asarray(b)).statistic)
+    return None if np.isnan(tau) else tau
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

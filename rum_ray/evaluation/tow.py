@@ -16,11 +16,13 @@ from torch import nn
 
 from rum_ray.data.batches import fixed_batches
 from rum_ray.data.bundle import DataBundle, LabeledData, complement
-from rum_ray.evaluation.mia import Predictions, auc_attack, svm_attack
+from rum_ray.evaluation.divergence import jensen_shannon
+from rum_ray.evaluation.mia import Predictions, auc_attack, label_logit, svm_attack
 from rum_ray.rum import Partition, Plan
 from rum_ray.seeding import Seed
 
 Split = Literal["valid", "test"]
+Members = Literal["random", "first"]
 
 
 @dataclass(frozen=True)
@@ -59,14 +61,19 @@ def _utility(unlearned: Accuracies, retrained: Accuracies) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What was measured of one model.
+    """What was measured of one model; what else is asked of it follows from its probabilities.
 
     Attributes:
         accuracies: on forget, retain and test set.
         subsets: forget accuracy by subset.
         mia: share of the forget set that the SVM attack takes for non-members.
         auc: AUC of the forget set's logits over the non-members'.
-        predicted: classes predicted on the "forget" [N_F], "retain" [N_R] and "test" [T] sets.
+        probabilities: float32 [N_F, K], [N_R, K] and [T, K] of "forget", "retain" and "test" set,
+            each in the order of its rows.
+        labels: of the same sets, as an attack knows them: those of "test" went through D's label
+            process.
+        places: of each subset, its rows' places in the forget set.
+        relearned: forget accuracy after fine-tuning on the retain set; None if that was not done.
         cost: of making the model, in trainings of the original; None if unknown.
         seconds: of making the model; None if unknown.
     """
@@ -75,12 +82,37 @@ class Evaluation:
     subsets: dict[str, float]
     mia: float
     auc: float
-    predicted: dict[str, NDArray[np.int64]]
+    probabilities: dict[str, NDArray[np.float32]]
+    labels: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    places: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    relearned: float | None = None
     cost: float | None = None
     seconds: float | None = field(default=None, compare=False)
 
+    @property
+    def predicted(self) -> dict[str, NDArray[np.int64]]:
+        """The classes predicted on each set."""
+        return {name: p.argmax(axis=1) for name, p in self.probabilities.items()}
+
+    def logits(self, name: str) -> NDArray[np.float64]:
+        """Return logit p_y [N] of a set."""
+        return label_logit(self.probabilities[name], self.labels[name])
+
+    def sample(self, members: Members = "random") -> NDArray[np.int64]:
+        """Return the members' places in the retain set: as many as non-members, if there are."""
+        return sample_members(len(self.labels["retain"]), len(self.labels["test"]), members)
+
+    def pair(self, name: str, places: NDArray[np.int64] | None = None) -> Predictions:
+        """Return probabilities and labels of a set, or of some places in it, for an attack."""
+        p, y = self.probabilities[name], self.labels[name]
+        return (p, y) if places is None else (p[places], y[places])
+
     def against(self, retrained: "Evaluation") -> dict[str, float]:
-        """Return all metrics of this model against a retrained one, gaps without their sign."""
+        """Return all metrics of this model against a retrained one, gaps without their sign.
+
+        Jensen-Shannon divergences (`js_...`) are in bits; `tow_examples` is the product over
+        forget, retain and test set of 1 - disagreement.
+        """
         ours, theirs = self.accuracies, retrained.accuracies
         metrics = {
             "tow": tow(ours, theirs),
@@ -92,13 +124,31 @@ class Evaluation:
             "forget_accuracy": ours.forget,
             "retain_accuracy": ours.retain,
             "test_accuracy": ours.test,
+            **self._by_example(retrained),
         }
-        for name, predicted in self.predicted.items():
-            metrics[f"disagreement_{name}"] = float(np.mean(predicted != retrained.predicted[name]))
         for name, accuracy in self.subsets.items():
             metrics[f"forget_accuracy_{name}"] = accuracy
+        if self.relearned is not None and retrained.relearned is not None:
+            metrics["relearned_forget_accuracy"] = self.relearned
+            metrics["relearned_gap"] = abs(self.relearned - retrained.relearned)
         made = {"cost": self.cost, "seconds": self.seconds}
         return metrics | {name: value for name, value in made.items() if value is not None}
+
+    def _by_example(self, retrained: "Evaluation") -> dict[str, float]:
+        """Return how the predictions differ, example by example, on each set and subset."""
+        differ, diverge = {}, {}
+        for name, p in self.probabilities.items():
+            theirs = retrained.probabilities[name]
+            differ[name] = p.argmax(axis=1) != theirs.argmax(axis=1)
+            diverge[name] = jensen_shannon(p, theirs)
+        agreements = [1 - float(examples.mean()) for examples in differ.values()]
+        for name, places in self.places.items():
+            differ[name], diverge[name] = differ["forget"][places], diverge["forget"][places]
+        return {
+            "tow_examples": float(np.prod(agreements)),
+            **{f"disagreement_{name}": float(v.mean()) for name, v in differ.items()},
+            **{f"js_{name}": float(v.mean()) for name, v in diverge.items()},
+        }
 
 
 def predict(model: nn.Module, data: LabeledData) -> NDArray[np.float64]:
@@ -118,8 +168,9 @@ def evaluate(
     split: Split = "test",
     cost: float | None = None,
     seconds: float | None = None,
+    members: Members = "random",
 ) -> Evaluation:
-    """Return accuracies, attacks and predictions of a model.
+    """Return accuracies, attacks and probabilities of a model.
 
     Args:
         model: unlearned, retrained or original.
@@ -128,36 +179,57 @@ def evaluate(
         split: what stands for the data that was never learned; searches use "valid".
         cost: of making the model, to be passed on.
         seconds: likewise.
+        members: which of the retain set the SVM attack learns from, as many as there are
+            non-members: a random sample, the same for all models, or the first (the paper's code).
     """
     partition = plan.partition if isinstance(plan, Plan) else plan
     unseen: LabeledData = getattr(bundle, split)
-    p_train, p_unseen = predict(model, bundle.train), predict(model, unseen)
-    y_train, y_unseen = bundle.train.y.numpy(), unseen.y.numpy()
-    right = p_train.argmax(axis=1) == y_train
+    p_train, p_unseen = (predict(model, x).astype(np.float32) for x in (bundle.train, unseen))
+    right = p_train.argmax(axis=1) == bundle.train.y.numpy()
     forget = partition.rows
-    retain = complement(forget, len(y_train))
-    nonmembers = (p_unseen, bundle.nonmembers(split).y.numpy())
-    sample = retain[_members(len(retain), len(y_unseen))]
-    targets: Predictions = (p_train[forget], y_train[forget])
+    retain = complement(forget, len(right))
+    labels = label_sets(bundle, partition, split)
+    sample = sample_members(len(retain), len(p_unseen), members)
+    targets: Predictions = (p_train[forget], labels["forget"])
+    nonmembers: Predictions = (p_unseen, labels["test"])
+    learned: Predictions = (p_train[retain[sample]], labels["retain"][sample])
     return Evaluation(
         accuracies=Accuracies(
             forget=float(right[forget].mean()),
             retain=float(right[retain].mean()),
-            test=float((p_unseen.argmax(axis=1) == y_unseen).mean()),
+            test=float((p_unseen.argmax(axis=1) == unseen.y.numpy()).mean()),
         ),
         subsets={s.name: float(right[s.rows].mean()) for s in partition},
-        mia=svm_attack((p_train[sample], y_train[sample]), nonmembers, targets),
+        mia=svm_attack(learned, nonmembers, targets),
         auc=auc_attack(targets, nonmembers),
-        predicted={
-            "forget": p_train[forget].argmax(axis=1),
-            "retain": p_train[retain].argmax(axis=1),
-            "test": p_unseen.argmax(axis=1),
-        },
+        probabilities={"forget": p_train[forget], "retain": p_train[retain], "test": p_unseen},
+        labels=labels,
+        places=subset_places(partition),
         cost=cost,
         seconds=seconds,
     )
 
 
-def _members(retain: int, unseen: int) -> NDArray[np.int64]:
-    """Return a sample of the retain set as large as the non-members, the same for all models."""
-    return (Seed(0) / "attack" / "members").choice(retain, min(retain, unseen))
+def label_sets(
+    bundle: DataBundle, partition: Partition, split: Split
+) -> dict[str, NDArray[np.int64]]:
+    """Return the labels of "forget", "retain" and "test" set, as an attack knows them."""
+    y, forget = bundle.train.y.numpy(), partition.rows
+    return {
+        "forget": y[forget],
+        "retain": y[complement(forget, len(y))],
+        "test": bundle.nonmembers(split).y.numpy(),
+    }
+
+
+def subset_places(partition: Partition) -> dict[str, NDArray[np.int64]]:
+    """Return the places of each subset's rows in the forget set."""
+    return {s.name: np.searchsorted(partition.rows, s.rows) for s in partition}
+
+
+def sample_members(retain: int, unseen: int, members: Members) -> NDArray[np.int64]:
+    """Return the members' places in the retain set, the same for all models."""
+    size = min(retain, unseen)
+    if members == "first":
+        return np.arange(size)
+    return (Seed(0) / "attack" / "members").choice(retain, size)

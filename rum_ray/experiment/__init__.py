@@ -6,6 +6,7 @@ from rum_ray.experiment.parts import (
     DataConfig,
     EvaluateConfig,
     ForgetConfig,
+    RelearnConfig,
     ScoreConfig,
     SearchConfig,
 )
@@ -17,6 +18,7 @@ __all__ = [
     "EvaluateConfig",
     "Experiment",
     "ForgetConfig",
+    "RelearnConfig",
     "ScoreConfig",
     "SearchConfig",
     "plan_as_dicts",

@@ -35,7 +35,7 @@ class Experiment:
         plan: an unlearner for each subset: the row "rum" from the file.
         compare: unlearners that get the rows vanilla, shuffle and rum_f.
         search: how assignments are searched; None is not at all.
-        evaluate: which attack counts.
+        evaluate: which attacks are reported, and which counts.
         seeds: roots of the reported runs.
         cluster: where it runs.
     """
@@ -62,6 +62,8 @@ class Experiment:
         if len({u.name for u in self.compare}) < len(self.compare):
             raise ValueError("compare names an unlearner twice")
         into = getattr(self.refine, "into", None)
+        for subset in {"forget", "retain", "test"} & {*(into or ())}:
+            raise ConfigError(f"refine.into: '{subset}' is a whole set; name the subset otherwise.")
         for subset in self.plan or {}:
             if into is not None and subset not in into:
                 raise ConfigError(f"plan: unknown subset '{subset}'. {did_you_mean(subset, into)}")
@@ -70,6 +72,30 @@ class Experiment:
             raise ConfigError(
                 f"plan: subset '{missing[0]}' has no unlearner; 'nothing' is one. "
                 f"The subsets are {', '.join(into or ())}."
+            )
+
+        if self.evaluate.of_pool:
+            self._check_pool(self.evaluate.of_pool[0])
+
+    def _check_pool(self, attack: str) -> None:
+        """Raise ConfigError unless there is a pool that the attack can ask."""
+        score = self.score
+        if score.file is not None or score.name != "memorization":
+            raise ConfigError(
+                f"evaluate.also: {attack} asks the leave-k-out pool, which only score.name: "
+                f"memorization trains; the score is {score.file or score.name}."
+            )
+        if "u_lira" not in self.evaluate.also:
+            return
+        if score.recipe not in (None, self.recipe):
+            raise ConfigError(
+                "evaluate.also: u_lira takes the pool's models for originals, so they must be "
+                "trained alike; remove score.recipe."
+            )
+        if self.plan is None and self.search is None:
+            raise ConfigError(
+                "evaluate.also: u_lira runs a plan on the pool's models, and there is none; add "
+                "'plan' or 'search'."
             )
 
     @property

@@ -6,12 +6,14 @@ from typing import Any, Literal
 
 from rum_ray.data import DataBundle, load
 from rum_ray.errors import ConfigError
+from rum_ray.evaluation.tow import Members
 from rum_ray.plugins import find
 from rum_ray.refinement import Middle, Pick
 from rum_ray.scores import PROXIES
 from rum_ray.training.recipe import Recipe, check_not_negative, check_positive
 from rum_ray.unlearning import UNLEARNERS
 from rum_ray.unlearning.baselines import Retrain
+from rum_ray.unlearning.finetune import FineTune
 
 
 @dataclass(frozen=True)
@@ -128,10 +130,52 @@ class SearchConfig:
 
 
 @dataclass(frozen=True)
+class RelearnConfig:
+    """Fine-tuning on the retain set alone, from which forgotten examples may come back.
+
+    Attributes:
+        epochs: passes over the retain set.
+        lr: learning rate.
+    """
+
+    epochs: int = 2
+    lr: float = 0.01
+
+    def __post_init__(self) -> None:
+        check_positive(self, "epochs", "lr")
+
+    @property
+    def unlearner(self) -> FineTune:
+        """What does it."""
+        return FineTune(epochs=self.epochs, lr=self.lr)
+
+
+@dataclass(frozen=True)
 class EvaluateConfig:
-    """Which attack's gap counts in the reported objective."""
+    """Which attacks are reported.
+
+    Attributes:
+        attack: whose gap counts in the reported objective.
+        members: which of the retain set the attacks learn from: a random sample, or the first (the
+            paper's code).
+        also: attacks beside "svm" and "auc". Those of the pool keep its models; "u_lira" runs each
+            reported plan "rum" on each of them.
+        relearn: whether the forget set is tried to be got back from the retain set, and how.
+    """
 
     attack: Literal["svm", "auc"] = "svm"
+    members: Members = "random"
+    also: tuple[Literal["threshold", "pool_lira", "pool_rmia", "u_lira"], ...] = ()
+    relearn: RelearnConfig | None = None
+
+    def __post_init__(self) -> None:
+        if len(set(self.also)) < len(self.also):
+            raise ValueError(f"also must name each attack once, got {list(self.also)}")
+
+    @property
+    def of_pool(self) -> tuple[str, ...]:
+        """The attacks that ask the pool's models again."""
+        return tuple(attack for attack in self.also if attack != "threshold")
 
 
 @dataclass(frozen=True)

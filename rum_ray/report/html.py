@@ -7,7 +7,16 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from rum_ray.report import facts, findings, findings_scores, findings_search, plates, tables, text
+from rum_ray.report import (
+    attacks,
+    facts,
+    findings,
+    findings_scores,
+    findings_search,
+    plates,
+    tables,
+    text,
+)
 from rum_ray.report.drawing import DARK, LIGHT
 from rum_ray.report.gallery import Gallery
 from rum_ray.report.ranking import mean, metric, subject
@@ -44,6 +53,7 @@ def _context(
         "light": LIGHT,
         "dark": DARK,
         "gallery": gallery,
+        "attacks": attacks,
         "findings": findings,
         "findings_scores": findings_scores,
         "findings_search": findings_search,

@@ -4,7 +4,7 @@ import re
 
 import pandas as pd
 
-from rum_ray.report import facts, figure_search, findings, findings_search, tables
+from rum_ray.report import attacks, facts, figure_search, findings, findings_search, tables
 from rum_ray.report.facts import Table
 from rum_ray.report.ranking import metric, subject
 from rum_ray.report.text import OBJECTIVE, Json, number, share
@@ -55,7 +55,17 @@ def _results(report: Json, _: pd.DataFrame) -> list[str]:
         f"**{_text(findings.table(report))}.**",
         _table(Table(head, cells)),
         note,
+        *_attacks(report),
     ]
+
+
+def _attacks(report: Json) -> list[str]:
+    table = attacks.table(report)
+    if not table.rows:
+        return []
+    absent = attacks.absent(report)
+    blocks = [f"**{_text(attacks.finding(report))}.**", _table(table)]
+    return [*blocks, _text(absent)] if absent else blocks
 
 
 def _scores(report: Json, _: pd.DataFrame) -> list[str]:

@@ -1,5 +1,6 @@
 """What a search maximises: J = ToW - gap on validation data (docs/protocol.md 5)."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,6 +38,22 @@ class Reference:
         )
 
 
+def answer(evaluation: Evaluation | Reference, attack: str) -> float:
+    """Return what an attack, "auc" or "svm", says."""
+    return evaluation.auc if attack == "auc" else evaluation.mia
+
+
+def floor(retrained: Sequence[Evaluation], attack: str) -> float:
+    """Return the gap that an attack sees where there is none.
+
+    That is the 95th percentile of the gaps between any two of these retrained models; of up to 20
+    pairs (six models), the largest.
+    """
+    answers = [answer(evaluation, attack) for evaluation in retrained]
+    gaps = [abs(a - b) for a, b in itertools.combinations(answers, 2)]
+    return float(np.quantile(gaps, 0.95, method="higher"))
+
+
 @dataclass(frozen=True)
 class Judgement:
     """How good one plan was on one search seed.
@@ -63,7 +80,5 @@ def judge(unlearned: Evaluation, reference: Reference, attack: str) -> Judgement
         reference: mean of the retrained models.
         attack: "auc" or "svm", whose gap counts.
     """
-    ours, theirs = (
-        (unlearned.auc, reference.auc) if attack == "auc" else (unlearned.mia, reference.mia)
-    )
-    return Judgement(tow(unlearned.accuracies, reference.accuracies), abs(ours - theirs))
+    gap = abs(answer(unlearned, attack) - answer(reference, attack))
+    return Judgement(tow(unlearned.accuracies, reference.accuracies), gap)

@@ -1,6 +1,7 @@
 """What can be known of a study before anything is trained."""
 
 import copy
+import math
 
 import numpy as np
 import torch
@@ -8,17 +9,21 @@ from torch import nn
 
 from rum_ray.data.batches import to_float
 from rum_ray.errors import ConfigError
+from rum_ray.evaluation.pool import LEAST_MODELS
 from rum_ray.models import embed
 from rum_ray.plugins import find
 from rum_ray.refinement import REFINERS, forget_set
 from rum_ray.rum import Plan
 from rum_ray.scores.base import Scores
 from rum_ray.scores.memorization import included_rows
+from rum_ray.search.objective import floor
 from rum_ray.seeding import Seed
 from rum_ray.study.study import Study
 from rum_ray.training import LocalRuntime, Recipe
 from rum_ray.unlearning import UNLEARNERS, GradientUnlearner, UnlearningTask
 from rum_ray.work.given import read_weights
+
+LARGEST_FLOOR = 0.05
 
 
 def check(study: Study) -> None:
@@ -41,6 +46,7 @@ def check(study: Study) -> None:
         read_weights(experiment.recipe.weights, study.recipe, study.context.bundle.train)
     if experiment.score.recipe is not None:
         _build(study, experiment.score.recipe)
+    check_pool(study)
     scores = _expected(study)
     if config.ids is not None:
         forget = study.forget
@@ -51,6 +57,49 @@ def check(study: Study) -> None:
         partition = experiment.refine(forget, scores)
         if experiment.plan is not None:
             Plan.assign(partition, experiment.plan, experiment.retain)
+
+
+def check_pool(study: Study) -> None:
+    """Raise ConfigError if a pool attack will find too few models for an example.
+
+    Which examples a model is trained on is known beforehand.
+    """
+    attacks = study.experiment.evaluate.of_pool
+    if not attacks:
+        return
+    total = len(study.context.bundle.train)
+    seen = np.zeros(total, dtype=np.int64)
+    for job in study.pool:
+        seen[included_rows(total, job.fraction, job.seed)] += 1
+    enough = len(study.pool) - seen >= LEAST_MODELS
+    if "u_lira" in attacks:
+        enough &= seen >= LEAST_MODELS
+    if not enough.all():
+        raise ConfigError(
+            f"evaluate.also: {attacks[0]} needs {LEAST_MODELS} models that have not seen an "
+            f"example{' and 2 that have' if 'u_lira' in attacks else ''}; with score.models="
+            f"{len(study.pool)}, {int((~enough).sum())} of {total} examples lack them. Give more."
+        )
+
+
+def check_floor(study: Study) -> None:
+    """Raise ConfigError if the search's attack tells retrained models from each other.
+
+    A gap of 0.05 between them hides what is searched for. Noise of an attack falls with the root
+    of the number of non-members, so its square says how many would do (docs/protocol.md 4).
+    """
+    attack, unseen = study.require_search().attack, len(study.context.bundle.valid)
+    references = [job.load(study.context) for job in study.references]
+    found = floor(references, attack)
+    if found > LARGEST_FLOOR:
+        pairs = len(references) * (len(references) - 1) // 2
+        needed = math.ceil(unseen * (found / LARGEST_FLOOR) ** 2)
+        other = "auc" if attack == "svm" else "a larger forget set"
+        raise ConfigError(
+            f"search.attack: {attack} sees a gap of {found:.3f} between retrained models (the "
+            f"95th percentile of {pairs} pairs), and {LARGEST_FLOOR} is allowed. About {needed:,} "
+            f"validation examples would do, and there are {unseen:,}; or use {other}."
+        )
 
 
 def _build(study: Study, recipe: Recipe) -> nn.Module:

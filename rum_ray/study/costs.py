@@ -3,13 +3,22 @@
 from collections.abc import Sequence
 from typing import Any
 
+from rum_ray.study.attacks import pool_jobs, shadow_jobs
 from rum_ray.study.study import Study
+from rum_ray.study.table import Row
+from rum_ray.unlearning.base import FORWARD_ONLY
 from rum_ray.work import Search, relative_cost
 from rum_ray.work.search import FRESH_SEEDS
 
 
-def costs(study: Study, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return what was spent, in trainings of the original."""
+def costs(study: Study, methods: Sequence[Row], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return what was spent, in trainings of the original.
+
+    Args:
+        study: which is finished.
+        methods: the rows, with their jobs.
+        rows: as report.json has them.
+    """
     seeds, search = len(study.originals), study.experiment.search
     prepared = len(study.search_originals) + len(study.references) if search else 0
     return {
@@ -23,7 +32,19 @@ def costs(study: Study, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
             for row in rows
             if row["method"] not in ("retrained", "retrained_again", "original")
         ),
+        "attacks": _attacks(study, methods),
     }
+
+
+def _attacks(study: Study, methods: Sequence[Row]) -> float:
+    """Return what relearning, asking the pool and shadow models cost."""
+    total, epochs = len(study.context.bundle.train), study.experiment.recipe.epochs
+    relearn = study.experiment.evaluate.relearn
+    again = 0 if relearn is None else relearn.epochs * sum(len(row.jobs) for row in methods)
+    retained = (total - len(study.forget)) / total
+    asked = FORWARD_ONLY * len(pool_jobs(study)) * (1 + len(study.context.bundle.test) / total)
+    shadows = sum(job.cost(total) for job in shadow_jobs(study, methods))
+    return (again * retained + asked) / epochs + shadows
 
 
 def _tried(study: Study, search: Search) -> float:

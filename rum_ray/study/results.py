@@ -7,24 +7,26 @@ from typing import Any
 import numpy as np
 
 from rum_ray.evaluation.statistics import Mean, compare, holm
-from rum_ray.evaluation.tow import Evaluation
 from rum_ray.experiment import plan_as_dicts
+from rum_ray.study.attacks import Attacks
 from rum_ray.study.study import Study
 from rum_ray.study.table import Row
 
-GAPS = {"mia_gap": "mia", "auc_gap": "auc"}
+GAPS = {"mia_gap": "mia", "auc_gap": "auc", "relearned_gap": "relearned"}
 
 
-def measure(study: Study, row: Row, references: Sequence[Evaluation]) -> dict[str, Any]:
+def measure(study: Study, row: Row, attacks: Attacks) -> dict[str, Any]:
     """Return a row of the report: each metric's mean, interval and values over the seeds."""
     evaluations = [job.load(study.context) for job in row.jobs]
-    pairs = list(zip(evaluations, references, strict=True))
+    pairs = list(zip(evaluations, attacks.references, strict=True))
     by_seed = [ours.against(theirs) for ours, theirs in pairs]
     attack = {"svm": "mia_gap", "auc": "auc_gap"}[study.experiment.evaluate.attack]
     for values in by_seed:
         values["objective"] = values["tow"] - values[attack]
     metrics = {name: Mean.of([values[name] for values in by_seed]) for name in by_seed[0]}
     for gap, answer in GAPS.items():
+        if gap not in metrics:
+            continue
         signed = [getattr(ours, answer) - getattr(theirs, answer) for ours, theirs in pairs]
         metrics[gap] = Mean.of_gap(signed)
     return {
@@ -34,7 +36,11 @@ def measure(study: Study, row: Row, references: Sequence[Evaluation]) -> dict[st
         "trials": row.trials,
         "plan": [] if row.plan is None else plan_as_dicts(row.plan),
         "seeds": list(study.experiment.seeds),
-        "metrics": {name: asdict(mean) for name, mean in metrics.items()},
+        "metrics": {
+            **{name: asdict(mean) for name, mean in metrics.items()},
+            **attacks.entries(row, evaluations),
+        },
+        "klom": attacks.klom(evaluations),
     }
 
 

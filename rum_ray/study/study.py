@@ -95,7 +95,10 @@ class Study:
             proxy = find(score.name, PROXIES, "score")()
             return (ScoreByProxy(proxy, recipe, Seed(score.seed) / "proxy"),)
         pool = Seed(score.seed) / "pool"
-        return tuple(TrainPoolModel(recipe, pool / m, score.fraction) for m in range(score.models))
+        keep = bool(self.experiment.evaluate.of_pool)
+        return tuple(
+            TrainPoolModel(recipe, pool / m, score.fraction, keep) for m in range(score.models)
+        )
 
     @cached_property
     def pool(self) -> tuple[TrainPoolModel, ...]:
@@ -177,9 +180,11 @@ class Study:
     @cached_property
     def references(self) -> tuple[Evaluate, ...]:
         """The search's references: retrained models of the search seeds, on validation data."""
+        searched = self.search_originals[:-FRESH_SEEDS]
+        retrained = [TrainModel(o.recipe, o.seed, self.forget) for o in searched]
+        members = self.experiment.evaluate.members
         return tuple(
-            Evaluate(TrainModel(o.recipe, o.seed, self.forget), self.partition, o.seed, "valid")
-            for o in self.search_originals[:-FRESH_SEEDS]
+            Evaluate(m, self.partition, m.seed, "valid", members=members) for m in retrained
         )
 
     @cached_property

@@ -9,6 +9,7 @@ import numpy as np
 
 from rum_ray import config as files
 from rum_ray.experiment import plan_as_dicts
+from rum_ray.study.attacks import Attacks
 from rum_ray.study.costs import costs
 from rum_ray.study.environment import environment
 from rum_ray.study.examples import class_counts, score_entry, subset_entries
@@ -46,7 +47,7 @@ def summarize(study: Study, clock: Clock) -> dict[str, Any]:
         "comparisons": comparisons(_competing(methods, rows)),
         "searches": searches,
         "stages": [asdict(stage) for stage in clock.stages.values()],
-        "costs": costs(study, rows),
+        "costs": costs(study, methods, rows),
         "selected_on": _selected_on(study),
         "warnings": _warnings(study, searches),
     }
@@ -54,8 +55,8 @@ def summarize(study: Study, clock: Clock) -> dict[str, Any]:
 
 def row_entries(study: Study, methods: Sequence[Row]) -> list[dict[str, Any]]:
     """Return the rows, each with its excess over the noise floor."""
-    references = [job.load(study.context) for job in methods[0].jobs]
-    rows = [measure(study, row, references) for row in methods]
+    attacks = Attacks(study, tuple(methods))
+    rows = [measure(study, row, attacks) for row in methods]
     add_excess(rows)
     return rows
 

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from rum_ray.rum import Partition, Plan
 from rum_ray.search.spaces import whole
+from rum_ray.seeding import Seed
 from rum_ray.study.study import Study
 from rum_ray.unlearning import Unlearner
-from rum_ray.work import Evaluate, Search
+from rum_ray.work import Evaluate, Search, TrainModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +74,7 @@ def _models(study: Study) -> list[Row]:
         "original": study.originals,
     }
     return [
-        Row(name, tuple(Evaluate(m, study.partition, m.seed, "test") for m in group))
+        Row(name, tuple(_evaluation(study, model, model.seed) for model in group))
         for name, group in models.items()
     ]
 
@@ -129,6 +130,13 @@ def _best(study: Study, unlearner: Unlearner, search: Search) -> tuple[Unlearner
 
 def _evaluations(study: Study, plan: Plan, keep: bool = False) -> tuple[Evaluate, ...]:
     """Return the jobs that measure a plan on each reported seed, on test."""
-    return tuple(
-        Evaluate(o, study.partition, o.seed / "plan", "test", plan, keep) for o in study.originals
-    )
+    return tuple(_evaluation(study, o, o.seed / "plan", plan, keep) for o in study.originals)
+
+
+def _evaluation(
+    study: Study, model: TrainModel, seed: Seed, plan: Plan | None = None, keep: bool = False
+) -> Evaluate:
+    """Return the job that measures one model on test."""
+    config = study.experiment.evaluate
+    relearn = None if config.relearn is None else config.relearn.unlearner
+    return Evaluate(model, study.partition, seed, "test", plan, keep, config.members, relearn)

@@ -7,6 +7,7 @@ needed: `Context.make` does one job in this process, `rum_ray.cluster.jobs` does
 from rum_ray.work.base import Context, Job
 from rum_ray.work.judge import Evaluate, TryPlan, relative_cost
 from rum_ray.work.moments import EmbeddingMoments
+from rum_ray.work.pool import PoolLogits, UnlearnShadow, pool_logits, shadow_logits
 from rum_ray.work.score import ScoreByProxy
 from rum_ray.work.search import Search
 from rum_ray.work.train import (
@@ -22,13 +23,17 @@ __all__ = [
     "EmbeddingMoments",
     "Evaluate",
     "Job",
+    "PoolLogits",
     "ScoreByProxy",
     "Search",
     "TrainModel",
     "TrainPoolModel",
     "TryPlan",
+    "UnlearnShadow",
     "format_weights",
     "load_model",
     "pool_bits",
+    "pool_logits",
     "relative_cost",
+    "shadow_logits",
 ]

@@ -6,17 +6,29 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from rum_ray.data.bundle import complement
 from rum_ray.errors import DivergedError
-from rum_ray.evaluation.tow import Accuracies, Evaluation, Split, evaluate
+from rum_ray.evaluation.tow import (
+    Accuracies,
+    Evaluation,
+    Members,
+    Split,
+    evaluate,
+    label_sets,
+    predict,
+    subset_places,
+)
 from rum_ray.experiment import to_plain
 from rum_ray.resume import StoredRuntime
 from rum_ray.rum import Partition, Plan, unlearn
 from rum_ray.search.objective import INFEASIBLE, Reference, judge
+from rum_ray.search.spaces import whole
 from rum_ray.seeding import Seed
 from rum_ray.store import Artifact, Key
 from rum_ray.training.recipe import Recipe
+from rum_ray.unlearning.finetune import FineTune
 from rum_ray.work.base import Context
 from rum_ray.work.train import TrainModel, weights
 
@@ -32,6 +44,8 @@ class Evaluate:
         split: what stands for the data that was never learned.
         plan: what is done to the model; None evaluates it as it is.
         keep: whether the unlearned weights are kept.
+        members: which of the retain set the SVM attack learns from.
+        relearn: what tries afterwards to get the forget set back from the retain set alone.
     """
 
     model: TrainModel
@@ -40,6 +54,8 @@ class Evaluate:
     split: Split = "test"
     plan: Plan | None = None
     keep: bool = False
+    members: Members = "random"
+    relearn: FineTune | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -62,16 +78,34 @@ class Evaluate:
             model = unlearn(model, self.plan, train, runtime, self.recipe)
             seconds = time.monotonic() - start
             cost = relative_cost(self.plan, self.recipe, len(train))
-        result = evaluate(model, context.bundle, self.partition, self.split, cost)
-        arrays = {f"predicted/{name}": rows for name, rows in result.predicted.items()}
+        result = evaluate(
+            model, context.bundle, self.partition, self.split, cost, members=self.members
+        )
+        arrays = {f"probabilities/{name}": p for name, p in result.probabilities.items()}
         value = {
             "accuracies": to_plain(result.accuracies),
             "subsets": result.subsets,
             "mia": result.mia,
             "auc": result.auc,
+            "relearned": self._relearned(model, context, runtime),
             "cost": result.cost,
         }
         return Artifact({**arrays, **(weights(model) if self.keep else {})}, value, seconds)
+
+    def _relearned(
+        self, model: nn.Module, context: Context, runtime: StoredRuntime
+    ) -> float | None:
+        """Return the forget accuracy after learning again from the retain set alone.
+
+        Unlearned models can get it back so, retrained ones cannot (https://arxiv.org/abs/2505.22310).
+        """
+        if self.relearn is None:
+            return None
+        train = context.bundle.train
+        plan = Plan.assign(whole(self.partition), {"all": self.relearn})
+        again = unlearn(model, plan, train, runtime / "relearn", self.recipe)
+        forget = train.take(self.partition.rows)
+        return float((predict(again, forget).argmax(axis=1) == forget.y.numpy()).mean())
 
     def load(self, context: Context) -> Evaluation:
         """Return a finished evaluation, with the seconds that making the model took."""
@@ -85,11 +119,13 @@ class Evaluate:
             subsets=value["subsets"],
             mia=value["mia"],
             auc=value["auc"],
-            predicted={
-                name.removeprefix("predicted/"): array
-                for name, array in artifact.arrays.items()
-                if name.startswith("predicted/")
+            probabilities={
+                name: artifact.arrays[f"probabilities/{name}"]
+                for name in ("forget", "retain", "test")
             },
+            labels=label_sets(context.bundle, self.partition, self.split),
+            places=subset_places(self.partition),
+            relearned=value["relearned"],
             cost=value["cost"],
             seconds=0.0 if idle else seconds,
         )
@@ -165,7 +201,8 @@ class TryPlan:
         own = dataclasses.replace(runtime, seed=original.seed / "plan")
         train = context.bundle.train
         model = unlearn(original.load(context), self.plan, train, own, self.recipe)
-        return evaluate(model, context.bundle, partition, "valid")
+        members = self.references[0].members
+        return evaluate(model, context.bundle, partition, "valid", members=members)
 
 
 def relative_cost(plan: Plan, recipe: Recipe, total: int) -> float:

@@ -89,25 +89,35 @@ class TrainPoolModel:
         recipe: how.
         seed: of this model; its share of D is drawn from it.
         fraction: the share, in (0, 1).
+        keep: whether the weights are kept, for attacks that ask the pool again.
     """
 
     recipe: Recipe
     seed: Seed
     fraction: float
+    keep: bool = False
 
     def key(self, context: Context) -> Key:
         """Return the key of the record."""
         return Key("pool", {"job": self, **context.learned})
 
     def run(self, context: Context, runtime: StoredRuntime) -> Artifact:
-        """Return two packed bit vectors [N]: which examples were included, which are right."""
+        """Return two packed bit vectors [N], which examples were included and which are right.
+
+        The weights lie beside them if they are to be kept.
+        """
         train = context.bundle.train
         rows = included_rows(len(train), self.fraction, self.seed)
         model = self.recipe.fit(train.take(rows), runtime)
         right = predict(model, train).argmax(axis=1) == train.y.numpy()
         included = np.zeros(len(train), dtype=bool)
         included[rows] = True
-        return Artifact({"included": np.packbits(included), "correct": np.packbits(right)})
+        bits = {"included": np.packbits(included), "correct": np.packbits(right)}
+        return Artifact({**bits, **(weights(model) if self.keep else {})})
+
+    def load(self, context: Context) -> nn.Module:
+        """Return the model, made if need be; its weights must be kept."""
+        return load_model(self.recipe, context, context.make(self))
 
 
 def pool_bits(

@@ -68,7 +68,7 @@ def test_the_headline_goes_from_the_floor_to_the_worst():
 
 def test_markdown_tables_are_tables(grey):
     tables = _cells((grey / "report.md").read_text())
-    assert len(tables) == 11
+    assert len(tables) == 12
     for table in tables:
         assert len({len(row) for row in table}) == 1
         assert all(re.fullmatch(" (:--|--:) ", cell) for cell in table[1])

@@ -179,6 +179,23 @@ def test_an_error_is_one_line_and_leaves_nothing_behind(call, tmp_path, argument
     assert listing(tmp_path) == before
 
 
+def test_a_dry_run_counts_what_attacks_ask_of_the_pool(call):
+    small = ["--set", "score.models=40", "--set", "recipe.epochs=1"]
+    stages = {}
+    for also in ("[]", "[pool_rmia, u_lira]"):
+        code, out, err = call(
+            "demo", "--dry-run", "--json", *small, "--set", f"evaluate.also={also}"
+        )
+        assert (code, err) == (0, "")
+        stages[also] = {s["stage"]: s for s in json.loads(out)["forecast"]}
+    plain, asked = stages.values()
+    assert asked["rows"]["total"] == asked["rows"]["missing"] == plain["rows"]["total"] + 40
+    assert "shadows" not in plain
+    # The searched plan and the file's, on each model; a plan costs half a training at most.
+    assert (asked["shadows"]["total"], asked["shadows"]["missing"]) == (80, 80)
+    assert asked["shadows"]["trainings"] == pytest.approx(80 * 0.5 * 0.7)
+
+
 BAD_IDS = [
     ("", r"is empty; name at least one"),
     ("3\n-1\n", r"line 2: expected a plain integer, got '-1'"),

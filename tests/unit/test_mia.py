@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from scipy.special import logit
@@ -6,8 +8,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.svm import SVC
 
 from rum_ray.errors import DataError
-from rum_ray.evaluation import ATTACKS, auc_attack, svm_attack
-from rum_ray.evaluation.mia import auc, label_logit
+from rum_ray.evaluation import ATTACKS, auc_attack, svm_attack, threshold_attack
+from rum_ray.evaluation.mia import _feature, auc, label_logit
 from rum_ray.seeding import Seed
 
 
@@ -24,6 +26,15 @@ MEMBERS, OTHERS = predictions("members", 60, 4.0), predictions("others", 50, 1.0
 TARGETS = predictions("targets", 30, 2.0)
 
 
+def modified_entropy(p: np.ndarray, y: int) -> float:
+    """Song and Mittal's, term by term."""
+    total = -(1 - p[y]) * math.log(p[y])
+    for other in range(len(p)):
+        if other != y:
+            total -= p[other] * math.log(1 - p[other])
+    return total
+
+
 def feature(name: str, p: np.ndarray, y: np.ndarray) -> np.ndarray:
     if name == "probabilities":
         return p
@@ -31,11 +42,14 @@ def feature(name: str, p: np.ndarray, y: np.ndarray) -> np.ndarray:
         "confidence": [p[i, y[i]] for i in range(len(y))],
         "correctness": [float(np.argmax(p[i]) == y[i]) for i in range(len(y))],
         "entropy": [entropy(p[i]) for i in range(len(y))],
+        "modified_entropy": [modified_entropy(p[i], y[i]) for i in range(len(y))],
     }[name]
     return np.array(rows).reshape(-1, 1)
 
 
-@pytest.mark.parametrize("name", ["confidence", "correctness", "entropy", "probabilities"])
+@pytest.mark.parametrize(
+    "name", ["confidence", "correctness", "entropy", "modified_entropy", "probabilities"]
+)
 def test_svm_attack_is_the_paper_s(name):
     members, others, targets = (feature(name, *s) for s in (MEMBERS, OTHERS, TARGETS))
     # The first n of each, with n the smaller number of the two.
@@ -46,6 +60,58 @@ def test_svm_attack_is_the_paper_s(name):
     assert 0 < taken_for_nonmembers < 1
     if name == "confidence":
         assert svm_attack(MEMBERS, OTHERS, TARGETS) == taken_for_nonmembers
+
+
+def test_modified_entropy_is_low_for_certainty_of_the_label_only():
+    p, y = np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]), np.zeros(3, dtype=int)
+    right, wrong, even = _feature((p, y), "modified_entropy")[:, 0]
+    assert right == 0
+    assert even == pytest.approx(math.log(2))
+    # Entropy cannot tell the first two apart.
+    assert np.isfinite(wrong)
+    assert wrong > 100
+    assert np.array_equal(_feature((p, y), "entropy")[:2, 0], [0, 0])
+
+
+def best_threshold(inside: list[float], outside: list[float]) -> float:
+    """The lowest of the best thresholds, by trying all."""
+    best, chosen = -1.0, math.inf
+    for candidate in sorted({*inside, *outside, math.inf}):
+        right = sum(v >= candidate for v in inside) / len(inside)
+        right += sum(v < candidate for v in outside) / len(outside)
+        if right > best + 1e-12:
+            best, chosen = right, candidate
+    return chosen
+
+
+@pytest.mark.parametrize("per_class", [False, True])
+@pytest.mark.parametrize("coarse", [False, True])
+def test_threshold_attack_by_brute_force(per_class, coarse):
+    sets = [MEMBERS, OTHERS, TARGETS]
+    if coarse:  # with many ties
+        sets = [(np.round(3 * p + 0.1), y) for p, y in sets]
+        sets = [(p / p.sum(axis=1, keepdims=True), y) for p, y in sets]
+    logits = [list(label_logit(*s)) for s in sets]
+    labels = [s[1] for s in sets]
+    called = []
+    for logit_, label in zip(logits[2], labels[2], strict=True):
+        inside, outside = (
+            [v for v, y in zip(logits[i], labels[i], strict=True) if y == label or not per_class]
+            for i in (0, 1)
+        )
+        called.append(logit_ < best_threshold(inside, outside))
+    share = threshold_attack(*sets, per_class=per_class)
+    assert share == np.mean(called)
+    assert 0 < share < 1
+
+
+def test_threshold_attack_without_members_of_a_class_takes_the_common_threshold():
+    some = MEMBERS[1] != 0
+    members = MEMBERS[0][some], MEMBERS[1][some]
+    asked = TARGETS[1] == 0
+    targets = TARGETS[0][asked], TARGETS[1][asked]
+    common = threshold_attack(members, OTHERS, targets)
+    assert threshold_attack(members, OTHERS, targets, per_class=True) == common
 
 
 def test_svm_attack_takes_the_first_of_the_larger_set():
@@ -111,13 +177,16 @@ def test_label_logit_is_the_logit_of_the_label():
 NONE = MEMBERS[0][:0], MEMBERS[1][:0]
 
 
+@pytest.mark.parametrize(
+    ("attack", "name_"), [(svm_attack, "SVM"), (threshold_attack, "threshold")]
+)
 @pytest.mark.parametrize("place", range(3))
-def test_svm_attack_needs_all_three_sets(place):
+def test_an_attack_needs_all_three_sets(place, attack, name_):
     sets = [MEMBERS, OTHERS, TARGETS]
     sets[place] = NONE
     name = ("members", "non-members", "targets")[place]
-    with pytest.raises(DataError, match=rf"the SVM attack was given no {name}; it needs some"):
-        svm_attack(*sets)
+    with pytest.raises(DataError, match=rf"the {name_} attack was given no {name}; it needs some"):
+        attack(*sets)
 
 
 def test_auc_attack_needs_both_sets():
@@ -127,10 +196,11 @@ def test_auc_attack_needs_both_sets():
 
 
 def test_an_unknown_feature():
-    message = "feature must be confidence, correctness, entropy or probabilities, got 'loss'"
+    message = "feature must be confidence, .* modified_entropy or probabilities, got 'loss'"
     with pytest.raises(ValueError, match=message):
         svm_attack(MEMBERS, OTHERS, TARGETS, "loss")
 
 
 def test_the_table():
-    assert (ATTACKS["svm"], ATTACKS["auc"]) == (svm_attack, auc_attack)
+    assert list(ATTACKS) == ["svm", "auc", "threshold", "pool_lira", "pool_rmia", "u_lira"]
+    assert all(attack.__name__.startswith(name) for name, attack in ATTACKS.items())

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from rum_ray.evaluation import Accuracies, Evaluation
-from rum_ray.search.objective import INFEASIBLE, Judgement, Reference, judge
+from rum_ray.search.objective import INFEASIBLE, Judgement, Reference, floor, judge
 
 
 def evaluation(forget: float, retain: float, test: float, mia: float, auc: float) -> Evaluation:
@@ -35,6 +35,16 @@ def test_judge_is_tow_minus_the_gap_of_its_attack(attack, gap):
 def test_the_reference_itself_is_the_best_there_is():
     [best] = [judge(e, Reference.of([e]), "auc") for e in RETRAINED[:1]]
     assert best.objective == 1
+
+
+def test_the_floor_of_few_pairs_is_the_largest_gap():
+    assert floor(RETRAINED, "auc") == pytest.approx(0.06)
+    assert floor(RETRAINED, "svm") == pytest.approx(0.4)
+    answers = np.random.default_rng(0).uniform(size=8)
+    many = [evaluation(0, 0, 0, 0, auc) for auc in answers]
+    gaps = sorted(abs(a - b) for i, a in enumerate(answers) for b in answers[:i])
+    # 5 % of 28 pairs: one may be larger.
+    assert floor(many, "auc") == gaps[-2]
 
 
 def test_nothing_is_worse_than_what_is_not_feasible():

@@ -34,7 +34,7 @@ TABLES = {
     "DATASETS": "digits cifar10 images",
     "MODELS": "mlp small_cnn fast_cnn resnet18 resnet50 vgg16",
     "REFINERS": "by_score shuffle",
-    "ATTACKS": "svm auc",
+    "ATTACKS": "svm auc threshold pool_lira pool_rmia u_lira",
 }
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rum_ray.evaluation.statistics import Mean, compare, holm
+from rum_ray.evaluation.statistics import Mean, compare, holm, kendall
 from rum_ray.seeding import Seed
 
 
@@ -87,3 +87,25 @@ def test_holm_keeps_the_order_and_is_never_lower():
     assert (corrected >= p).all()
     assert corrected.max() <= 1
     assert np.all(np.diff(corrected[np.argsort(p)]) >= 0)
+
+
+def test_holm_by_a_literal_loop():
+    p = list(Seed(2).uniform(15) ** 3)
+    p[3] = p[7]
+    expected = []
+    for mine in p:
+        # The largest of what all hypotheses up to this one are multiplied to.
+        smaller = sorted(other for other in p if other <= mine)
+        expected.append(min(1.0, max((15 - k) * q for k, q in enumerate(smaller))))
+    assert holm(p) == pytest.approx(expected)
+
+
+def test_kendall_counts_pairs():
+    a, b = Seed(0).integers(12, 6), Seed(1).integers(12, 6)
+    pairs = [(np.sign(a[i] - a[j]), np.sign(b[i] - b[j])) for i in range(12) for j in range(i)]
+    agree = sum(x * y for x, y in pairs)
+    untied = [sum(pair[side] != 0 for pair in pairs) for side in (0, 1)]
+    assert kendall(a, b) == pytest.approx(agree / np.sqrt(np.prod(untied)))
+    assert kendall(a, a) == pytest.approx(1)
+    assert kendall(a, -a) == pytest.approx(-1)
+    assert kendall([1, 1, 1], [1, 2, 3]) is None

@@ -101,11 +101,12 @@ def test_an_evaluation_is_what_it_says(bundle, plan):
     assert result.accuracies == Accuracies(27 / 30, 127 / 130, 57 / 60)
     assert result.subsets == {"low": 8 / 10, "medium": 9 / 10, "high": 1.0}
     assert (result.cost, result.seconds) == (0.25, 3.0)
-    assert {name: len(rows) for name, rows in result.predicted.items()} == {
-        "forget": 30,
-        "retain": 130,
-        "test": 60,
+    assert {name: p.shape for name, p in result.probabilities.items()} == {
+        "forget": (30, 4),
+        "retain": (130, 4),
+        "test": (60, 4),
     }
+    assert all(p.dtype == np.float32 for p in result.probabilities.values())
     assert np.array_equal(result.predicted["test"], bundle.test.x[:, 0].numpy())
     forget = plan.partition.rows
     assert np.array_equal(result.predicted["forget"], bundle.train.x[forget, 0].numpy())
@@ -120,7 +121,7 @@ def test_attacks_compare_with_non_members_of_the_same_label_process(bundle, trai
     p, unseen = predict(trained, bundle.train), predict(trained, bundle.test)
     y, noisy = bundle.train.y.numpy(), bundle.nonmembers("test").y.numpy()
     assert (noisy != bundle.test.y.numpy()).sum() == 6
-    targets = p[forget], y[forget]
+    targets, unseen = (p[forget].astype("f4"), y[forget]), unseen.astype("f4")
     assert result.auc == auc_attack(targets, (unseen, noisy))
     clean = auc_attack(targets, (unseen, bundle.test.y.numpy()))
     assert result.auc != clean
@@ -137,7 +138,7 @@ def test_members_are_a_sample_of_the_retain_set_the_same_for_every_model(
 
     # The module has the name of a function that its package exports.
     monkeypatch.setattr(sys.modules["rum_ray.evaluation.tow"], "svm_attack", spy)
-    p, forget = predict(trained, bundle.train), plan.partition.rows
+    p, forget = predict(trained, bundle.train).astype("f4"), plan.partition.rows
     result = evaluate(trained, bundle, plan)
     evaluate(Recipe("mlp").build(bundle.train, Seed(5)), bundle, plan)
     (members, others, targets), (again, *_) = calls
@@ -149,6 +150,12 @@ def test_members_are_a_sample_of_the_retain_set_the_same_for_every_model(
     assert not np.array_equal(members[0], retain[:60])
     known = {row.tobytes() for row in retain}
     assert len({row.tobytes() for row in members[0]} & known) == len(others[1]) == 60
+    # The paper's code takes the first.
+    evaluate(trained, bundle, plan, members="first")
+    assert np.array_equal(calls[-1][0][0], retain[:60])
+    assert np.array_equal(result.sample("first"), np.arange(60))
+    sampled = result.pair("retain", result.sample())
+    assert all(map(np.array_equal, sampled, members))
 
 
 def test_members_are_as_many_as_there_are(bundle, trained):
@@ -172,17 +179,20 @@ def test_a_search_does_not_read_test_data(bundle, trained, plan):
         evaluate(trained, guarded, plan)
 
 
+def certain(forget: list[int], retain: list[int], test: list[int]) -> dict[str, np.ndarray]:
+    """Probabilities of models that are sure of these classes."""
+    sets = {"forget": forget, "retain": retain, "test": test}
+    return {name: np.eye(4, dtype=np.float32)[classes] for name, classes in sets.items()}
+
+
 def evaluation(**changes) -> Evaluation:
     fields = {
         "accuracies": Accuracies(0.8, 0.9, 0.7),
         "subsets": {"low": 0.9, "high": 0.7},
         "mia": 0.4,
         "auc": 0.6,
-        "predicted": {
-            "forget": np.array([0, 1, 2, 3]),
-            "retain": np.array([0, 1]),
-            "test": np.array([1, 1]),
-        },
+        "probabilities": certain([0, 1, 2, 3], [0, 1], [1, 1]),
+        "places": {"low": np.array([0, 1]), "high": np.array([2, 3])},
     }
     return Evaluation(**fields | changes)
 
@@ -192,13 +202,10 @@ def test_against_gives_the_metrics_of_the_report():
         accuracies=Accuracies(0.5, 1.0, 0.75),
         mia=0.55,
         auc=0.5,
-        predicted={
-            "forget": np.array([0, 1, 0, 0]),
-            "retain": np.array([0, 1]),
-            "test": np.array([1, 0]),
-        },
+        probabilities=certain([0, 1, 0, 0], [0, 1], [1, 0]),
+        relearned=0.5,
     )
-    assert evaluation(cost=0.2, seconds=7.0).against(retrained) == pytest.approx(
+    assert evaluation(cost=0.2, seconds=7.0, relearned=0.75).against(retrained) == pytest.approx(
         {
             "tow": 0.7 * 0.9 * 0.95,
             "tow_mia": 0.85 * 0.9 * 0.95,
@@ -212,6 +219,17 @@ def test_against_gives_the_metrics_of_the_report():
             "disagreement_forget": 0.5,
             "disagreement_retain": 0.0,
             "disagreement_test": 0.5,
+            "disagreement_low": 0.0,
+            "disagreement_high": 1.0,
+            # Of two who are sure of different classes, the divergence is one bit.
+            "js_forget": 0.5,
+            "js_retain": 0.0,
+            "js_test": 0.5,
+            "js_low": 0.0,
+            "js_high": 1.0,
+            "tow_examples": 0.25,
+            "relearned_forget_accuracy": 0.75,
+            "relearned_gap": 0.25,
             "forget_accuracy_low": 0.9,
             "forget_accuracy_high": 0.7,
             "cost": 0.2,
@@ -224,9 +242,10 @@ def test_against_itself_is_perfect(bundle, trained, plan):
     # T2
     result = evaluate(trained, bundle, plan)
     metrics = result.against(evaluate(trained, bundle, plan))
-    assert (metrics["tow"], metrics["tow_mia"]) == (1, 1)
-    zero = [name for name in metrics if name.startswith("disagreement") or name.endswith("_gap")]
-    assert len(zero) == 5
+    assert (metrics["tow"], metrics["tow_mia"], metrics["tow_examples"]) == (1, 1, 1)
+    kinds = ("disagreement", "js_")
+    zero = [name for name in metrics if name.startswith(kinds) or name.endswith("_gap")]
+    assert len(zero) == 2 + 2 * (3 + 3)
     assert all(metrics[name] == 0 for name in zero)
     assert "cost" not in metrics
     assert "seconds" not in metrics
