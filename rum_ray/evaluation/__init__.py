@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 
 from rum_ray.evaluation.mia import auc_attack, svm_attack
-from rum_ray.evaluation.tow import Accuracies, Evaluation, evaluate, predict, tow, tow_mia
+from rum_ray.evaluation.tow import Accuracies, Evaluation, evaluate, tow, tow_mia
+from rum_ray.training.prediction import predict
 
 ATTACKS: Mapping[str, Callable[..., float]] = {"svm": svm_attack, "auc": auc_attack}
 

@@ -10,15 +10,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from rum_ray.data.batches import fixed_batches
 from rum_ray.data.bundle import DataBundle, LabeledData, complement
 from rum_ray.evaluation.mia import Predictions, auc_attack, svm_attack
 from rum_ray.rum import Partition, Plan
 from rum_ray.seeding import Seed
+from rum_ray.training.prediction import predict
 
 Split = Literal["valid", "test"]
 
@@ -99,16 +98,6 @@ class Evaluation:
             metrics[f"forget_accuracy_{name}"] = accuracy
         made = {"cost": self.cost, "seconds": self.seconds}
         return metrics | {name: value for name, value in made.items() if value is not None}
-
-
-def predict(model: nn.Module, data: LabeledData) -> NDArray[np.float64]:
-    """Return the probabilities [N, K] of a model in eval mode, in fixed batches of 250."""
-    device = next(model.parameters()).device
-    model.eval()
-    with torch.inference_mode():
-        logits = [model(x)[:real].double().cpu() for x, real in fixed_batches(data.x, device)]
-    probabilities: NDArray[np.float64] = torch.cat(logits).softmax(dim=1).numpy()
-    return probabilities
 
 
 def evaluate(
