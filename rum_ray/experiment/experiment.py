@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from rum_ray.data import DataBundle
 from rum_ray.digest import digest
 from rum_ray.errors import ConfigError, did_you_mean
 from rum_ray.experiment.parts import (
@@ -71,6 +72,17 @@ class Experiment:
                 f"plan: subset '{missing[0]}' has no unlearner; 'nothing' is one. "
                 f"The subsets are {', '.join(into or ())}."
             )
+
+    def load_data(self) -> DataBundle:
+        """Return the data set; V is in halves where a search and held-out retraining both want it.
+
+        Raises:
+            ConfigError: an option is out of range.
+            DataError: a file is missing, or not what it says.
+        """
+        bundle, score = self.data.load(), self.score
+        proxies = score.compare if score.file else (score.name, *score.compare)
+        return bundle.halved() if self.search and "heldout" in proxies else bundle
 
     @property
     def digest(self) -> str:

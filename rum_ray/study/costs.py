@@ -4,17 +4,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from rum_ray.study.study import Study
-from rum_ray.work import Search, relative_cost
+from rum_ray.work import Job, ScoreByProxy, Search, TrainPoolModel, relative_cost
 from rum_ray.work.search import FRESH_SEEDS
 
 
 def costs(study: Study, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return what was spent, in trainings of the original."""
     seeds, search = len(study.originals), study.experiment.search
+    scoring = [*study.scorers, *study.compared.values()]
     prepared = len(study.search_originals) + len(study.references) if search else 0
     return {
         "unit": "trainings of the original",
-        "scores": _share(study) * len(study.scorers),
+        "scores": sum(training_cost(study, job) for job in scoring),
         "originals": seeds,
         "search": prepared + (sum(_tried(study, s) for s in study.searches) if search else 0),
         "references": 2 * seeds,
@@ -35,8 +36,10 @@ def _tried(study: Study, search: Search) -> float:
     return sum(ran) * search.config.seeds + sum(fresh) * FRESH_SEEDS
 
 
-def _share(study: Study) -> float:
-    """Return what training one scoring model costs, in trainings of the original."""
-    score, recipe = study.experiment.score, study.experiment.recipe
-    share = score.fraction if study.pool else 1.0
-    return share * (score.recipe or recipe).epochs / recipe.epochs
+def training_cost(study: Study, job: Job) -> float:
+    """Return what a job that trains a model costs, in trainings of the original."""
+    recipe = study.experiment.recipe
+    if isinstance(job, ScoreByProxy):
+        return job.cost(study.context) / (recipe.epochs * len(study.context.bundle.train))
+    share = job.fraction if isinstance(job, TrainPoolModel) else 1.0
+    return share * job.recipe.epochs / recipe.epochs

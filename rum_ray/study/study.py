@@ -21,7 +21,7 @@ from rum_ray.scores import PROXIES
 from rum_ray.scores.base import Scores
 from rum_ray.scores.files import read_scores
 from rum_ray.scores.learning_events import EVENTS
-from rum_ray.scores.memorization import memorization
+from rum_ray.scores.memorization import InOutCounts
 from rum_ray.search.spaces import Space, SpaceName
 from rum_ray.seeding import Seed
 from rum_ray.unlearning import UNLEARNERS, Unlearner
@@ -82,6 +82,17 @@ class Study:
         return tuple(TrainPoolModel(recipe, pool / m, score.fraction) for m in range(score.models))
 
     @cached_property
+    def compared(self) -> Mapping[str, ScoreByProxy]:
+        """The proxies that are compared besides those that are recorded in training."""
+        score, recipe = self.experiment.score, self.experiment.recipe
+        seed = Seed(score.seed) / "proxy"
+        return {
+            name: ScoreByProxy(find(name, PROXIES, "proxy")(), recipe, seed)
+            for name in score.compare
+            if name not in (*EVENTS, score.name)
+        }
+
+    @cached_property
     def pool(self) -> tuple[TrainPoolModel, ...]:
         """The leave-k-out models; none if the score is another."""
         return tuple(job for job in self.scorers if isinstance(job, TrainPoolModel))
@@ -92,22 +103,31 @@ class Study:
         return pool_bits(self.context, self.pool)
 
     @cached_property
+    def pool_halves(self) -> tuple[InOutCounts, ...]:
+        """The counts of the pool's halves A and B: models of even and of odd number."""
+        included, correct = self.pool_bits
+        return tuple(InOutCounts.of(included[half::2], correct[half::2]) for half in (0, 1))
+
+    @cached_property
     def scores(self) -> Scores:
         """How hard D's examples are to forget."""
         file = self.experiment.score.file
         if file is not None:
             return read_scores(file, self.context.bundle.train.ids, self.experiment.score.name)
         if self.pool:
-            return memorization(*self.pool_bits)
+            a, b = self.pool_halves
+            return (a + b).scores()
         (job,) = self.scorers
         assert isinstance(job, ScoreByProxy)
         return job.load(self.context)
 
     @cached_property
-    def events(self) -> Mapping[str, NDArray[np.float64]]:
-        """Proxies recorded in the originals' own training, each [seeds, N]."""
+    def proxies(self) -> Mapping[str, NDArray[np.float64]]:
+        """Proxies, each [runs, N]: recorded in the originals' own training, and compared ones."""
         arrays = [self.context.load(original).arrays for original in self.originals]
-        return {name: np.stack([a[f"events/{name}"] for a in arrays]) for name in EVENTS}
+        recorded = {name: np.stack([a[f"events/{name}"] for a in arrays]) for name in EVENTS}
+        jobs = self.compared.items()
+        return {**recorded, **{name: job.load(self.context).values[None] for name, job in jobs}}
 
     @property
     def middle(self) -> Middle:
@@ -120,7 +140,8 @@ class Study:
         """The rows that the experiment's file lists, and how many of its ids V has instead."""
         bundle, path = self.context.bundle, self.experiment.forget.ids
         assert path is not None
-        return read_rows(path, bundle.train.ids, frozenset(map(int, bundle.valid.ids)))
+        valid = [part.ids for part in (bundle.valid, bundle.reserved) if part is not None]
+        return read_rows(path, bundle.train.ids, frozenset(map(int, np.concatenate(valid))))
 
     @cached_property
     def forget(self) -> Indices:
@@ -175,7 +196,7 @@ class Study:
     @property
     def first_jobs(self) -> list[Job]:
         """What is trained before the forget set is known."""
-        return [*self.originals, *self.search_originals, *self.scorers]
+        return [*self.originals, *self.search_originals, *self.scorers, *self.compared.values()]
 
     @property
     def retrain_jobs(self) -> list[Job]:
