@@ -195,8 +195,8 @@ def reliability(report: Json) -> list[str]:
     if changed is not None:
         goal = f"which {_reaches(changed <= CHANGED_GOAL)} the goal of at most"
         found.append(
-            f"With other models, {percent(changed)} of the forget set would be in another subset "
-            f"(bootstrap over the pool), {goal} {percent(CHANGED_GOAL)}."
+            f"Scores of other models would put {percent(changed)} of this forget set in another "
+            f"subset (bootstrap over the pool), {goal} {percent(CHANGED_GOAL)}."
         )
     if mean(floor, "mia_gap") is not None:
         svm, auc = (interval(metric(floor, name)) for name in ("mia_gap", "auc_gap"))

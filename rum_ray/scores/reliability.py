@@ -1,6 +1,6 @@
 """How far scores can be trusted: by halves of the pool, by other models, by other examples."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,9 +13,9 @@ SPLIT_HALF_GOAL = 0.9
 """Reliability that scores should reach."""
 CHANGED_GOAL = 0.1
 """Share of the forget set whose subset may change with other models."""
-POOL_DRAWS = 200
-EXAMPLE_DRAWS = 500
-_CELLS = 1 << 20
+DRAWS = 200
+"""Of a bootstrap."""
+_CELLS = 1 << 17
 """Cells of a matrix of draws and examples that are worked on at a time."""
 
 
@@ -30,7 +30,7 @@ def split_half(a: InOutCounts, b: InOutCounts) -> float:
 
 
 def resampled(
-    included: NDArray[np.bool_], correct: NDArray[np.bool_], seed: Seed, draws: int = POOL_DRAWS
+    included: NDArray[np.bool_], correct: NDArray[np.bool_], seed: Seed, draws: int = DRAWS
 ) -> Iterator[NDArray[np.float64]]:
     """Yield memorization [N] under pools of as many models, drawn with replacement (bootstrap).
 
@@ -53,13 +53,12 @@ def rank_correlation(a: ArrayLike, b: ArrayLike) -> float:
     Raises:
         ScoreError: they are not of the same examples, or nothing is known of any.
     """
-    (x,), y = _known(np.asarray(a)[None], b)
-    once = np.ones((1, len(y)))
-    return float(_correlations(_ranks(x, once), _ranks(y, once), once)[0])
+    (run,), known = _known(np.asarray(a)[None], b)
+    return float(_correlations([_Ranking(run)], _Ranking(known), np.ones((1, len(known))))[0, 0])
 
 
 def correlation_interval(
-    proxy: ArrayLike, scores: ArrayLike, seed: Seed, draws: int = EXAMPLE_DRAWS
+    proxy: ArrayLike, scores: ArrayLike, seed: Seed, draws: int = DRAWS
 ) -> tuple[float, float]:
     """Return the 95 % interval, over examples, of a proxy's rank correlation with the scores.
 
@@ -76,12 +75,10 @@ def correlation_interval(
         ScoreError: they are not of the same examples, or nothing is known of any.
     """
     runs, known = _known(proxy, scores)
-    means = []
-    for times in _times_drawn(len(known), seed, draws):
-        ranks = _ranks(known, times)
-        by_run = [_correlations(_ranks(run, times), ranks, times) for run in runs]
-        means.append(np.mean(by_run, axis=0))
-    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
+    rankings, ranking = [_Ranking(run) for run in runs], _Ranking(known)
+    drawn = _times_drawn(len(known), seed, draws)
+    means = np.concatenate([_correlations(rankings, ranking, t).mean(axis=0) for t in drawn])
+    low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)
 
 
@@ -111,24 +108,34 @@ def _times_drawn(examples: int, seed: Seed, draws: int) -> Iterator[NDArray[np.f
 
 
 def _correlations(
-    x: NDArray[np.float64], y: NDArray[np.float64], times: NDArray[np.float64]
+    runs: Sequence["_Ranking"], scores: "_Ranking", times: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the correlation [D] of centred ranks [D, N], example n taken times[d, n] times."""
-    spread = np.sqrt((times * x * x).sum(axis=1) * (times * y * y).sum(axis=1))
-    with np.errstate(invalid="ignore"):
-        correlations: NDArray[np.float64] = np.clip((times * x * y).sum(axis=1) / spread, -1, 1)
-    return correlations
+    """Return the rank correlations [S, D] of runs and scores, example n taken times[d, n] times."""
+    ranks, spread = scores.ranks(times)
+    ranks *= times
+    correlations = []
+    for run in runs:
+        own, own_spread = run.ranks(times)
+        with np.errstate(invalid="ignore"):
+            r = np.einsum("dn,dn->d", own, ranks) / np.sqrt(own_spread * spread)
+        correlations.append(np.clip(r, -1, 1))
+    return np.stack(correlations)
 
 
-def _ranks(values: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the ranks [D, N] of examples that are taken several times, less the mean rank.
+class _Ranking:
+    """The order of some values [N], to rank them when each is taken several times."""
 
-    A group of equal values gets the mean of the places that it takes.
-    """
-    order = np.argsort(values, kind="stable")
-    group = np.unique(values, return_inverse=True)[1]
-    starts = np.searchsorted(group[order], np.arange(group.max() + 1))
-    sizes = np.add.reduceat(times[:, order], starts, axis=1)
-    middles = sizes.cumsum(axis=1) - sizes / 2
-    ranks: NDArray[np.float64] = middles[:, group] - times.sum(axis=1, keepdims=True) / 2
-    return ranks
+    def __init__(self, values: NDArray[np.float64]) -> None:
+        self.order = np.argsort(values, kind="stable")
+        self.group = np.unique(values, return_inverse=True)[1]
+        self.starts = np.searchsorted(self.group[self.order], np.arange(self.group.max() + 1))
+
+    def ranks(self, times: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the ranks [D, N] less their mean, and the sum [D] of the squares of all taken.
+
+        A group of equal values gets the mean of the places that it takes.
+        """
+        sizes = np.add.reduceat(times[:, self.order], self.starts, axis=1)
+        middles = sizes.cumsum(axis=1)
+        middles -= sizes / 2 + times.sum(axis=1, keepdims=True) / 2
+        return middles[:, self.group], np.einsum("dg,dg,dg->d", sizes, middles, middles)

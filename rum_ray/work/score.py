@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from rum_ray.digest import digest
 from rum_ray.errors import ScoreError
 from rum_ray.resume import StoredRuntime
@@ -36,13 +38,18 @@ class ScoreByProxy:
         """Return the scores.
 
         Raises:
-            ScoreError: the proxy does not give one score an example.
+            ScoreError: the proxy does not give one score an example, or knows none.
         """
         scores = self.proxy(context.bundle, self.recipe, runtime)
         if len(scores) != len(context.bundle.train):
             raise ScoreError(
                 f"proxy {type(self.proxy).__qualname__} gave {len(scores)} scores for "
                 f"{len(context.bundle.train)} examples; it must give one for each, in their order."
+            )
+        if not np.isfinite(scores.values).any():
+            raise ScoreError(
+                f"proxy {type(self.proxy).__qualname__} gave no number for any example (NaN); "
+                "train with a lower lr, or choose another."
             )
         return Artifact(
             {"values": scores.values, "standard_errors": scores.standard_errors}, scores.name

@@ -18,7 +18,7 @@ from rum_ray.experiment import (
 )
 from rum_ray.scores import PROXIES, Scores
 from rum_ray.scores.learning_events import EVENTS
-from rum_ray.scores.reliability import POOL_DRAWS
+from rum_ray.scores.reliability import DRAWS
 from rum_ray.seeding import Seed
 from rum_ray.store import Store
 from rum_ray.study.costs import costs
@@ -97,7 +97,7 @@ def test_the_share_in_the_same_subset_is_counted(study, entry):
 
 def test_the_changed_share_is_counted_over_pools(study, entry):
     included, correct = study.pool_bits
-    draws = (Seed(0) / "bootstrap" / "models").integers(24 * POOL_DRAWS, 24).reshape(-1, 24)
+    draws = (Seed(0) / "bootstrap" / "models").integers(24 * DRAWS, 24).reshape(-1, 24)
     ours, changed = level(study.scores.values, study.forget.tolist()), []
     for models in draws:
         scores, _ = reference.memorization(included[models], correct[models])
@@ -178,7 +178,16 @@ def test_the_key_of_a_proxys_scores_counts_what_held_out_retraining_learns(bundl
     assert len(keys) == 3
 
 
-def test_a_proxy_of_another_length_is_refused(bundle, tmp_path):
-    job = ScoreByProxy(lambda *_: Scores(np.zeros(3)), RECIPE, Seed(0))
-    with pytest.raises(ScoreError, match="gave 3 scores for 160 examples; it must give one for"):
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.zeros(3), "gave 3 scores for 160 examples; it must give one for each"),
+        (np.full(160, np.nan), r"gave no number for any example \(NaN\)"),
+    ],
+)
+def test_a_proxy_that_scores_nothing_or_something_else_is_refused(
+    bundle, tmp_path, values, message
+):
+    job = ScoreByProxy(lambda *_: Scores(values), RECIPE, Seed(0))
+    with pytest.raises(ScoreError, match=message):
         Context(bundle, Store(tmp_path)).make(job)
