@@ -63,8 +63,9 @@ def score_warnings(scores: Mapping[str, Any]) -> list[str]:
         )
     if models and scores["changed_share"] > CHANGED_GOAL:
         warnings.append(
-            f"{scores['changed_share']:.0%} of the forget set would be in another subset with "
-            f"other models, above the goal of {CHANGED_GOAL:.0%}: {models} models are too few."
+            f"{100 * scores['changed_share']:.0f} % of the forget set would be in another subset "
+            f"with other models, above the goal of {100 * CHANGED_GOAL:.0f} %: {models} models are "
+            "too few."
         )
     return warnings
 

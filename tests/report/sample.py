@@ -403,8 +403,8 @@ def sample(
         ],
         "warnings": [
             "2 of 72 trials diverged (neggrad+ on high with lr above 0.08) and count as failed.",
-            "15% of the forget set would be in another subset with other models, above the goal of "
-            "10%: 128 models are too few.",
+            "15 % of the forget set would be in another subset with other models, above the goal "
+            "of 10 %: 128 models are too few.",
             "Class 8 has 9 forgotten examples; per-class numbers of it would be noise.",
         ],
     }

@@ -115,7 +115,7 @@ def test_a_miss_of_a_goal_is_a_warning():
     (half,) = score_warnings({**good, "split_half": 0.85})
     assert half.startswith("The reliability of the scores is 0.850, below the goal of 0.9: 128 mod")
     (changed,) = score_warnings({**good, "changed_share": 0.25})
-    assert changed.startswith("25% of the forget set would be in another subset with other models")
+    assert changed.startswith("25 % of the forget set would be in another subset with other model")
     (unknown,) = score_warnings({**good, "unknown": 3})
     assert unknown == "3 examples have no score and were left out."
 
