@@ -25,7 +25,7 @@ from rum_ray.digest import digest
 from rum_ray.errors import IntegrityError, StoreError
 from rum_ray.files import write_once
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)

@@ -176,6 +176,17 @@ class ProxyContract:
 
     recipe = Recipe("mlp", epochs=15, batch_size=64)
 
+    def test_its_cost_is_what_goes_through_models(self, proxy: Proxy) -> None:
+        """To 1 %, or less where it stops early; a proxy that has no `cost` trains once."""
+        bundle, recipe = load("digits"), replace(self.recipe, epochs=4)
+        with counting() as passes:
+            proxy(bundle, recipe, LocalRuntime(Seed(0)))
+        measured = passes["backward"] * (1 - FORWARD_ONLY) + passes["forward"] * FORWARD_ONLY
+        training = float(recipe.epochs * len(bundle.train))
+        cost = proxy.cost(bundle, recipe) if hasattr(proxy, "cost") else training
+        assert 0.99 * training <= measured <= 1.01 * cost, "its cost is not what it says"
+        assert cost <= 2 * measured, "its cost is not what it says"
+
     def test_the_same_seed_gives_the_same_bits(self, proxy: Proxy) -> None:
         """One known number an example; the same ones after a crash."""
         crashing = CrashingRuntime(Seed(0), crash=2)

@@ -9,11 +9,12 @@ from typing import Protocol
 from rum_ray.seeding import Seed
 from rum_ray.store import Key
 from rum_ray.study.attacks import pool_jobs, shadow_jobs
+from rum_ray.study.costs import training_cost
 from rum_ray.study.study import SPACES, Study
 from rum_ray.study.table import planned, table, unsearched_table
 from rum_ray.training.runtime import LocalRuntime
 from rum_ray.unlearning.base import FORWARD_ONLY
-from rum_ray.work import Context, Job, TrainModel, TrainPoolModel
+from rum_ray.work import Context
 from rum_ray.work.search import FINALISTS, FRESH_SEEDS
 
 STAGE_SECONDS = 12.0
@@ -78,8 +79,8 @@ def _stages(study: Study) -> Iterator[tuple[str, int, int, float]]:
     search, seeds = study.experiment.search, len(study.originals)
     first = study.first_jobs
     missing = [job for job in first if not study.context.has(job)]
-    yield "train", len(first), len(missing), sum(_cost(study, job) for job in missing)
-    scored = _missing(study, study.scorers) == 0
+    yield "train", len(first), len(missing), sum(training_cost(study, job) for job in missing)
+    scored = _missing(study, study.scoring.scorers) == 0
     left = _missing(study, study.moments) if scored else seeds
     yield "embed", seeds, left, left * FORWARD_ONLY / study.experiment.recipe.epochs
     total = 2 * seeds + (search.seeds if search else 0)
@@ -109,7 +110,7 @@ def _stages(study: Study) -> Iterator[tuple[str, int, int, float]]:
     yield "rows", total + len(asked), left, cost
     if "u_lira" in study.experiment.evaluate.also:
         attacked = (search is not None) + (study.experiment.plan is not None)
-        total = attacked * len(study.pool)
+        total = attacked * len(study.scoring.pool)
         left = _missing(study, shadow_jobs(study, table(study))) if searched else total
         yield "shadows", total, left, left * cap * study.experiment.score.fraction
     if study.experiment.plan is not None:
@@ -147,12 +148,3 @@ def _missing(study: Study, jobs: Sequence[Keyed]) -> int:
     """Return how many of these are not in the store."""
     context = study.context
     return sum(not context.store.has(job.key(context)) for job in jobs)
-
-
-def _cost(study: Study, job: Job) -> float:
-    """Return a job's cost in trainings of the original."""
-    recipe = study.experiment.recipe
-    if isinstance(job, TrainModel) and job.weights is not None:
-        return 0.0
-    share = job.fraction if isinstance(job, TrainPoolModel) else 1.0
-    return share * job.recipe.epochs / recipe.epochs

@@ -63,7 +63,7 @@ def open_study(experiment: Experiment, options: Options, forgets: bool = True) -
     """
     # The workers' kind of device: it belongs to the keys, also where the driver has none.
     device = torch.device("cuda" if experiment.cluster.gpus_per_worker else "cpu")
-    context = Context(experiment.data.load(), Store(options.store), device)
+    context = Context(experiment.load_data(), Store(options.store), device)
     study = Study(experiment, context)
     if forgets:
         check(study)

@@ -118,6 +118,8 @@ class DataBundle:
         class_names: [K].
         label_noise: the process that D's labels went through, if it is known.
         true_labels: [N] D's labels before that process.
+        reserved: a half of V that only held-out retraining learns, in no other part; None where it
+            may have V.
     """
 
     name: str
@@ -127,6 +129,7 @@ class DataBundle:
     class_names: tuple[str, ...] = ()
     label_noise: LabelNoise | None = None
     true_labels: Tensor | None = None
+    reserved: LabeledData | None = None
 
     @property
     def num_classes(self) -> int:
@@ -140,6 +143,18 @@ class DataBundle:
             return None
         wrong: NDArray[np.bool_] = (self.train.y != self.true_labels).numpy()
         return wrong
+
+    @property
+    def heldout(self) -> LabeledData:
+        """What held-out retraining learns: V or its reserved half, labelled as D was."""
+        return self.nonmembers("valid" if self.reserved is None else "reserved")
+
+    def halved(self) -> "DataBundle":
+        """Return the data with half of V reserved, the classes in proportion, always the same."""
+        count = len(self.valid)
+        sizes = (count - count // 2, count // 2)
+        stay, go = stratified_split(self.valid.y, sizes, Seed(0) / "halves")
+        return replace(self, valid=self.valid.take(stay), reserved=self.valid.take(go))
 
     def nonmembers(self, split: str) -> LabeledData:
         """Return V or T with labels that went through D's label process.

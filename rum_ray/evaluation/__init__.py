@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from rum_ray.evaluation.divergence import jensen_shannon, klom
 from rum_ray.evaluation.mia import auc_attack, svm_attack, threshold_attack
 from rum_ray.evaluation.pool import Leakage, Shadowed, pool_lira, pool_rmia, u_lira
-from rum_ray.evaluation.tow import Accuracies, Evaluation, evaluate, predict, tow, tow_mia
+from rum_ray.evaluation.tow import Accuracies, Evaluation, evaluate, tow, tow_mia
+from rum_ray.training.prediction import predict
 
 ATTACKS: Mapping[str, Callable[..., float | Leakage]] = {
     "svm": svm_attack,

@@ -10,16 +10,15 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from rum_ray.data.batches import fixed_batches
 from rum_ray.data.bundle import DataBundle, LabeledData, complement
 from rum_ray.evaluation.divergence import jensen_shannon
 from rum_ray.evaluation.mia import Predictions, auc_attack, label_logit, svm_attack
 from rum_ray.rum import Partition, Plan
 from rum_ray.seeding import Seed
+from rum_ray.training.prediction import predict
 
 Split = Literal["valid", "test"]
 Members = Literal["random", "first"]
@@ -149,16 +148,6 @@ class Evaluation:
             **{f"disagreement_{name}": float(v.mean()) for name, v in differ.items()},
             **{f"js_{name}": float(v.mean()) for name, v in diverge.items()},
         }
-
-
-def predict(model: nn.Module, data: LabeledData) -> NDArray[np.float64]:
-    """Return the probabilities [N, K] of a model in eval mode, in fixed batches of 250."""
-    device = next(model.parameters()).device
-    model.eval()
-    with torch.inference_mode():
-        logits = [model(x)[:real].double().cpu() for x, real in fixed_batches(data.x, device)]
-    probabilities: NDArray[np.float64] = torch.cat(logits).softmax(dim=1).numpy()
-    return probabilities
 
 
 def evaluate(

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from rum_ray.data import DataBundle
 from rum_ray.digest import digest
 from rum_ray.errors import ConfigError, did_you_mean
 from rum_ray.experiment.parts import (
@@ -97,6 +98,17 @@ class Experiment:
                 "evaluate.also: u_lira runs a plan on the pool's models, and there is none; add "
                 "'plan' or 'search'."
             )
+
+    def load_data(self) -> DataBundle:
+        """Return the data set; V is in halves where a search and held-out retraining both want it.
+
+        Raises:
+            ConfigError: an option is out of range.
+            DataError: a file is missing, or not what it says.
+        """
+        bundle, score = self.data.load(), self.score
+        proxies = score.compare if score.file else (score.name, *score.compare)
+        return bundle.halved() if self.search and "heldout" in proxies else bundle
 
     @property
     def digest(self) -> str:

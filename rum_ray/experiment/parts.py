@@ -47,6 +47,7 @@ class ScoreConfig:
         fraction: share of D that each is trained on, in (0, 1).
         seed: root of the pool's draws.
         recipe: of the scoring models; the experiment's by default.
+        compare: proxies to compare with the scores, besides those that every training records.
     """
 
     name: str = "memorization"
@@ -55,6 +56,7 @@ class ScoreConfig:
     fraction: float = 0.7
     seed: int = 0
     recipe: Recipe | None = None
+    compare: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.models < 4:
@@ -65,6 +67,10 @@ class ScoreConfig:
             raise ValueError("recipe.weights is for the original; scoring models are trained")
         if self.file is None and self.name != "memorization":
             find(self.name, {"memorization": None, **PROXIES}, "score")
+        for name in self.compare:
+            find(name, PROXIES, "proxy")
+        if len(set(self.compare)) < len(self.compare):
+            raise ValueError(f"compare names a proxy twice: {', '.join(self.compare)}")
 
 
 @dataclass(frozen=True)

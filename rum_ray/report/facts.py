@@ -12,6 +12,7 @@ from rum_ray.report.text import (
     number,
     p_value,
     percent,
+    share,
     span,
     unlearner,
     values,
@@ -58,16 +59,19 @@ def subsets(report: Json) -> Table:
 
 
 def proxies(report: Json) -> Table:
-    """Return how well each proxy ranks like the score."""
+    """Return how well each proxy ranks like the score, and would have split the forget set."""
     known = report["scores"].get("proxies") or {}
     cells = tuple(
         (
             name.replace("_", " "),
             interval({"mean": entry.get("spearman"), "ci95": entry.get("ci95")}),
+            span(entry.get("low"), entry.get("high")),
+            share(entry.get("same_subset")),
+            count(len(entry.get("values") or [])),
         )
         for name, entry in known.items()
     )
-    return Table(("proxy", "Spearman"), cells)
+    return Table(("proxy", "Spearman", "over examples", "same subset", "runs"), cells)
 
 
 def plan(steps: Sequence[Json], settings: bool = False) -> str:

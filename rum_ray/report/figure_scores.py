@@ -95,28 +95,41 @@ def _ranges(axes: Axes, subsets: Sequence[Json], theme: Theme) -> None:
 
 
 def proxy(scores: pd.DataFrame, name: str, proxies: Json, theme: Theme) -> Figure:
-    """Draw the score against a proxy as a density, and how all proxies rank beside it."""
-    figure = canvas(4.0)
+    """Draw the score against a proxy as a density, and how all proxies rank beside it.
+
+    A thin line is a proxy's interval over examples, a thick one that over seeds.
+    """
+    figure = canvas(max(4.0, 1.2 + 0.42 * len(proxies)))
     left, right = figure.subplots(1, 2, width_ratios=[1.6, 1])
     _density(left, scores, name, theme)
     quiet(right, theme, "x")
     known = sorted(
-        (entry["spearman"], entry.get("ci95") or 0.0, key)
+        (entry["spearman"], key, _ends(entry))
         for key, entry in proxies.items()
         if entry.get("spearman") is not None
     )
-    for row, (value, half, key) in enumerate(known):
+    for row, (value, key, ends) in enumerate(known):
         color = theme.ink if key == name else theme.muted
-        right.plot([value - half, value + half], [row, row], color=color, linewidth=1.2)
+        for (low, high), width in zip(ends, (1.0, 2.6), strict=True):
+            right.plot([low, high], [row, row], color=color, linewidth=width)
         right.plot(value, row, "o", color=color, ms=6.5)
         right.text(value, row + 0.2, number(value, 2), color=color, ha="center", va="bottom")
-    right.set_yticks(range(len(known)), [key.replace("_", " ") for _, _, key in known])
+    right.set_yticks(range(len(known)), [key.replace("_", " ") for _, key, _ in known])
     right.set_ylim(-0.6, len(known) - 0.3)
-    right.set_xlim(min(0.0, *(v - h for v, h, _ in known)) - 0.02 if known else 0, 1.02)
+    lowest = [low for *_, ends in known for low, _ in ends]
+    right.set_xlim(min(0.0, *lowest) - 0.02 if known else 0, 1.02)
     right.set_xlabel("Spearman with memorization")
     right.tick_params(axis="y", length=0)
     right.spines["left"].set_visible(False)
     return figure
+
+
+def _ends(proxy: Json) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the ends of a proxy's interval over examples, and of that over seeds."""
+    value, half = proxy["spearman"], proxy.get("ci95") or 0.0
+    known = None not in (proxy.get("low"), proxy.get("high"))
+    examples = (proxy["low"], proxy["high"]) if known else (value, value)
+    return examples, (value - half, value + half)
 
 
 def _density(axes: Axes, scores: pd.DataFrame, name: str, theme: Theme) -> None:

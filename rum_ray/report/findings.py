@@ -32,6 +32,7 @@ from rum_ray.report.text import (
     span,
     unlearner,
 )
+from rum_ray.scores.reliability import CHANGED_GOAL, SPLIT_HALF_GOAL
 
 PICKS = {
     "spread": "a third each of low, medium and high {score}",
@@ -173,21 +174,29 @@ def claims(report: Json) -> str:
     return f"{shown} of {count(total, 'claim')} {'is' if shown == 1 else 'are'} shown"
 
 
+def _reaches(goal: bool) -> str:
+    return "reaches" if goal else "misses"
+
+
 def reliability(report: Json) -> list[str]:
     """Return what is known of how far scores and attacks can be trusted, a sentence each."""
     scores, floor = report["scores"], find(report["rows"], "retrained_again")
-    half, error, flips = (scores.get(k) for k in ("split_half", "standard_error", "subset_flips"))
+    half, error, changed = (
+        scores.get(key) for key in ("split_half", "standard_error", "changed_share")
+    )
     found = []
     if half is not None:
-        goal = "which reaches the goal of 0.9" if half >= 0.9 else "which misses the goal of 0.9"
+        goal = f"which {_reaches(half >= SPLIT_HALF_GOAL)} the goal of {SPLIT_HALF_GOAL}"
         found.append(
             f"Two halves of the pool rank the examples with reliability {number(half)}, {goal}."
         )
     if error is not None:
         found.append(f"The standard error of a score is {number(error)} on average.")
-    if flips is not None:
+    if changed is not None:
+        goal = f"which {_reaches(changed <= CHANGED_GOAL)} the goal of at most"
         found.append(
-            f"{percent(flips)} of the forget set would be in another subset with other models."
+            f"Scores of other models would put {percent(changed)} of this forget set in another "
+            f"subset (bootstrap over the pool), {goal} {percent(CHANGED_GOAL)}."
         )
     if mean(floor, "mia_gap") is not None:
         svm, auc = (interval(metric(floor, name)) for name in ("mia_gap", "auc_gap"))

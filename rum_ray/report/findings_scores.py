@@ -6,7 +6,7 @@ import pandas as pd
 
 from rum_ray.report.figure_scores import mislabelled, score_name
 from rum_ray.report.gallery import Gallery
-from rum_ray.report.text import Json, number, percent
+from rum_ray.report.text import Json, number, percent, share
 
 
 def memorization(report: Json, values: pd.Series, scores: pd.DataFrame) -> str:
@@ -38,6 +38,15 @@ def proxy(report: Json, name: str) -> str:
     close = "ranks examples much like" if value >= 0.7 else "ranks examples somewhat like"
     how = close if value >= 0.4 else "says little about"
     return f"{words} {how} memorization (Spearman {number(value, 2)})"
+
+
+def same_subset(report: Json, name: str) -> str:
+    """Return what a proxy would have changed in the split of the forget set; empty if unknown."""
+    metric = report["scores"]["proxies"].get(name, {}).get("same_subset")
+    if not metric or metric.get("mean") is None:
+        return ""
+    words = name.replace("_", " ").capitalize()
+    return f"{words} would have put {share(metric)} of the forget set in the same subset. "
 
 
 def entanglement(subsets: Sequence[Json]) -> str:

@@ -11,6 +11,11 @@ from rum_ray.report.text import OBJECTIVE, Json, number, share
 
 # Intervals keep their brackets, words their underscores; the rest may be markup somewhere.
 _SPECIAL = re.compile(r"([\\`*|~$]|\[(?![\d\u2212])|^[#>+-](?= )|(?<!\w)_|_(?!\w))")
+PROXIES = (
+    "Spearman with the score ± half of the 95 % interval over runs, and its 95 % interval over "
+    "examples. Same subset: share of the forget set that the proxy would have put where the score "
+    "did."
+)
 MARKS = {"best": ", best", "tied": ", ≈ best", "": ""}
 
 
@@ -78,6 +83,8 @@ def _scores(report: Json, _: pd.DataFrame) -> list[str]:
         (facts.proxies(report), "No proxies were computed."),
     ):
         blocks.append(_table(table) if table.rows else absent)
+    if report["scores"].get("proxies"):
+        blocks.append(PROXIES)
     return blocks
 
 

@@ -94,13 +94,14 @@ def density(report: Json, scores: pd.DataFrame) -> Plate | None:
         return None
     title = findings_scores.proxy(report, name)
     repeats = max(len(entry.get("values") or []) for entry in proxies.values())
-    runs = f" over {count(repeats, 'run')}" if repeats > 1 else ""
+    runs = f" ({count(repeats, 'run')})" if repeats > 1 else ""
     models = count(report["scores"].get("models"))
     pairs = len(scores[[name, "memorization"]].dropna())
     caption = (
         "Left: how many examples have which pair of scores. "
-        "Right: rank correlation of each proxy with memorization, with 95 % intervals"
-        f"{runs}. A proxy takes one training where memorization took {models}. "
+        "Right: rank correlation of each proxy with memorization, with 95 % intervals: thin over "
+        f"examples, thick over seeds{runs}. {findings_scores.same_subset(report, name)}"
+        f"Such a proxy is recorded in one training, where memorization took {models}. "
         f"n = {count(pairs, 'example')}."
     )
     picture = draw("proxy", title, lambda theme: figure_scores.proxy(scores, name, proxies, theme))

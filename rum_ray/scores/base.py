@@ -42,7 +42,11 @@ class Scores:
 
 
 class Proxy(Protocol):
-    """A cheap stand-in for memorization."""
+    """A cheap stand-in for memorization; one that costs more than a training has a method `cost`.
+
+    `cost(bundle, recipe)` returns the examples passed forward and backward; forward-only ones
+    count a third.
+    """
 
     def __call__(self, bundle: DataBundle, recipe: Recipe, runtime: Runtime) -> Scores:
         """Return the scores of `bundle.train`, higher is harder."""

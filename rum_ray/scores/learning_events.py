@@ -3,67 +3,54 @@
 Each is a mean over epochs of what the *training* forward pass says about an example: in train
 mode, augmented if the recipe augments, under the weights before that step. It costs no pass of its
 own. All are oriented so that **higher is harder to forget** (Zhao and Triantafillou, "Scalability
-of memorization-based machine unlearning", 2024, https://arxiv.org/abs/2410.16516).
+of memorization-based machine unlearning", 2024, https://arxiv.org/abs/2410.16516; the loss:
+Ravikumar, Soufleri, Hashemi and Roy, "Towards memorization estimation: fast, formal and free", ICML
+2025, https://openreview.net/forum?id=KZlQEoEtiu).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from rum_ray.data.bundle import DataBundle
 from rum_ray.scores.base import Scores
+from rum_ray.scores.running_means import RunningMeans
 from rum_ray.training.recipe import Recipe
 from rum_ray.training.runtime import Runtime
 
-EVENTS = ("confidence", "max_confidence", "entropy", "binary_accuracy")
+EVENTS = ("confidence", "max_confidence", "entropy", "binary_accuracy", "cumulative_loss")
 
 
-class LearningEvents:
-    """Sums over epochs of each example's events; give it to `Recipe.fit` as `observe`."""
+class LearningEvents(RunningMeans):
+    """Means over epochs of each example's events; give it to `Recipe.fit` as `observe`."""
 
     def __init__(self, examples: int) -> None:
-        """Start with nothing seen.
-
-        Args:
-            examples: number of training examples.
-        """
-        self.sums = torch.zeros(len(EVENTS), examples, dtype=torch.float64)
-        self.visits = torch.zeros(examples, dtype=torch.int64)
+        """Start with nothing seen of a number of training examples."""
+        super().__init__(len(EVENTS), examples)
 
     def __call__(self, rows: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Add the events of a batch: rows [B], logits [B, K], labels [B]."""
         log_p = F.log_softmax(logits, dim=1)
         p = log_p.exp()
+        loss = -log_p.gather(1, labels[:, None]).squeeze(1)
         events = torch.stack(
             [
                 1 - p.gather(1, labels[:, None]).squeeze(1),
                 1 - p.amax(dim=1),
                 -(p * log_p.clamp_min(-100.0)).sum(dim=1),
                 (logits.argmax(dim=1) != labels).float(),
+                loss,
             ]
         )
-        rows = rows.cpu()
-        self.sums[:, rows] += events.double().cpu()
-        self.visits[rows] += 1
+        self.add(rows, events)
 
     def scores(self) -> Mapping[str, Scores]:
         """Return the mean of each event over the epochs; higher is harder."""
-        means: NDArray[np.float64] = (self.sums / self.visits).numpy()
-        return {name: Scores(row, name=name) for name, row in zip(EVENTS, means, strict=True)}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state, so that an interrupted training goes on counting."""
-        return {"sums": self.sums, "visits": self.visits}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Put the state back."""
-        self.sums, self.visits = state_dict["sums"].cpu(), state_dict["visits"].cpu()
+        return {name: Scores(m, name=name) for name, m in zip(EVENTS, self.means(), strict=True)}
 
 
 @dataclass(frozen=True)
@@ -104,3 +91,13 @@ class BinaryAccuracy(_LearningEvent):
     """Share of epochs in which the label was not predicted, in [0, 1]; higher is harder."""
 
     name: ClassVar[str] = "binary_accuracy"
+
+
+@dataclass(frozen=True)
+class CumulativeLoss(_LearningEvent):
+    """Mean cross-entropy in nats, in [0, inf); higher is harder.
+
+    The paper's is the sum over epochs (cumulative sample loss, CSL): the same order.
+    """
+
+    name: ClassVar[str] = "cumulative_loss"

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import spearmanr
 
 from rum_ray.data.bundle import Indices
 from rum_ray.scores.base import Scores
@@ -91,9 +90,17 @@ def influence(included: ArrayLike, correct_test: ArrayLike) -> NDArray[np.float3
     Returns:
         [T, N] float32 in [-1, 1]: P[right about t | n was in] - P[right about t | n was out]; NaN
         where n was never in or never out.
+
+    Raises:
+        ValueError: the shapes are not these.
     """
     inside = np.asarray(included, dtype=np.float32)
     right = np.asarray(correct_test, dtype=np.float32)
+    if inside.ndim != 2 or right.ndim != 2 or len(inside) != len(right):
+        raise ValueError(
+            "included must be [models, examples] and correct_test [models, test examples]; "
+            f"their shapes are {inside.shape} and {right.shape}"
+        )
     seen = inside.sum(axis=0)
     both = right.T @ inside
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -101,24 +108,6 @@ def influence(included: ArrayLike, correct_test: ArrayLike) -> NDArray[np.float3
             len(inside) - seen
         )
     return result
-
-
-def split_half(included: ArrayLike, correct: ArrayLike) -> float:
-    """Return the reliability of the scores of all models, in [-1, 1]; 1 is perfect.
-
-    Models with even and odd number score on their own; Spearman's rank correlation r of the two
-    becomes 2r / (1 + r), what twice as many models would have (Spearman-Brown). An r below 0 stays.
-    """
-    included, correct = np.asarray(included), np.asarray(correct)
-    halves = [memorization(included[part::2], correct[part::2]).values for part in (0, 1)]
-    r = rank_correlation(*halves)
-    return 2 * r / (1 + r) if r > 0 else r
-
-
-def rank_correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Return Spearman's rank correlation over the examples that both know."""
-    known = np.isfinite(a) & np.isfinite(b)
-    return float(spearmanr(a[known], b[known]).statistic)
 
 
 def included_rows(total: int, fraction: float, seed: Seed) -> Indices:

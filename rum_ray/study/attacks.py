@@ -28,7 +28,7 @@ BY_POOL = {"pool_lira": pool_lira, "pool_rmia": pool_rmia}
 def pool_jobs(study: Study) -> list[PoolLogits]:
     """Return what asks the pool for its logits; nothing if no attack wants them."""
     wanted = BY_POOL.keys() & {*study.experiment.evaluate.also}
-    return [PoolLogits(model) for model in study.pool] if wanted else []
+    return [PoolLogits(model) for model in study.scoring.pool] if wanted else []
 
 
 def shadow_jobs(study: Study, rows: Sequence[Row]) -> list[UnlearnShadow]:
@@ -36,7 +36,7 @@ def shadow_jobs(study: Study, rows: Sequence[Row]) -> list[UnlearnShadow]:
     if "u_lira" not in study.experiment.evaluate.also:
         return []
     plans = [row.plan for row in rows if row.method == "rum" and row.plan is not None]
-    return [UnlearnShadow(model, plan) for plan in plans for model in study.pool]
+    return [UnlearnShadow(model, plan) for plan in plans for model in study.scoring.pool]
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +135,7 @@ class Attacks:
 
     def _shadows(self, plan: Plan) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Return the shadow models' logits of the forget set, and what they had learned of it."""
-        jobs = [UnlearnShadow(model, plan) for model in self.study.pool]
+        jobs = [UnlearnShadow(model, plan) for model in self.study.scoring.pool]
         return shadow_logits(self.study.context, jobs)
 
     def klom(self, evaluations: Sequence[Evaluation]) -> dict[str, Entry]:

@@ -67,18 +67,18 @@ def check_pool(study: Study) -> None:
     attacks = study.experiment.evaluate.of_pool
     if not attacks:
         return
-    total = len(study.context.bundle.train)
+    total, pool = len(study.context.bundle.train), study.scoring.pool
     seen = np.zeros(total, dtype=np.int64)
-    for job in study.pool:
+    for job in pool:
         seen[included_rows(total, job.fraction, job.seed)] += 1
-    enough = len(study.pool) - seen >= LEAST_MODELS
+    enough = len(pool) - seen >= LEAST_MODELS
     if "u_lira" in attacks:
         enough &= seen >= LEAST_MODELS
     if not enough.all():
         raise ConfigError(
             f"evaluate.also: {attacks[0]} needs {LEAST_MODELS} models that have not seen an "
             f"example{' and 2 that have' if 'u_lira' in attacks else ''}; with score.models="
-            f"{len(study.pool)}, {int((~enough).sum())} of {total} examples lack them. Give more."
+            f"{len(pool)}, {int((~enough).sum())} of {total} examples lack them. Give more."
         )
 
 
@@ -144,8 +144,8 @@ def _expected(study: Study) -> Scores:
     if study.experiment.score.file is not None:
         return study.scores
     total = len(study.context.bundle.train)
-    unknown = np.full((2, total), bool(study.pool))
-    for job in study.pool:
+    unknown = np.full((2, total), bool(study.scoring.pool))
+    for job in study.scoring.pool:
         rows = included_rows(total, job.fraction, job.seed)
         unknown[0, rows] = False
         unknown[1] &= np.isin(np.arange(total), rows, assume_unique=True)

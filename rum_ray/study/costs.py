@@ -7,7 +7,7 @@ from rum_ray.study.attacks import pool_jobs, shadow_jobs
 from rum_ray.study.study import Study
 from rum_ray.study.table import Row
 from rum_ray.unlearning.base import FORWARD_ONLY
-from rum_ray.work import Search, relative_cost
+from rum_ray.work import Job, ScoreByProxy, Search, TrainModel, TrainPoolModel, relative_cost
 from rum_ray.work.search import FRESH_SEEDS
 
 
@@ -23,7 +23,7 @@ def costs(study: Study, methods: Sequence[Row], rows: Sequence[dict[str, Any]]) 
     prepared = len(study.search_originals) + len(study.references) if search else 0
     return {
         "unit": "trainings of the original",
-        "scores": _share(study) * len(study.scorers),
+        "scores": sum(training_cost(study, job) for job in study.scoring.jobs),
         "originals": 0 if study.experiment.recipe.weights else seeds,
         "search": prepared + (sum(_tried(study, s) for s in study.searches) if search else 0),
         "references": 2 * seeds,
@@ -56,8 +56,12 @@ def _tried(study: Study, search: Search) -> float:
     return sum(ran) * search.config.seeds + sum(fresh) * FRESH_SEEDS
 
 
-def _share(study: Study) -> float:
-    """Return what training one scoring model costs, in trainings of the original."""
-    score, recipe = study.experiment.score, study.experiment.recipe
-    share = score.fraction if study.pool else 1.0
-    return share * (score.recipe or recipe).epochs / recipe.epochs
+def training_cost(study: Study, job: Job) -> float:
+    """Return what a job that trains a model costs, in trainings of the original."""
+    recipe = study.experiment.recipe
+    if isinstance(job, TrainModel) and job.weights is not None:
+        return 0.0
+    if isinstance(job, ScoreByProxy):
+        return job.cost(study.context) / (recipe.epochs * len(study.context.bundle.train))
+    share = job.fraction if isinstance(job, TrainPoolModel) else 1.0
+    return share * job.recipe.epochs / recipe.epochs

@@ -1,6 +1,7 @@
 """What the report says of the examples: how hard they are, and what the subsets are made of."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -9,8 +10,18 @@ from numpy.typing import NDArray
 
 from rum_ray.evaluation.mia import auc
 from rum_ray.evaluation.statistics import Mean
+from rum_ray.refinement import ByScore
+from rum_ray.scores.base import Scores
 from rum_ray.scores.entanglement import entanglement_score
-from rum_ray.scores.memorization import rank_correlation, split_half
+from rum_ray.scores.reliability import (
+    CHANGED_GOAL,
+    SPLIT_HALF_GOAL,
+    correlation_interval,
+    rank_correlation,
+    resampled,
+    split_half,
+)
+from rum_ray.seeding import Seed
 from rum_ray.study.study import Study
 from rum_ray.work.moments import RETAIN
 
@@ -25,22 +36,81 @@ def score_entry(study: Study) -> dict[str, Any]:
     score, scores = study.experiment.score, study.scores
     flipped = study.context.bundle.flipped
     known = np.isfinite(scores.values)
-    proxies = {}
-    for name, by_seed in study.events.items():
-        mean = Mean.of([rank_correlation(values, scores.values) for values in by_seed])
-        proxies[name] = {"spearman": mean.mean, "ci95": mean.ci95, "values": list(mean.values)}
     return {
         "name": scores.name,
-        "models": len(study.pool) or None,
-        "fraction": score.fraction if study.pool else None,
-        "split_half": split_half(*study.pool_bits) if study.pool else None,
+        "models": len(study.scoring.pool) or None,
+        "fraction": score.fraction if study.scoring.pool else None,
+        "split_half": split_half(*study.scoring.pool_halves) if study.scoring.pool else None,
+        "changed_share": changed_share(study) if study.scoring.pool else None,
         "standard_error": _mean_or_none(scores.standard_errors),
         "auc_flipped": None
         if flipped is None or not flipped[known].any()
         else auc(scores.values[known & flipped], scores.values[known & ~flipped]),
         "unknown": int((~known).sum()),
-        "proxies": proxies,
+        "proxies": {name: _proxy(study, runs) for name, runs in study.scoring.proxies.items()},
     }
+
+
+def score_warnings(scores: Mapping[str, Any]) -> list[str]:
+    """Return what a reader should know before believing the scores of `score_entry`."""
+    warnings, models = [], scores["models"]
+    if scores["unknown"]:
+        warnings.append(f"{scores['unknown']} examples have no score and were left out.")
+    if models and not scores["split_half"] >= SPLIT_HALF_GOAL:
+        warnings.append(
+            f"The reliability of the scores is {scores['split_half']:.3f}, below the goal of "
+            f"{SPLIT_HALF_GOAL}: {models} models are too few."
+        )
+    if models and scores["changed_share"] > CHANGED_GOAL:
+        warnings.append(
+            f"{100 * scores['changed_share']:.0f} % of the forget set would be in another subset "
+            f"with other models, above the goal of {100 * CHANGED_GOAL:.0f} %: {models} models are "
+            "too few."
+        )
+    return warnings
+
+
+def changed_share(study: Study) -> float:
+    """Return the share of the forget set whose subset other models would change, in [0, 1].
+
+    Pools of as many models are drawn with replacement, and each splits the forget set by its own
+    score; the share is the mean over pools. What a pool leaves unknown keeps its score.
+    """
+    included, correct = (bits[:, study.forget] for bits in study.scoring.pool_bits)
+    scores = study.scores.values[study.forget]
+    levels = _levels(study, scores)
+    seed = Seed(study.experiment.score.seed) / "bootstrap" / "models"
+    drawn = (np.where(np.isnan(v), scores, v) for v in resampled(included, correct, seed))
+    return float(np.mean([(_levels(study, values) != levels).mean() for values in drawn]))
+
+
+def _proxy(study: Study, runs: NDArray[np.float64]) -> dict[str, Any]:
+    """Return how well a proxy [runs, N] follows the scores, and would have split the forget set."""
+    scores, forget = study.scores.values, study.forget
+    mean = Mean.of([rank_correlation(values, scores) for values in runs])
+    seed = Seed(study.experiment.score.seed) / "bootstrap" / "examples"
+    low, high = correlation_interval(runs, scores, seed)
+    same = None
+    if np.isfinite(runs[:, forget]).all():
+        levels = _levels(study, scores[forget])
+        same = asdict(Mean.of([(_levels(study, v[forget]) == levels).mean() for v in runs]))
+    return {
+        "spearman": mean.mean,
+        "ci95": mean.ci95,
+        "values": list(mean.values),
+        "low": low,
+        "high": high,
+        "same_subset": same,
+    }
+
+
+def _levels(study: Study, values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return into which subset each of the forget set's scores [S] falls, by the order of score."""
+    by_score = ByScore(into=tuple(map(str, range(len(study.partition)))))
+    levels = np.empty(len(values), dtype=np.int64)
+    for level, subset in enumerate(by_score(np.arange(len(values)), Scores(values))):
+        levels[subset.rows] = level
+    return levels
 
 
 def _mean_or_none(values: NDArray[np.float64]) -> float | None:

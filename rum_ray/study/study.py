@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rum_ray.data.bundle import Indices
 from rum_ray.data.ids import read_rows
@@ -18,13 +17,10 @@ from rum_ray.experiment import Experiment, SearchConfig, to_plain
 from rum_ray.plugins import find
 from rum_ray.refinement import Middle, Shuffle, forget_set
 from rum_ray.rum import Partition, Plan
-from rum_ray.scores import PROXIES
 from rum_ray.scores.base import Scores
-from rum_ray.scores.files import read_scores
-from rum_ray.scores.learning_events import EVENTS
-from rum_ray.scores.memorization import memorization
 from rum_ray.search.spaces import Space, SpaceName
 from rum_ray.seeding import Seed
+from rum_ray.study.scoring import Scoring
 from rum_ray.training.recipe import Recipe
 from rum_ray.unlearning import UNLEARNERS, Unlearner
 from rum_ray.work import (
@@ -32,11 +28,8 @@ from rum_ray.work import (
     EmbeddingMoments,
     Evaluate,
     Job,
-    ScoreByProxy,
     Search,
     TrainModel,
-    TrainPoolModel,
-    pool_bits,
 )
 from rum_ray.work.given import weights_digest
 from rum_ray.work.search import FRESH_SEEDS
@@ -85,50 +78,14 @@ class Study:
         return tuple(map(self._original, roots))
 
     @cached_property
-    def scorers(self) -> tuple[Job, ...]:
-        """What scores the examples: the leave-k-out pool, a proxy's job, or nothing for a file."""
-        score = self.experiment.score
-        if score.file is not None:
-            return ()
-        recipe = score.recipe or self.recipe
-        if score.name != "memorization":
-            proxy = find(score.name, PROXIES, "score")()
-            return (ScoreByProxy(proxy, recipe, Seed(score.seed) / "proxy"),)
-        pool = Seed(score.seed) / "pool"
-        keep = bool(self.experiment.evaluate.of_pool)
-        return tuple(
-            TrainPoolModel(recipe, pool / m, score.fraction, keep) for m in range(score.models)
-        )
+    def scoring(self) -> Scoring:
+        """What scores D's examples."""
+        return Scoring(self.experiment, self.context, self.recipe, self.originals)
 
-    @cached_property
-    def pool(self) -> tuple[TrainPoolModel, ...]:
-        """The leave-k-out models; none if the score is another."""
-        return tuple(job for job in self.scorers if isinstance(job, TrainPoolModel))
-
-    @cached_property
-    def pool_bits(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Which examples the pool's models were trained on and are right about, each [M, N]."""
-        return pool_bits(self.context, self.pool)
-
-    @cached_property
+    @property
     def scores(self) -> Scores:
         """How hard D's examples are to forget."""
-        file = self.experiment.score.file
-        if file is not None:
-            return read_scores(file, self.context.bundle.train.ids, self.experiment.score.name)
-        if self.pool:
-            return memorization(*self.pool_bits)
-        (job,) = self.scorers
-        assert isinstance(job, ScoreByProxy)
-        return job.load(self.context)
-
-    @cached_property
-    def events(self) -> Mapping[str, NDArray[np.float64]]:
-        """Proxies recorded in the originals' training, each [seeds, N]; none if not seen."""
-        if self._given is not None:
-            return {}
-        arrays = [self.context.load(original).arrays for original in self.originals]
-        return {name: np.stack([a[f"events/{name}"] for a in arrays]) for name in EVENTS}
+        return self.scoring.scores
 
     @property
     def middle(self) -> Middle:
@@ -141,7 +98,8 @@ class Study:
         """The rows that the experiment's file lists, and how many of its ids V has instead."""
         bundle, path = self.context.bundle, self.experiment.forget.ids
         assert path is not None
-        return read_rows(path, bundle.train.ids, frozenset(map(int, bundle.valid.ids)))
+        valid = [part.ids for part in (bundle.valid, bundle.reserved) if part is not None]
+        return read_rows(path, bundle.train.ids, frozenset(map(int, np.concatenate(valid))))
 
     @cached_property
     def forget(self) -> Indices:
@@ -204,7 +162,7 @@ class Study:
     @property
     def first_jobs(self) -> list[Job]:
         """What is trained before the forget set is known."""
-        return [*self.originals, *self.search_originals, *self.scorers]
+        return [*self.originals, *self.search_originals, *self.scoring.jobs]
 
     @property
     def retrain_jobs(self) -> list[Job]:

@@ -5,14 +5,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from rum_ray import config as files
 from rum_ray.experiment import plan_as_dicts
 from rum_ray.study.attacks import Attacks
 from rum_ray.study.costs import costs
 from rum_ray.study.environment import environment
-from rum_ray.study.examples import class_counts, score_entry, subset_entries
+from rum_ray.study.examples import class_counts, score_entry, score_warnings, subset_entries
 from rum_ray.study.results import add_excess, comparisons, measure
 from rum_ray.study.study import Study
 from rum_ray.study.table import Row, table
@@ -25,6 +23,7 @@ def summarize(study: Study, clock: Clock) -> dict[str, Any]:
     methods = table(study)
     rows = row_entries(study, methods)
     searches = search_entries(study, clock)
+    scores = score_entry(study)
     return {
         "format": 1,
         "status": "complete",
@@ -36,7 +35,7 @@ def summarize(study: Study, clock: Clock) -> dict[str, Any]:
         },
         "environment": environment(study),
         "data": _data(study),
-        "scores": score_entry(study),
+        "scores": scores,
         "forget": {
             "size": len(study.forget),
             "pick": study.experiment.forget.pick if study.experiment.forget.size else "ids",
@@ -49,7 +48,7 @@ def summarize(study: Study, clock: Clock) -> dict[str, Any]:
         "stages": [asdict(stage) for stage in clock.stages.values()],
         "costs": costs(study, methods, rows),
         "selected_on": _selected_on(study),
-        "warnings": _warnings(study, searches),
+        "warnings": [*score_warnings(scores), *_warnings(study, searches)],
     }
 
 
@@ -89,6 +88,7 @@ def _data(study: Study) -> dict[str, Any]:
         "train": len(bundle.train),
         "valid": len(bundle.valid),
         "test": len(bundle.test),
+        "reserved": None if bundle.reserved is None else len(bundle.reserved),
         "classes": list(bundle.class_names),
         "label_noise": bundle.label_noise.fraction if bundle.label_noise else None,
         "flipped": None if flipped is None else int(flipped.sum()),
@@ -138,7 +138,8 @@ def _chosen_by(study: Study) -> str:
 
 def _selected_on(study: Study) -> list[dict[str, Any]]:
     """Return what was selected, on which split and seeds."""
-    search = study.experiment.search
+    search, reserved = study.experiment.search, study.context.bundle.reserved
+    half = "" if reserved is None else ", without the half that held-out retraining learned"
     entries = [
         {
             "what": "forget set and subsets",
@@ -150,7 +151,7 @@ def _selected_on(study: Study) -> list[dict[str, Any]]:
         entries.append(
             {
                 "what": "plans of the searches, and the values in vanilla, shuffle and rum_f",
-                "split": "validation",
+                "split": f"validation{half}",
                 "seeds": f"{search.seeds} search seeds, and 2 fresh ones for the finalists",
             }
         )
@@ -161,9 +162,6 @@ def _selected_on(study: Study) -> list[dict[str, Any]]:
 def _warnings(study: Study, searches: list[dict[str, Any]]) -> list[str]:
     """Return what a reader should know before believing the numbers."""
     warnings = []
-    unknown = int(np.isnan(study.scores.values).sum())
-    if unknown:
-        warnings.append(f"{unknown} examples have no score and were left out.")
     if study.experiment.forget.ids is not None and study.listed[1]:
         warnings.append(
             f"{study.listed[1]} of the listed ids are validation data, which was never learned."

@@ -25,7 +25,7 @@ def score_table(study: Study, subsets: bool = True) -> pd.DataFrame:
         "id": train.ids,
         "memorization": np.nan,
         "standard_error": study.scores.standard_errors,
-        **{name: by_seed.mean(axis=0) for name, by_seed in study.events.items()},
+        **{name: by_seed.mean(axis=0) for name, by_seed in study.scoring.proxies.items()},
         study.scores.name: study.scores.values,
         "label": train.y.numpy(),
         "subset": subset,

@@ -19,6 +19,9 @@ from rum_ray.training.runtime import Runtime, Stateful, check_finite
 Observe: TypeAlias = Callable[[Tensor, Tensor, Tensor], None]
 """Sees the rows [B], logits [B, K] and labels [B] of each training batch, detached."""
 
+Probe: TypeAlias = Callable[[nn.Module, Tensor, Tensor, Tensor], None]
+"""Sees the model in eval mode, rows [B], inputs and labels [B] of a batch before the step."""
+
 
 class Mixed(nn.Module):
     """A model that computes in bfloat16 where that is safe, and gives its logits in float32."""
@@ -86,7 +89,23 @@ class Recipe:
             return self.lr
         return self.lr * 0.5 * (1 + math.cos(math.pi * epoch / self.epochs))
 
-    def fit(self, data: LabeledData, runtime: Runtime, observe: Observe | None = None) -> nn.Module:
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """Return the optimizer of a model, with the learning rate of the first epoch."""
+        return torch.optim.SGD(
+            model.parameters(),
+            lr=self.lr,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            fused=True,
+        )
+
+    def fit(
+        self,
+        data: LabeledData,
+        runtime: Runtime,
+        observe: Observe | None = None,
+        probe: Probe | None = None,
+    ) -> nn.Module:
         """Return a model trained on `data`, in eval mode.
 
         Its initial weights come from `runtime.seed / "init"` alone, so an original and a retrained
@@ -96,6 +115,7 @@ class Recipe:
             data: what to learn.
             runtime: gives the seed and the device, and survives crashes.
             observe: sees every training batch; if it has a state, that is kept as well.
+            probe: likewise, before the step; it must leave the model as it was.
 
         Raises:
             DivergedError: the loss or a weight is not finite.
@@ -103,42 +123,40 @@ class Recipe:
         model = self.build(data, runtime.seed / "init").to(runtime.device)
         if data.x.ndim == 4:
             model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizer = torch.optim.SGD(
-            model.parameters(),
-            lr=self.lr,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-            fused=True,
-        )
+        optimizer = self.optimizer(model)
         batches = Batches(data, self.batch_size, runtime.device, self.augment)
         state: dict[str, Stateful] = {"model": model, "optimizer": optimizer}
-        if hasattr(observe, "state_dict"):
-            state["observe"] = cast(Stateful, observe)
+        for name, watcher in (("observe", observe), ("probe", probe)):
+            if hasattr(watcher, "state_dict"):
+                state[name] = cast(Stateful, watcher)
         for epoch in runtime.epochs(self.epochs, **state):
             optimizer.param_groups[0]["lr"] = self.learning_rate(epoch)
-            loss = self._epoch(model, optimizer, batches, runtime.seed / epoch, observe)
-            if not math.isfinite(loss):
-                raise DivergedError(
-                    f"training of {self.model} reached a loss of {loss} in epoch {epoch}. "
-                    f"Lower lr (now {self.lr})."
-                )
+            self.epoch(model, optimizer, batches, runtime.seed / epoch, observe, probe)
         check_finite(model, f"training of {self.model}")
         return model.eval()
 
-    def _epoch(
+    def epoch(
         self,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         batches: Batches,
         seed: Seed,
-        observe: Observe | None,
+        observe: Observe | None = None,
+        probe: Probe | None = None,
     ) -> float:
-        """Make one pass over the data and return the sum of the batches' losses."""
+        """Make one pass over the data and return the sum of the batches' losses.
+
+        Raises:
+            DivergedError: that sum is not finite.
+        """
         model.train()
         forward = self.forward(model)
         total = torch.zeros((), device=batches.device)
         with (seed / "dropout").torch():
             for rows, x, y in batches.epoch(seed):
+                if probe is not None:
+                    probe(model.eval(), rows, x, y)
+                    model.train()
                 logits = forward(x)
                 loss = F.cross_entropy(logits, y)
                 optimizer.zero_grad()
@@ -147,7 +165,13 @@ class Recipe:
                 total += loss.detach()
                 if observe is not None:
                     observe(rows, logits.detach(), y)
-        return total.item()
+        summed = total.item()
+        if not math.isfinite(summed):
+            raise DivergedError(
+                f"training of {self.model} reached a loss of {summed} in epoch {seed.path[-1]}. "
+                f"Lower lr (now {self.lr})."
+            )
+        return summed
 
 
 def check_positive(value: object, *fields: str) -> None:

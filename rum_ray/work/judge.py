@@ -17,7 +17,6 @@ from rum_ray.evaluation.tow import (
     Split,
     evaluate,
     label_sets,
-    predict,
     subset_places,
 )
 from rum_ray.experiment import to_plain
@@ -27,6 +26,7 @@ from rum_ray.search.objective import INFEASIBLE, Reference, judge
 from rum_ray.search.spaces import whole
 from rum_ray.seeding import Seed
 from rum_ray.store import Artifact, Key
+from rum_ray.training.prediction import predict
 from rum_ray.training.recipe import Recipe
 from rum_ray.unlearning.finetune import FineTune
 from rum_ray.work.base import Context

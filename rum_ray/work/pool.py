@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 
 from rum_ray.data.bundle import Indices, LabeledData
 from rum_ray.evaluation.mia import label_logit
-from rum_ray.evaluation.tow import Split, predict
+from rum_ray.evaluation.tow import Split
 from rum_ray.resume import StoredRuntime
 from rum_ray.rum import Plan, Step, Subset, unlearn
 from rum_ray.scores.memorization import included_rows
 from rum_ray.seeding import Seed
 from rum_ray.store import Artifact, Key
+from rum_ray.training.prediction import predict
 from rum_ray.training.recipe import Recipe
 from rum_ray.work.base import Context
 from rum_ray.work.train import TrainPoolModel, pool_bits

@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from rum_ray.digest import digest
+from rum_ray.errors import ScoreError
 from rum_ray.resume import StoredRuntime
 from rum_ray.scores.base import Proxy, Scores
 from rum_ray.seeding import Seed
@@ -25,15 +29,37 @@ class ScoreByProxy:
     seed: Seed
 
     def key(self, context: Context) -> Key:
-        """Return the key of the scores."""
-        return Key("proxy", {"job": self, **context.learned})
+        """Return the key of the scores; V counts, since a proxy may learn it."""
+        bundle = context.bundle
+        heldout = digest([bundle.valid, bundle.reserved, bundle.label_noise])
+        return Key("proxy", {"job": self, "heldout": heldout, **context.learned})
 
     def run(self, context: Context, runtime: StoredRuntime) -> Artifact:
-        """Return the scores."""
+        """Return the scores.
+
+        Raises:
+            ScoreError: the proxy does not give one score an example, or knows none.
+        """
         scores = self.proxy(context.bundle, self.recipe, runtime)
+        if len(scores) != len(context.bundle.train):
+            raise ScoreError(
+                f"proxy {type(self.proxy).__qualname__} gave {len(scores)} scores for "
+                f"{len(context.bundle.train)} examples; it must give one for each, in their order."
+            )
+        if not np.isfinite(scores.values).any():
+            raise ScoreError(
+                f"proxy {type(self.proxy).__qualname__} gave no number for any example (NaN); "
+                "train with a lower lr, or choose another."
+            )
         return Artifact(
             {"values": scores.values, "standard_errors": scores.standard_errors}, scores.name
         )
+
+    def cost(self, context: Context) -> float:
+        """Return the examples passed forward and backward: one training, unless the proxy says."""
+        bundle, cost = context.bundle, getattr(self.proxy, "cost", None)
+        once = float(self.recipe.epochs * len(bundle.train))
+        return once if cost is None else float(cost(bundle, self.recipe))
 
     def load(self, context: Context) -> Scores:
         """Return the finished scores."""

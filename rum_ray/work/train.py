@@ -12,12 +12,12 @@ from torch import nn
 
 from rum_ray.data.bundle import Indices
 from rum_ray.errors import StoreError
-from rum_ray.evaluation.tow import predict
 from rum_ray.resume import StoredRuntime
 from rum_ray.scores.learning_events import LearningEvents
 from rum_ray.scores.memorization import included_rows
 from rum_ray.seeding import Seed
 from rum_ray.store import Artifact, Key
+from rum_ray.training.prediction import predict
 from rum_ray.training.recipe import Recipe
 from rum_ray.work.base import Context
 

@@ -237,4 +237,4 @@ def study(mini, tmp_path) -> Study:
     """The miniature, with a copy of its store."""
     shutil.copytree(mini.store, tmp_path / "store", ignore=shutil.ignore_patterns("ray"))
     experiment = config.load(DEMO, SETTINGS)
-    return Study(experiment, Context(experiment.data.load(), Store(tmp_path / "store")))
+    return Study(experiment, Context(experiment.load_data(), Store(tmp_path / "store")))

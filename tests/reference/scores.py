@@ -45,3 +45,18 @@ def entanglement_score(retain, forget, center):
     spread += sum(np.linalg.norm(phi - mu_s) ** 2 for phi in forget) / len(forget)
     apart = (np.linalg.norm(mu_r - mu) ** 2 + np.linalg.norm(mu_s - mu) ** 2) / 2
     return spread / apart
+
+
+def softmax_gradient(weights, bias, x, label):
+    """The gradient by x of -log softmax(W x + b) at a label: W^T (p - e)."""
+    z = weights @ x + bias
+    p = np.exp(z - z.max()) / np.exp(z - z.max()).sum()
+    return weights.T @ (p - np.eye(len(bias))[label])
+
+
+def curvature(gradient, x, h):
+    """How far the gradient moves over a step of length h along its own sign."""
+    g = gradient(x)
+    z = [h * (math.copysign(v != 0, v) + 1e-7) for v in g]
+    length = math.sqrt(sum(v != 0 for v in g)) + 1e-7
+    return math.dist(gradient(x + np.array(z) / length), g)

@@ -116,6 +116,40 @@ def test_what_is_missing_is_said_to_be_missing(missing, tmp_path):
     assert ("Partial." in html) == (report["status"] == "partial")
 
 
+def test_proxies_have_their_intervals_and_what_they_would_have_split_alike(grey):
+    text = (grey / "report.md").read_text()
+    assert "| confidence | 0.760 ± 0.021 | [0.710, 0.800] | 74 ± 2.1 % | 3 |" in text
+    assert "| curvature | 0.730 | [0.680, 0.770] | 73 % | 1 |" in text
+    page = (grey / "report.html").read_text()
+    assert "Confidence would have put 74 ± 2.1\u00a0% of the forget set in the same subset." in page
+
+
+def test_what_is_known_of_a_proxy_is_shown_without_the_rest(tmp_path):
+    report, scores, trials, gallery = sample()
+    report["scores"]["proxies"] = {
+        "confidence": {"spearman": 0.7},
+        "curvature": {"spearman": None, "low": None, "high": None, "same_subset": None},
+    }
+    write(tmp_path, report, scores, trials, gallery)
+    text = (tmp_path / "report.md").read_text()
+    assert "| confidence | 0.700 | \u2013 | \u2013 | 0 |" in text
+    assert "| curvature | \u2013 | \u2013 | \u2013 | 0 |" in text
+
+
+@pytest.mark.parametrize(
+    ("half", "changed", "sentences"),
+    [
+        (0.9, 0.1, ["0.900, which reaches the goal of 0.9", "which reaches the goal of at most"]),
+        (0.8, 0.2, ["0.800, which misses the goal of 0.9", "misses the goal of at most 10 %"]),
+    ],
+)
+def test_goals_of_the_scores_are_said_to_be_reached_or_missed(half, changed, sentences):
+    report, _, trials, _ = sample()
+    report["scores"] |= {"split_half": half, "changed_share": changed}
+    text = markdown.render(report, trials)
+    assert [sentence for sentence in sentences if sentence not in text] == []
+
+
 def test_one_seed_has_no_intervals_and_no_ties():
     report, _, trials, _ = sample()
     for row in report["rows"]:

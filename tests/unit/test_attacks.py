@@ -173,7 +173,7 @@ def test_a_step_without_members_in_the_share_is_left_out():
 
 def test_a_shadow_with_nothing_to_forget_stays_as_it_is(study):
     context, total = study.context, len(study.context.bundle.train)
-    model = study.pool[0]
+    model = study.scoring.pool[0]
     outside = np.setdiff1d(np.arange(total), UnlearnShadow(model, None).learned(total))[:5]
     job = UnlearnShadow(model, Plan((Step(Subset("all", outside), TUNED),)))
     asked = context.bundle.train.take(outside)
@@ -224,14 +224,14 @@ def test_what_attacks_cost_is_told(study, rows):
 
 def test_without_attacks_nothing_is_kept_or_asked(study):
     plain = Study(replace(EXPERIMENT, evaluate=EvaluateConfig()), study.context)
-    assert not any(job.keep for job in plain.pool)
+    assert not any(job.keep for job in plain.scoring.pool)
     assert not pool_jobs(plain)
     assert not shadow_jobs(plain, unsearched_table(study))
-    made = TrainPoolModel(EXPERIMENT.recipe, study.pool[0].seed, 0.6).run(
-        study.context, LocalRuntime(study.pool[0].seed)
+    made = TrainPoolModel(EXPERIMENT.recipe, study.scoring.pool[0].seed, 0.6).run(
+        study.context, LocalRuntime(study.scoring.pool[0].seed)
     )
     assert made.arrays.keys() == {"included", "correct"}
-    kept = study.context.load(study.pool[0]).arrays
+    kept = study.context.load(study.scoring.pool[0]).arrays
     assert all(np.array_equal(kept[name], bits) for name, bits in made.arrays.items())
 
 

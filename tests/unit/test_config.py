@@ -224,6 +224,9 @@ ERRORS = [
     ("recipe.model=mpl", r"^recipe\.model: unknown model 'mpl'\. .* Did you mean 'mlp'\?$"),
     ("data=digit", r"^data: unknown data set 'digit'\. .* Did you mean 'digits'\?$"),
     ("score.name=entropi", r"^score: unknown score 'entropi'\. .* Did you mean 'entropy'\?$"),
+    ("score.compare=[curv]", r"^score: unknown proxy 'curv'\. .* Did you mean 'curvature'\?$"),
+    ("score.compare=[entropy, entropy]", r"^score\.compare names a proxy twice: entropy, entropy$"),
+    ("score.compare=heldout", r"^score\.compare: input should be a list, got 'heldout'\.$"),
     ("refine=by_scor", r"^refine: unknown refiner 'by_scor'\. .* Did you mean 'by_score'\?$"),
     ("plan.low=nothin", r"^plan\.low: unknown unlearner 'nothin'\. .* Did you mean 'nothing'\?$"),
     ("compare=[scrubb]", r"^compare\[0\]: unknown unlearner 'scrubb'\. .* Did you mean 'scrub'\?$"),
@@ -373,7 +376,8 @@ def experiments(draw: st.DrawFn) -> dict[str, Any]:
     plan = st.fixed_dictionaries(dict.fromkeys(into, UNLEARNER))
     refine = {"refine": st.just({"name": name, "into": into}), "plan": plan | st.none()}
     named = st.sampled_from(["memorization", *PROXIES])
-    score = trees(ScoreConfig, name=named, recipe=RECIPES, file=st.none() | TEXT)
+    proxies = st.lists(st.sampled_from(sorted(PROXIES)), unique=True)
+    score = trees(ScoreConfig, name=named, recipe=RECIPES, file=st.none() | TEXT, compare=proxies)
     forget = trees(ForgetConfig, size=BASIC[int]).map(lambda tree: {"size": 9, **tree})
     seeds = st.lists(st.integers(), min_size=1, max_size=3, unique=True)
     compare = st.lists(
@@ -415,6 +419,7 @@ FLIPS: Mapping[str, Any] = {
     "score.name": "entropy",
     "score.file": "scores.parquet",
     "score.recipe": None,
+    "score.compare": ("curvature",),
     "score.recipe.model": "small_cnn",
     "recipe.weights": "file",
     "forget.middle": "median",

@@ -49,12 +49,12 @@ def test_every_original_has_the_weights_of_the_file(study, path, model):
     assert given.given == []
     for original in given.originals:
         assert same_bits(original.load(given.context), model)
-    assert given.events == {}
+    assert given.scoring.proxies == {}
 
 
 def test_what_is_retrained_is_what_it_would_be_without_the_file(study, path):
     given, trained = study(weights=path), study()
-    for ours, theirs in zip(given.scorers, trained.scorers, strict=True):
+    for ours, theirs in zip(given.scoring.scorers, trained.scoring.scorers, strict=True):
         assert ours.key(given.context).digest == theirs.key(trained.context).digest
     assert given.recipe == trained.recipe
     ours, theirs = (s.originals[0].key(s.context).digest for s in (given, trained))

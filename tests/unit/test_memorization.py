@@ -1,15 +1,12 @@
 import numpy as np
 import pytest
 from reference import scores as reference
-from scipy.stats import spearmanr
 
 from rum_ray.scores.memorization import (
     InOutCounts,
     included_rows,
     influence,
     memorization,
-    rank_correlation,
-    split_half,
 )
 from rum_ray.seeding import Seed
 
@@ -80,29 +77,13 @@ def test_bad_shapes(shapes):
         InOutCounts.of(*(np.zeros(shape, dtype=bool) for shape in shapes))
 
 
-def test_split_half_is_spearman_brown():
-    included, _ = pool(40, 60)
-    right = (Seed(1).uniform(40 * 60)).reshape(40, 60) < np.linspace(0, 1, 60)
-    correct = included | right
-    even, odd = (memorization(included[i::2], correct[i::2]).values for i in (0, 1))
-    r = spearmanr(even, odd).statistic
-    assert 0.3 < r < 1
-    assert split_half(included, correct) == pytest.approx(2 * r / (1 + r))
-
-
-def test_split_half_stays_in_its_range():
-    included = np.array([[1, 1, 1], [1, 1, 1], [0, 0, 0], [0, 0, 0]], dtype=bool)
-    same = np.array([[1, 1, 1], [1, 1, 1], [1, 0, 0], [1, 0, 0]], dtype=bool)
-    assert split_half(included, same) == pytest.approx(1)
-    opposite = same.copy()
-    opposite[3] = ~opposite[3]
-    assert split_half(included, opposite) == pytest.approx(-1)
-
-
-def test_rank_correlation_is_over_what_both_know():
-    a = np.array([1.0, 2.0, np.nan, 4.0, 9.0])
-    b = np.array([1.0, 3.0, 7.0, np.nan, 2.0])
-    assert rank_correlation(a, b) == pytest.approx(spearmanr([1, 2, 9], [1, 3, 2]).statistic)
+@pytest.mark.parametrize(
+    ("included", "correct"), [((3, 4), (2, 5)), ((3,), (3, 4)), ((3, 4), (3,)), ((3, 4, 1), (3, 4))]
+)
+def test_bad_shapes_of_influence(included, correct):
+    message = r"\[models, test examples\]; their shapes are \("
+    with pytest.raises(ValueError, match=message):
+        influence(np.zeros(included, dtype=bool), np.zeros(correct, dtype=bool))
 
 
 def test_included_rows_are_a_share_drawn_by_model():

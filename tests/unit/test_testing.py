@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from rum_ray.scores import PROXIES, Scores
+from rum_ray.scores.heldout import Heldout
 from rum_ray.seeding import Seed
 from rum_ray.testing import CrashingRuntime, ProxyContract, UnlearnerContract, counting
 from rum_ray.training.space import Domain, LogUniform
@@ -166,6 +167,15 @@ def test_a_broken_proxy_is_caught(law, break_it, message):
     noise = (0.1,) if law == "higher_is_harder" else ()
     with pytest.raises(AssertionError, match=message):
         getattr(suite, f"test_{law}")(lambda *arguments: break_it(sound(*arguments)), *noise)
+
+
+def test_a_proxy_that_is_dearer_than_it_says_is_caught():
+    class TooCheap(Heldout):
+        def cost(self, bundle, recipe):
+            return recipe.epochs * len(bundle.train)
+
+    with pytest.raises(AssertionError, match="its cost is not what it says"):
+        ProxyContract().test_its_cost_is_what_goes_through_models(TooCheap())
 
 
 def test_counting():

@@ -1,0 +1,112 @@
+"""What scores the examples: the jobs that do, and what finished ones say."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rum_ray.experiment import Experiment
+from rum_ray.plugins import find
+from rum_ray.scores import PROXIES
+from rum_ray.scores.base import Scores
+from rum_ray.scores.files import read_scores
+from rum_ray.scores.learning_events import EVENTS
+from rum_ray.scores.memorization import InOutCounts
+from rum_ray.seeding import Seed
+from rum_ray.training.recipe import Recipe
+from rum_ray.work import Context, Job, ScoreByProxy, TrainModel, TrainPoolModel, pool_bits
+
+
+@dataclass(frozen=True, eq=False)
+class Scoring:
+    """What scores D's examples.
+
+    Attributes:
+        experiment: what is studied.
+        context: the data and the store.
+        recipe: of models that are trained from fresh weights.
+        originals: of the reported seeds; their training is recorded.
+    """
+
+    experiment: Experiment
+    context: Context
+    recipe: Recipe
+    originals: tuple[TrainModel, ...]
+
+    @property
+    def jobs(self) -> list[Job]:
+        """All that must be done before examples have scores."""
+        return [*self.scorers, *self.compared.values()]
+
+    @cached_property
+    def scorers(self) -> tuple[Job, ...]:
+        """What scores the examples: the leave-k-out pool, a proxy's job, or nothing for a file."""
+        score = self.experiment.score
+        if score.file is not None:
+            return ()
+        recipe = score.recipe or self.recipe
+        if score.name != "memorization":
+            proxy = find(score.name, PROXIES, "score")()
+            return (ScoreByProxy(proxy, recipe, Seed(score.seed) / "proxy"),)
+        pool = Seed(score.seed) / "pool"
+        keep = bool(self.experiment.evaluate.of_pool)
+        return tuple(
+            TrainPoolModel(recipe, pool / m, score.fraction, keep) for m in range(score.models)
+        )
+
+    @cached_property
+    def compared(self) -> Mapping[str, ScoreByProxy]:
+        """The proxies that are compared besides those that are recorded in training."""
+        score, recipe = self.experiment.score, self.recipe
+        seed = Seed(score.seed) / "proxy"
+        return {
+            name: ScoreByProxy(find(name, PROXIES, "proxy")(), recipe, seed)
+            for name in score.compare
+            if name not in (*EVENTS, score.name)
+        }
+
+    @cached_property
+    def pool(self) -> tuple[TrainPoolModel, ...]:
+        """The leave-k-out models; none if the score is another."""
+        return tuple(job for job in self.scorers if isinstance(job, TrainPoolModel))
+
+    @cached_property
+    def pool_bits(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which examples the pool's models were trained on and are right about, each [M, N]."""
+        return pool_bits(self.context, self.pool)
+
+    @cached_property
+    def pool_halves(self) -> tuple[InOutCounts, ...]:
+        """The counts of the pool's halves A and B: models of even and of odd number."""
+        included, correct = self.pool_bits
+        return tuple(InOutCounts.of(included[half::2], correct[half::2]) for half in (0, 1))
+
+    @cached_property
+    def scores(self) -> Scores:
+        """How hard D's examples are to forget."""
+        file = self.experiment.score.file
+        if file is not None:
+            return read_scores(file, self.context.bundle.train.ids, self.experiment.score.name)
+        if self.pool:
+            a, b = self.pool_halves
+            return (a + b).scores()
+        (job,) = self.scorers
+        assert isinstance(job, ScoreByProxy)
+        return job.load(self.context)
+
+    @cached_property
+    def proxies(self) -> Mapping[str, NDArray[np.float64]]:
+        """Proxies, each [runs, N]: recorded in the originals' training, and compared ones.
+
+        Nothing was recorded of an original that somebody else trained.
+        """
+        arrays = [self.context.load(original).arrays for original in self.originals]
+        recorded = {
+            name: np.stack([a[f"events/{name}"] for a in arrays])
+            for name in EVENTS
+            if all(original.weights is None for original in self.originals)
+        }
+        jobs = self.compared.items()
+        return {**recorded, **{name: job.load(self.context).values[None] for name, job in jobs}}
