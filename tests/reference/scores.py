@@ -45,3 +45,14 @@ def entanglement_score(retain, forget, center):
     spread += sum(np.linalg.norm(phi - mu_s) ** 2 for phi in forget) / len(forget)
     apart = (np.linalg.norm(mu_r - mu) ** 2 + np.linalg.norm(mu_s - mu) ** 2) / 2
     return spread / apart
+
+
+def mmd(retain, forget, gamma):
+    """The root of mean_RR k + mean_SS k - 2 mean_RS k over all pairs, as spec 4.4 writes it."""
+
+    def mean_kernel(first, second):
+        pairs = [np.linalg.norm(a - b) ** 2 for a in first for b in second]
+        return mean([math.exp(-gamma * square) for square in pairs])
+
+    within = mean_kernel(retain, retain) + mean_kernel(forget, forget)
+    return math.sqrt(within - 2 * mean_kernel(retain, forget))
