@@ -63,6 +63,10 @@ def _stages(study: Study) -> Iterator[tuple[str, int, int, float]]:
     missing = [job for job in first if not study.context.has(job)]
     yield "train", len(first), len(missing), sum(_cost(study, job) for job in missing)
     scored = _missing(study, study.scorers) == 0
+    if study.distance_jobs:
+        left = _missing(study, study.distance_jobs)
+        yield "distances", seeds, left, 2 * left * FORWARD_ONLY / study.experiment.recipe.epochs
+        scored = scored and not left
     left = _missing(study, study.moments) if scored else seeds
     yield "embed", seeds, left, left * FORWARD_ONLY / study.experiment.recipe.epochs
     total = 2 * seeds + (search.seeds if search else 0)

@@ -35,12 +35,12 @@ def two_sample_auc(retain: ArrayLike, forget: ArrayLike, seed: Seed) -> float:
     if size < 2:
         counts = " and ".join(str(len(points)) for points in sets)
         raise DataError(f"a two-sample test needs at least 2 embeddings of each set, got {counts}.")
-    drawn = [
+    r, s = (
         points[(seed / name).permutation(len(points))[:size]]
         for name, points in zip(("retain", "forget"), sets, strict=True)
-    ]
+    )
     folds = np.arange(size) % min(FOLDS, size)
-    return float(np.mean([_fold(*drawn, folds == fold) for fold in np.unique(folds)]))
+    return float(np.mean([_fold(r, s, folds == fold) for fold in np.unique(folds)]))
 
 
 def _fold(

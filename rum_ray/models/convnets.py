@@ -52,7 +52,7 @@ class _MeanOfQuarters(nn.Module):
         halves = x[:, :, : (height + 1) // 2], x[:, :, height // 2 :]
         sides = slice((width + 1) // 2), slice(width // 2, None)
         quarters = [half[..., side].mean(dim=(2, 3)) for half in halves for side in sides]
-        return torch.stack(quarters, dim=2).unflatten(2, (2, 2))
+        return torch.stack(quarters, dim=2).reshape(*x.shape[:2], 2, 2)
 
 
 def vgg16(shape: tuple[int, ...], num_classes: int) -> nn.Module:

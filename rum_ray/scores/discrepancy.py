@@ -62,11 +62,11 @@ def median_gamma(points: ArrayLike, seed: Seed | None = None) -> float:
     Returns:
         A positive float; 1.0 where the median distance is 0.
     """
-    points = np.asarray(points, dtype=np.float64)
-    if len(points) > SAMPLE:
-        points = points[((seed or Seed(0)) / "median").choice(len(points), SAMPLE)]
-    points = points - points.mean(axis=0)
-    squares = _squared_distances(points, points)[np.triu_indices(len(points), 1)]
+    sample = np.asarray(points, dtype=np.float64)
+    if len(sample) > SAMPLE:
+        sample = sample[((seed or Seed(0)) / "median").choice(len(sample), SAMPLE)]
+    sample = sample - sample.mean(axis=0)
+    squares = _squared_distances(sample, sample)[np.triu_indices(len(sample), 1)]
     median = float(np.median(squares)) if len(squares) else 0.0
     return 1 / (2 * median) if median > 0 else 1.0
 
@@ -133,4 +133,5 @@ def _mean_kernel(a: Floats, b: Floats, gamma: float) -> float:
 def _squared_distances(a: Floats, b: Floats) -> Floats:
     """Return |a_i - b_j|^2 as [N_a, N_b]."""
     squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None, :] - 2 * (a @ b.T)
-    return np.maximum(squares, 0.0)
+    clipped: Floats = np.maximum(squares, 0.0)
+    return clipped

@@ -6,11 +6,12 @@ import torch
 from rum_ray.data.batches import to_float
 from rum_ray.errors import ConfigError
 from rum_ray.models import embed
-from rum_ray.refinement import REFINERS, forget_set
+from rum_ray.refinement import REFINERS
 from rum_ray.rum import Plan
 from rum_ray.scores.base import Scores
 from rum_ray.scores.memorization import included_rows
 from rum_ray.seeding import Seed
+from rum_ray.study.choosing import chosen, refined
 from rum_ray.study.study import Study
 from rum_ray.training.recipe import Recipe
 
@@ -22,24 +23,26 @@ def check(study: Study) -> None:
     scores unknown is told before anything is trained.
 
     Raises:
-        ConfigError: a model does not take the data.
+        ConfigError: a model does not take the data, or there is no such layer or class.
         DataError: the list of ids is wrong.
         PlanError: the forget set or its subsets cannot be made.
         ScoreError: scores are unknown.
     """
-    experiment, config = study.experiment, study.experiment.forget
+    experiment = study.experiment
     _build(study, experiment.recipe)
     if experiment.score.recipe is not None:
         _build(study, experiment.score.recipe)
     scores = _expected(study)
-    if config.ids is not None:
+    distances = Scores(np.zeros(len(scores)), name="distance") if study.distance_jobs else None
+    bundle = study.context.bundle
+    if experiment.forget.ids is not None:
         forget = study.forget
     else:
-        assert config.size is not None
-        forget = forget_set(scores, config.size, config.pick, study.middle)
+        forget = chosen(experiment, bundle, scores, distances)
     if type(experiment.refine) in REFINERS.values():
-        partition = experiment.refine(forget, scores)
-        if experiment.plan is not None:
+        partition = refined(experiment, bundle, forget, scores, distances)
+        # Without names of their own, the subsets depend on the forget set that is chosen.
+        if experiment.plan is not None and hasattr(experiment.refine, "into"):
             Plan.assign(partition, experiment.plan, experiment.retain)
 
 
@@ -50,7 +53,7 @@ def _build(study: Study, recipe: Recipe) -> None:
         model = recipe.build(train, Seed(0)).eval()
         with torch.inference_mode():
             inputs = to_float(train.x[:2])
-            embed(model, inputs)
+            embed(model, inputs, study.experiment.embedding)
             shape = tuple(model(inputs).shape)
     except (RuntimeError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
