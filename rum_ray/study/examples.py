@@ -31,14 +31,12 @@ def entanglement_entry(subsets: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """
     if len(subsets) < 3:
         return {}
+    es = np.array([subset["entanglement_score"]["values"] for subset in subsets])
     found = {}
     for name in ("mmd", "mmd_median"):
-        pairs = zip(*([*s["entanglement_score"]["values"]] for s in subsets), strict=True)
-        others = zip(*([*s[name]["values"]] for s in subsets), strict=True)
-        by_seed = [
-            rank_correlation(np.array(es), np.array(d)) for es, d in zip(pairs, others, strict=True)
-        ]
-        found[name] = asdict(Mean.of(by_seed))
+        apart = np.array([subset[name]["values"] for subset in subsets])
+        by_seed = zip(es.T, apart.T, strict=True)
+        found[name] = asdict(Mean.of([rank_correlation(*pair) for pair in by_seed]))
     return {"spearman_with_entanglement_score": found}
 
 
