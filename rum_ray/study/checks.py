@@ -29,9 +29,9 @@ def check(study: Study) -> None:
         ScoreError: scores are unknown.
     """
     experiment = study.experiment
-    _build(study, experiment.recipe)
+    _build(study, experiment.recipe, embeds=True)
     if experiment.score.recipe is not None:
-        _build(study, experiment.score.recipe)
+        _build(study, experiment.score.recipe, embeds=False)
     scores = _expected(study)
     distances = Scores(np.zeros(len(scores)), name="distance") if study.distance_jobs else None
     bundle = study.context.bundle
@@ -46,14 +46,21 @@ def check(study: Study) -> None:
             Plan.assign(partition, experiment.plan, experiment.retain)
 
 
-def _build(study: Study, recipe: Recipe) -> None:
-    """Raise ConfigError unless the recipe's model takes the data and gives logits and features."""
+def _build(study: Study, recipe: Recipe, embeds: bool) -> None:
+    """Raise ConfigError unless the recipe's model takes the data and gives logits.
+
+    Args:
+        study: whose data.
+        recipe: of the model.
+        embeds: whether it must give embeddings, too.
+    """
     train = study.context.bundle.train
     try:
         model = recipe.build(train, Seed(0)).eval()
         with torch.inference_mode():
             inputs = to_float(train.x[:2])
-            embed(model, inputs, study.experiment.embedding)
+            if embeds:
+                embed(model, inputs, study.experiment.embedding)
             shape = tuple(model(inputs).shape)
     except (RuntimeError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]

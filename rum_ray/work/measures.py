@@ -89,7 +89,8 @@ class MeasureGroups:
 
         def measure(rows: Indices, embeddings: Floats) -> Arrays:
             groups = self.groups[rows]
-            arrays: dict[str, NDArray[Any]] = {"sample": embeddings[self.sampled[rows]]}
+            sample = embeddings[self.sampled[rows]].astype(np.float32)
+            arrays: dict[str, NDArray[Any]] = {"sample": sample}
             for group in np.unique(groups):
                 mine = embeddings[groups == group]
                 arrays |= Sums(Moments.of(mine), Waves.of(mine, waves)).arrays(str(group))
