@@ -7,6 +7,7 @@ classifier two-sample tests", ICLR 2017, https://arxiv.org/abs/1610.06545).
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from rum_ray.errors import DataError
 from rum_ray.evaluation.mia import auc
@@ -40,7 +41,9 @@ def two_sample_auc(retain: ArrayLike, forget: ArrayLike, seed: Seed) -> float:
         for name, points in zip(("retain", "forget"), sets, strict=True)
     )
     folds = np.arange(size) % min(FOLDS, size)
-    return float(np.mean([_fold(r, s, folds == fold) for fold in np.unique(folds)]))
+    # The number of threads changes the last bits of a fit, and so could change a rank.
+    with threadpool_limits(1):
+        return float(np.mean([_fold(r, s, folds == fold) for fold in np.unique(folds)]))
 
 
 def _fold(
