@@ -25,6 +25,7 @@ from rum_ray.experiment import (
     RelearnConfig,
     ScoreConfig,
     SearchConfig,
+    key_of,
     to_plain,
 )
 from rum_ray.models import MODELS
@@ -162,7 +163,7 @@ def _fields(cls: Any) -> Iterator[Entry]:
         allowed, meaning = ranges.get(field.name, ""), meanings.get(field.name) or _summary(cls)
         make = field.default_factory
         default = field.default if make is dataclasses.MISSING else make()
-        yield Entry(field.name, kind, _default(default), allowed, meaning, domain)
+        yield Entry(key_of(field), kind, _default(default), allowed, meaning, domain)
 
 
 def _options(function: Callable[..., Any]) -> Iterator[Entry]:
@@ -286,6 +287,8 @@ def _listed(table: Mapping[str, Any]) -> str:
 
 def _table(entries: list[Entry]) -> str:
     """Return the keys as a Markdown table; without a column of search domains if there are none."""
+    if not entries:
+        return "No keys.\n"
     searched = any(entry.domain for entry in entries)
     head = ["key", "type", "default", "range", "meaning", *(["searched"] if searched else [])]
     lines = [head, [":--"] * len(head)]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rum_ray.refinement import REFINERS, forget_set, refine
     from rum_ray.rum import Partition, Plan, Subset, unlearn
     from rum_ray.scores import PROXIES, Scores
+    from rum_ray.scores.discrepancy import mmd
     from rum_ray.scores.entanglement import entanglement_score
     from rum_ray.scores.memorization import influence, memorization
     from rum_ray.seeding import Seed
@@ -60,6 +61,7 @@ _NAMES = {
     "refinement": "REFINERS forget_set refine",
     "rum": "Partition Plan Subset unlearn",
     "scores": "PROXIES Scores",
+    "scores.discrepancy": "mmd",
     "scores.entanglement": "entanglement_score",
     "scores.memorization": "influence memorization",
     "seeding": "Seed",

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from rum_ray.data import DATASETS
 from rum_ray.errors import ConfigError, did_you_mean
-from rum_ray.experiment import DataConfig, Experiment, to_plain
+from rum_ray.experiment import DataConfig, Experiment, key_of, to_plain
 from rum_ray.models import MODELS
 from rum_ray.plugins import find
 from rum_ray.refinement import REFINERS, Refiner
@@ -98,9 +98,10 @@ def _build(cls: type, tree: Any, path: str) -> Any:
     if not isinstance(tree, Mapping):
         raise ConfigError(f"{path or 'the experiment'}: expected a mapping, got {_shown(tree)}.")
     hints = get_type_hints(cls)
-    fields = {f.name: f for f in dataclasses.fields(cls)}
+    fields = {key_of(f): f for f in dataclasses.fields(cls)}
     _check_keys(tree, fields, [n for n, f in fields.items() if _required(f)], path)
-    values = {key: _value(hints[key], raw, _at(path, key)) for key, raw in tree.items()}
+    names = {key: fields[key].name for key in tree}
+    values = {names[k]: _value(hints[names[k]], raw, _at(path, k)) for k, raw in tree.items()}
     return _call(cls, values, path)
 
 

@@ -5,7 +5,7 @@ to do about it", NeurIPS 2024, https://arxiv.org/abs/2406.01257, section 5.
 """
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -87,6 +87,23 @@ class Partition:
     def rows(self) -> Indices:
         """The whole forget set, sorted."""
         return np.sort(np.concatenate([subset.rows for subset in self.subsets]))
+
+    def ordered(self, names: Sequence[str]) -> "Partition":
+        """Return the same subsets, to be unlearned in the order of `names`.
+
+        Raises:
+            PlanError: `names` are not those of the subsets, each once.
+        """
+        if sorted(names) != sorted(self.names):
+            raise PlanError(
+                f"an order names each of {', '.join(self.names)} once; got {', '.join(names)}."
+            )
+        subset_of = dict(zip(self.names, self.subsets, strict=True))
+        return Partition(tuple(subset_of[name] for name in names))
+
+    def reversed(self) -> "Partition":
+        """Return the same subsets in the opposite order."""
+        return Partition(self.subsets[::-1])
 
 
 @dataclass(frozen=True)

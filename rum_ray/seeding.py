@@ -48,6 +48,12 @@ class Seed:
         """Return `count` numbers in [0, 1)."""
         return (self.words(count) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
+    def normal(self, count: int) -> NDArray[np.float64]:
+        """Return `count` numbers of the standard normal distribution (Box and Muller, 1958)."""
+        radii, angles = self.uniform(2 * count).reshape(2, count)
+        numbers: NDArray[np.float64] = np.sqrt(-2 * np.log1p(-radii)) * np.cos(2 * np.pi * angles)
+        return numbers
+
     def integers(self, count: int, high: int) -> NDArray[np.int64]:
         """Return `count` integers in [0, high)."""
         return (self.words(count) % np.uint64(high)).astype(np.int64)

@@ -42,6 +42,7 @@ OWNERS = {
     "safetensors": "store work",
     "scipy": "evaluation scores",
     "sklearn": "data/digits evaluation",
+    "threadpoolctl": "evaluation",
     "torchvision": "models",
     "typer": "cli",
     "yaml": "config yamlfile",

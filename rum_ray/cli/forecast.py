@@ -20,16 +20,16 @@ from rum_ray.work.search import FINALISTS, FRESH_SEEDS
 STAGE_SECONDS = 12.0
 """What starting the workers of a stage takes."""
 PROBE_STEPS = 20
-_ALL = ("train", "embed", "retrain", "search", "validate", "rows", "shadows")
+_ALL = ("train", "distances", "embed", "retrain", "search", "validate", "rows", "shadows")
 STAGES = {
     "run": _ALL,
     "estimate": _ALL,
-    "train": ("train", "retrain"),
-    "score": ("train",),
-    "refine": ("train", "embed"),
-    "unlearn": ("train", "unlearn"),
-    "evaluate": ("train", "retrain", "evaluate"),
-    "tune": ("train", "embed", "retrain", "search", "validate"),
+    "train": ("train", "distances", "retrain"),
+    "score": ("train", "distances"),
+    "refine": ("train", "distances", "embed"),
+    "unlearn": ("train", "distances", "unlearn"),
+    "evaluate": ("train", "distances", "retrain", "evaluate"),
+    "tune": ("train", "distances", "embed", "retrain", "search", "validate"),
     "report": (),
 }
 """Which stages a verb runs."""
@@ -81,6 +81,10 @@ def _stages(study: Study) -> Iterator[tuple[str, int, int, float]]:
     missing = [job for job in first if not study.context.has(job)]
     yield "train", len(first), len(missing), sum(training_cost(study, job) for job in missing)
     scored = _missing(study, study.scoring.scorers) == 0
+    if study.distance_jobs:
+        left = _missing(study, study.distance_jobs)
+        yield "distances", seeds, left, 2 * left * FORWARD_ONLY / study.experiment.recipe.epochs
+        scored = scored and not left
     left = _missing(study, study.moments) if scored else seeds
     yield "embed", seeds, left, left * FORWARD_ONLY / study.experiment.recipe.epochs
     total = 2 * seeds + (search.seeds if search else 0)

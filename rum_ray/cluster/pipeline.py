@@ -1,7 +1,8 @@
 """The whole experiment, stage by stage: what is missing is made, what is there is read.
 
-train (originals and the leave-k-out pool) -> score -> refine -> embed -> retrain -> search ->
-rows -> shadows -> report. Stages with nothing left to do do not start Ray.
+train (originals and the leave-k-out pool) -> score -> distances, where they decide -> refine ->
+embed -> retrain -> search -> rows -> shadows -> report. Stages with nothing left to do do not start
+Ray.
 """
 
 import contextlib
@@ -62,21 +63,19 @@ class Pipeline:
         self._exits.close()
 
     def train(self) -> None:
-        """Train the originals of all seeds, and the models that score."""
+        """Train the originals of all seeds, and the models that score.
+
+        Then stream distances in embedding space, if the forget set or its subsets need them.
+        """
         for job in self.study.given:
             keep_weights(str(self.study.experiment.recipe.weights), job, self.study.context)
         self._jobs("train", self.study.first_jobs)
+        if self.study.distance_jobs:
+            self._stream("distances", self.study.distance_jobs, embed.stream_distances)
 
     def embed(self) -> None:
         """Stream the originals' embeddings of the forget set's subsets."""
-        context, moments = self.study.context, self.study.moments
-        missing = [job for job in moments if not context.store.has(job.key(context))]
-        with self._stage("embed", len(moments), len(missing)) as stage:
-            if missing:
-                self._connect()
-                cluster = self.study.experiment.cluster
-                embed.stream(context, missing, cluster.workers, cluster.gpus_per_worker)
-                stage.made += len(missing)
+        self._stream("embed", self.study.moments, embed.stream)
 
     def retrain(self) -> None:
         """Retrain without the forget set: references, noise floor, and the search's references."""
@@ -114,6 +113,16 @@ class Pipeline:
         jobs = shadow_jobs(self.study, rows)
         if jobs:
             self._jobs("shadows", jobs)
+
+    def _stream(self, name: str, needed: Sequence[Any], stream: Callable[..., None]) -> None:
+        """Stream embeddings for the jobs that are missing."""
+        context, cluster = self.study.context, self.study.experiment.cluster
+        missing = [job for job in needed if not context.store.has(job.key(context))]
+        with self._stage(name, len(needed), len(missing)) as stage:
+            if missing:
+                self._connect()
+                stream(context, missing, cluster.workers, cluster.gpus_per_worker)
+                stage.made += len(missing)
 
     def _search(self, search: Search) -> None:
         """Run one search."""
@@ -182,6 +191,7 @@ def check_finished(study: Study) -> None:
     """Raise StoreError unless everything that the report needs is in the store."""
     stages: dict[str, Callable[[], Sequence[Any]]] = {
         "train": lambda: study.first_jobs,
+        "distances": lambda: study.distance_jobs,
         "embed": lambda: study.moments,
         "retrain": lambda: study.retrain_jobs,
         "search": lambda: study.searches if study.experiment.search else [],

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from rum_ray.errors import DataError
+from rum_ray.errors import ConfigError, DataError, did_you_mean
 from rum_ray.seeding import Seed
 
 Indices: TypeAlias = NDArray[np.int64]
@@ -155,6 +155,21 @@ class DataBundle:
         sizes = (count - count // 2, count // 2)
         stay, go = stratified_split(self.valid.y, sizes, Seed(0) / "halves")
         return replace(self, valid=self.valid.take(stay), reserved=self.valid.take(go))
+
+    def class_index(self, wanted: int | str) -> int:
+        """Return the index of a class that is given by index or by name.
+
+        Raises:
+            ConfigError: there is no such class.
+        """
+        if isinstance(wanted, str):
+            if wanted not in self.class_names:
+                known = did_you_mean(wanted, self.class_names)
+                raise ConfigError(f"{self.name} has no class '{wanted}'. {known}")
+            return self.class_names.index(wanted)
+        if not 0 <= wanted < self.num_classes:
+            raise ConfigError(f"{self.name} has classes 0 .. {self.num_classes - 1}, got {wanted}.")
+        return wanted
 
     def nonmembers(self, split: str) -> LabeledData:
         """Return V or T with labels that went through D's label process.

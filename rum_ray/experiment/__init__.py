@@ -10,7 +10,7 @@ from rum_ray.experiment.parts import (
     ScoreConfig,
     SearchConfig,
 )
-from rum_ray.experiment.plain import plan_as_dicts, to_plain
+from rum_ray.experiment.plain import key_of, plan_as_dicts, to_plain
 
 __all__ = [
     "ClusterConfig",
@@ -21,6 +21,7 @@ __all__ = [
     "RelearnConfig",
     "ScoreConfig",
     "SearchConfig",
+    "key_of",
     "plan_as_dicts",
     "to_plain",
 ]

@@ -29,6 +29,8 @@ class Experiment:
         name: what the output folder is called.
         data: what was learned.
         recipe: how the original model is trained.
+        embedding: the layer of the model whose output, pooled over pixels, is the embedding; by
+            default what the model itself says, the input of its head.
         score: how hard examples are.
         forget: which are to be forgotten.
         refine: how they are split into subsets.
@@ -44,6 +46,7 @@ class Experiment:
     name: str
     data: DataConfig
     recipe: Recipe
+    embedding: str | None = None
     score: ScoreConfig = field(default_factory=ScoreConfig)
     forget: ForgetConfig
     refine: Refiner = field(default_factory=ByScore)

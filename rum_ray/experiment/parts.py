@@ -75,26 +75,45 @@ class ScoreConfig:
 
 @dataclass(frozen=True)
 class ForgetConfig:
-    """What to forget: chosen by score, or listed.
+    """What to forget: chosen by score, by entanglement, at random, by class; or listed.
 
     Attributes:
         size: number of examples, when chosen.
-        pick: the lowest, the middle, the highest, or a third of each.
+        pick: the lowest, the middle, the highest, a third of each, or at random.
         middle: what the middle is; by default nearest to one half for memorization, and nearest
             to the median for proxies, which are not centred on one half.
+        by: what low and high refer to: the score, or the distance to the centroid of D in
+            embedding space, mean over the reported seeds' originals.
+        groups: with `by: entanglement`, how many groups of ascending distance there are; low,
+            medium and high are the first of the paper's groups 3, 12 and 14 of 15 (from 0), or of
+            those in proportion.
+        label: choose in this class only, an index or a name; without a size, all of it. The key
+            in a file is `class`.
+        seed: root of the draw at random.
         ids: a file with one id a line: rows of the source, as in scores.parquet.
     """
 
     size: int | None = None
     pick: Pick = "spread"
     middle: Middle | None = None
+    by: Literal["score", "entanglement"] = "score"
+    groups: int = 15
+    label: int | str | None = field(default=None, metadata={"key": "class"})
+    seed: int = 0
     ids: str | None = None
 
     def __post_init__(self) -> None:
-        if (self.size is None) == (self.ids is None):
-            raise ValueError("give either size (and pick), or ids (a file)")
+        if (self.size is None and self.label is None) == (self.ids is None):
+            raise ValueError("give either size (and pick), class, or both, or ids (a file)")
         if self.size is not None:
             check_positive(self, "size")
+        if self.groups < 3:
+            raise ValueError(f"groups must be at least 3, got {self.groups}")
+
+    @property
+    def by_distance(self) -> bool:
+        """Whether distances in embedding space decide."""
+        return self.by == "entanglement" and self.size is not None and self.pick != "random"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, DataConfig):
         return {"name": value.name, **{k: to_plain(v) for k, v in value.options.items()}}
     if dataclasses.is_dataclass(value):
-        fields = {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        fields = {key_of(f): to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
         name = _table_name(type(value))
         return fields if name is None else {"name": name, **fields}
     if isinstance(value, Mapping):
@@ -23,6 +23,11 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [to_plain(item) for item in value]
     return value
+
+
+def key_of(field: "dataclasses.Field[Any]") -> str:
+    """Return what an experiment file calls a field: its name, but for Python's own words."""
+    return str(field.metadata.get("key", field.name))
 
 
 def plan_as_dicts(plan: Plan) -> list[dict[str, Any]]:

@@ -44,6 +44,8 @@ def subsets(report: Json) -> Table:
         "to",
         "wrong labels",
         "entanglement score",
+        "MMD (median)",
+        "probe AUC",
     )
     cells = tuple(
         (
@@ -52,6 +54,8 @@ def subsets(report: Json) -> Table:
             *(number(subset.get(key)) for key in ("score", "score_low", "score_high")),
             count(subset.get("flipped")),
             interval(subset.get("entanglement_score"), 2),
+            interval(subset.get("mmd_median")),
+            interval(subset.get("two_sample_auc"), 2),
         )
         for subset in report["subsets"]
     )

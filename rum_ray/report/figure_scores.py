@@ -156,14 +156,30 @@ def _density(axes: Axes, scores: pd.DataFrame, name: str, theme: Theme) -> None:
 
 
 def entanglement(subsets: Sequence[Json], theme: Theme) -> Figure:
-    """Draw the entanglement score of each subset: its mean, its interval, and each seed."""
+    """Draw the entanglement score of each subset and, where known, how well a probe tells it."""
     figure = canvas(1.0 + 0.48 * len(subsets))
-    axes = figure.add_subplot()
+    if all((subset.get("two_sample_auc") or {}).get("mean") is not None for subset in subsets):
+        left, right = figure.subplots(1, 2, width_ratios=[1.6, 1])
+        _by_subset(right, subsets, "two_sample_auc", theme)
+        right.axvline(0.5, color=theme.rule, linewidth=1, zorder=0)
+        right.set_xlim(min(0.48, right.get_xlim()[0]), 1.02)
+        right.set_yticks([])
+        right.set_xlabel("AUC of a linear probe  (0.5: not told apart)")
+    else:
+        left = figure.add_subplot()
+    _by_subset(left, subsets, "entanglement_score", theme)
+    left.set_xlim(left=min(0.0, left.get_xlim()[0]))
+    left.set_xlabel("entanglement score  (higher is more entangled)")
+    return figure
+
+
+def _by_subset(axes: Axes, subsets: Sequence[Json], name: str, theme: Theme) -> None:
+    """Draw a metric of each subset: its mean, its interval, and each seed."""
     quiet(axes, theme, "x")
     for row, subset in enumerate(reversed(subsets)):
-        score = subset["entanglement_score"]
-        mean, half = score["mean"], score.get("ci95") or 0.0
-        seeds = [value for value in score.get("values") or [] if value is not None]
+        metric = subset[name]
+        mean, half = metric["mean"], metric.get("ci95") or 0.0
+        seeds = [value for value in metric.get("values") or [] if value is not None]
         axes.plot(
             seeds, [row - 0.22] * len(seeds), "|", color=theme.grey, ms=7, markeredgewidth=1.1
         )
@@ -172,8 +188,5 @@ def entanglement(subsets: Sequence[Json], theme: Theme) -> Figure:
         axes.text(mean, row + 0.2, number(mean, 2), color=theme.ink, ha="center", va="bottom")
     axes.set_yticks(range(len(subsets)), [subset["name"] for subset in reversed(subsets)])
     axes.set_ylim(-0.5, len(subsets) - 0.3)
-    axes.set_xlim(left=min(0.0, axes.get_xlim()[0]))
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel("entanglement score with the retain set  (no unit; higher is more entangled)")
-    return figure

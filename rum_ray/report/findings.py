@@ -39,6 +39,8 @@ PICKS = {
     "high": "those with the highest {score}",
     "medium": "those of medium {score}",
     "low": "those with the lowest {score}",
+    "random": "drawn at random",
+    "class": "a whole class",
 }
 
 
@@ -62,7 +64,8 @@ def lead(report: Json) -> str:
     """Return the one sentence: what was forgotten, by which plan, and how well."""
     forget, row = report["forget"], subject(report["rows"])
     pick = PICKS.get(str(forget.get("pick")), "as listed")
-    pick = pick.format(score=report["scores"].get("name"))
+    distance = forget.get("by") == "entanglement"
+    pick = pick.format(score="distance" if distance else report["scores"].get("name"))
     what = f"{count(forget.get('size'), 'example')} ({pick})"
     if row is None or mean(row, "objective") is None:
         return f"{what} are to be forgotten; no method has been measured yet."

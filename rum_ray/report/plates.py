@@ -119,10 +119,21 @@ def entanglement(report: Json) -> Plate | None:
     seeds = max(len(s["entanglement_score"].get("values") or []) for s in known)
     caption = (
         "How close the embeddings of a subset are to those of all examples that stay: mean "
-        f"and 95 % interval, and below it one stroke a seed. n = {count(seeds, 'original model')}."
+        "and 95 % interval, and below it one stroke a seed. Where there is a right half, it has "
+        "the AUC of a linear probe between the two, on examples that it was not fitted to. "
+        f"{_ranked_alike(report)}n = {count(seeds, 'original model')}."
     )
     picture = draw("entanglement", title, lambda theme: figure_scores.entanglement(known, theme))
     return Plate("entanglement", title, caption, picture)
+
+
+def _ranked_alike(report: Json) -> str:
+    """Return how MMD ranks the subsets, as a sentence; empty if nobody knows."""
+    known = (report.get("entanglement") or {}).get("spearman_with_entanglement_score") or {}
+    value = (known.get("mmd_median") or {}).get("mean")
+    if value is None:
+        return ""
+    return f"Spearman of MMD with the entanglement score over the subsets: {number(value, 2)}. "
 
 
 def progress(trials: pd.DataFrame) -> Plate | None:

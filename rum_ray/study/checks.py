@@ -12,12 +12,13 @@ from rum_ray.errors import ConfigError
 from rum_ray.evaluation.pool import LEAST_MODELS
 from rum_ray.models import embed
 from rum_ray.plugins import find
-from rum_ray.refinement import REFINERS, forget_set
+from rum_ray.refinement import REFINERS
 from rum_ray.rum import Plan
 from rum_ray.scores.base import Scores
 from rum_ray.scores.memorization import included_rows
 from rum_ray.search.objective import floor
 from rum_ray.seeding import Seed
+from rum_ray.study.choosing import chosen, refined
 from rum_ray.study.study import Study
 from rum_ray.training import LocalRuntime, Recipe
 from rum_ray.unlearning import UNLEARNERS, GradientUnlearner, UnlearningTask
@@ -33,29 +34,31 @@ def check(study: Study) -> None:
     scores unknown is told before anything is trained.
 
     Raises:
-        ConfigError: a model does not take the data.
+        ConfigError: a model does not take the data, or there is no such layer or class.
         DataError: the list of ids is wrong.
         PlanError: the forget set or its subsets cannot be made, or an unlearner does not suit the
             model.
         ScoreError: scores are unknown.
     """
-    experiment, config = study.experiment, study.experiment.forget
-    model = _build(study, experiment.recipe)
+    experiment = study.experiment
+    model = _build(study, experiment.recipe, embeds=True)
     _prepare(study, model)
     if experiment.recipe.weights is not None:
         read_weights(experiment.recipe.weights, study.recipe, study.context.bundle.train)
     if experiment.score.recipe is not None:
-        _build(study, experiment.score.recipe)
+        _build(study, experiment.score.recipe, embeds=False)
     check_pool(study)
     scores = _expected(study)
-    if config.ids is not None:
+    distances = Scores(np.zeros(len(scores)), name="distance") if study.distance_jobs else None
+    bundle = study.context.bundle
+    if experiment.forget.ids is not None:
         forget = study.forget
     else:
-        assert config.size is not None
-        forget = forget_set(scores, config.size, config.pick, study.middle)
+        forget = chosen(experiment, bundle, scores, distances)
     if type(experiment.refine) in REFINERS.values():
-        partition = experiment.refine(forget, scores)
-        if experiment.plan is not None:
+        partition = refined(experiment, bundle, forget, scores, distances)
+        # Without names of their own, the subsets depend on the forget set that is chosen.
+        if experiment.plan is not None and hasattr(experiment.refine, "into"):
             Plan.assign(partition, experiment.plan, experiment.retain)
 
 
@@ -102,14 +105,21 @@ def check_floor(study: Study) -> None:
         )
 
 
-def _build(study: Study, recipe: Recipe) -> nn.Module:
-    """Return the recipe's model; ConfigError unless it gives logits and features of the data."""
+def _build(study: Study, recipe: Recipe, embeds: bool) -> nn.Module:
+    """Return the recipe's model; ConfigError unless it takes the data and gives logits.
+
+    Args:
+        study: whose data.
+        recipe: of the model.
+        embeds: whether it must give embeddings, too.
+    """
     train = study.context.bundle.train
     try:
         model = recipe.build(train, Seed(0)).eval()
         with torch.inference_mode():
             inputs = to_float(train.x[:2])
-            embed(model, inputs)
+            if embeds:
+                embed(model, inputs, study.experiment.embedding)
             shape = tuple(model(inputs).shape)
     except (RuntimeError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]

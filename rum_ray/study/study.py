@@ -15,15 +15,17 @@ from rum_ray.data.ids import read_rows
 from rum_ray.errors import ConfigError
 from rum_ray.experiment import Experiment, SearchConfig, to_plain
 from rum_ray.plugins import find
-from rum_ray.refinement import Middle, Shuffle, forget_set
+from rum_ray.refinement import Shuffle
 from rum_ray.rum import Partition, Plan
 from rum_ray.scores.base import Scores
 from rum_ray.search.spaces import Space, SpaceName
 from rum_ray.seeding import Seed
+from rum_ray.study.choosing import chosen, needs_distances, refined
 from rum_ray.study.scoring import Scoring
 from rum_ray.training.recipe import Recipe
 from rum_ray.unlearning import UNLEARNERS, Unlearner
 from rum_ray.work import (
+    CentroidDistances,
     Context,
     EmbeddingMoments,
     Evaluate,
@@ -87,12 +89,6 @@ class Study:
         """How hard D's examples are to forget."""
         return self.scoring.scores
 
-    @property
-    def middle(self) -> Middle:
-        """What the middle of the scores is."""
-        usual: Middle = "half" if self.experiment.score.name == "memorization" else "median"
-        return self.experiment.forget.middle or usual
-
     @cached_property
     def listed(self) -> tuple[Indices, int]:
         """The rows that the experiment's file lists, and how many of its ids V has instead."""
@@ -102,18 +98,28 @@ class Study:
         return read_rows(path, bundle.train.ids, frozenset(map(int, np.concatenate(valid))))
 
     @cached_property
+    def distances(self) -> Scores | None:
+        """How far D's embeddings are from their centroid, mean over the originals; None if unused.
+
+        There is one forget set for all seeds, so their distances are averaged.
+        """
+        if not self.distance_jobs:
+            return None
+        by_seed = [job.load(self.context) for job in self.distance_jobs]
+        return Scores(np.mean(by_seed, axis=0), name="distance")
+
+    @cached_property
     def forget(self) -> Indices:
         """The forget set."""
-        config = self.experiment.forget
-        if config.ids is not None:
+        if self.experiment.forget.ids is not None:
             return self.listed[0]
-        assert config.size is not None
-        return forget_set(self.scores, config.size, config.pick, self.middle)
+        return chosen(self.experiment, self.context.bundle, self.scores, self.distances)
 
     @cached_property
     def partition(self) -> Partition:
         """The forget set as refined subsets."""
-        partition = self.experiment.refine(self.forget, self.scores)
+        bundle = self.context.bundle
+        partition = refined(self.experiment, bundle, self.forget, self.scores, self.distances)
         if self.experiment.plan is not None:
             Plan.assign(partition, self.experiment.plan)
         return partition
@@ -172,7 +178,15 @@ class Study:
     @property
     def moments(self) -> list[EmbeddingMoments]:
         """The originals' embeddings of the subsets."""
-        return [EmbeddingMoments(original, self.partition) for original in self.originals]
+        layer = self.experiment.embedding
+        return [EmbeddingMoments(o, self.partition, layer) for o in self.originals]
+
+    @property
+    def distance_jobs(self) -> list[CentroidDistances]:
+        """The originals' distances, if the forget set or its subsets depend on them."""
+        if not needs_distances(self.experiment):
+            return []
+        return [CentroidDistances(o, self.experiment.embedding) for o in self.originals]
 
     @property
     def validations(self) -> list[Job]:

@@ -6,11 +6,17 @@ from dataclasses import asdict
 from typing import Any
 
 from rum_ray import config as files
-from rum_ray.experiment import plan_as_dicts
+from rum_ray.experiment import ForgetConfig, plan_as_dicts
 from rum_ray.study.attacks import Attacks
 from rum_ray.study.costs import costs
 from rum_ray.study.environment import environment
-from rum_ray.study.examples import class_counts, score_entry, score_warnings, subset_entries
+from rum_ray.study.examples import (
+    class_counts,
+    entanglement_entry,
+    score_entry,
+    score_warnings,
+    subset_entries,
+)
 from rum_ray.study.results import add_excess, comparisons, measure
 from rum_ray.study.study import Study
 from rum_ray.study.table import Row, table
@@ -24,6 +30,7 @@ def summarize(study: Study, clock: Clock) -> dict[str, Any]:
     rows = row_entries(study, methods)
     searches = search_entries(study, clock)
     scores = score_entry(study)
+    subsets = subset_entries(study)
     return {
         "format": 1,
         "status": "complete",
@@ -38,10 +45,11 @@ def summarize(study: Study, clock: Clock) -> dict[str, Any]:
         "scores": scores,
         "forget": {
             "size": len(study.forget),
-            "pick": study.experiment.forget.pick if study.experiment.forget.size else "ids",
+            **_forget(study.experiment.forget),
             "classes": class_counts(study, study.forget),
         },
-        "subsets": subset_entries(study),
+        "subsets": subsets,
+        "entanglement": entanglement_entry(subsets),
         "rows": rows,
         "comparisons": comparisons(_competing(methods, rows)),
         "searches": searches,
@@ -77,6 +85,14 @@ def _competing(
     references = ("retrained", "retrained_again", "best_single")
     others = [p for p in pairs if p not in first and p[1]["method"] not in references]
     return [*first, *second, *others] if first else []
+
+
+def _forget(config: ForgetConfig) -> dict[str, Any]:
+    """Return how the forget set was chosen."""
+    if config.ids is not None:
+        return {"pick": "ids"}
+    pick = "class" if config.size is None else config.pick
+    return {"pick": pick, "by": config.by, "class": config.label}
 
 
 def _data(study: Study) -> dict[str, Any]:
@@ -133,7 +149,13 @@ def _chosen_by(study: Study) -> str:
     """Return whose draws decided what is forgotten."""
     score, forget = study.experiment.score, study.experiment.forget
     scored = f"file {score.file}" if score.file else f"{score.name}, root {score.seed}"
-    return scored if forget.ids is None else f"ids of {forget.ids}; subsets by {scored}"
+    if forget.ids is not None:
+        return f"ids of {forget.ids}; subsets by {scored}"
+    of_class = "" if forget.label is None else f"class {forget.label}; "
+    if forget.by_distance:
+        return f"{of_class}distances under the reported seeds' originals; subsets by {scored}"
+    at_random = f"at random, root {forget.seed}; subsets by " if forget.pick == "random" else ""
+    return f"{of_class}{at_random}{scored}"
 
 
 def _selected_on(study: Study) -> list[dict[str, Any]]:

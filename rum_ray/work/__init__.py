@@ -6,7 +6,7 @@ needed: `Context.make` does one job in this process, `rum_ray.cluster.jobs` does
 
 from rum_ray.work.base import Context, Job
 from rum_ray.work.judge import Evaluate, TryPlan, relative_cost
-from rum_ray.work.moments import EmbeddingMoments
+from rum_ray.work.moments import CentroidDistances, EmbeddingMoments
 from rum_ray.work.pool import PoolLogits, UnlearnShadow, pool_logits, shadow_logits
 from rum_ray.work.score import ScoreByProxy
 from rum_ray.work.search import Search
@@ -19,6 +19,7 @@ from rum_ray.work.train import (
 )
 
 __all__ = [
+    "CentroidDistances",
     "Context",
     "EmbeddingMoments",
     "Evaluate",

@@ -1,8 +1,12 @@
+import functools
 import importlib
+import operator
+import pickle
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -10,15 +14,17 @@ from rum_ray.cluster import queue as queues
 from rum_ray.cluster.jobs import differing
 from rum_ray.cluster.queue import MAX_ATTEMPTS, MAX_CHUNK, Queue
 from rum_ray.data.batches import fixed_batches
-from rum_ray.errors import DivergedError, StalledError
+from rum_ray.errors import DivergedError, IntegrityError, StalledError
+from rum_ray.evaluation.two_sample import two_sample_auc
 from rum_ray.experiment import ClusterConfig
 from rum_ray.models import embed
 from rum_ray.rum import Plan
+from rum_ray.scores.discrepancy import Waves, frequencies, median_gamma
 from rum_ray.scores.entanglement import Moments
 from rum_ray.unlearning import FineTune, NegGrad
-from rum_ray.work import Evaluate
+from rum_ray.work import CentroidDistances, Evaluate
 from rum_ray.work.base import hardware
-from rum_ray.work.moments import RETAIN
+from rum_ray.work.measures import FREQUENCIES, SEED
 
 
 def drain(queue: Queue, *ranks: int) -> list[list[int]]:
@@ -199,7 +205,7 @@ class TestWorkers:
         assert all(map(study.context.has, good))
 
     @pytest.mark.parametrize("workers", [1, 2])
-    def test_streamed_moments_are_those_of_one_process(self, study, mini, workers):
+    def test_streamed_sums_are_those_of_one_process(self, study, mini, workers):
         from rum_ray.cluster.embed import stream
 
         context, jobs = study.context, study.moments
@@ -208,35 +214,76 @@ class TestWorkers:
         for job in jobs:
             made = Path(context.store.path(job.key(context)))
             assert made.read_bytes() == (mini.store / "moments" / made.name).read_bytes()
-            for group, expected in moments(study, job).items():
-                found = job.load(context)[group]
-                assert (found.count, found.scatter) == (expected.count, expected.scatter)
-                assert np.array_equal(found.mean, expected.mean)
+            check_sums(study, job)
+
+    def test_streamed_distances_are_those_of_one_process(self, study):
+        from rum_ray.cluster.embed import stream_distances
+
+        context = study.context
+        jobs = [CentroidDistances(original) for original in study.originals]
+        found = []
+        for workers in (2, 1):
+            stream_distances(context, jobs, workers)
+            paths = [Path(context.store.path(job.key(context))) for job in jobs]
+            found.append([path.read_bytes() for path in paths])
+            for job in jobs:
+                points = np.concatenate(embedded(study, job))
+                literal = [np.linalg.norm(point - points.mean(axis=0)) for point in points]
+                np.testing.assert_allclose(job.load(context), literal, rtol=1e-9)
+            shutil.rmtree(Path(context.store.root) / "distances")
+        assert found[0] == found[1]
 
 
-def moments(study, job) -> dict[str, Moments]:
-    """The moments of a model's embeddings, computed here: once over ranges, once in one go."""
-    context, groups = study.context, {s.name: s.rows for s in study.partition}
-    train, model = context.bundle.train, job.model.load(context)
-    batches = fixed_batches(train.x, context.device)
+def table(*blocks: int) -> pd.DataFrame:
+    """What actors tell of ranges, of two models each."""
+    rows = [(block, model, pickle.dumps((block, model))) for block in blocks for model in (0, 1)]
+    return pd.DataFrame(rows, columns=["block", "model", "part"])
+
+
+def test_streamed_parts_come_in_the_order_of_the_ranges():
+    from rum_ray.cluster.embed import _in_order
+
+    expected = [(model, (block, model)) for block in range(5) for model in (0, 1)]
+    for batches in ([0, 1, 2, 3, 4],), ([3], [1], [4, 0], [2]), ([4, 3, 2, 1], [0]):
+        assert list(_in_order([table(*blocks) for blocks in batches], 5, 2)) == expected
+    for batches in ([0, 1, 3, 4],), ([0, 1], [1, 2]), ([0, 1, 2, 3, 4], [2]), ():
+        with pytest.raises(
+            IntegrityError, match=r"the stream of embeddings has \d of 5 ranges once"
+        ):
+            list(_in_order([table(*blocks) for blocks in batches], 5, 2))
+
+
+def embedded(study, job) -> list[np.ndarray]:
+    """The embeddings of D under a job's model, computed here, by range."""
+    train, model = study.context.bundle.train, job.model.load(study.context)
     with torch.inference_mode():
-        parts = [embed(model, x)[:real].double().numpy() for x, real in batches]
-    group_of = np.full(len(train), RETAIN, dtype=object)
-    for name, rows in groups.items():
-        group_of[rows] = name
-    sums: dict[str, Moments] = {}
-    start = 0
-    for part in parts:
-        names = group_of[start : start + len(part)]
-        start += len(part)
-        for name in set(names):
-            mine = Moments.of(part[names == name])
-            sums[name] = sums[name] + mine if name in sums else mine
+        batches = fixed_batches(train.x, study.context.device)
+        return [embed(model, x)[:real].double().numpy() for x, real in batches]
+
+
+def check_sums(study, job) -> None:
+    """Hold what was streamed of a model against its embeddings: by ranges, and in one go."""
+    found, parts = job.load(study.context), embedded(study, job)
     everything = np.concatenate(parts)
-    assert len(everything) == len(train)
-    for name, total in sums.items():
-        direct = Moments.of(everything[group_of == name])
-        assert total.count == direct.count
-        np.testing.assert_allclose(total.mean, direct.mean, rtol=1e-9, atol=1e-12)
-        np.testing.assert_allclose(total.scatter, direct.scatter, rtol=1e-9)
-    return sums
+    group_of = np.full(len(everything), -1)
+    for number, subset in enumerate(study.partition):
+        group_of[subset.rows] = number
+    pilot = everything[(SEED / "pilot").choice(len(everything), 1000)]
+    gammas = {"paper": 1.0, "median": median_gamma(pilot)}
+    drawn = [frequencies(FREQUENCIES, 256, gamma, SEED / name) for name, gamma in gammas.items()]
+    retain = everything[group_of == -1]
+    for number, name in enumerate([None, *study.partition.names], start=-1):
+        sums = found.retain if name is None else found.subsets[name]
+        groups = np.split(group_of, np.cumsum([len(part) for part in parts])[:-1])
+        inside = [p[g == number] for p, g in zip(parts, groups, strict=True)]
+        exact = functools.reduce(operator.add, map(Moments.of, filter(len, inside)))
+        assert (sums.moments.count, sums.moments.scatter) == (exact.count, exact.scatter)
+        assert np.array_equal(sums.moments.mean, exact.mean)
+        mine = everything[group_of == number]
+        np.testing.assert_allclose(sums.moments.mean, mine.mean(axis=0), rtol=1e-9, atol=1e-12)
+        for median in (False, True):
+            waves = Waves.of(mine, drawn[median])
+            np.testing.assert_allclose(sums.bandwidth(median).sums, waves.sums, atol=1e-8)
+        if name is not None:
+            seed = job.model.seed / "two_sample" / name
+            assert found.two_sample_auc[name] == two_sample_auc(retain, mine, seed)

@@ -1,11 +1,12 @@
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rum_ray.refinement import REFINERS, forget_set
+from rum_ray.refinement import REFINERS, forget_set, needs
 from rum_ray.rum import Plan
 from rum_ray.scores import Scores
 from rum_ray.unlearning import NegGradPlus, Nothing
@@ -47,12 +48,32 @@ def test_shifting_all_scores_changes_nothing_but_the_half(values, data):
         assert np.array_equal(*rows)
 
 
+def known(name: str, total: int) -> dict[str, Any]:
+    """What a refiner needs to know of so many examples."""
+    facts = {"distances": Scores(np.arange(total) % 7), "labels": np.arange(total) % 3}
+    return {need: facts[need] for need in needs(REFINERS[name]())}
+
+
 @given(VALUES, st.data(), st.sampled_from(sorted(REFINERS)))
+def test_every_refiner_splits_all_of_the_forget_set(values, data, name):
+    every = range(len(values) * 4)
+    rows = np.array(sorted(data.draw(st.sets(st.sampled_from(every), min_size=4))))
+    scores = Scores(np.repeat(values, 4))
+    partition = REFINERS[name]()(rows, scores, **known(name, len(scores)))
+    assert np.array_equal(partition.rows, rows)
+    names = data.draw(st.permutations(partition.names))
+    ordered = partition.ordered(names)
+    assert ordered.names == tuple(names)
+    assert set(ordered) == set(partition)
+    assert list(partition.reversed()) == list(partition)[::-1]
+
+
+@given(VALUES, st.data(), st.sampled_from(["by_score", "by_entanglement", "shuffle"]))
 def test_subsets_are_disjoint_and_their_union_is_the_forget_set(values, data, name):
     every = np.arange(len(values))
     rows = np.array(sorted(data.draw(st.sets(st.sampled_from(every.tolist()), min_size=1))))
     names = data.draw(st.permutations("abcde"))[: data.draw(st.integers(1, min(5, len(rows))))]
-    partition = REFINERS[name](into=tuple(names))(rows, Scores(values))
+    partition = REFINERS[name](into=tuple(names))(rows, Scores(values), **known(name, len(values)))
     assert partition.names == tuple(names)
     assert np.array_equal(np.sort(np.concatenate([s.rows for s in partition])), rows)
     sizes = [len(subset) for subset in partition]

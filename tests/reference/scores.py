@@ -60,3 +60,14 @@ def curvature(gradient, x, h):
     z = [h * (math.copysign(v != 0, v) + 1e-7) for v in g]
     length = math.sqrt(sum(v != 0 for v in g)) + 1e-7
     return math.dist(gradient(x + np.array(z) / length), g)
+
+
+def mmd(retain, forget, gamma):
+    """The root of mean_RR k + mean_SS k - 2 mean_RS k over all pairs, as spec 4.4 writes it."""
+
+    def mean_kernel(first, second):
+        pairs = [np.linalg.norm(a - b) ** 2 for a in first for b in second]
+        return mean([math.exp(-gamma * square) for square in pairs])
+
+    within = mean_kernel(retain, retain) + mean_kernel(forget, forget)
+    return math.sqrt(within - 2 * mean_kernel(retain, forget))

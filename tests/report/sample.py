@@ -294,6 +294,9 @@ def _subsets(scores: pd.DataFrame, rng: np.random.Generator) -> list[Json]:
                 "score_high": float(score.max()),
                 "flipped": int((rows["label"] != rows["true_label"]).sum()),
                 "entanglement_score": _metric(level + rng.normal(0, 0.25, len(SEEDS))),
+                "mmd": _metric(0.2 - level / 40 + rng.normal(0, 0.01, len(SEEDS))),
+                "mmd_median": _metric(0.9 - level / 5 + rng.normal(0, 0.02, len(SEEDS))),
+                "two_sample_auc": _metric(1 - level / 9 + rng.normal(0, 0.02, len(SEEDS))),
             }
         )
     return entries
@@ -376,6 +379,7 @@ def sample(
         },
         "forget": {"size": 120, "pick": "spread", "classes": [12] * 10},
         "subsets": _subsets(scores, rng),
+        "entanglement": {"spearman_with_entanglement_score": {"mmd_median": {"mean": -0.85}}},
         "rows": rows,
         "comparisons": _comparisons(rows),
         "searches": _searches(trials),

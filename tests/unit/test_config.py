@@ -22,7 +22,7 @@ from rum_ray.experiment import (
     SearchConfig,
 )
 from rum_ray.models import MODELS
-from rum_ray.refinement import REFINERS, ByScore, Shuffle
+from rum_ray.refinement import ByScore, Shuffle
 from rum_ray.rum import Plan
 from rum_ray.scores import PROXIES
 from rum_ray.training.recipe import Recipe
@@ -100,6 +100,13 @@ def test_every_key_of_the_example_is_read(example):
         "score={name: confidence}",
         "score={file: scores.parquet}",
         "forget={ids: FILE}",
+        "forget={class: 3}",
+        "forget={class: cat, size: 50, pick: random, seed: 1}",
+        "forget={size: 50, pick: high, by: entanglement, groups: 100}",
+        "embedding=layer4.1",
+        "refine={name: by_entanglement, into: [near, far]}",
+        "refine={name: grid, scores: [a, b], distances: [c]}",
+        "refine=by_class",
         "refine=shuffle",
         "retain=final",
         "search=",
@@ -193,10 +200,18 @@ ERRORS = [
     ("data={}", r"^data: expected the name of a data set, got \{\}\.$"),
     ("data.label_noise=x", r"^data\.label_noise: input should be a valid number, got 'x'\.$"),
     ("score.file=3", r"^score\.file: input should be a valid string, got 3\.$"),
-    ("forget.pick=hi", r"^forget\.pick: .* 'low', 'medium', 'high' or 'spread', got 'hi'\.$"),
+    ("forget.pick=hi", r"^forget\.pick: .* 'low', .*, 'spread' or 'random', got 'hi'\.$"),
+    ("forget.by=distance", r"^forget\.by: .* 'score' or 'entanglement', got 'distance'\.$"),
+    ("forget.groups=2", r"^forget\.groups must be at least 3, got 2"),
+    ("forget.class=1.5", r"^forget\.class\S*: input should be a valid integer, got 1\.5\.$"),
+    ("forget.label=1", r"^unknown key 'forget\.label'\. Known: size, .*, class, seed, ids\."),
+    (
+        "forget={class: 1, ids: x}",
+        r"^forget: give either size \(and pick\), class, or both, or ids",
+    ),
     ("forget.middle=x", r"^forget\.middle: .* 'half', 'median' or 'rank', got 'x'\.$"),
-    ("forget.ids=x", r"^forget: give either size \(and pick\), or ids \(a file\)"),
-    ("forget={}", r"^forget: give either size \(and pick\), or ids \(a file\)"),
+    ("forget.ids=x", r"^forget: give either size \(and pick\), class, or both, or ids \(a file\)"),
+    ("forget={}", r"^forget: give either size \(and pick\), class, or both, or ids \(a file\)"),
     ("refine.into=x", r"^refine\.into: input should be a list, got 'x'\.$"),
     (
         "refine={into: [a]}",
@@ -372,7 +387,7 @@ SEARCH = trees(
 def experiments(draw: st.DrawFn) -> dict[str, Any]:
     """Any experiment file, as plain values."""
     into = draw(st.lists(TEXT | WORDS, min_size=1, max_size=3, unique=True))
-    name = draw(st.sampled_from(sorted(REFINERS)))
+    name = draw(st.sampled_from(["by_score", "by_entanglement", "shuffle"]))
     plan = st.fixed_dictionaries(dict.fromkeys(into, UNLEARNER))
     refine = {"refine": st.just({"name": name, "into": into}), "plan": plan | st.none()}
     named = st.sampled_from(["memorization", *PROXIES])
@@ -423,6 +438,8 @@ FLIPS: Mapping[str, Any] = {
     "score.recipe.model": "small_cnn",
     "recipe.weights": "file",
     "forget.middle": "median",
+    "forget.label": 3,
+    "embedding": "features",
     "refine.into": ("low", "high", "medium"),
     "plan": {"low": Nothing(), "medium": Nothing(), "high": Nothing()},
     "compare": (SalUn(),),

@@ -6,6 +6,7 @@ from torch import nn
 from rum_ray.errors import ConfigError
 from rum_ray.models import MODELS, Classifier, build, embed
 from rum_ray.models.classifier import Normalize
+from rum_ray.models.convnets import _MeanOfQuarters
 from rum_ray.seeding import Seed
 
 WIDTHS = {
@@ -123,10 +124,63 @@ def test_an_unknown_name_has_a_message():
         build("resnet19", (3, 32, 32), 10)
 
 
-def test_embeddings_need_a_method():
+def test_embeddings_need_a_method_or_a_layer():
     model = build("reference.training:bare", (1, 4, 4), 3, (0.5,), (1.0,))
-    message = r"model Sequential has no method embed\(x\) that returns its penultimate features"
+    message = (
+        r"model Sequential has no method embed\(x\) that .* key 'embedding', .* layers: 0, 1\."
+    )
     with pytest.raises(ConfigError, match=message):
         embed(model, torch.zeros(1, 1, 4, 4))
+    x = torch.arange(48.0).view(3, 1, 4, 4)
+    assert torch.equal(embed(model, x, "0"), x.flatten(1))
+    assert torch.equal(embed(model, x, "1"), model(x))
     model.embed = lambda x: x.flatten(1)[:, :2]
     assert embed(model, torch.ones(3, 1, 4, 4)).shape == (3, 2)
+
+
+def test_a_layers_pixels_are_pooled_and_its_hook_is_removed():
+    with Seed(0).torch():
+        model = build("small_cnn", (1, 8, 8), 3).eval()
+    x = torch.from_numpy(Seed(1).uniform(5 * 64).reshape(5, 1, 8, 8)).float()
+    before = model.features[:6](x)
+    assert before.shape[2:] == (4, 4)
+    by_hand = torch.stack([torch.stack([c.mean() for c in example]) for example in before])
+    torch.testing.assert_close(embed(model, x, "features.5"), by_hand)
+    torch.testing.assert_close(embed(model, x, "features"), embed(model, x))
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+class Pair(nn.Module):
+    """A model with layers that give no features."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.unused, self.total = nn.LSTM(4, 3), nn.Linear(2, 2), nn.Flatten(0)
+
+    def forward(self, x):
+        return self.total(self.lstm(x.flatten(1))[0])
+
+
+@pytest.mark.parametrize("layer", ["lstm", "unused", "total"])
+def test_a_layer_that_gives_no_features_has_a_message(layer):
+    message = rf"layer '{layer}' does not give a tensor .*: lstm, unused, total\."
+    with pytest.raises(ConfigError, match=message):
+        embed(Pair(), torch.zeros(2, 1, 2, 2), layer)
+
+
+@pytest.mark.parametrize("layer", ["features.99", "", "Head"])
+def test_an_unknown_layer_has_a_message(layer):
+    message = rf"the model has no layer '{layer}'\. Its layers: normalize, features, .*, head\."
+    with pytest.raises(ConfigError, match=message):
+        embed(build("mlp", (4,), 2), torch.zeros(1, 4), layer)
+
+
+@pytest.mark.parametrize("size", [(2, 2), (4, 6), (1, 1), (1, 4), (3, 5), (7, 2)])
+def test_the_mean_of_quarters_is_adaptive_pooling(size):
+    x = torch.from_numpy(Seed(0).uniform(2 * 3 * size[0] * size[1])).view(2, 3, *size)
+    x.requires_grad_()
+    ours, theirs = _MeanOfQuarters()(x), nn.AdaptiveAvgPool2d(2)(x)
+    torch.testing.assert_close(ours, theirs, rtol=1e-14, atol=0)
+    weights = torch.arange(24.0, dtype=x.dtype).view(2, 3, 2, 2)
+    gradients = [torch.autograd.grad((out * weights).sum(), x)[0] for out in (ours, theirs)]
+    torch.testing.assert_close(*gradients, rtol=1e-14, atol=0)

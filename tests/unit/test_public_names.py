@@ -11,6 +11,7 @@ SIGNATURES = {
     "Scores": ["values", "standard_errors", "name"],
     "influence": ["included", "correct_test"],
     "entanglement_score": ["retain", "forget", "center"],
+    "mmd": ["retain", "forget", "gamma"],
     "Accuracies": ["forget", "retain", "test"],
     "tow": ["unlearned", "retrained"],
     "tow_mia": ["unlearned", "retrained", "mia_unlearned", "mia_retrained"],

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from rum_ray.seeding import Seed
 
@@ -80,6 +81,12 @@ def test_integers(high, root):
     assert draws.dtype == np.int64
     assert draws.min() >= 0
     assert draws.max() < high
+
+
+def test_normal_draws_are_normal():
+    draws = Seed(0).normal(20_000)
+    assert stats.kstest(draws, "norm").pvalue > 0.01
+    assert np.array_equal(draws, Seed(0).normal(20_000))
 
 
 def test_integers_reach_all_values_alike():

@@ -1,0 +1,148 @@
+"""Forget sets: by score, by entanglement, at random, or of one class."""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rum_ray.data.bundle import Indices
+from rum_ray.errors import PlanError, ScoreError
+from rum_ray.scores.base import Scores
+from rum_ray.seeding import Seed
+
+Pick = Literal["low", "medium", "high", "spread", "random"]
+Middle = Literal["half", "median", "rank"]
+
+
+def forget_set(
+    scores: Scores,
+    size: int | None = None,
+    pick: Pick = "spread",
+    middle: Middle = "half",
+    missing: Literal["raise", "drop"] = "raise",
+    *,
+    groups: int | None = None,
+    label: int | None = None,
+    labels: ArrayLike | None = None,
+    seed: int = 0,
+) -> Indices:
+    """Return the rows to forget, chosen by their score; ties go to the lower row.
+
+    Args:
+        scores: [N], higher is harder; or distances in embedding space, with `groups`.
+        size: how many; None is a whole class.
+        pick: the lowest, the middle, the highest, a third of each ("spread": of a size that 3 does
+            not divide, the rest goes to low, then medium), or "random", whatever the scores.
+        middle: nearest to one "half", nearest to the "median", or the middle "rank".
+        missing: whether unknown scores raise, or are left out.
+        groups: cut the ascending scores into so many groups, and take the first of low, medium and
+            high: the paper's groups 3, 12 and 14 of 15 (from 0), or those in proportion.
+        label: choose among the examples of this class only.
+        labels: [N] classes; needed with `label`.
+        seed: root of the random draw.
+
+    Returns:
+        int64 rows, sorted and unique.
+
+    Raises:
+        ScoreError: a score is unknown.
+        PlanError: there are not enough examples.
+    """
+    rows = _candidates(len(scores), label, labels)
+    if size is None:
+        size = len(rows) if label is not None else 0
+        pick = "random"
+    if pick != "random":
+        rows = _known(scores, rows, missing)
+    most = min(len(rows), len(scores) - 1) if label is not None else len(rows) - 1
+    if not 0 < size <= most:
+        raise PlanError(
+            f"a forget set of {size} cannot be chosen from {len(rows)} examples; "
+            f"allowed are 1 .. {most}."
+        )
+    if pick == "random":
+        return rows[(Seed(seed) / "forget").choice(len(rows), size)]
+    return np.sort(_picked(rows, scores.values, size, pick, middle, groups))
+
+
+def _candidates(total: int, label: int | None, labels: ArrayLike | None) -> Indices:
+    """Return the rows that may be chosen."""
+    if label is None:
+        return np.arange(total)
+    if labels is None or len(np.asarray(labels)) != total:
+        raise ValueError(f"label={label} needs labels, one for each of {total} examples")
+    rows = np.flatnonzero(np.asarray(labels) == label)
+    if not len(rows):
+        raise PlanError(f"no example has class {label}, so there is nothing to forget.")
+    return rows
+
+
+def _known(scores: Scores, rows: Indices, missing: str) -> Indices:
+    """Return the rows whose score is known."""
+    if missing not in ("raise", "drop"):
+        raise ValueError(f"missing must be raise or drop, got '{missing}'")
+    known = rows[np.isfinite(scores.values[rows])]
+    if len(known) < len(rows) and missing == "raise":
+        raise ScoreError(
+            f"{scores.name} is unknown for {len(rows) - len(known)} of {len(rows)} examples. "
+            'Score with more models, or pass missing="drop".'
+        )
+    return known
+
+
+def _picked(
+    rows: Indices,
+    values: NDArray[np.float64],
+    size: int,
+    pick: Pick,
+    middle: Middle,
+    groups: int | None,
+) -> Indices:
+    """Return `size` of the rows, by their score."""
+    ascending = rows[np.argsort(values[rows], kind="stable")]
+    descending = rows[np.argsort(-values[rows], kind="stable")]
+    if pick not in ("low", "medium", "high", "spread"):
+        raise ValueError(f"pick must be low, medium, high, spread or random, got '{pick}'")
+    thirds = [len(part) for part in np.array_split(np.arange(size), 3)]
+    if groups is not None:
+        wanted = zip(("low", "medium", "high"), thirds, strict=True)
+        sizes = dict(wanted) if pick == "spread" else {pick: size}
+        return np.concatenate([_of_group(ascending, n, p, groups) for p, n in sizes.items()])
+    if pick == "low":
+        return ascending[:size]
+    if pick == "high":
+        return descending[:size]
+    if pick == "medium":
+        return _middle(ascending, values, size, middle)
+    low = ascending[: thirds[0]]
+    # With many ties the first of both orders are the same rows.
+    high = descending[~np.isin(descending, low)][: thirds[2]]
+    rest = ascending[~np.isin(ascending, np.concatenate([low, high]))]
+    return np.concatenate([low, _middle(rest, values, thirds[1], middle), high])
+
+
+def _of_group(ascending: Indices, size: int, pick: str, groups: int) -> Indices:
+    """Return the first `size` rows of the group that `pick` names."""
+    if groups < 3:
+        raise ValueError(f"groups must be at least 3, got {groups}")
+    each = len(ascending) // groups
+    if size > each:
+        raise PlanError(
+            f"{size} examples cannot be taken from the group '{pick}': {len(ascending)} examples "
+            f"in {groups} groups are {each} each. Forget fewer, or make fewer groups."
+        )
+    numbers = {"low": groups // 5, "medium": min(4 * groups // 5, groups - 2), "high": groups - 1}
+    first = numbers[pick] * each
+    return ascending[first : first + size]
+
+
+def _middle(ascending: Indices, values: NDArray[np.float64], size: int, middle: Middle) -> Indices:
+    """Return `size` of the rows (in ascending order of score) that lie in the middle."""
+    if middle == "rank":
+        start = (len(ascending) - size) // 2
+        return ascending[start : start + size]
+    if middle not in ("half", "median"):
+        raise ValueError(f"middle must be half, median or rank, got '{middle}'")
+    center = 0.5 if middle == "half" else float(np.median(values[ascending]))
+    rows = np.sort(ascending)
+    return rows[np.argsort(np.abs(values[rows] - center), kind="stable")][:size]

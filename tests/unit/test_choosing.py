@@ -1,0 +1,227 @@
+"""Forget sets and subsets of a study: before anything is trained, and with finished originals."""
+
+import functools
+import operator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+
+from rum_ray import config, mmd
+from rum_ray.data import load
+from rum_ray.data.batches import fixed_batches
+from rum_ray.errors import ConfigError, IntegrityError, PlanError, RumRayError
+from rum_ray.models import embed
+from rum_ray.scores.entanglement import entanglement_score
+from rum_ray.store import Store
+from rum_ray.study.checks import check
+from rum_ray.study.examples import entanglement_entry, subset_entries
+from rum_ray.study.study import Study
+from rum_ray.work import Context
+from rum_ray.work.measures import MeasureDistances, Sums, measure_all
+
+BASE: dict[str, Any] = {
+    "name": "x",
+    "data": "digits",
+    "recipe": {"model": "mlp", "epochs": 1},
+    "score": {"name": "confidence"},
+    "forget": {"size": 60},
+    "seeds": [0, 1],
+}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load("digits")
+
+
+@pytest.fixture
+def study(digits, tmp_path):
+    def make(*overrides: str) -> Study:
+        experiment = config.parse(BASE, overrides)
+        return Study(experiment, Context(digits, Store(tmp_path)))
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "forget",
+    [
+        "{size: 80, by: entanglement, pick: high}",
+        "{size: 240, by: entanglement}",
+        "{size: 30, by: entanglement, pick: low, groups: 40}",
+        "{size: 1199, pick: random}",
+        "{class: 3}",
+        "{class: '3', size: 50, pick: high}",
+        "{class: 3, size: 8, pick: medium, by: entanglement}",
+    ],
+)
+@pytest.mark.parametrize("refine", ["by_score", "by_entanglement", "grid", "by_class", "shuffle"])
+def test_what_can_be_chosen_passes_the_check(study, forget, refine):
+    check(study(f"forget={forget}", f"refine={refine}"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "message"),
+    [
+        (
+            ["forget={size: 81, by: entanglement, pick: high}"],
+            PlanError,
+            "1200 .* groups are 80 each",
+        ),
+        (["forget={size: 243, by: entanglement}"], PlanError, "81 examples cannot be taken"),
+        (["forget={size: 1200, pick: random}"], PlanError, r"allowed are 1 \.\. 1199"),
+        (["forget={class: 10}"], ConfigError, r"digits has classes 0 \.\. 9, got 10"),
+        (["forget={class: three}"], ConfigError, "digits has no class 'three'. Known: 0, 1, "),
+        (["forget={class: 3, size: 500}"], PlanError, "a forget set of 500 cannot be chosen from"),
+        (["embedding=features.9"], ConfigError, "the model has no layer 'features.9'. Its layers:"),
+        (["refine=grid", "forget.size=3"], PlanError, "cannot be split into 2 subsets"),
+    ],
+)
+def test_what_cannot_be_chosen_is_told_before_anything_is_trained(study, overrides, error, message):
+    with pytest.raises(RumRayError, match=message) as raised:
+        check(study(*overrides))
+    assert type(raised.value) is error
+
+
+def embeddings(study: Study, original) -> np.ndarray:
+    """All embeddings under an original, computed here."""
+    model, train = original.load(study.context), study.context.bundle.train
+    with torch.inference_mode():
+        batches = fixed_batches(train.x, study.context.device)
+        return np.concatenate([embed(model, x)[:real].double().numpy() for x, real in batches])
+
+
+RANGES = np.array_split(np.arange(1200), [250, 500, 750, 1000])
+
+
+def stream_distances(study: Study) -> list[np.ndarray]:
+    """Do in this process what the stream does on actors; return each original's embeddings."""
+    clouds = [embeddings(study, job.model) for job in study.distance_jobs]
+    for job, points in zip(study.distance_jobs, clouds, strict=True):
+        first = measure_all(0, points.__getitem__)
+        parts = [Sums.read(first(rows, points[rows]), "all") for rows in RANGES]
+        centroid = functools.reduce(operator.add, parts).moments.mean
+        second = MeasureDistances([centroid])(0, points.__getitem__)
+        found = [second(rows, points[rows])["distances"] for rows in RANGES]
+        job.finish(study.context, np.concatenate(found))
+    return clouds
+
+
+def test_a_forget_set_by_entanglement_is_one_for_all_seeds(study):
+    forget = "forget={size: 40, by: entanglement, pick: medium, groups: 15}"
+    ours = study(forget, "refine=by_entanglement")
+    assert study("forget={size: 40}").distance_jobs == []
+    clouds = stream_distances(ours)
+    # Spec 4.3 with the mean over two originals: the first 40 of ranks 12 * 80 .. 13 * 80.
+    norms = [np.linalg.norm(points - points.mean(axis=0), axis=1) for points in clouds]
+    distance = (norms[0] + norms[1]) / 2
+    rank = np.argsort(distance, kind="stable")
+    np.testing.assert_allclose(ours.distances.values, distance, rtol=1e-9)
+    ours.context.make(ours.scoring.scorers[0])
+    assert ours.forget.tolist() == sorted(rank[960:1000])
+    low, medium, high = (distance[subset.rows] for subset in ours.partition)
+    assert low.max() <= medium.min() <= medium.max() <= high.min()
+
+
+def test_a_stream_that_lost_rows_is_told(study):
+    ours = study("refine=grid")
+    message = "the stream of embeddings has 1199 of 1200 rows"
+    with pytest.raises(IntegrityError, match=message):
+        ours.distance_jobs[0].finish(ours.context, np.zeros(1199))
+
+
+def test_what_the_report_says_of_subsets_is_that_of_their_embeddings(study):
+    ours = study("refine={name: by_score, into: [a, b, c]}")
+    ours.context.make(ours.scoring.scorers[0])
+    clouds = [embeddings(ours, job.model) for job in ours.moments]
+    for job, points in zip(ours.moments, clouds, strict=True):
+        measure = job.measure(1200)
+        begun = measure(0, points.__getitem__)
+        sums: dict[str, Sums] = {}
+        samples = []
+        for rows in RANGES:
+            part = begun(rows, points[rows])
+            samples.append(part["sample"])
+            for name in {key.split("/")[0] for key in part} - {"sample"}:
+                mine = Sums.read(part, name)
+                sums[name] = sums[name] + mine if name in sums else mine
+        assert measure.sampled.all()  # there are fewer than 2,000
+        job.finish(ours.context, sums, np.concatenate(samples))
+    entries = subset_entries(ours)
+    assert [entry["name"] for entry in entries] == ["a", "b", "c"]
+    kept = np.setdiff1d(np.arange(1200), ours.forget)
+    for entry, subset in zip(entries, ours.partition, strict=True):
+        pairs = [(points[kept], points[subset.rows]) for points in clouds]
+        es = [entanglement_score(*pair) for pair in pairs]
+        assert entry["entanglement_score"]["values"] == pytest.approx(es)
+        for key, gamma in (("mmd", 1.0), ("mmd_median", "median")):
+            value, error = entry[key]["values"][0], entry[key]["errors"][0]
+            exact = mmd(*pairs[0], gamma)
+            assert value == pytest.approx(exact, abs=2 * error + 0.02 * exact)
+        probes = entry["two_sample_auc"]["values"]
+        assert len(probes) == 2
+        assert 0.3 < min(probes) <= max(probes) <= 1
+    found = entanglement_entry(entries)["spearman_with_entanglement_score"]
+    es, apart = (
+        [entry[k]["values"][0] for entry in entries] for k in ("entanglement_score", "mmd")
+    )
+    assert found["mmd"]["values"][0] == pytest.approx(spearmanr(es, apart).statistic)
+    assert entanglement_entry(entries[:2]) == {}
+
+
+class Silent:
+    """Progress that nobody looks at."""
+
+    def start(self, stage, total): ...
+
+    def update(self, done, total, note=""): ...
+
+    def finish(self, note): ...
+
+
+def test_the_pipeline_measures_distances_before_the_forget_set_is_needed(
+    study, tmp_path, monkeypatch
+):
+    from rum_ray.cluster import pipeline
+    from rum_ray.study.timing import Clock
+
+    forget, other = "forget={size: 40, by: entanglement, pick: low}", "forget={size: 40}"
+    streamed = []
+
+    def stream(context, jobs, workers, gpus):
+        streamed.append(len(jobs))
+        stream_distances(ours)
+
+    monkeypatch.setattr(pipeline.embed, "stream_distances", stream)
+    monkeypatch.setattr(pipeline.Pipeline, "_connect", lambda self: None)
+    for override, expected in ((other, []), (forget, [2]), (forget, [2])):
+        ours = study(override, "search=")
+        for job in ours.first_jobs:
+            ours.context.make(job)
+        clock = Clock(tmp_path / "stages.json")
+        with pipeline.Pipeline(ours, pipeline.Where(), Silent(), clock) as running:
+            running.train()
+        assert streamed == expected
+        assert len(ours.forget) == 40
+    assert clock.stages["distances"].made == 2
+
+
+def test_the_forecast_knows_the_stage(study):
+    from rum_ray.cli.forecast import forecast
+
+    stages = {stage.stage: stage for stage in forecast(study("refine=by_entanglement"))}
+    assert list(stages) == ["train", "distances", "embed", "retrain", "rows"]
+    assert (stages["distances"].total, stages["distances"].missing) == (2, 2)
+    assert stages["distances"].trainings == pytest.approx(2 * stages["embed"].trainings)
+    assert "distances" not in [stage.stage for stage in forecast(study())]
+
+
+def test_a_scoring_model_needs_no_embedding(study):
+    bare = "{model: 'reference.training:bare', epochs: 1}"
+    check(study("recipe=" + bare, "embedding='1'", "score.recipe={model: mlp, epochs: 1}"))
+    check(study("score.recipe=" + bare))
+    with pytest.raises(ConfigError, match=r"has no method embed.* key 'embedding'"):
+        check(study("recipe=" + bare))
