@@ -126,9 +126,13 @@ def _planned(study: Study, scored: bool, cap: float) -> Iterator[tuple[str, int,
     seeds = len(study.originals)
     left = _missing(study, planned(study).jobs) if scored else seeds
     yield "unlearn", seeds, left, left * cap
-    rows = [job for row in unsearched_table(study) for job in row.jobs] if scored else ()
-    total = 4 * seeds
-    yield "evaluate", total, _missing(study, rows) if scored else total, left * cap
+    rows = unsearched_table(study) if scored else []
+    asked, shadows = pool_jobs(study), shadow_jobs(study, rows)
+    total = 4 * seeds + len(asked) + len(shadows)
+    measuring = [job for row in rows for job in row.jobs]
+    undone = _missing(study, [*measuring, *asked, *shadows]) if scored else total
+    cost = (left + _missing(study, shadows) * study.experiment.score.fraction) * cap
+    yield "evaluate", total, undone, cost
 
 
 def seconds_per_training(study: Study) -> float:

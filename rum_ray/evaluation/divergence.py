@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rum_ray.errors import DataError
+from rum_ray.evaluation.mia import LARGEST_LOGIT
 
 Array = NDArray[np.floating[Any]]
 BINS = 20
-LARGEST_MARGIN = 100.0
 LEAST_SHARE = 1e-5
 
 
@@ -54,7 +54,7 @@ def klom(unlearned: Array, retrained: Array) -> NDArray[np.float64]:
             f"KLoM has {BINS} bins and needs as many models of both kinds; there are "
             f"{len(unlearned)} unlearned and {len(retrained)} retrained ones. Give more seeds."
         )
-    u, r = (np.clip(x, -LARGEST_MARGIN, LARGEST_MARGIN) for x in (unlearned, retrained))
+    u, r = (np.clip(x, -LARGEST_LOGIT, LARGEST_LOGIT) for x in (unlearned, retrained))
     low = np.minimum(u.min(axis=0), r.min(axis=0))
     width = np.maximum(u.max(axis=0), r.max(axis=0)) - low
     # An example with the same margin everywhere has both histograms in one bin.

@@ -51,33 +51,25 @@ def threshold_attack(
     members: Predictions,
     nonmembers: Predictions,
     targets: Predictions,
-    per_class: bool = False,
 ) -> float:
     """Return the share of the targets that the attack takes for non-members, in [0, 1].
 
     What has a confidence of at least a threshold is called a member. The threshold is the one with
     the best mean of the shares of members and of non-members that are told right, the lowest of
-    several (Song and Mittal, USENIX Security 2021, section 4.1, https://arxiv.org/abs/2003.10595).
-    Higher looks more forgotten.
+    several (Song and Mittal, USENIX Security 2021, section 4.1, https://arxiv.org/abs/2003.10595,
+    who give each class its own). Higher looks more forgotten.
 
     Args:
         members: of the retain set.
         nonmembers: never learned.
         targets: the forget set.
-        per_class: give each label a threshold of its own, as they do; one that members or
-            non-members lack takes the common one.
 
     Raises:
         DataError: a set is empty.
     """
     _check("threshold", members, nonmembers, targets)
     inside, outside, asked = (label_logit(*set_) for set_ in (members, nonmembers, targets))
-    thresholds = np.full(len(asked), _threshold(inside, outside))
-    for label in np.unique(targets[1]) if per_class else ():
-        own = inside[members[1] == label], outside[nonmembers[1] == label]
-        if all(map(len, own)):
-            thresholds[targets[1] == label] = _threshold(*own)
-    return float(np.mean(asked < thresholds))
+    return float(np.mean(asked < _threshold(inside, outside)))
 
 
 def _threshold(members: NDArray[np.float64], nonmembers: NDArray[np.float64]) -> float:
@@ -117,6 +109,17 @@ def auc(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> float:
     ranks = rankdata(np.concatenate([positive, negative]))
     n = len(positive)
     return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * len(negative)))
+
+
+LARGEST_LOGIT = 100.0
+"""Beyond it, float32 probabilities no longer tell one logit from another."""
+
+
+def margin(
+    probabilities: NDArray[np.floating[Any]], labels: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return logit p_y [N], at most 100 from 0, so that models of both precisions compare."""
+    return np.clip(label_logit(probabilities, labels), -LARGEST_LOGIT, LARGEST_LOGIT)
 
 
 def label_logit(

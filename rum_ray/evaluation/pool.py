@@ -32,7 +32,8 @@ class Shadowed:
     Attributes:
         logits: [N] logit p_y of the attacked model.
         pool: [M, N] logit p_y of the pool's models.
-        included: [M, N] bool, whether model m was trained on example n.
+        included: [M, N] bool, whether model m was trained on example n; of examples that no model
+            saw, which models are left out, so that they are judged by as many as the others.
     """
 
     logits: Array
@@ -52,7 +53,8 @@ class Leakage:
     """How well an attack tells targets from non-members.
 
     Attributes:
-        auc: of the targets' scores over the non-members', in [0, 1]; 0.5 tells nothing.
+        auc: of the targets' scores over the non-members', in [0, 1]. 0.5 tells nothing, but if the
+            same pool chose the targets, they look learned even to a retrained model.
         tpr: share of the targets that are found, by the share of non-members that are taken for
             targets: 0.01 and 0.001. None where there are too few non-members to say.
     """

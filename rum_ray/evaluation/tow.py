@@ -15,7 +15,7 @@ from torch import nn
 
 from rum_ray.data.bundle import DataBundle, LabeledData, complement
 from rum_ray.evaluation.divergence import jensen_shannon
-from rum_ray.evaluation.mia import Predictions, auc_attack, label_logit, svm_attack
+from rum_ray.evaluation.mia import Predictions, auc_attack, margin, svm_attack
 from rum_ray.rum import Partition, Plan
 from rum_ray.seeding import Seed
 from rum_ray.training.prediction import predict
@@ -94,8 +94,8 @@ class Evaluation:
         return {name: p.argmax(axis=1) for name, p in self.probabilities.items()}
 
     def logits(self, name: str) -> NDArray[np.float64]:
-        """Return logit p_y [N] of a set."""
-        return label_logit(self.probabilities[name], self.labels[name])
+        """Return logit p_y [N] of a set, at most 100 from 0."""
+        return margin(self.probabilities[name], self.labels[name])
 
     def sample(self, members: Members = "random") -> NDArray[np.int64]:
         """Return the members' places in the retain set: as many as non-members, if there are."""

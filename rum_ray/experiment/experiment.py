@@ -89,14 +89,12 @@ class Experiment:
                 f"evaluate.also: {attack} asks the leave-k-out pool, which only score.name: "
                 f"memorization trains; the score is {score.file or score.name}."
             )
-        if "u_lira" not in self.evaluate.also:
-            return
-        if score.recipe not in (None, self.recipe):
+        if score.recipe not in (None, dataclasses.replace(self.recipe, weights=None)):
             raise ConfigError(
-                "evaluate.also: u_lira takes the pool's models for originals, so they must be "
+                f"evaluate.also: {attack} compares the model with the pool's, so they must be "
                 "trained alike; remove score.recipe."
             )
-        if self.plan is None and self.search is None:
+        if "u_lira" in self.evaluate.also and self.plan is None and self.search is None:
             raise ConfigError(
                 "evaluate.also: u_lira runs a plan on the pool's models, and there is none; add "
                 "'plan' or 'search'."

@@ -183,8 +183,8 @@ class EvaluateConfig:
         attack: whose gap counts in the reported objective.
         members: which of the retain set the attacks learn from: a random sample, or the first (the
             paper's code).
-        also: attacks beside "svm" and "auc". Those of the pool keep its models; "u_lira" runs each
-            reported plan "rum" on each of them.
+        also: attacks beside "svm" and "auc". Those of the pool keep its models, so asking for one
+            later trains the pool again; "u_lira" runs each reported plan "rum" on each of them.
         relearn: whether the forget set is tried to be got back from the retain set, and how.
     """
 

@@ -48,10 +48,11 @@ def forget_set(
         ScoreError: a score is unknown.
         PlanError: there are not enough examples.
     """
+    if size is None and label is None:
+        raise PlanError("give the size of the forget set, or the label of a whole class.")
     rows = _candidates(len(scores), label, labels)
     if size is None:
-        size = len(rows) if label is not None else 0
-        pick = "random"
+        size, pick = len(rows), "random"
     if pick != "random":
         rows = _known(scores, rows, missing)
     most = min(len(rows), len(scores) - 1) if label is not None else len(rows) - 1

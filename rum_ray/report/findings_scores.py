@@ -20,13 +20,14 @@ def memorization(report: Json, values: pd.Series, scores: pd.DataFrame) -> str:
     return f"{percent(float((values > 0.5).mean()))} of the examples have a {name} above one half"
 
 
-def gallery(pictures: Gallery) -> str:
+def gallery(report: Json, pictures: Gallery) -> str:
     """Return the finding of the gallery."""
+    hard = "most memorized" if score_name(report) == "memorization" else "highest"
     most = pictures.group("most")
     if any(picture.true_label is not None for picture in most):
         wrong = sum(picture.is_mislabelled for picture in most)
-        return f"{wrong} of the {len(most)} most memorized examples carry a wrong label"
-    return f"The {len(most)} most memorized examples"
+        return f"{wrong} of the {len(most)} {hard} examples carry a wrong label"
+    return f"The {len(most)} {hard} examples"
 
 
 def proxy(report: Json, name: str) -> str:

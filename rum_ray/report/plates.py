@@ -101,7 +101,7 @@ def density(report: Json, scores: pd.DataFrame) -> Plate | None:
         "Left: how many examples have which pair of scores. "
         "Right: rank correlation of each proxy with memorization, with 95 % intervals: thin over "
         f"examples, thick over seeds{runs}. {findings_scores.same_subset(report, name)}"
-        f"Such a proxy is recorded in one training, where memorization took {models}. "
+        f"A proxy takes about one training, where memorization took {models}. "
         f"n = {count(pairs, 'example')}."
     )
     picture = draw("proxy", title, lambda theme: figure_scores.proxy(scores, name, proxies, theme))

@@ -5,8 +5,8 @@ its predictions move far, they were held up by the example itself and not by oth
 it. **Higher is harder to forget** (Carlini, Erlingsson and Papernot, "Distribution density, tails,
 and outliers in machine learning", 2019, https://arxiv.org/abs/1910.13427; as a proxy: Zhao and
 Triantafillou, "Scalability of memorization-based machine unlearning", 2024,
-https://arxiv.org/abs/2410.16516). Their code learns T, unshuffled; here it is V, shuffled, since T
-must not be read before the report.
+https://arxiv.org/abs/2410.16516). Their code learns T, unshuffled and not augmented; here it is V,
+shuffled, and augmented if the recipe augments, since T must not be read before the report.
 """
 
 import copy

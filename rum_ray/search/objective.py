@@ -60,7 +60,7 @@ class Judgement:
 
     Attributes:
         tow: against the reference, on validation data.
-        gap: of the ranking attack.
+        gap: of the attack that counts.
     """
 
     tow: float

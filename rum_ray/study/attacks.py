@@ -106,8 +106,9 @@ class Attacks:
         if name == "retain":
             logits = logits[evaluation.sample()]
         pool, included, outside = self._pool[name]
-        never = np.zeros(outside.shape, dtype=bool)
-        return BY_POOL[attack](Shadowed(logits, pool, included), Shadowed(unseen, outside, never))
+        # A score is as noisy as its models are few, so non-members are judged by as many.
+        alike = included[:, np.arange(outside.shape[1]) % included.shape[1]]
+        return BY_POOL[attack](Shadowed(logits, pool, included), Shadowed(unseen, outside, alike))
 
     @cached_property
     def _pool(self) -> Mapping[str, tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:

@@ -78,9 +78,10 @@ def check_pool(study: Study) -> None:
     if "u_lira" in attacks:
         enough &= seen >= LEAST_MODELS
     if not enough.all():
+        seeing = f" and {LEAST_MODELS} that have" if "u_lira" in attacks else ""
         raise ConfigError(
-            f"evaluate.also: {attacks[0]} needs {LEAST_MODELS} models that have not seen an "
-            f"example{' and 2 that have' if 'u_lira' in attacks else ''}; with score.models="
+            f"evaluate.also: {attacks[-1]} needs {LEAST_MODELS} models that have not seen an "
+            f"example{seeing}; with score.models="
             f"{len(pool)}, {int((~enough).sum())} of {total} examples lack them. Give more."
         )
 
@@ -139,12 +140,14 @@ def _build(study: Study, recipe: Recipe, embeds: bool) -> nn.Module:
 def _prepare(study: Study, model: nn.Module) -> None:
     """Raise PlanError if a chosen unlearner finds nothing in the model that it could work on."""
     experiment, train = study.experiment, study.context.bundle.train
-    chosen = [*(experiment.plan or {}).values(), *experiment.compare]
+    unlearners = [*(experiment.plan or {}).values(), *experiment.compare]
     if experiment.search is not None:
-        chosen += [find(name, UNLEARNERS, "unlearner")() for name in experiment.search.unlearners]
+        unlearners += [
+            find(name, UNLEARNERS, "unlearner")() for name in experiment.search.unlearners
+        ]
     task = UnlearningTask(train.take([0]), train.take([1]), model)
     runtime = LocalRuntime(Seed(0), threads=experiment.recipe.threads)
-    for unlearner in chosen:
+    for unlearner in unlearners:
         if isinstance(unlearner, GradientUnlearner):
             unlearner.prepare(copy.deepcopy(model), task, runtime)
 

@@ -20,11 +20,12 @@ def costs(study: Study, methods: Sequence[Row], rows: Sequence[dict[str, Any]]) 
         rows: as report.json has them.
     """
     seeds, search = len(study.originals), study.experiment.search
-    prepared = len(study.search_originals) + len(study.references) if search else 0
+    trained = 0 if study.experiment.recipe.weights else 1
+    prepared = trained * len(study.search_originals) + len(study.references) if search else 0
     return {
         "unit": "trainings of the original",
         "scores": sum(training_cost(study, job) for job in study.scoring.jobs),
-        "originals": 0 if study.experiment.recipe.weights else seeds,
+        "originals": trained * seeds,
         "search": prepared + (sum(_tried(study, s) for s in study.searches) if search else 0),
         "references": 2 * seeds,
         "plans": sum(

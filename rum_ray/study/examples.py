@@ -60,7 +60,7 @@ def score_entry(study: Study) -> dict[str, Any]:
         "models": len(study.scoring.pool) or None,
         "fraction": score.fraction if study.scoring.pool else None,
         "split_half": split_half(*study.scoring.pool_halves) if study.scoring.pool else None,
-        "changed_share": changed_share(study) if study.scoring.pool else None,
+        "changed_share": changed_share(study) if study.scoring.pool and _by_score(study) else None,
         "standard_error": _mean_or_none(scores.standard_errors),
         "auc_flipped": None
         if flipped is None or not flipped[known].any()
@@ -80,9 +80,10 @@ def score_warnings(scores: Mapping[str, Any]) -> list[str]:
             f"The reliability of the scores is {scores['split_half']:.3f}, below the goal of "
             f"{SPLIT_HALF_GOAL}: {models} models are too few."
         )
-    if models and scores["changed_share"] > CHANGED_GOAL:
+    changed = scores["changed_share"]
+    if changed is not None and changed > CHANGED_GOAL:
         warnings.append(
-            f"{100 * scores['changed_share']:.0f} % of the forget set would be in another subset "
+            f"{100 * changed:.0f} % of the forget set would be in another subset "
             f"with other models, above the goal of {100 * CHANGED_GOAL:.0f} %: {models} models are "
             "too few."
         )
@@ -110,7 +111,7 @@ def _proxy(study: Study, runs: NDArray[np.float64]) -> dict[str, Any]:
     seed = Seed(study.experiment.score.seed) / "bootstrap" / "examples"
     low, high = correlation_interval(runs, scores, seed)
     same = None
-    if np.isfinite(runs[:, forget]).all():
+    if _by_score(study) and np.isfinite(runs[:, forget]).all():
         levels = _levels(study, scores[forget])
         same = asdict(Mean.of([(_levels(study, v[forget]) == levels).mean() for v in runs]))
     return {
@@ -121,6 +122,11 @@ def _proxy(study: Study, runs: NDArray[np.float64]) -> dict[str, Any]:
         "high": high,
         "same_subset": same,
     }
+
+
+def _by_score(study: Study) -> bool:
+    """Return whether the forget set was split by its scores alone."""
+    return isinstance(study.experiment.refine, ByScore)
 
 
 def _levels(study: Study, values: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -60,11 +60,12 @@ class Scoring:
     def compared(self) -> Mapping[str, ScoreByProxy]:
         """The proxies that are compared besides those that are recorded in training."""
         score, recipe = self.experiment.score, self.recipe
+        known = set(self._recorded) if score.file else {*self._recorded, score.name}
         seed = Seed(score.seed) / "proxy"
         return {
             name: ScoreByProxy(find(name, PROXIES, "proxy")(), recipe, seed)
             for name in score.compare
-            if name not in (*EVENTS, score.name)
+            if name not in known
         }
 
     @cached_property
@@ -96,17 +97,15 @@ class Scoring:
         assert isinstance(job, ScoreByProxy)
         return job.load(self.context)
 
+    @property
+    def _recorded(self) -> tuple[str, ...]:
+        """The proxies that every original records; none if somebody else trained it."""
+        return EVENTS if all(original.weights is None for original in self.originals) else ()
+
     @cached_property
     def proxies(self) -> Mapping[str, NDArray[np.float64]]:
-        """Proxies, each [runs, N]: recorded in the originals' training, and compared ones.
-
-        Nothing was recorded of an original that somebody else trained.
-        """
+        """Proxies, each [runs, N]: recorded in the originals' training, and compared ones."""
         arrays = [self.context.load(original).arrays for original in self.originals]
-        recorded = {
-            name: np.stack([a[f"events/{name}"] for a in arrays])
-            for name in EVENTS
-            if all(original.weights is None for original in self.originals)
-        }
+        recorded = {n: np.stack([a[f"events/{n}"] for a in arrays]) for n in self._recorded}
         jobs = self.compared.items()
         return {**recorded, **{name: job.load(self.context).values[None] for name, job in jobs}}

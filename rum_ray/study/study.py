@@ -12,7 +12,7 @@ import numpy as np
 
 from rum_ray.data.bundle import Indices
 from rum_ray.data.ids import read_rows
-from rum_ray.errors import ConfigError
+from rum_ray.errors import ConfigError, PlanError
 from rum_ray.experiment import Experiment, SearchConfig, to_plain
 from rum_ray.plugins import find
 from rum_ray.refinement import Shuffle
@@ -120,6 +120,8 @@ class Study:
         """The forget set as refined subsets."""
         bundle = self.context.bundle
         partition = refined(self.experiment, bundle, self.forget, self.scores, self.distances)
+        for whole in {"forget", "retain", "test"} & {*partition.names}:
+            raise PlanError(f"a refiner's subset is called '{whole}', as a whole set is.")
         if self.experiment.plan is not None:
             Plan.assign(partition, self.experiment.plan)
         return partition

@@ -184,6 +184,11 @@ def _selected_on(study: Study) -> list[dict[str, Any]]:
 def _warnings(study: Study, searches: list[dict[str, Any]]) -> list[str]:
     """Return what a reader should know before believing the numbers."""
     warnings = []
+    if study.experiment.recipe.weights is not None:
+        warnings.append(
+            "All seeds, also those of the search, share one given original: intervals cover the "
+            "draws of plans and of retraining, and the reference has other initial weights."
+        )
     if study.experiment.forget.ids is not None and study.listed[1]:
         warnings.append(
             f"{study.listed[1]} of the listed ids are validation data, which was never learned."

@@ -14,8 +14,9 @@ from rum_ray.errors import PlanError
 from rum_ray.seeding import Seed
 from rum_ray.training.losses import distillation_kl
 from rum_ray.training.recipe import check_fraction, check_positive
+from rum_ray.training.runtime import Runtime
 from rum_ray.training.space import Domain, Uniform
-from rum_ray.unlearning.base import FORWARD_ONLY, GradientUnlearner, Streams
+from rum_ray.unlearning.base import FORWARD_ONLY, GradientUnlearner, Streams, UnlearningTask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,13 @@ class BadTeacher(GradientUnlearner):
         super().__post_init__()
         check_positive(self, "temperature")
         check_fraction(self, "retain_share")
+
+    @override
+    def prepare(
+        self, student: nn.Module, task: UnlearningTask, runtime: Runtime
+    ) -> Mapping[str, Tensor]:
+        incompetent(student, runtime.seed)  # raises if it cannot be made
+        return {}
 
     @override
     def losses(

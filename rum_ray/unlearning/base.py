@@ -184,7 +184,7 @@ class GradientUnlearner(ABC):
         )
         prepared = self.prepare(student, task, runtime / "mask").items()
         scales = [(student.get_parameter(name), scale) for name, scale in prepared]
-        kept = [(p, scale == 0, p[scale == 0].detach()) for p, scale in scales]
+        kept = [(p, s == 0, p[s == 0].detach()) for p, s in scales if bool((s == 0).any())]
         forward, teach = (_in_training(net, task.recipe) for net in (student, teacher))
         for epoch in runtime.epochs(self.epochs, model=student, optimizer=optimizer):
             optimizer.param_groups[0]["lr"] = self.learning_rate(epoch)

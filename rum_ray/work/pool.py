@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rum_ray.data.bundle import Indices, LabeledData
-from rum_ray.evaluation.mia import label_logit
-from rum_ray.evaluation.tow import Split
+from rum_ray.evaluation.mia import margin
 from rum_ray.resume import StoredRuntime
 from rum_ray.rum import Plan, Step, Subset, unlearn
 from rum_ray.scores.memorization import included_rows
@@ -26,11 +25,9 @@ class PoolLogits:
 
     Attributes:
         model: its weights are kept.
-        split: of the examples that were never learned.
     """
 
     model: TrainPoolModel
-    split: Split = "test"
 
     @property
     def recipe(self) -> Recipe:
@@ -44,15 +41,15 @@ class PoolLogits:
 
     def key(self, context: Context) -> Key:
         """Return the key of the logits."""
-        unseen = context.unseen(self.split)
-        return Key("pool_logits", {"job": self, "unseen": unseen, **context.learned})
+        made_of = {"job": self, "test": context.unseen("test"), **context.learned}
+        return Key("pool_logits", made_of)
 
     def run(self, context: Context, runtime: StoredRuntime) -> Artifact:
-        """Return logit p_y, float32, of D [N] and of the non-members [T]."""
+        """Return logit p_y, float32, of D [N] and of the non-members of T."""
         model, bundle = self.model.load(context), context.bundle
         sets: dict[str, LabeledData] = {
             "train": bundle.train,
-            "unseen": bundle.nonmembers(self.split),
+            "unseen": bundle.nonmembers("test"),
         }
         return Artifact({name: _logits(predict(model, x), x) for name, x in sets.items()})
 
@@ -141,4 +138,4 @@ def shadow_logits(
 
 def _logits(probabilities: NDArray[np.float64], data: LabeledData) -> NDArray[np.float32]:
     """Return logit p_y [N] as it is kept."""
-    return label_logit(probabilities, data.y.numpy()).astype(np.float32)
+    return margin(probabilities, data.y.numpy()).astype(np.float32)

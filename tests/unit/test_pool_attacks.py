@@ -148,3 +148,20 @@ def test_each_example_needs_two_models():
 def test_shapes_must_fit():
     with pytest.raises(DataError, match=r"must both be \[models, examples\]; .* for 60 examples"):
         replace(TARGETS, pool=TARGETS.pool[:, :5])
+
+
+def test_nonmembers_that_are_judged_by_as_many_models_give_the_promised_rate():
+    """Targets are like non-members here, so 1 % of them should pass a rate of 1 %."""
+    root, (models, examples) = Seed(0) / "null", (16, 20_000)
+    included = (root / "included").uniform(models * examples).reshape(models, examples) < 0.7
+    included = included[:, (~included).sum(axis=0) >= 2]
+
+    def draw(name: str, mask: np.ndarray) -> Shadowed:
+        pool = (root / name / "pool").normal(mask.size).reshape(mask.shape)
+        return Shadowed((root / name).normal(mask.shape[1]), pool, mask)
+
+    def rate(mask: np.ndarray) -> float:
+        return pool_lira(draw("targets", included), draw("others", mask)).tpr[0.01]
+
+    assert 0.007 < rate(included) < 0.014
+    assert rate(np.zeros_like(included)) > 0.02
