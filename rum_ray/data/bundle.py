@@ -1,5 +1,6 @@
 """Labelled examples, and the data set they come in."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -8,6 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from rum_ray.data.splits import stratified_split
 from rum_ray.errors import ConfigError, DataError, did_you_mean
 from rum_ray.seeding import Seed
 
@@ -149,6 +151,31 @@ class DataBundle:
         """What held-out retraining learns: V or its reserved half, labelled as D was."""
         return self.nonmembers("valid" if self.reserved is None else "reserved")
 
+    def learning(self, ids: Iterable[int]) -> "DataBundle":
+        """Return the data with these examples of V in D, in the order of their ids.
+
+        Who asks to forget an example says that it was learned.
+        """
+        wanted = set(ids)
+        asked = np.array([int(number) in wanted for number in self.valid.ids], dtype=bool)
+        if not asked.any():
+            return self
+        train, moved = self.train, self.valid.take(np.flatnonzero(asked))
+        both = replace(
+            train,
+            x=torch.cat([train.x, moved.x]),
+            y=torch.cat([train.y, moved.y]),
+            ids=np.concatenate([train.ids, moved.ids]),
+        )
+        order = np.argsort(both.ids, kind="stable")
+        truth = self.true_labels
+        return replace(
+            self,
+            train=both.take(order),
+            valid=self.valid.without(np.flatnonzero(asked)),
+            true_labels=None if truth is None else torch.cat([truth, moved.y])[order],
+        )
+
     def halved(self) -> "DataBundle":
         """Return the data with half of V reserved, the classes in proportion, always the same."""
         count = len(self.valid)
@@ -181,52 +208,6 @@ class DataBundle:
         if self.label_noise is None:
             return data
         return data.relabeled(self.label_noise(data.y, data.num_classes, split))
-
-
-def stratified_split(y: Tensor, sizes: tuple[int, ...], seed: Seed) -> tuple[Indices, ...]:
-    """Return disjoint rows in the given sizes, each with the classes in proportion.
-
-    A part has its exact share of each class, give or take at most one example.
-    Which examples they are is drawn from `seed`. Each part is sorted.
-
-    Args:
-        y: [N] labels.
-        sizes: examples in each part; what they leave of N is in none.
-        seed: where the draw comes from.
-
-    Raises:
-        DataError: the sizes sum to more than there are examples.
-    """
-    if sum(sizes) > len(y):
-        raise DataError(
-            f"a split into {' + '.join(map(str, sizes))} needs {sum(sizes)} examples, but there "
-            f"are {len(y)}. Ask for fewer."
-        )
-    labels = y.numpy()
-    counts = np.unique(labels, return_counts=True)[1]
-    deal = _deal(np.array([*sizes, len(y) - sum(sizes)]), counts)
-    order = (seed / "split").permutation(len(y))
-    by_class = order[np.argsort(labels[order], kind="stable")]
-    ends = np.cumsum(deal.T.ravel())[:-1]
-    cells = np.split(by_class, ends)
-    return tuple(np.sort(np.concatenate(cells[i :: len(deal)])) for i in range(len(sizes)))
-
-
-def _deal(sizes: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return [P, K] how many examples of each class go to each part; both sums are exact.
-
-    Each cell is its exact proportion, rounded down or that plus one. The parts, in turn, give
-    their "plus one" to the classes that have most examples left over, as in the Gale-Ryser
-    theorem's construction, so that what is left over always fits the later parts.
-    """
-    exact = np.outer(sizes, counts)
-    deal: NDArray[np.int64] = exact // counts.sum()
-    left = counts - deal.sum(axis=0)
-    for row, size, remainder in zip(deal, sizes, exact % counts.sum(), strict=True):
-        winners = np.lexsort((-remainder, -left))[: size - row.sum()]
-        row[winners] += 1
-        left[winners] -= 1
-    return deal
 
 
 def _tensor(values: object) -> Tensor:

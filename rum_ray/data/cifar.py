@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rum_ray.data.bundle import DataBundle, stratified_split
+from rum_ray.data.bundle import DataBundle
 from rum_ray.data.images import assemble, carve, open_source
+from rum_ray.data.splits import stratified_split
 from rum_ray.errors import ConfigError, DataError
 from rum_ray.seeding import Seed
 

@@ -3,7 +3,8 @@
 import torch
 from sklearn.datasets import load_digits
 
-from rum_ray.data.bundle import DataBundle, LabeledData, LabelNoise, stratified_split
+from rum_ray.data.bundle import DataBundle, LabeledData, LabelNoise
+from rum_ray.data.splits import stratified_split
 from rum_ray.seeding import Seed
 
 

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from rum_ray.data.bundle import DataBundle, Indices, LabeledData, stratified_split
+from rum_ray.data.bundle import DataBundle, Indices, LabeledData
 from rum_ray.data.parquet import read_images, read_labels, reading
+from rum_ray.data.splits import stratified_split
 from rum_ray.errors import ConfigError, DataError, UnsafeError
 from rum_ray.seeding import Seed
 
@@ -56,7 +57,8 @@ def images(*, train: str, test: str, valid_fraction: float = 0.1, seed: int = 0)
     Args:
         train: path of D and V; `~` is the home folder.
         test: path of T.
-        valid_fraction: share of the training images that V gets, in (0, 1).
+        valid_fraction: share of the training images that V gets, in [0, 1); only a search and the
+            proxy `heldout` need V.
         seed: root of that draw.
 
     Raises:
@@ -71,10 +73,11 @@ def images(*, train: str, test: str, valid_fraction: float = 0.1, seed: int = 0)
 
 def carve(source: Source, total: int, valid_fraction: float, seed: int) -> tuple[Indices, Indices]:
     """Return the rows of D and of V: `total` together, each with the classes in proportion."""
-    if not 0 < valid_fraction < 1 or not 0 < (valid := round(total * valid_fraction)) < total:
+    valid = round(total * valid_fraction) if 0 <= valid_fraction < 1 else 0
+    if not 0 <= valid_fraction < 1 or (valid_fraction > 0 and not 0 < valid < total):
         raise ConfigError(
             f"{valid_fraction:g} of {total} training images for validation leaves training or "
-            f"validation without images. Give a fraction in (0, 1), or more images."
+            f"validation without images. Give 0, or a fraction from {1 / total:.2g} below 1."
         )
     d, v = stratified_split(source.y, (total - valid, valid), Seed(seed) / "data")
     return d, v

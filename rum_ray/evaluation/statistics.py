@@ -41,6 +41,10 @@ class Mean:
         return cls(abs(signed.mean), signed.ci95, tuple(map(abs, signed.values)))
 
 
+LEAST_SEEDS = 3
+"""Fewer seeds bear no claim: two differences that happen to agree leave an interval no width."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Whether A is better than B, paired by seed.

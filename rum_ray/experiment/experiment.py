@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rum_ray.data import DataBundle
+from rum_ray.data.ids import read_ids
 from rum_ray.digest import digest
 from rum_ray.errors import ConfigError, did_you_mean
 from rum_ray.experiment.parts import (
@@ -101,13 +102,22 @@ class Experiment:
             )
 
     def load_data(self) -> DataBundle:
-        """Return the data set; V is in halves where a search and held-out retraining both want it.
+        """Return the data set, with all listed ids in D, for they are said to be learned.
+
+        V is in halves where a search and held-out retraining both want it.
 
         Raises:
-            ConfigError: an option is out of range.
+            ConfigError: an option is out of range, or V is wanted and empty.
             DataError: a file is missing, or not what it says.
         """
         bundle, score = self.data.load(), self.score
+        if self.forget.ids is not None:
+            bundle = bundle.learning(read_ids(self.forget.ids))
+        if self.search is not None and not len(bundle.valid):
+            raise ConfigError(
+                "search: plans are judged on validation data, and there is none. Set some aside "
+                "(such as data.valid_fraction), or remove 'search'."
+            )
         proxies = score.compare if score.file else (score.name, *score.compare)
         return bundle.halved() if self.search and "heldout" in proxies else bundle
 

@@ -77,7 +77,9 @@ def _layer_output(model: nn.Module, x: Tensor, layer: str) -> Tensor:
     """Return what a submodule gives for inputs `x`, pooled to [N, D]."""
     found = dict(model.named_modules()).get(layer)
     if found is None or not layer:
-        raise ConfigError(f"the model has no layer '{layer}'. Its layers: {_layers(model)}.")
+        raise ConfigError(
+            f"embedding: the model has no layer '{layer}'. Its layers: {_layers(model)}."
+        )
     outputs: list[Any] = []
     hook = found.register_forward_hook(lambda module, inputs, output: outputs.append(output))
     try:

@@ -6,6 +6,7 @@ Each is computed from the numbers and says less where they show less.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rum_ray.evaluation.statistics import LEAST_SEEDS
 from rum_ray.report.ranking import (
     LEVEL,
     contestants,
@@ -84,6 +85,8 @@ def _distance(rows: Sequence[Json], row: Json) -> str:
     if floor is None or value is None:
         return f"reaches {number(value)} of 1, with no noise floor measured"
     p = paired_p(row, find(rows, "retrained_again") or {})
+    if p is None:
+        return f"reaches {number(value)} against {number(floor)} of retraining again"
     if value >= floor or (p is not None and p >= LEVEL):
         return f"cannot be told from retraining again: {number(value)} against {number(floor)}"
     nothing = mean(find(rows, "original"), "objective")
@@ -158,8 +161,9 @@ def table(report: Json) -> str:
         return "No method has been measured yet"
     best = interval(metric(ranked[0], "objective"))
     first = f"{label(ranked[0])} has the best {OBJECTIVE}, {best}"
-    if len(ranked[0]["seeds"]) < 2:
-        return f"{first}; one seed cannot tell methods apart"
+    seeds = len(ranked[0]["seeds"])
+    if seeds < LEAST_SEEDS:
+        return f"{first}; {count(seeds, 'seed')} cannot tell methods apart"
     ties, others = len(tied(report["rows"])), len(ranked) - 1
     if ties == 0:
         return f"{first}, and all {others} others can be told apart from it"

@@ -7,7 +7,7 @@ paired t-test over seeds, Holm-corrected over the table: the rule for every clai
 from collections.abc import Sequence
 from typing import Any
 
-from rum_ray.evaluation.statistics import compare, holm
+from rum_ray.evaluation.statistics import LEAST_SEEDS, compare, holm
 from rum_ray.report.text import Json, label
 
 REFERENCES = ("retrained", "retrained_again")
@@ -75,7 +75,7 @@ def paired_p(a: Json, b: Json) -> float | None:
     """Return the two-sided p of a paired t-test over the seeds that two rows share."""
     left, right = _by_seed(a), _by_seed(b)
     shared = [seed for seed in left if seed in right]
-    if len(shared) < 2:
+    if len(shared) < LEAST_SEEDS:
         return None
     return compare([left[seed] for seed in shared], [right[seed] for seed in shared]).p
 

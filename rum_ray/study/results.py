@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rum_ray.evaluation.statistics import Mean, compare, holm
+from rum_ray.evaluation.statistics import LEAST_SEEDS, Mean, compare, holm
 from rum_ray.experiment import plan_as_dicts
 from rum_ray.study.attacks import Attacks
 from rum_ray.study.study import Study
@@ -60,14 +60,15 @@ def comparisons(rows: Sequence[tuple[str, dict[str, Any]]]) -> list[dict[str, An
         rows: labels and rows; the first is compared with the others.
 
     Returns:
-        One entry a comparison, corrected by Holm over all of them. "shown" says that A is better:
+        One entry a comparison, corrected by Holm over all of them; none with fewer than three
+        seeds. "shown" says that A is better:
         the lower bound of the difference is above 0 and the corrected p below 0.05.
     """
     if not rows:
         return []
     (label, ours), *others = rows
     a = ours["metrics"]["objective"]["values"]
-    if not others or len(a) < 2:
+    if not others or len(a) < LEAST_SEEDS:
         return []
     results = [compare(a, other["metrics"]["objective"]["values"]) for _, other in others]
     corrected = holm([result.p for result in results])

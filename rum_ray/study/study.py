@@ -90,14 +90,6 @@ class Study:
         return self.scoring.scores
 
     @cached_property
-    def listed(self) -> tuple[Indices, int]:
-        """The rows that the experiment's file lists, and how many of its ids V has instead."""
-        bundle, path = self.context.bundle, self.experiment.forget.ids
-        assert path is not None
-        valid = [part.ids for part in (bundle.valid, bundle.reserved) if part is not None]
-        return read_rows(path, bundle.train.ids, frozenset(map(int, np.concatenate(valid))))
-
-    @cached_property
     def distances(self) -> Scores | None:
         """How far D's embeddings are from their centroid, mean over the originals; None if unused.
 
@@ -112,7 +104,7 @@ class Study:
     def forget(self) -> Indices:
         """The forget set."""
         if self.experiment.forget.ids is not None:
-            return self.listed[0]
+            return read_rows(self.experiment.forget.ids, self.context.bundle.train.ids)
         return chosen(self.experiment, self.context.bundle, self.scores, self.distances)
 
     @cached_property

@@ -56,7 +56,7 @@ def summarize(study: Study, clock: Clock) -> dict[str, Any]:
         "stages": [asdict(stage) for stage in clock.stages.values()],
         "costs": costs(study, methods, rows),
         "selected_on": _selected_on(study),
-        "warnings": [*score_warnings(scores), *_warnings(study, searches)],
+        "warnings": [*score_warnings(scores), *_warnings(study, searches), *_plan_warnings(rows)],
     }
 
 
@@ -189,15 +189,32 @@ def _warnings(study: Study, searches: list[dict[str, Any]]) -> list[str]:
             "All seeds, also those of the search, share one given original: intervals cover the "
             "draws of plans and of retraining, and the reference has other initial weights."
         )
-    if study.experiment.forget.ids is not None and study.listed[1]:
-        warnings.append(
-            f"{study.listed[1]} of the listed ids are validation data, which was never learned."
-        )
     for search in searches:
         for status in ("infeasible", "diverged"):
             if search[status]:
                 count, total = search[status], search["trials"]
                 warnings.append(f"{search['space']}: {count} of {total} trials were {status}.")
     if len(study.experiment.seeds) < 5:
-        warnings.append(f"Only {len(study.experiment.seeds)} seeds: intervals are wide.")
+        seeds = (
+            "One seed has no interval."
+            if len(study.experiment.seeds) == 1
+            else (f"Only {len(study.experiment.seeds)} seeds: intervals are wide.")
+        )
+        warnings.append(seeds)
+    return warnings
+
+
+def _plan_warnings(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return what speaks against each plan of RUM: its price, or that doing nothing is as good."""
+    warnings = []
+    (nothing,) = (row["metrics"] for row in rows if row["method"] == "original")
+    for row in rows:
+        if row["method"] != "rum":
+            continue
+        name, metrics = f"The plan of the {row['source']}", row["metrics"]
+        if metrics["cost"]["mean"] >= 1:
+            cost = f"{100 * metrics['cost']['mean']:.0f} % of"
+            warnings.append(f"{name} costs {cost} retraining: retrain instead.")
+        if metrics["objective"]["mean"] <= nothing["objective"]["mean"]:
+            warnings.append(f"{name} scores no better than doing nothing.")
     return warnings

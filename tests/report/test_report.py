@@ -157,7 +157,7 @@ def test_one_seed_has_no_intervals_and_no_ties():
         for metric in row["metrics"].values():
             metric |= {"ci95": None, "values": metric["values"][:1]}
     report["comparisons"] = []
-    assert "one seed cannot tell methods apart" in markdown.render(report, trials)
+    assert "1 seed cannot tell methods apart" in markdown.render(report, trials)
     assert not tied(report["rows"])
 
 

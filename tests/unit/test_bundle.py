@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rum_ray.data import LabeledData, LabelNoise, load
-from rum_ray.data.bundle import complement, stratified_split
+from rum_ray.data.bundle import complement
+from rum_ray.data.splits import stratified_split
 from rum_ray.errors import DataError
 from rum_ray.seeding import Seed
 

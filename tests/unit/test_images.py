@@ -253,10 +253,17 @@ def test_missing(tmp_path, good):
         images(train=good, test=str(tmp_path / "nowhere"))
 
 
-@pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, 0.001, 0.999, float("nan")])
+@pytest.mark.parametrize("fraction", [1, -0.1, 1.5, 0.001, 0.999, float("nan")])
 def test_bad_fraction(good, fraction):
-    with pytest.raises(ConfigError, match=r"of 20 training images .* Give a fraction in \(0, 1\)"):
+    with pytest.raises(
+        ConfigError, match=r"of 20 training images .* Give 0, or a fraction from 0\.05 below 1"
+    ):
         images(train=good, test=good, valid_fraction=fraction)
+
+
+def test_without_validation_images_all_are_learned(good):
+    bundle = images(train=good, test=good, valid_fraction=0)
+    assert (len(bundle.train), len(bundle.valid)) == (20, 0)
 
 
 @pytest.mark.parametrize("size", [(10_000, 5_001), (10_000, 10_000), (20_000, 10_000)])

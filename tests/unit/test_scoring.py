@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 from reference import scores as reference
 from scipy.stats import spearmanr
 
@@ -161,12 +162,25 @@ def test_a_search_and_held_out_retraining_have_a_half_of_v_each():
         assert experiment(without, search=search).load_data().reserved is None
 
 
-def test_listed_ids_are_told_from_validation_data_in_both_halves(bundle, tmp_path):
-    chosen = [*bundle.train.ids[:9], *bundle.valid.ids]
-    (tmp_path / "ids").write_text("\n".join(map(str, chosen)))
-    forget = ForgetConfig(ids=str(tmp_path / "ids"))
-    study = Study(experiment(forget=forget), Context(bundle.halved(), Store(tmp_path / "store")))
-    assert (study.listed[0].tolist(), study.listed[1]) == (list(range(9)), 40)
+def test_listed_ids_are_learned_whatever_part_they_were_drawn_into(tmp_path):
+    plain = experiment().load_data()
+    listed = [*plain.train.ids[:9].tolist(), *plain.valid.ids[:4].tolist()]
+    (tmp_path / "ids").write_text("\n".join(map(str, listed)))
+    ours = experiment(forget=ForgetConfig(ids=str(tmp_path / "ids")))
+    bundle = ours.load_data()
+    study = Study(ours, Context(bundle, Store(tmp_path / "store")))
+    assert bundle.train.ids[study.forget].tolist() == sorted(listed)
+    assert (len(bundle.train), len(bundle.valid)) == (1204, 196)
+    assert (np.diff(bundle.train.ids) > 0).all()
+    known = {
+        int(i): (x, int(y))
+        for part in (plain.train, plain.valid)
+        for i, x, y in zip(part.ids, part.x, part.y, strict=True)
+    }
+    for i, x, y in zip(bundle.train.ids, bundle.train.x, bundle.train.y, strict=True):
+        assert torch.equal(x, known[int(i)][0])
+        assert int(y) == known[int(i)][1]
+    assert int(bundle.flipped.sum()) == int(plain.flipped.sum())
 
 
 def test_the_key_of_a_proxys_scores_counts_what_held_out_retraining_learns(bundle, tmp_path):
