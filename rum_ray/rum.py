@@ -19,6 +19,8 @@ from rum_ray.training.runtime import Runtime
 from rum_ray.unlearning.base import Unlearner, UnlearningTask
 from rum_ray.unlearning.baselines import Nothing
 
+WHOLE_SETS = frozenset({"forget", "retain", "test"})
+"""Names that no subset may have, since metrics are named after both."""
 Retain: TypeAlias = Literal["remaining", "final"]
 Assignment: TypeAlias = Mapping[str, Unlearner]
 """Subset name -> unlearner."""

@@ -67,8 +67,9 @@ class Pipeline:
 
         Then stream distances in embedding space, if the forget set or its subsets need them.
         """
-        for job in self.study.given:
-            keep_weights(str(self.study.experiment.recipe.weights), job, self.study.context)
+        weights = self.study.experiment.recipe.weights
+        if weights is not None:
+            keep_weights(weights, self.study.given, self.study.context)
         self._jobs("train", self.study.first_jobs)
         if self.study.distance_jobs:
             self._stream("distances", self.study.distance_jobs, embed.stream_distances)

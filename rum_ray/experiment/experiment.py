@@ -17,7 +17,7 @@ from rum_ray.experiment.parts import (
     SearchConfig,
 )
 from rum_ray.refinement import ByScore, Refiner
-from rum_ray.rum import Retain
+from rum_ray.rum import WHOLE_SETS, Retain
 from rum_ray.training.recipe import Recipe
 from rum_ray.unlearning import Unlearner
 
@@ -67,7 +67,7 @@ class Experiment:
         if len({u.name for u in self.compare}) < len(self.compare):
             raise ValueError("compare names an unlearner twice")
         into = getattr(self.refine, "into", None)
-        for subset in {"forget", "retain", "test"} & {*(into or ())}:
+        for subset in WHOLE_SETS & {*(into or ())}:
             raise ConfigError(f"refine.into: '{subset}' is a whole set; name the subset otherwise.")
         for subset in self.plan or {}:
             if into is not None and subset not in into:

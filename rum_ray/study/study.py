@@ -16,7 +16,7 @@ from rum_ray.errors import ConfigError, PlanError
 from rum_ray.experiment import Experiment, SearchConfig, to_plain
 from rum_ray.plugins import find
 from rum_ray.refinement import Shuffle
-from rum_ray.rum import Partition, Plan
+from rum_ray.rum import WHOLE_SETS, Partition, Plan
 from rum_ray.scores.base import Scores
 from rum_ray.search.spaces import Space, SpaceName
 from rum_ray.seeding import Seed
@@ -112,7 +112,7 @@ class Study:
         """The forget set as refined subsets."""
         bundle = self.context.bundle
         partition = refined(self.experiment, bundle, self.forget, self.scores, self.distances)
-        for whole in {"forget", "retain", "test"} & {*partition.names}:
+        for whole in WHOLE_SETS & {*partition.names}:
             raise PlanError(f"a refiner's subset is called '{whole}', as a whole set is.")
         if self.experiment.plan is not None:
             Plan.assign(partition, self.experiment.plan)

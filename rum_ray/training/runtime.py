@@ -78,7 +78,8 @@ class LocalRuntime:
 def set_threads(threads: int) -> None:
     """Use that many threads, and only deterministic operations, in this process."""
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    # The same switch as use_deterministic_algorithms, which imports PyTorch's compiler for seconds.
+    torch.set_deterministic_debug_mode("error")
     torch.backends.cudnn.benchmark = False
 
 

@@ -107,22 +107,26 @@ class SalUn(RandomLabel):
     def _saliency(self, task: UnlearningTask, runtime: Runtime) -> Tensor:
         """Return |sum over batches of the gradient| [P], from the original model on."""
         original = differentiable(task.original, runtime)
-        optimizer = torch.optim.SGD(
-            original.parameters(),
+        climber = self._climber(original) if self.mask == "official" else None
+        batches = Batches(task.forget, self.batch_size, runtime.device).epoch(runtime.seed)
+        total = torch.zeros(())
+        for gradient in batch_gradients(original, ((x, y) for _, x, y in batches)):
+            total = total + gradient
+            if climber is not None:
+                for name, part in by_parameter(gradient, original).items():
+                    original.get_parameter(name).grad = part
+                climber.step()
+        return total.abs()
+
+    def _climber(self, model: nn.Module) -> torch.optim.Optimizer:
+        """Return what steps up the loss between the batches."""
+        return torch.optim.SGD(
+            model.parameters(),
             lr=self.lr,
             momentum=self.momentum,
             weight_decay=self.weight_decay,
             maximize=True,
         )
-        batches = Batches(task.forget, self.batch_size, runtime.device).epoch(runtime.seed)
-        total = torch.zeros(())
-        for gradient in batch_gradients(original, ((x, y) for _, x, y in batches)):
-            total = total + gradient
-            if self.mask == "official":
-                for name, part in by_parameter(gradient, original).items():
-                    original.get_parameter(name).grad = part
-                optimizer.step()
-        return total.abs()
 
     @override
     def cost(self, forget: int, retain: int) -> float:

@@ -60,8 +60,15 @@ class Context:
 
     def unseen(self, split: Split) -> str:
         """Return the digest of V or T with the label process of its non-members."""
-        data: LabeledData = getattr(self.bundle, split)
-        return digest([data, self.bundle.nonmembers(split).y])
+        if split not in self._unseen:
+            data: LabeledData = getattr(self.bundle, split)
+            self._unseen[split] = digest([data, self.bundle.nonmembers(split).y])
+        return self._unseen[split]
+
+    @cached_property
+    def _unseen(self) -> dict[Split, str]:
+        """The digests that were asked for: every key of an evaluation wants one."""
+        return {}
 
     def has(self, job: Job) -> bool:
         """Return whether the job is done."""

@@ -1,6 +1,7 @@
 """Originals that somebody else trained: weights from a safetensors file."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -62,7 +63,10 @@ def read_weights(path: str, recipe: Recipe, data: LabeledData) -> nn.Module:
     return model
 
 
-def keep_weights(path: str, job: TrainModel, context: Context) -> None:
-    """Put a file's weights into the store as what `job` would have trained."""
-    model = read_weights(path, job.recipe, context.bundle.train)
-    context.store.save(job.key(context), Artifact(weights(model)), {"file": path})
+def keep_weights(path: str, jobs: Sequence[TrainModel], context: Context) -> None:
+    """Put a file's weights into the store as what each of the jobs would have trained."""
+    if not jobs:
+        return
+    artifact = Artifact(weights(read_weights(path, jobs[0].recipe, context.bundle.train)))
+    for job in jobs:
+        context.store.save(job.key(context), artifact, {"file": path})

@@ -44,8 +44,7 @@ def test_every_original_has_the_weights_of_the_file(study, path, model):
     given = study(weights=path)
     check(given)
     assert len(given.given) == 2
-    for job in given.given:
-        keep_weights(path, job, given.context)
+    keep_weights(path, given.given, given.context)
     assert given.given == []
     for original in given.originals:
         assert same_bits(original.load(given.context), model)
