@@ -10,6 +10,7 @@ from rum_ray.seeding import Seed
 from rum_ray.store import Key
 from rum_ray.study.attacks import pool_jobs, shadow_jobs
 from rum_ray.study.costs import training_cost
+from rum_ray.study.residuals import residual_jobs
 from rum_ray.study.study import SPACES, Study
 from rum_ray.study.table import planned, table, unsearched_table
 from rum_ray.training.runtime import LocalRuntime
@@ -20,7 +21,8 @@ from rum_ray.work.search import FINALISTS, FRESH_SEEDS
 STAGE_SECONDS = 12.0
 """What starting the workers of a stage takes."""
 PROBE_STEPS = 20
-_ALL = ("train", "distances", "embed", "retrain", "search", "validate", "rows", "shadows")
+_FIRST = ("train", "distances", "embed", "retrain")
+_ALL = (*_FIRST, "search", "validate", "rows", "residuals", "shadows")
 STAGES = {
     "run": _ALL,
     "estimate": _ALL,
@@ -29,7 +31,7 @@ STAGES = {
     "refine": ("train", "distances", "embed"),
     "unlearn": ("train", "distances", "unlearn"),
     "evaluate": ("train", "distances", "retrain", "evaluate"),
-    "tune": ("train", "distances", "embed", "retrain", "search", "validate"),
+    "tune": (*_FIRST, "search", "validate"),
     "report": (),
 }
 """Which stages a verb runs."""
@@ -103,8 +105,16 @@ def _stages(study: Study) -> Iterator[tuple[str, int, int, float]]:
         left = total if done else _missing(study, study.validations)
         yield "validate", total, left, left * FRESH_SEEDS * cap
         searched = scored and not left
-    plans = 3 * len(study.experiment.compare) + (study.experiment.plan is not None)
-    plans += 2 * (search is not None)
+    yield from _measured(study, searched, cap)
+    if study.experiment.plan is not None:
+        yield from _planned(study, scored, cap)
+
+
+def _measured(study: Study, searched: bool, cap: float) -> Iterator[tuple[str, int, int, float]]:
+    """Yield the stages that measure the rows, once their plans are known."""
+    search, seeds = study.experiment.search, len(study.originals)
+    kept = (search is not None) + (study.experiment.plan is not None)
+    plans = 3 * len(study.experiment.compare) + kept + (search is not None)
     asked, again = pool_jobs(study), study.experiment.evaluate.relearn
     total = (plans + 3) * seeds
     left = _missing(study, [j for row in table(study) for j in row.jobs]) if searched else total
@@ -112,13 +122,14 @@ def _stages(study: Study) -> Iterator[tuple[str, int, int, float]]:
     cost += left * again.epochs / study.experiment.recipe.epochs if again else 0.0
     left += _missing(study, asked)
     yield "rows", total + len(asked), left, cost
+    if study.experiment.evaluate.residual:
+        total = (3 + kept) * seeds
+        left = _missing(study, residual_jobs(study, table(study))) if searched else total
+        yield "residuals", total, left, left * FORWARD_ONLY / study.experiment.recipe.epochs
     if "u_lira" in study.experiment.evaluate.also:
-        attacked = (search is not None) + (study.experiment.plan is not None)
-        total = attacked * len(study.scoring.pool)
+        total = kept * len(study.scoring.pool)
         left = _missing(study, shadow_jobs(study, table(study))) if searched else total
         yield "shadows", total, left, left * cap * study.experiment.score.fraction
-    if study.experiment.plan is not None:
-        yield from _planned(study, scored, cap)
 
 
 def _planned(study: Study, scored: bool, cap: float) -> Iterator[tuple[str, int, int, float]]:

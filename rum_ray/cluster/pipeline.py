@@ -1,8 +1,8 @@
 """The whole experiment, stage by stage: what is missing is made, what is there is read.
 
 train (originals and the leave-k-out pool) -> score -> distances, where they decide -> refine ->
-embed -> retrain -> search -> rows -> shadows -> report. Stages with nothing left to do do not start
-Ray.
+embed -> retrain -> search -> rows -> residuals -> shadows -> report. Stages with nothing left to do
+do not start Ray.
 """
 
 import contextlib
@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rum_ray.cluster import embed, jobs, tune
+from rum_ray.cluster import jobs, tune
 from rum_ray.cluster.connect import connect
+from rum_ray.cluster.embed import Streamed, stream
 from rum_ray.errors import IntegrityError, StoreError
 from rum_ray.study.attacks import pool_jobs, shadow_jobs
 from rum_ray.study.checks import check_floor
 from rum_ray.study.progress import Progress
+from rum_ray.study.residuals import residual_jobs
 from rum_ray.study.study import Study
 from rum_ray.study.table import Row, planned, table, unsearched_table
 from rum_ray.study.timing import Clock, StageTime
@@ -71,12 +73,14 @@ class Pipeline:
         if weights is not None:
             keep_weights(weights, self.study.given, self.study.context)
         self._jobs("train", self.study.first_jobs)
-        if self.study.distance_jobs:
-            self._stream("distances", self.study.distance_jobs, embed.stream_distances)
+        distances = self.study.distance_jobs
+        if distances:
+            self._stream("centroids", [job.centroid for job in distances])
+            self._stream("distances", distances)
 
     def embed(self) -> None:
         """Stream the originals' embeddings of the forget set's subsets."""
-        self._stream("embed", self.study.moments, embed.stream)
+        self._stream("embed", self.study.moments)
 
     def retrain(self) -> None:
         """Retrain without the forget set: references, noise floor, and the search's references."""
@@ -93,7 +97,9 @@ class Pipeline:
 
     def rows(self) -> None:
         """Measure every method on the reported seeds and on test."""
-        self._jobs("rows", _measuring(self.study, table(self.study)))
+        rows = table(self.study)
+        self._jobs("rows", _measuring(self.study, rows))
+        self._residuals(rows)
 
     def shadows(self) -> None:
         """Run the reported plans on the models of the pool, if U-LiRA asks for it."""
@@ -107,7 +113,14 @@ class Pipeline:
         """Measure the file's plan beside the original and the retrained models."""
         rows = unsearched_table(self.study)
         self._jobs("evaluate", _measuring(self.study, rows))
+        self._residuals(rows)
         self._shadows(rows)
+
+    def _residuals(self, rows: Sequence[Row]) -> None:
+        """Stream the embeddings of the models that are measured, if residuals are asked for."""
+        jobs = residual_jobs(self.study, rows)
+        if jobs:
+            self._stream("residuals", jobs)
 
     def _shadows(self, rows: Sequence[Row]) -> None:
         """Run these rows' plans on the models of the pool."""
@@ -115,7 +128,7 @@ class Pipeline:
         if jobs:
             self._jobs("shadows", jobs)
 
-    def _stream(self, name: str, needed: Sequence[Any], stream: Callable[..., None]) -> None:
+    def _stream(self, name: str, needed: Sequence[Streamed]) -> None:
         """Stream embeddings for the jobs that are missing."""
         context, cluster = self.study.context, self.study.experiment.cluster
         missing = [job for job in needed if not context.store.has(job.key(context))]
@@ -198,6 +211,7 @@ def check_finished(study: Study) -> None:
         "search": lambda: study.searches if study.experiment.search else [],
         "validate": lambda: study.validations if study.experiment.search else [],
         "rows": lambda: _measuring(study, table(study)),
+        "residuals": lambda: residual_jobs(study, table(study)),
         "shadows": lambda: shadow_jobs(study, table(study)),
     }
     for name, needed in stages.items():

@@ -186,12 +186,15 @@ class EvaluateConfig:
         also: attacks beside "svm" and "auc". Those of the pool keep its models, so asking for one
             later trains the pool again; "u_lira" runs each reported plan "rum" on each of them.
         relearn: whether the forget set is tried to be got back from the retain set, and how.
+        residual: whether what is left of the forget set in embeddings is measured, of the models
+            whose weights are kept: retrained ones, originals, and those of a plan "rum".
     """
 
     attack: Literal["svm", "auc"] = "svm"
     members: Members = "random"
     also: tuple[Literal["threshold", "pool_lira", "pool_rmia", "u_lira"], ...] = ()
     relearn: RelearnConfig | None = None
+    residual: bool = False
 
     def __post_init__(self) -> None:
         if len(set(self.also)) < len(self.also):

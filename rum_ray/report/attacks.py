@@ -15,6 +15,7 @@ COLUMNS = {
     "pool_rmia_gap": "pool RMIA",
     "u_lira_gap": "U-LiRA",
     "relearned_gap": "relearning",
+    "residual_forget": "residual",
     "js_forget": "JS divergence",
     "klom_forget": "KLoM",
 }

@@ -125,7 +125,7 @@ class Attacks:
         if row.method in MODELS:
             plan = next(r.plan for r in self.rows if r.method == "rum")
         if plan is None:
-            return {f"u_lira{part}": _missing("only plans of RUM") for part in ("", "_gap")}
+            return {f"u_lira{part}": missing("only plans of RUM") for part in ("", "_gap")}
         shadows = self._shadows(plan)
         told = [
             u_lira(ours.logits("forget"), theirs.logits("forget"), *shadows)
@@ -161,11 +161,11 @@ def _leakage_entries(name: str, by_seed: Sequence[Leakage]) -> dict[str, Entry]:
         found = [leakage.tpr[rate] for leakage in by_seed]
         known = [value for value in found if value is not None]
         entries[f"{name}_tpr_at_{rate}"] = (
-            asdict(Mean.of(known)) if known else _missing(f"needs {1 / rate:,.0f} non-members")
+            asdict(Mean.of(known)) if known else missing(f"needs {1 / rate:,.0f} non-members")
         )
     return entries
 
 
-def _missing(reason: str) -> Entry:
+def missing(reason: str) -> Entry:
     """Return a metric that cannot be computed, and why."""
     return {"mean": None, "ci95": None, "values": [], "reason": reason}

@@ -4,10 +4,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from rum_ray.study.attacks import pool_jobs, shadow_jobs
+from rum_ray.study.residuals import residual_jobs
 from rum_ray.study.study import Study
 from rum_ray.study.table import Row
 from rum_ray.unlearning.base import FORWARD_ONLY
-from rum_ray.work import Job, ScoreByProxy, Search, TrainModel, TrainPoolModel, relative_cost
+from rum_ray.work import (
+    Job,
+    ScoreByProxy,
+    Search,
+    SubsetMoments,
+    TrainModel,
+    TrainPoolModel,
+    relative_cost,
+)
 from rum_ray.work.search import FRESH_SEEDS
 
 
@@ -38,12 +47,14 @@ def costs(study: Study, methods: Sequence[Row], rows: Sequence[dict[str, Any]]) 
 
 
 def _attacks(study: Study, methods: Sequence[Row]) -> float:
-    """Return what relearning, asking the pool and shadow models cost."""
+    """Return what relearning, residuals, asking the pool and shadow models cost."""
     total, epochs = len(study.context.bundle.train), study.experiment.recipe.epochs
     relearn = study.experiment.evaluate.relearn
     again = 0 if relearn is None else relearn.epochs * sum(len(row.jobs) for row in methods)
     retained = (total - len(study.forget)) / total
     asked = FORWARD_ONLY * len(pool_jobs(study)) * (1 + len(study.context.bundle.test) / total)
+    streamed = [j for j in residual_jobs(study, methods) if isinstance(j, SubsetMoments)]
+    asked += FORWARD_ONLY * len(streamed)
     shadows = sum(job.cost(total) for job in shadow_jobs(study, methods))
     return (again * retained + asked) / epochs + shadows
 

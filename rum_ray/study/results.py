@@ -9,6 +9,7 @@ import numpy as np
 from rum_ray.evaluation.statistics import LEAST_SEEDS, Mean, compare, holm
 from rum_ray.experiment import plan_as_dicts
 from rum_ray.study.attacks import Attacks
+from rum_ray.study.residuals import residuals
 from rum_ray.study.study import Study
 from rum_ray.study.table import Row
 
@@ -39,6 +40,7 @@ def measure(study: Study, row: Row, attacks: Attacks) -> dict[str, Any]:
         "metrics": {
             **{name: asdict(mean) for name, mean in metrics.items()},
             **attacks.entries(row, evaluations),
+            **residuals(study, row, attacks.rows[0]),
         },
         "klom": attacks.klom(evaluations),
     }

@@ -5,8 +5,9 @@ needed: `Context.make` does one job in this process, `rum_ray.cluster.jobs` does
 """
 
 from rum_ray.work.base import Context, Job
-from rum_ray.work.judge import Evaluate, TryPlan, relative_cost
-from rum_ray.work.moments import CentroidDistances, EmbeddingMoments
+from rum_ray.work.distances import CentroidDistances
+from rum_ray.work.judge import Evaluate, TryPlan, UnlearnedModel, relative_cost
+from rum_ray.work.moments import EmbeddingMoments, SubsetMoments
 from rum_ray.work.pool import PoolLogits, UnlearnShadow, pool_logits, shadow_logits
 from rum_ray.work.score import ScoreByProxy
 from rum_ray.work.search import Search
@@ -27,10 +28,12 @@ __all__ = [
     "PoolLogits",
     "ScoreByProxy",
     "Search",
+    "SubsetMoments",
     "TrainModel",
     "TrainPoolModel",
     "TryPlan",
     "UnlearnShadow",
+    "UnlearnedModel",
     "format_weights",
     "load_model",
     "pool_bits",

@@ -30,7 +30,7 @@ from rum_ray.training.prediction import predict
 from rum_ray.training.recipe import Recipe
 from rum_ray.unlearning.finetune import FineTune
 from rum_ray.work.base import Context
-from rum_ray.work.train import TrainModel, weights
+from rum_ray.work.train import TrainModel, load_model, weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +129,26 @@ class Evaluate:
             cost=value["cost"],
             seconds=0.0 if idle else seconds,
         )
+
+
+@dataclass(frozen=True, eq=False)
+class UnlearnedModel:
+    """The model that an evaluation has unlearned and kept.
+
+    Attributes:
+        made: with `keep`.
+    """
+
+    made: Evaluate
+
+    @property
+    def recipe(self) -> Recipe:
+        """The original's recipe."""
+        return self.made.recipe
+
+    def load(self, context: Context) -> nn.Module:
+        """Return the model; the evaluation must be finished."""
+        return load_model(self.recipe, context, context.load(self.made))
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,14 +3,16 @@
 A measure begins once a model, in each process that embeds, and is then called for each range.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rum_ray.data.bundle import Indices
+from rum_ray.errors import IntegrityError
 from rum_ray.scores.discrepancy import Waves, frequencies, median_gamma
 from rum_ray.scores.entanglement import Moments
 from rum_ray.seeding import Seed
@@ -23,8 +25,8 @@ Floats: TypeAlias = NDArray[np.float64]
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 Measure: TypeAlias = Callable[[Indices, Floats], Arrays]
 """Returns what is kept of a range, from its rows [B] and embeddings [B, D]."""
-Begin: TypeAlias = Callable[[int, Callable[[Indices], Floats]], Measure]
-"""Returns the measure of a model, from its number and a function that embeds rows."""
+Begin: TypeAlias = Callable[[Callable[[Indices], Floats]], Measure]
+"""Returns the measure of a model, from a function that embeds rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +67,75 @@ class Sums:
         return cls(moments, Waves(count, arrays[f"{name}/waves"]))
 
 
+@dataclass
+class Tally:
+    """What has been measured of a model so far, range by range.
+
+    Attributes:
+        sums: of each group.
+        rows: arrays by name, in the order of the ranges.
+    """
+
+    sums: dict[str, Sums] = field(default_factory=dict)
+    rows: defaultdict[str, list[Floats]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, part: Arrays) -> None:
+        """Add what was measured of the next range."""
+        for key, array in part.items():
+            group, _, name = key.partition("/")
+            if not name:
+                self.rows[group].append(array)
+            elif name == "count":
+                mine = Sums.read(part, group)
+                self.sums[group] = self.sums[group] + mine if group in self.sums else mine
+
+    def check(self, total: int) -> None:
+        """Raise IntegrityError unless the sums are those of so many rows."""
+        check_rows(sum(group.moments.count for group in self.sums.values()), total)
+
+    def joined(self, name: str) -> Floats:
+        """Return the ranges' arrays of a name as one."""
+        return np.concatenate(self.rows[name])
+
+
+def check_rows(found: int, total: int) -> None:
+    """Raise IntegrityError unless all rows have been measured once."""
+    if found != total:
+        raise IntegrityError(f"the stream of embeddings has {found} of {total} rows.")
+
+
+@dataclass(frozen=True, eq=False)
+class MeasureMoments:
+    """Moments by group.
+
+    Attributes:
+        groups: [N] the group of each row.
+    """
+
+    groups: Indices
+
+    def __call__(self, embed_rows: Callable[[Indices], Floats]) -> Measure:
+        """Return a model's measure: arrays of `Sums` by group, with waves at no frequency."""
+        return lambda rows, points: by_group(
+            self.groups[rows], points, np.empty((0, points.shape[1]))
+        )
+
+
+def by_group(groups: Indices, points: Floats, waves: Floats) -> dict[str, NDArray[Any]]:
+    """Return arrays of `Sums` by group.
+
+    Args:
+        groups: [B] the group of each embedding.
+        points: [B, D] embeddings.
+        waves: [F, D] the frequencies of the waves.
+    """
+    arrays: dict[str, NDArray[Any]] = {}
+    for group in np.unique(groups):
+        mine = points[groups == group]
+        arrays |= Sums(Moments.of(mine), Waves.of(mine, waves)).arrays(str(group))
+    return arrays
+
+
 @dataclass(frozen=True, eq=False)
 class MeasureGroups:
     """Sums by group, and the embeddings of some rows as they are.
@@ -79,7 +150,7 @@ class MeasureGroups:
     sampled: NDArray[np.bool_]
     pilot: Indices
 
-    def __call__(self, number: int, embed_rows: Callable[[Indices], Floats]) -> Measure:
+    def __call__(self, embed_rows: Callable[[Indices], Floats]) -> Measure:
         """Return a model's measure: arrays of `Sums` by group, and "sample"."""
         points = embed_rows(self.pilot)
         gammas = {"paper": 1.0, "median": median_gamma(points)}
@@ -88,25 +159,10 @@ class MeasureGroups:
         )
 
         def measure(rows: Indices, embeddings: Floats) -> Arrays:
-            groups = self.groups[rows]
             sample = embeddings[self.sampled[rows]].astype(np.float32)
-            arrays: dict[str, NDArray[Any]] = {"sample": sample}
-            for group in np.unique(groups):
-                mine = embeddings[groups == group]
-                arrays |= Sums(Moments.of(mine), Waves.of(mine, waves)).arrays(str(group))
-            return arrays
+            return {"sample": sample, **by_group(self.groups[rows], embeddings, waves)}
 
         return measure
-
-
-def measure_all(number: int, embed_rows: Callable[[Indices], Floats]) -> Measure:
-    """Return a model's measure: arrays of the `Sums` of all rows, under "all", without waves."""
-
-    def measure(rows: Indices, embeddings: Floats) -> Arrays:
-        nothing = Waves.of(embeddings, np.empty((0, embeddings.shape[1])))
-        return Sums(Moments.of(embeddings), nothing).arrays("all")
-
-    return measure
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,12 +170,13 @@ class MeasureDistances:
     """Distances to a centroid.
 
     Attributes:
-        centroids: [D] of each model.
+        centroid: [D].
     """
 
-    centroids: Sequence[Floats]
+    centroid: Floats
 
-    def __call__(self, number: int, embed_rows: Callable[[Indices], Floats]) -> Measure:
+    def __call__(self, embed_rows: Callable[[Indices], Floats]) -> Measure:
         """Return a model's measure: "distances" [B]."""
-        centroid = self.centroids[number]
-        return lambda rows, points: {"distances": np.sqrt(((points - centroid) ** 2).sum(axis=1))}
+        return lambda rows, points: {
+            "distances": np.sqrt(((points - self.centroid) ** 2).sum(axis=1))
+        }

@@ -1,22 +1,30 @@
-"""Artifacts of streamed embeddings: sums by subset, and distances to the centroid of D.
+"""Artifacts of streamed embeddings: what those of each subset sum to.
 
 `rum_ray.cluster.embed` streams them. Embeddings themselves are never stored.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rum_ray.data.bundle import complement
-from rum_ray.errors import IntegrityError
+from rum_ray.data.bundle import Indices, complement
 from rum_ray.evaluation.two_sample import two_sample_auc
 from rum_ray.rum import Partition
 from rum_ray.scores.discrepancy import SAMPLE as PILOT
+from rum_ray.scores.entanglement import Moments
 from rum_ray.store import Artifact, Key
 from rum_ray.work.base import Context
-from rum_ray.work.measures import FREQUENCIES, SEED, Floats, MeasureGroups, Sums
+from rum_ray.work.judge import UnlearnedModel
+from rum_ray.work.measures import (
+    FREQUENCIES,
+    SEED,
+    MeasureGroups,
+    MeasureMoments,
+    Sums,
+    Tally,
+)
 from rum_ray.work.train import TrainModel
 
 SAMPLE = 2000
@@ -58,44 +66,25 @@ class EmbeddingMoments:
         drawn = {"frequencies": FREQUENCIES, "sample": SAMPLE}
         return Key("moments", {"job": self, **drawn, **context.learned})
 
-    def measure(self, total: int) -> MeasureGroups:
-        """Return what is measured: group 0 is the retain set, k the k-th subset.
+    def measure(self, context: Context) -> MeasureGroups:
+        """Return what is measured: group 0 is the retain set, k the k-th subset."""
+        return _measure_groups(self.partition, len(context.bundle.train))
 
-        Args:
-            total: number of training examples.
-        """
-        groups, sampled = np.zeros(total, dtype=np.int64), np.zeros(total, dtype=bool)
-        sets = [complement(self.partition.rows, total), *(s.rows for s in self.partition)]
-        for number, rows in enumerate(sets):
-            groups[rows] = number
-            drawn = (SEED / "sample" / number).choice(len(rows), min(len(rows), SAMPLE))
-            sampled[rows[drawn]] = True
-        pilot = (SEED / "pilot").choice(total, min(total, PILOT))
-        return MeasureGroups(groups, sampled, pilot)
-
-    def finish(self, context: Context, sums: Mapping[str, Sums], sample: Floats) -> None:
+    def finish(self, context: Context, tally: Tally) -> None:
         """Keep the sums, and a two-sample test of each subset.
-
-        Args:
-            context: the data and the store.
-            sums: by the number of the group.
-            sample: embeddings of the sampled rows, in the order of the rows.
 
         Raises:
             IntegrityError: the sums are not those of all rows.
         """
-        total = len(context.bundle.train)
-        counted = sum(group.moments.count for group in sums.values())
-        if counted != total:
-            raise IntegrityError(f"the stream of embeddings has {counted} of {total} rows.")
-        measure = self.measure(total)
+        tally.check(len(context.bundle.train))
+        measure, sample = self.measure(context), tally.joined("sample")
         groups = measure.groups[measure.sampled]
-        retain, arrays, aucs = sample[groups == 0], sums["0"].arrays("retain"), {}
+        retain, arrays, aucs = sample[groups == 0], tally.sums["0"].arrays("retain"), {}
         for number, name in enumerate(self.partition.names, start=1):
             mine, seed = sample[groups == number], self.model.seed / "two_sample" / name
             testable = min(len(mine), len(retain)) > 1
             aucs[name] = two_sample_auc(retain, mine, seed) if testable else None
-            arrays |= sums[str(number)].arrays(f"subset/{name}")
+            arrays |= tally.sums[str(number)].arrays(f"subset/{name}")
         context.store.save(self.key(context), Artifact(arrays, {"two_sample_auc": aucs}), {})
 
     def load(self, context: Context) -> Embedded:
@@ -108,35 +97,76 @@ class EmbeddingMoments:
             two_sample_auc=made.value["two_sample_auc"],
         )
 
+    def moments(self, context: Context) -> dict[str, Moments]:
+        """Return the moments of "retain" and of each subset, by name."""
+        return _read_moments(self.partition, context.store.load(self.key(context)))
+
 
 @dataclass(frozen=True, eq=False)
-class CentroidDistances:
-    """Distances of D's embeddings to their centroid, under one model.
+class SubsetMoments:
+    """Moments of one model's embeddings, by subset: what the representation residual needs.
 
     Attributes:
-        model: an original.
+        model: a retrained model, or an unlearned one.
+        partition: the forget set and its subsets.
         embedding: the layer that embeds; None is the model's own choice.
     """
 
-    model: TrainModel
+    model: TrainModel | UnlearnedModel
+    partition: Partition
     embedding: str | None = None
 
     def key(self, context: Context) -> Key:
-        """Return the key of the distances."""
-        return Key("distances", {"job": self, **context.learned})
+        """Return the key of the moments."""
+        return Key("moments", {"job": self, **context.learned})
 
-    def finish(self, context: Context, distances: Floats) -> None:
-        """Keep the distances [N].
+    def measure(self, context: Context) -> MeasureMoments:
+        """Return what is measured: group 0 is the retain set, k the k-th subset."""
+        return MeasureMoments(_groups(self.partition, len(context.bundle.train)))
+
+    def finish(self, context: Context, tally: Tally) -> None:
+        """Keep the moments.
 
         Raises:
             IntegrityError: they are not those of all rows.
         """
-        total = len(context.bundle.train)
-        if len(distances) != total:
-            raise IntegrityError(f"the stream of embeddings has {len(distances)} of {total} rows.")
-        context.store.save(self.key(context), Artifact({"distances": distances}), {})
+        tally.check(len(context.bundle.train))
+        names = ["retain", *(f"subset/{name}" for name in self.partition.names)]
+        sums = [tally.sums[str(number)].arrays(name) for number, name in enumerate(names)]
+        arrays = {name: array for part in sums for name, array in part.items()}
+        context.store.save(self.key(context), Artifact(arrays), {})
 
-    def load(self, context: Context) -> Floats:
-        """Return the distances [N]."""
-        distances: NDArray[np.float64] = context.store.load(self.key(context)).arrays["distances"]
-        return distances
+    def moments(self, context: Context) -> dict[str, Moments]:
+        """Return the moments of "retain" and of each subset, by name."""
+        return _read_moments(self.partition, context.store.load(self.key(context)))
+
+
+@lru_cache(maxsize=4)
+def _measure_groups(partition: Partition, total: int) -> MeasureGroups:
+    """Return one measure for all models of a partition, so that it travels once."""
+    sampled = np.zeros(total, dtype=bool)
+    for number, rows in enumerate(_sets(partition, total)):
+        drawn = (SEED / "sample" / number).choice(len(rows), min(len(rows), SAMPLE))
+        sampled[rows[drawn]] = True
+    pilot = (SEED / "pilot").choice(total, min(total, PILOT))
+    return MeasureGroups(_groups(partition, total), sampled, pilot)
+
+
+@lru_cache(maxsize=4)
+def _groups(partition: Partition, total: int) -> Indices:
+    """Return the group [N] of each row: 0 is the retain set, k the k-th subset."""
+    groups = np.zeros(total, dtype=np.int64)
+    for number, rows in enumerate(_sets(partition, total)):
+        groups[rows] = number
+    return groups
+
+
+def _sets(partition: Partition, total: int) -> list[Indices]:
+    """Return the rows of the retain set, and of each subset."""
+    return [complement(partition.rows, total), *(subset.rows for subset in partition)]
+
+
+def _read_moments(partition: Partition, made: Artifact) -> dict[str, Moments]:
+    """Return the moments of "retain" and of each subset, by name."""
+    names = {"retain": "retain", **{name: f"subset/{name}" for name in partition.names}}
+    return {name: Sums.read(made.arrays, kept).moments for name, kept in names.items()}

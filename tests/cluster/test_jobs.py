@@ -9,20 +9,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from reference.streaming import embeddings
 
 from rum_ray.cluster import queue as queues
 from rum_ray.cluster.jobs import differing
 from rum_ray.cluster.queue import MAX_ATTEMPTS, MAX_CHUNK, Queue
-from rum_ray.data.batches import fixed_batches
 from rum_ray.errors import DivergedError, IntegrityError, StalledError
 from rum_ray.evaluation.two_sample import two_sample_auc
 from rum_ray.experiment import ClusterConfig
-from rum_ray.models import embed
-from rum_ray.rum import Plan
+from rum_ray.rum import Partition, Plan, Subset
 from rum_ray.scores.discrepancy import Waves, frequencies, median_gamma
 from rum_ray.scores.entanglement import Moments
 from rum_ray.unlearning import FineTune, NegGrad
-from rum_ray.work import CentroidDistances, Evaluate
+from rum_ray.work import CentroidDistances, Evaluate, SubsetMoments
 from rum_ray.work.base import hardware
 from rum_ray.work.measures import FREQUENCIES, SEED
 
@@ -217,33 +216,54 @@ class TestWorkers:
             check_sums(study, job)
 
     def test_streamed_distances_are_those_of_one_process(self, study):
-        from rum_ray.cluster.embed import stream_distances
+        from rum_ray.cluster.embed import stream
 
         context = study.context
         jobs = [CentroidDistances(original) for original in study.originals]
         found = []
         for workers in (2, 1):
-            stream_distances(context, jobs, workers)
+            stream(context, [job.centroid for job in jobs], workers)
+            stream(context, jobs, workers)
             paths = [Path(context.store.path(job.key(context))) for job in jobs]
             found.append([path.read_bytes() for path in paths])
             for job in jobs:
-                points = np.concatenate(embedded(study, job))
+                points = embeddings(context, job)
                 literal = [np.linalg.norm(point - points.mean(axis=0)) for point in points]
                 np.testing.assert_allclose(job.load(context), literal, rtol=1e-9)
-            shutil.rmtree(Path(context.store.root) / "distances")
+            for kind in ("centroid", "distances"):
+                shutil.rmtree(Path(context.store.root) / kind)
         assert found[0] == found[1]
+
+    def test_models_and_partitions_share_a_pass(self, study):
+        from rum_ray.cluster.embed import stream
+
+        context = study.context
+        other = Partition((Subset("x", study.forget[::2]), Subset("y", study.forget[1::2])))
+        jobs = [
+            SubsetMoments(model, partition)
+            for model in study.originals
+            for partition in (study.partition, other)
+        ]
+        stream(context, jobs, 2)
+        for job in jobs:
+            points, found = embeddings(context, job), job.moments(context)
+            for subset in job.partition:
+                mean = points[subset.rows].mean(axis=0)
+                np.testing.assert_allclose(found[subset.name].mean, mean, rtol=1e-9, atol=1e-12)
+            assert sum(moments.count for moments in found.values()) == len(points)
+        shutil.rmtree(Path(context.store.root) / "moments")
 
 
 def table(*blocks: int) -> pd.DataFrame:
-    """What actors tell of ranges, of two models each."""
-    rows = [(block, model, pickle.dumps((block, model))) for block in blocks for model in (0, 1)]
-    return pd.DataFrame(rows, columns=["block", "model", "part"])
+    """What actors tell of ranges, of two jobs each."""
+    rows = [(block, job, pickle.dumps((block, job))) for block in blocks for job in (0, 1)]
+    return pd.DataFrame(rows, columns=["block", "job", "part"])
 
 
 def test_streamed_parts_come_in_the_order_of_the_ranges():
     from rum_ray.cluster.embed import _in_order
 
-    expected = [(model, (block, model)) for block in range(5) for model in (0, 1)]
+    expected = [(job, (block, job)) for block in range(5) for job in (0, 1)]
     for batches in ([0, 1, 2, 3, 4],), ([3], [1], [4, 0], [2]), ([4, 3, 2, 1], [0]):
         assert list(_in_order([table(*blocks) for blocks in batches], 5, 2)) == expected
     for batches in ([0, 1, 3, 4],), ([0, 1], [1, 2]), ([0, 1, 2, 3, 4], [2]), ():
@@ -253,18 +273,10 @@ def test_streamed_parts_come_in_the_order_of_the_ranges():
             list(_in_order([table(*blocks) for blocks in batches], 5, 2))
 
 
-def embedded(study, job) -> list[np.ndarray]:
-    """The embeddings of D under a job's model, computed here, by range."""
-    train, model = study.context.bundle.train, job.model.load(study.context)
-    with torch.inference_mode():
-        batches = fixed_batches(train.x, study.context.device)
-        return [embed(model, x)[:real].double().numpy() for x, real in batches]
-
-
 def check_sums(study, job) -> None:
     """Hold what was streamed of a model against its embeddings: by ranges, and in one go."""
-    found, parts = job.load(study.context), embedded(study, job)
-    everything = np.concatenate(parts)
+    found, everything = job.load(study.context), embeddings(study.context, job)
+    ranges = np.arange(0, len(everything), 250)[1:]
     group_of = np.full(len(everything), -1)
     for number, subset in enumerate(study.partition):
         group_of[subset.rows] = number
@@ -274,8 +286,8 @@ def check_sums(study, job) -> None:
     retain = everything[group_of == -1]
     for number, name in enumerate([None, *study.partition.names], start=-1):
         sums = found.retain if name is None else found.subsets[name]
-        groups = np.split(group_of, np.cumsum([len(part) for part in parts])[:-1])
-        inside = [p[g == number] for p, g in zip(parts, groups, strict=True)]
+        parts = zip(np.split(everything, ranges), np.split(group_of, ranges), strict=True)
+        inside = [points[groups == number] for points, groups in parts]
         exact = functools.reduce(operator.add, map(Moments.of, filter(len, inside)))
         assert (sums.moments.count, sums.moments.scatter) == (exact.count, exact.scatter)
         assert np.array_equal(sums.moments.mean, exact.mean)

@@ -1,26 +1,24 @@
 """Forget sets and subsets of a study: before anything is trained, and with finished originals."""
 
-import functools
-import operator
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
+from reference.streaming import stream
 from scipy.stats import spearmanr
 
 from rum_ray import config, mmd
 from rum_ray.data import load
-from rum_ray.data.batches import fixed_batches
 from rum_ray.errors import ConfigError, IntegrityError, PlanError, RumRayError
-from rum_ray.models import embed
-from rum_ray.scores.entanglement import entanglement_score
+from rum_ray.rum import Partition, Subset
+from rum_ray.scores.discrepancy import Waves
+from rum_ray.scores.entanglement import Moments, entanglement_score
 from rum_ray.store import Store
 from rum_ray.study.checks import check
 from rum_ray.study.examples import entanglement_entry, subset_entries
 from rum_ray.study.study import Study
-from rum_ray.work import Context
-from rum_ray.work.measures import MeasureDistances, Sums, measure_all
+from rum_ray.work import Context, EmbeddingMoments, SubsetMoments
+from rum_ray.work.measures import Sums, Tally
 
 BASE: dict[str, Any] = {
     "name": "x",
@@ -86,28 +84,10 @@ def test_what_cannot_be_chosen_is_told_before_anything_is_trained(study, overrid
     assert type(raised.value) is error
 
 
-def embeddings(study: Study, original) -> np.ndarray:
-    """All embeddings under an original, computed here."""
-    model, train = original.load(study.context), study.context.bundle.train
-    with torch.inference_mode():
-        batches = fixed_batches(train.x, study.context.device)
-        return np.concatenate([embed(model, x)[:real].double().numpy() for x, real in batches])
-
-
-RANGES = np.array_split(np.arange(1200), [250, 500, 750, 1000])
-
-
 def stream_distances(study: Study) -> list[np.ndarray]:
-    """Do in this process what the stream does on actors; return each original's embeddings."""
-    clouds = [embeddings(study, job.model) for job in study.distance_jobs]
-    for job, points in zip(study.distance_jobs, clouds, strict=True):
-        first = measure_all(0, points.__getitem__)
-        parts = [Sums.read(first(rows, points[rows]), "all") for rows in RANGES]
-        centroid = functools.reduce(operator.add, parts).moments.mean
-        second = MeasureDistances([centroid])(0, points.__getitem__)
-        found = [second(rows, points[rows])["distances"] for rows in RANGES]
-        job.finish(study.context, np.concatenate(found))
-    return clouds
+    """Do both passes for the study's distances; return each original's embeddings."""
+    stream(study.context, [job.centroid for job in study.distance_jobs])
+    return stream(study.context, study.distance_jobs)
 
 
 def test_a_forget_set_by_entanglement_is_one_for_all_seeds(study):
@@ -127,29 +107,24 @@ def test_a_forget_set_by_entanglement_is_one_for_all_seeds(study):
 
 
 def test_a_stream_that_lost_rows_is_told(study):
-    ours = study("refine=grid")
+    context, first = study().context, study("refine=grid").distance_jobs[0]
+    thirds = Partition(tuple(Subset(str(k), np.arange(k, 60, 3)) for k in range(3)))
     message = "the stream of embeddings has 1199 of 1200 rows"
     with pytest.raises(IntegrityError, match=message):
-        ours.distance_jobs[0].finish(ours.context, np.zeros(1199))
+        first.finish(context, Tally(rows={"distances": [np.zeros(1199)]}))
+    sums = Sums(Moments(1199, np.zeros(4), 1.0), Waves(0, np.empty((2, 0))))
+    jobs = first.centroid, EmbeddingMoments(first.model, thirds), SubsetMoments(first.model, thirds)
+    for job in jobs:
+        with pytest.raises(IntegrityError, match=message):
+            job.finish(context, Tally({"0": sums}))
 
 
 def test_what_the_report_says_of_subsets_is_that_of_their_embeddings(study):
     ours = study("refine={name: by_score, into: [a, b, c]}")
     ours.context.make(ours.scoring.scorers[0])
-    clouds = [embeddings(ours, job.model) for job in ours.moments]
-    for job, points in zip(ours.moments, clouds, strict=True):
-        measure = job.measure(1200)
-        begun = measure(0, points.__getitem__)
-        sums: dict[str, Sums] = {}
-        samples = []
-        for rows in RANGES:
-            part = begun(rows, points[rows])
-            samples.append(part["sample"])
-            for name in {key.split("/")[0] for key in part} - {"sample"}:
-                mine = Sums.read(part, name)
-                sums[name] = sums[name] + mine if name in sums else mine
-        assert measure.sampled.all()  # there are fewer than 2,000
-        job.finish(ours.context, sums, np.concatenate(samples))
+    clouds = stream(ours.context, ours.moments)
+    for job in ours.moments:
+        assert job.measure(ours.context).sampled.all()  # there are fewer than 2,000
     entries = subset_entries(ours)
     assert [entry["name"] for entry in entries] == ["a", "b", "c"]
     kept = np.setdiff1d(np.arange(1200), ours.forget)
@@ -191,13 +166,14 @@ def test_the_pipeline_measures_distances_before_the_forget_set_is_needed(
     forget, other = "forget={size: 40, by: entanglement, pick: low}", "forget={size: 40}"
     streamed = []
 
-    def stream(context, jobs, workers, gpus):
-        streamed.append(len(jobs))
-        stream_distances(ours)
+    def streaming(context, jobs, workers, gpus):
+        streamed.append((type(jobs[0]).__name__, len(jobs)))
+        stream(context, jobs)
 
-    monkeypatch.setattr(pipeline.embed, "stream_distances", stream)
+    monkeypatch.setattr(pipeline, "stream", streaming)
     monkeypatch.setattr(pipeline.Pipeline, "_connect", lambda self: None)
-    for override, expected in ((other, []), (forget, [2]), (forget, [2])):
+    twice = [("Centroid", 2), ("CentroidDistances", 2)]
+    for override, expected in ((other, []), (forget, twice), (forget, twice)):
         ours = study(override, "search=")
         for job in ours.first_jobs:
             ours.context.make(job)

@@ -1,0 +1,33 @@
+"""What the stream of embeddings does on actors, in one process and in one go."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from rum_ray.data.batches import PREDICTION_BATCH, fixed_batches
+from rum_ray.models import embed
+from rum_ray.work import Context
+from rum_ray.work.measures import Tally
+
+
+def embeddings(context: Context, job: Any) -> np.ndarray:
+    """All embeddings of D under a job's model."""
+    model, train = job.model.load(context), context.bundle.train
+    with torch.inference_mode():
+        batches = fixed_batches(train.x, context.device)
+        return np.concatenate([embed(model, x)[:real].double().numpy() for x, real in batches])
+
+
+def stream(context: Context, jobs: Sequence[Any]) -> list[np.ndarray]:
+    """Keep what the jobs measure; return each one's embeddings."""
+    rows = np.arange(len(context.bundle.train))
+    ranges = np.split(rows, rows[PREDICTION_BATCH::PREDICTION_BATCH])
+    clouds = [embeddings(context, job) for job in jobs]
+    for job, points in zip(jobs, clouds, strict=True):
+        measure, tally = job.measure(context)(points.__getitem__), Tally()
+        for part in ranges:
+            tally.add(measure(part, points[part]))
+        job.finish(context, tally)
+    return clouds
