@@ -4,7 +4,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rum_ray.cluster.embed import stream_moments
     from rum_ray.data import DATASETS, DataBundle, LabeledData, load
+    from rum_ray.data.images import open_source
     from rum_ray.evaluation import (
         ATTACKS,
         Accuracies,
@@ -52,7 +54,9 @@ if TYPE_CHECKING:
     )
 
 _NAMES = {
+    "cluster.embed": "stream_moments",
     "data": "DATASETS DataBundle LabeledData load",
+    "data.images": "open_source",
     "evaluation": (
         "ATTACKS Accuracies Evaluation Leakage Shadowed auc_attack evaluate jensen_shannon klom "
         "pool_lira pool_rmia svm_attack threshold_attack tow tow_mia u_lira"

@@ -1,36 +1,25 @@
-"""Embeddings streamed by Ray Data: what leaves an actor is sums, distances and a small sample.
+"""Embeddings streamed past models: what is kept are sums, distances and a small sample."""
 
-A block is a fixed range of 250 rows. The driver adds the ranges' sums in the order of the rows, so
-that neither the number of actors nor the order in which blocks come changes a bit. It holds one sum
-a model and group, and what came before its turn, however many rows there are.
-"""
-
-import logging
-import pickle
-from collections.abc import Iterable, Iterator, Sequence
+import contextlib
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy as np
-import pandas as pd
 import ray
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from rum_ray.data.batches import PREDICTION_BATCH, fixed_batches
+from rum_ray.cluster.connect import connect
+from rum_ray.cluster.ranges import Rows, Watcher, measured
 from rum_ray.data.bundle import Indices
+from rum_ray.data.images import Source
 from rum_ray.digest import digest
-from rum_ray.errors import IntegrityError
-from rum_ray.models import embed
+from rum_ray.errors import DataError
+from rum_ray.scores.entanglement import Moments
 from rum_ray.store import Key
 from rum_ray.training.recipe import Recipe
-from rum_ray.training.runtime import set_threads
 from rum_ray.work import Context
-from rum_ray.work.measures import Arrays, Begin, Floats, Tally
-
-MAX_RANGES = 16
-"""In one task; so what is held back stays small."""
+from rum_ray.work.measures import Begin, MeasureMoments, Tally
 
 
 class Model(Protocol):
@@ -87,95 +76,51 @@ def stream(context: Context, jobs: Sequence[Streamed], workers: int, gpus: float
         IntegrityError: the stream lost or doubled rows.
     """
     tallies = [Tally() for _ in jobs]
-    for number, part in _pass(context, jobs, workers, gpus):
+    watchers = [
+        Watcher(digest(j.model), partial(j.model.load, context), j.embedding, j.measure(context))
+        for j in jobs
+    ]
+    threads = jobs[0].model.recipe.threads
+    rows = Rows(context.bundle.train.x, context.device, threads)
+    for number, part in measured(rows, watchers, workers, gpus):
         tallies[number].add(part)
     for job, tally in zip(jobs, tallies, strict=True):
         job.finish(context, tally)
 
 
-def _pass(
-    context: Context, jobs: Sequence[Streamed], workers: int, gpus: float
-) -> Iterator[tuple[int, Arrays]]:
-    """Yield each job's number and what is measured of each range, in the order of the ranges."""
-    settings = ray.data.DataContext.get_current()
-    settings.enable_progress_bars = False
-    settings.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    blocks = -(-len(context.bundle.train) // PREDICTION_BATCH)
-    tasks = min(blocks, max(4 * workers, blocks // MAX_RANGES))
-    needed = {"context": context, "jobs": jobs, "begins": [job.measure(context) for job in jobs]}
-    measured = ray.data.range(blocks, override_num_blocks=tasks).map_batches(
-        _Embedder,
-        fn_constructor_args=(ray.put(needed),),
-        batch_size=1,
-        compute=ray.data.ActorPoolStrategy(size=workers),
-        num_cpus=1,
-        num_gpus=gpus,
-    )
-    batches = measured.iter_batches(batch_format="pandas", batch_size=None)
-    yield from _in_order(batches, blocks, len(jobs))
+def stream_moments(
+    rows: Source,
+    model: nn.Module,
+    groups: Indices,
+    layer: str | None = None,
+    workers: int = 2,
+    gpus: float = 0.0,
+) -> dict[int, Moments]:
+    """Return the moments of a model's embeddings of encoded images, by group.
 
-
-def _in_order(batches: Iterable[Any], blocks: int, jobs: int) -> Iterator[tuple[int, Arrays]]:
-    """Yield what was measured of each range, holding back what comes before its turn.
+    The images may be more than memory holds: they are read and decoded range by range, each once.
+    `rum_ray.entanglement_score` takes the moments of a retain set and a forget set. Ray is started
+    on this machine if it is not running.
 
     Args:
-        batches: tables of block, job and part, in any order.
-        blocks: how many ranges there are.
-        jobs: how many measure each.
+        rows: images, all grey or all coloured; `rum_ray.open_source(path)`.
+        model: what embeds; see `rum_ray.models.embed`.
+        groups: [N] the group of each row, such as 0 for the retain set and 1 for the forget set.
+        layer: the layer that embeds; None is the model's own choice.
+        workers: actors that embed.
+        gpus: an actor's share of one.
 
     Raises:
-        IntegrityError: a range is missing, or there twice.
+        DataError: there is no group for each row, or an image cannot be decoded.
+        IntegrityError: the stream lost or doubled rows.
     """
-    early: dict[int, list[tuple[int, bytes]]] = {}
-    turn = 0
-    for batch in batches:
-        for block, number, part in batch[["block", "job", "part"]].itertuples(index=False):
-            early.setdefault(int(block), []).append((int(number), part))
-        while len(early.get(turn, ())) == jobs:
-            yield from ((number, pickle.loads(part)) for number, part in early.pop(turn))
-            turn += 1
-    if turn < blocks or early:
-        raise IntegrityError(f"the stream of embeddings has {turn} of {blocks} ranges once.")
-
-
-class _Embedder:
-    """An actor that holds models and data, and measures ranges of embeddings."""
-
-    def __init__(self, needed: Any) -> None:
-        given = ray.get(needed)
-        self._context: Context = given["context"]
-        jobs: Sequence[Streamed] = given["jobs"]
-        set_threads(jobs[0].model.recipe.threads)
-        self._sources = [(digest(job.model), job.embedding) for job in jobs]
-        models = {digest(job.model): job.model.load(self._context) for job in jobs}
-        self._embeds = {
-            (model, layer): partial(self._embed, models[model], layer)
-            for model, layer in self._sources
-        }
-        self._measures = [
-            begin(self._embeds[source])
-            for begin, source in zip(given["begins"], self._sources, strict=True)
-        ]
-
-    def __call__(self, batch: dict[str, NDArray[np.int64]]) -> pd.DataFrame:
-        """Return what is measured of each range, one a row and job."""
-        found = []
-        for block in map(int, batch["id"]):
-            start = block * PREDICTION_BATCH
-            rows = np.arange(start, min(start + PREDICTION_BATCH, len(self._context.bundle.train)))
-            points = {source: embed_rows(rows) for source, embed_rows in self._embeds.items()}
-            for number, source in enumerate(self._sources):
-                part = self._measures[number](rows, points[source])
-                found.append((block, number, pickle.dumps(part)))
-        return pd.DataFrame(found, columns=["block", "job", "part"])
-
-    def _embed(self, model: nn.Module, layer: str | None, rows: Indices) -> Floats:
-        """Return the embeddings of rows, in batches of a fixed size."""
-        x = self._context.bundle.train.x[torch.from_numpy(rows)]
-        with torch.inference_mode():
-            parts = [
-                embed(model, inputs, layer)[:real].double().cpu().numpy()
-                for inputs, real in fixed_batches(x, self._context.device)
-            ]
-        return np.concatenate(parts)
+    if len(groups) != len(rows.y):
+        raise DataError(f"groups must have one entry a row: {len(groups)} for {len(rows.y)} rows.")
+    device = torch.device("cuda" if gpus else "cpu")
+    watcher = Watcher("", lambda: model, layer, MeasureMoments(groups))
+    tally = Tally()
+    with contextlib.nullcontext() if ray.is_initialized() else connect(workers=workers):
+        for _, part in measured(Rows(rows, device, 1), [watcher], workers, gpus):
+            tally.add(part)
+    tally.check(len(groups))
+    return {int(group): sums.moments for group, sums in tally.sums.items()}

@@ -107,7 +107,7 @@ def assemble(
             f"Training and test images must have the same classes: mend the labels of one."
         )
     used = np.union1d(rows[0], rows[1])
-    learned, tested = _decode(train, used), _decode(test, rows[2])
+    learned, tested = decode(train, used), decode(test, rows[2])
     if learned.shape != tested.shape:
         raise DataError(
             f"images of {train.path} are {learned.shape} (channels, height, width), those of "
@@ -191,7 +191,7 @@ def _check_labels(y: NDArray[np.int64], names: tuple[str, ...], where: Path) -> 
         )
 
 
-def _decode(source: Source, rows: Indices) -> LabeledData:
+def decode(source: Source, rows: Indices) -> LabeledData:
     """Return the images at `rows`: uint8 [N, 1, H, W] if all are grey, else [N, 3, H, W]."""
     pixels: NDArray[np.uint8] | None = None
     for i, (where, data) in enumerate(source.encoded(rows)):

@@ -113,18 +113,37 @@ def read_labels(files: Sequence[Path]) -> tuple[NDArray[np.int64], tuple[str, ..
 def read_images(
     files: Sequence[Path], column: str, rows: Indices
 ) -> Iterator[tuple[str, bytes | None]]:
-    """Yield where each image is and its bytes, for sorted rows, batch by batch."""
+    """Yield where each image is and its bytes, for sorted rows.
+
+    Row groups without any of the rows are not read.
+    """
     end = 0
     for file in files:
         begin = end
         with open_parquet(file) as parquet:
-            for batch in parquet.iter_batches(batch_size=1000, columns=[column]):
-                values = batch.column(column)
-                if pa.types.is_struct(values.type):
-                    values = pc.struct_field(values, "bytes")
-                start, end = end, end + len(values)
-                for row in rows[np.searchsorted(rows, start) : np.searchsorted(rows, end)]:
-                    yield f"row {row - begin} of {file}", values[row - start].as_py()
+            for group in range(parquet.num_row_groups):
+                start, end = end, end + parquet.metadata.row_group(group).num_rows
+                wanted = rows[np.searchsorted(rows, start) : np.searchsorted(rows, end)]
+                for row, image in _of_group(parquet, group, column, wanted - start):
+                    yield f"row {row + start - begin} of {file}", image
+
+
+def _of_group(
+    parquet: pq.ParquetFile, group: int, column: str, rows: Indices
+) -> Iterator[tuple[int, bytes | None]]:
+    """Yield rows of a row group and their image bytes, batch by batch."""
+    if not len(rows):
+        return
+    end = 0
+    for batch in parquet.iter_batches(batch_size=1000, row_groups=[group], columns=[column]):
+        values = batch.column(column)
+        if pa.types.is_struct(values.type):
+            values = pc.struct_field(values, "bytes")
+        start, end = end, end + len(values)
+        for row in rows[np.searchsorted(rows, start) : np.searchsorted(rows, end)]:
+            yield row, values[row - start].as_py()
+        if end > rows[-1]:
+            return
 
 
 def _unsafe_type(field: pa.Field) -> str:

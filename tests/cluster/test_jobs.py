@@ -1,5 +1,6 @@
 import functools
 import importlib
+import io
 import operator
 import pickle
 import shutil
@@ -7,19 +8,26 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 from reference.streaming import embeddings
 
 from rum_ray.cluster import queue as queues
 from rum_ray.cluster.jobs import differing
 from rum_ray.cluster.queue import MAX_ATTEMPTS, MAX_CHUNK, Queue
-from rum_ray.errors import DivergedError, IntegrityError, StalledError
+from rum_ray.data.batches import fixed_batches
+from rum_ray.data.images import open_source
+from rum_ray.errors import DataError, DivergedError, IntegrityError, StalledError
 from rum_ray.evaluation.two_sample import two_sample_auc
 from rum_ray.experiment import ClusterConfig
+from rum_ray.models import build, embed
 from rum_ray.rum import Partition, Plan, Subset
 from rum_ray.scores.discrepancy import Waves, frequencies, median_gamma
 from rum_ray.scores.entanglement import Moments
+from rum_ray.seeding import Seed
 from rum_ray.unlearning import FineTune, NegGrad
 from rum_ray.work import CentroidDistances, Evaluate, SubsetMoments
 from rum_ray.work.base import hardware
@@ -253,24 +261,53 @@ class TestWorkers:
             assert sum(moments.count for moments in found.values()) == len(points)
         shutil.rmtree(Path(context.store.root) / "moments")
 
+    def test_encoded_images_stream_like_those_in_memory(self, tmp_path):
+        from rum_ray.cluster.embed import stream_moments
 
-def table(*blocks: int) -> pd.DataFrame:
-    """What actors tell of ranges, of two jobs each."""
-    rows = [(block, job, pickle.dumps((block, job))) for block in blocks for job in (0, 1)]
-    return pd.DataFrame(rows, columns=["block", "job", "part"])
+        pixels = (Seed(0) / "pixels").integers(620 * 64, 256).reshape(620, 8, 8).astype(np.uint8)
+        files = [io.BytesIO() for _ in pixels]
+        for file, image in zip(files, pixels, strict=True):
+            Image.fromarray(image).save(file, "PNG")
+        columns = {"image": [file.getvalue() for file in files], "label": [0, 1] * 310}
+        pq.write_table(pa.table(columns), tmp_path / "d.parquet", row_group_size=100)
+        source, groups = open_source(tmp_path / "d.parquet"), np.arange(620) % 3
+        model = build("small_cnn", (1, 8, 8), 2).eval()
+        with torch.inference_mode():
+            parts = [
+                embed(model, x)[:real].double().numpy()
+                for x, real in fixed_batches(torch.from_numpy(pixels)[:, None], torch.device("cpu"))
+            ]
+        for workers in (1, 2):
+            found = stream_moments(source, model, groups, workers=workers)
+            for group in range(3):
+                ranges = [
+                    p[groups[k : k + 250] == group]
+                    for p, k in zip(parts, (0, 250, 500), strict=True)
+                ]
+                exact = functools.reduce(operator.add, map(Moments.of, ranges))
+                assert (found[group].count, found[group].scatter) == (exact.count, exact.scatter)
+                assert np.array_equal(found[group].mean, exact.mean)
+        with pytest.raises(DataError, match="one entry a row: 619 for 620 rows"):
+            stream_moments(source, model, groups[1:])
+
+
+def table(*ranges: int) -> pd.DataFrame:
+    """What actors tell of ranges, with two watchers each."""
+    rows = [(number, k, pickle.dumps((number, k))) for number in ranges for k in (0, 1)]
+    return pd.DataFrame(rows, columns=["range", "watcher", "part"])
 
 
 def test_streamed_parts_come_in_the_order_of_the_ranges():
-    from rum_ray.cluster.embed import _in_order
+    from rum_ray.cluster.ranges import _in_order
 
-    expected = [(job, (block, job)) for block in range(5) for job in (0, 1)]
+    expected = [(k, (number, k)) for number in range(5) for k in (0, 1)]
     for batches in ([0, 1, 2, 3, 4],), ([3], [1], [4, 0], [2]), ([4, 3, 2, 1], [0]):
-        assert list(_in_order([table(*blocks) for blocks in batches], 5, 2)) == expected
+        assert list(_in_order([table(*ranges) for ranges in batches], 5, 2)) == expected
     for batches in ([0, 1, 3, 4],), ([0, 1], [1, 2]), ([0, 1, 2, 3, 4], [2]), ():
         with pytest.raises(
             IntegrityError, match=r"the stream of embeddings has \d of 5 ranges once"
         ):
-            list(_in_order([table(*blocks) for blocks in batches], 5, 2))
+            list(_in_order([table(*ranges) for ranges in batches], 5, 2))
 
 
 def check_sums(study, job) -> None:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from rum_ray.data import load
-from rum_ray.data.images import images
+from rum_ray.data.images import decode, images, open_source
 from rum_ray.errors import ConfigError, DataError, UnsafeError
 
 RNG = np.random.default_rng(0)
@@ -63,6 +63,26 @@ def together(bundle) -> tuple[np.ndarray, torch.Tensor]:
     ids = np.concatenate([bundle.train.ids, bundle.valid.ids])
     x = torch.cat([bundle.train.x, bundle.valid.x])
     return np.sort(ids), x[torch.from_numpy(np.argsort(ids))]
+
+
+def test_rows_are_read_from_their_row_groups_alone(tmp_path):
+    pictures = [picture() for _ in range(40)]
+    files = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    for file, part in zip(files, (pictures[:30], pictures[30:]), strict=True):
+        pq.write_table(table(part, [0, 1] * (len(part) // 2)), file, row_group_size=8)
+    source = open_source(tmp_path)
+    for rows in ([0], [7, 8, 9], [29, 30, 39], list(range(40)), [31, 38]):
+        x = decode(source, np.array(rows)).x
+        assert np.array_equal(x, np.stack([pictures[row] for row in rows])[:, None])
+    # The first row group is damaged: it fails where it is asked for, and nowhere else.
+    content = bytearray(files[0].read_bytes())
+    start = pq.ParquetFile(files[0]).metadata.row_group(0).column(0).dictionary_page_offset
+    content[start : start + 200] = bytes(200)
+    files[0].write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.parquet"):
+        decode(source, np.array([3]))
+    rows = np.arange(8, 40)
+    assert np.array_equal(decode(source, rows).x, np.stack(pictures[8:])[:, None])
 
 
 @pytest.mark.parametrize("struct", [True, False])
