@@ -123,7 +123,7 @@ def _measured(study: Study, searched: bool, cap: float) -> Iterator[tuple[str, i
     left += _missing(study, asked)
     yield "rows", total + len(asked), left, cost
     if study.experiment.evaluate.residual:
-        total = (3 + kept) * seeds
+        total = (2 + kept) * seeds
         left = _missing(study, residual_jobs(study, table(study))) if searched else total
         yield "residuals", total, left, left * FORWARD_ONLY / study.experiment.recipe.epochs
     if "u_lira" in study.experiment.evaluate.also:
@@ -139,10 +139,13 @@ def _planned(study: Study, scored: bool, cap: float) -> Iterator[tuple[str, int,
     yield "unlearn", seeds, left, left * cap
     rows = unsearched_table(study) if scored else []
     asked, shadows = pool_jobs(study), shadow_jobs(study, rows)
-    total = 4 * seeds + len(asked) + len(shadows)
+    residuals = residual_jobs(study, rows)
+    streamed = 3 * seeds if study.experiment.evaluate.residual else 0
+    total = 4 * seeds + len(asked) + len(shadows) + streamed
     measuring = [job for row in rows for job in row.jobs]
-    undone = _missing(study, [*measuring, *asked, *shadows]) if scored else total
+    undone = _missing(study, [*measuring, *asked, *residuals, *shadows]) if scored else total
     cost = (left + _missing(study, shadows) * study.experiment.score.fraction) * cap
+    cost += streamed * FORWARD_ONLY / study.experiment.recipe.epochs
     yield "evaluate", total, undone, cost
 
 

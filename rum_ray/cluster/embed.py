@@ -21,6 +21,9 @@ from rum_ray.training.recipe import Recipe
 from rum_ray.work import Context
 from rum_ray.work.measures import Begin, MeasureMoments, Tally
 
+MOST_MODELS = 32
+"""In one pass: each actor holds them all."""
+
 
 class Model(Protocol):
     """Something that gives a trained model."""
@@ -64,7 +67,7 @@ class Streamed(Protocol):
 def stream(context: Context, jobs: Sequence[Streamed], workers: int, gpus: float = 0.0) -> None:
     """Keep what each job measures of its model's embeddings of D.
 
-    All jobs see the data in one pass, and jobs of one model and layer share its embeddings.
+    Up to 32 jobs see the data in one pass, and jobs of one model and layer share its embeddings.
 
     Args:
         context: the data and the store.
@@ -75,6 +78,10 @@ def stream(context: Context, jobs: Sequence[Streamed], workers: int, gpus: float
     Raises:
         IntegrityError: the stream lost or doubled rows.
     """
+    if len(jobs) > MOST_MODELS:
+        stream(context, jobs[:MOST_MODELS], workers, gpus)
+        stream(context, jobs[MOST_MODELS:], workers, gpus)
+        return
     tallies = [Tally() for _ in jobs]
     watchers = [
         Watcher(digest(j.model), partial(j.model.load, context), j.embedding, j.measure(context))

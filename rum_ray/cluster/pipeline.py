@@ -75,8 +75,7 @@ class Pipeline:
         self._jobs("train", self.study.first_jobs)
         distances = self.study.distance_jobs
         if distances:
-            self._stream("centroids", [job.centroid for job in distances])
-            self._stream("distances", distances)
+            self._stream("distances", [job.centroid for job in distances], distances)
 
     def embed(self) -> None:
         """Stream the originals' embeddings of the forget set's subsets."""
@@ -128,15 +127,22 @@ class Pipeline:
         if jobs:
             self._jobs("shadows", jobs)
 
-    def _stream(self, name: str, needed: Sequence[Streamed]) -> None:
-        """Stream embeddings for the jobs that are missing."""
-        context, cluster = self.study.context, self.study.experiment.cluster
-        missing = [job for job in needed if not context.store.has(job.key(context))]
-        with self._stage(name, len(needed), len(missing)) as stage:
-            if missing:
-                self._connect()
-                stream(context, missing, cluster.workers, cluster.gpus_per_worker)
-                stage.made += len(missing)
+    def _stream(self, name: str, *passes: Sequence[Streamed]) -> None:
+        """Stream embeddings for the jobs that are missing, pass by pass."""
+        cluster = self.study.experiment.cluster
+        needed = passes[-1]
+        with self._stage(name, len(needed), len(self._missing(needed))) as stage:
+            for jobs_of_pass in passes if self._missing(needed) else ():
+                missing = self._missing(jobs_of_pass)
+                if missing:
+                    self._connect()
+                    stream(self.study.context, missing, cluster.workers, cluster.gpus_per_worker)
+                stage.made += len(missing) if jobs_of_pass is needed else 0
+
+    def _missing(self, jobs: Sequence[Streamed]) -> list[Streamed]:
+        """Return what of these is not in the store."""
+        context = self.study.context
+        return [job for job in jobs if not context.store.has(job.key(context))]
 
     def _search(self, search: Search) -> None:
         """Run one search."""

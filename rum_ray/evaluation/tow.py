@@ -106,6 +106,10 @@ class Evaluation:
         p, y = self.probabilities[name], self.labels[name]
         return (p, y) if places is None else (p[places], y[places])
 
+    def subset_auc(self, name: str) -> float:
+        """Return the AUC of a subset's logits over the non-members'."""
+        return auc_attack(self.pair("forget", self.places[name]), self.pair("test"))
+
     def against(self, retrained: "Evaluation") -> dict[str, float]:
         """Return all metrics of this model against a retrained one, gaps without their sign.
 
@@ -127,6 +131,9 @@ class Evaluation:
         }
         for name, accuracy in self.subsets.items():
             metrics[f"forget_accuracy_{name}"] = accuracy
+        for name in self.places:
+            metrics[f"auc_{name}"] = self.subset_auc(name)
+            metrics[f"auc_gap_{name}"] = abs(metrics[f"auc_{name}"] - retrained.subset_auc(name))
         if self.relearned is not None and retrained.relearned is not None:
             metrics["relearned_forget_accuracy"] = self.relearned
             metrics["relearned_gap"] = abs(self.relearned - retrained.relearned)

@@ -35,6 +35,7 @@ class Experiment:
         score: how hard examples are.
         forget: which are to be forgotten.
         refine: how they are split into subsets.
+        order: the subsets' names in the order of unlearning; the refiner's by default.
         retain: what a step may learn from; see `Plan.retain`.
         plan: an unlearner for each subset: the row "rum" from the file.
         compare: unlearners that get the rows vanilla, shuffle and rum_f.
@@ -51,6 +52,7 @@ class Experiment:
     score: ScoreConfig = field(default_factory=ScoreConfig)
     forget: ForgetConfig
     refine: Refiner = field(default_factory=ByScore)
+    order: tuple[str, ...] | None = None
     retain: Retain = "remaining"
     plan: Mapping[str, Unlearner] | None = None
     compare: tuple[Unlearner, ...] = ()
@@ -72,6 +74,10 @@ class Experiment:
         for subset in self.plan or {}:
             if into is not None and subset not in into:
                 raise ConfigError(f"plan: unknown subset '{subset}'. {did_you_mean(subset, into)}")
+        if self.order and into and sorted(self.order) != sorted(into):
+            raise ConfigError(
+                f"order: name each of {', '.join(into)} once; got {', '.join(self.order)}."
+            )
         missing = [s for s in into or () if self.plan is not None and s not in self.plan]
         if missing:
             raise ConfigError(

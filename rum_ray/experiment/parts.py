@@ -183,8 +183,9 @@ class EvaluateConfig:
         attack: whose gap counts in the reported objective.
         members: which of the retain set the attacks learn from: a random sample, or the first (the
             paper's code).
-        also: attacks beside "svm" and "auc". Those of the pool keep its models, so asking for one
-            later trains the pool again; "u_lira" runs each reported plan "rum" on each of them.
+        also: attacks beside "svm" and "auc". An SVM learns from confidence, or from the feature in
+            its name. Those of the pool keep its models, so asking for one later trains the pool
+            again; "u_lira" runs each reported plan "rum" on each of them.
         relearn: whether the forget set is tried to be got back from the retain set, and how.
         residual: whether what is left of the forget set in embeddings is measured, of the models
             whose weights are kept: retrained ones, originals, and those of a plan "rum".
@@ -192,7 +193,19 @@ class EvaluateConfig:
 
     attack: Literal["svm", "auc"] = "svm"
     members: Members = "random"
-    also: tuple[Literal["threshold", "pool_lira", "pool_rmia", "u_lira"], ...] = ()
+    also: tuple[
+        Literal[
+            "svm_correctness",
+            "svm_entropy",
+            "svm_modified_entropy",
+            "svm_probabilities",
+            "threshold",
+            "pool_lira",
+            "pool_rmia",
+            "u_lira",
+        ],
+        ...,
+    ] = ()
     relearn: RelearnConfig | None = None
     residual: bool = False
 
@@ -203,7 +216,7 @@ class EvaluateConfig:
     @property
     def of_pool(self) -> tuple[str, ...]:
         """The attacks that ask the pool's models again."""
-        return tuple(attack for attack in self.also if attack != "threshold")
+        return tuple(attack for attack in self.also if attack.startswith(("pool_", "u_lira")))
 
 
 @dataclass(frozen=True)

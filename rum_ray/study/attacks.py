@@ -1,8 +1,8 @@
-"""What other attacks say of a row: by threshold, pool and shadow models; and KLoM."""
+"""What other attacks say of a row: SVMs, threshold, pool and shadow models; and KLoM."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -11,18 +11,23 @@ from numpy.typing import NDArray
 from rum_ray.data.bundle import complement
 from rum_ray.evaluation import Leakage, Shadowed, klom, pool_lira, pool_rmia, u_lira
 from rum_ray.evaluation.divergence import BINS
-from rum_ray.evaluation.mia import threshold_attack
+from rum_ray.evaluation.mia import Feature, Predictions, svm_attack, threshold_attack
 from rum_ray.evaluation.statistics import Mean
 from rum_ray.evaluation.tow import Evaluation
 from rum_ray.rum import Plan
+from rum_ray.study.entries import Entry, missing
 from rum_ray.study.study import Study
 from rum_ray.study.table import Row
 from rum_ray.work import PoolLogits, UnlearnShadow, pool_logits, shadow_logits
 
-Entry = dict[str, Any]
-"""A metric as report.json has it: mean, ci95, values; the reason where there is no mean."""
 MODELS = ("retrained", "retrained_again", "original")
 BY_POOL = {"pool_lira": pool_lira, "pool_rmia": pool_rmia}
+FEATURES: tuple[Feature, ...] = ("correctness", "entropy", "modified_entropy", "probabilities")
+LEARNED: Mapping[str, Callable[[Predictions, Predictions, Predictions], float]] = {
+    "threshold": threshold_attack,
+    **{f"svm_{feature}": partial(svm_attack, feature=feature) for feature in FEATURES},
+}
+"""Attacks that learn from members and non-members, and answer with a share of the forget set."""
 
 
 def pool_jobs(study: Study) -> list[PoolLogits]:
@@ -58,23 +63,24 @@ class Attacks:
 
     def entries(self, row: Row, evaluations: Sequence[Evaluation]) -> dict[str, Entry]:
         """Return the row's metrics by name, gaps against the retrained models of the same seeds."""
-        config, entries = self.study.experiment.evaluate, {}
-        if "threshold" in config.also:
-            ours, theirs = (self._threshold(group) for group in (evaluations, self.references))
-            entries["threshold"] = asdict(Mean.of(ours))
-            entries["threshold_gap"] = asdict(Mean.of_gap(np.subtract(ours, theirs)))
-        for attack in BY_POOL:
-            if attack in config.also:
-                entries |= self._by_pool(attack, evaluations)
+        config = self.study.experiment.evaluate
+        entries: dict[str, Entry] = {}
+        for attack in sorted(LEARNED.keys() & {*config.also}):
+            ours, theirs = (self._learned(attack, g) for g in (evaluations, self.references))
+            entries[attack] = asdict(Mean.of(ours))
+            entries[f"{attack}_gap"] = asdict(Mean.of_gap(np.subtract(ours, theirs)))
+        for attack in sorted(BY_POOL.keys() & {*config.also}):
+            entries |= self._by_pool(attack, evaluations)
         if "u_lira" in config.also:
             entries |= self._by_shadows(row, evaluations)
         return entries
 
-    def _threshold(self, evaluations: Sequence[Evaluation]) -> list[float]:
-        """Return the threshold attack's answers, by seed."""
+    def _learned(self, attack: str, evaluations: Sequence[Evaluation]) -> list[float]:
+        """Return the answers of an attack that learns from members and non-members, by seed."""
         members = self.study.experiment.evaluate.members
+        ask = LEARNED[attack]
         return [
-            threshold_attack(e.pair("retain", e.sample(members)), e.pair("test"), e.pair("forget"))
+            ask(e.pair("retain", e.sample(members)), e.pair("test"), e.pair("forget"))
             for e in evaluations
         ]
 
@@ -164,8 +170,3 @@ def _leakage_entries(name: str, by_seed: Sequence[Leakage]) -> dict[str, Entry]:
             asdict(Mean.of(known)) if known else missing(f"needs {1 / rate:,.0f} non-members")
         )
     return entries
-
-
-def missing(reason: str) -> Entry:
-    """Return a metric that cannot be computed, and why."""
-    return {"mean": None, "ci95": None, "values": [], "reason": reason}

@@ -12,7 +12,6 @@ from rum_ray.work import (
     Job,
     ScoreByProxy,
     Search,
-    SubsetMoments,
     TrainModel,
     TrainPoolModel,
     relative_cost,
@@ -53,8 +52,7 @@ def _attacks(study: Study, methods: Sequence[Row]) -> float:
     again = 0 if relearn is None else relearn.epochs * sum(len(row.jobs) for row in methods)
     retained = (total - len(study.forget)) / total
     asked = FORWARD_ONLY * len(pool_jobs(study)) * (1 + len(study.context.bundle.test) / total)
-    streamed = [j for j in residual_jobs(study, methods) if isinstance(j, SubsetMoments)]
-    asked += FORWARD_ONLY * len(streamed)
+    asked += FORWARD_ONLY * len(residual_jobs(study, methods))
     shadows = sum(job.cost(total) for job in shadow_jobs(study, methods))
     return (again * retained + asked) / epochs + shadows
 

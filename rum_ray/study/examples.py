@@ -14,7 +14,7 @@ from rum_ray.refinement import ByScore
 from rum_ray.rum import Subset
 from rum_ray.scores.base import Scores
 from rum_ray.scores.discrepancy import streamed_mmd
-from rum_ray.scores.entanglement import entanglement_score
+from rum_ray.scores.entanglement import Center, entanglement_score
 from rum_ray.scores.reliability import (
     CHANGED_GOAL,
     SPLIT_HALF_GOAL,
@@ -162,8 +162,12 @@ def _subset(study: Study, subset: Subset, embedded: Sequence[Embedded]) -> dict[
 def _apart(name: str, embedded: Sequence[Embedded]) -> dict[str, Any]:
     """Return how far apart a subset and the retain set are, in each original's embeddings."""
     pairs = [(model.retain, model.subsets[name]) for model in embedded]
-    es = [entanglement_score(retain.moments, mine.moments) for retain, mine in pairs]
-    found: dict[str, Any] = {"entanglement_score": asdict(Mean.of(es))}
+    clouds = [(retain.moments, mine.moments) for retain, mine in pairs]
+    centers: dict[str, Center] = {"": "midpoint", "_pooled": "pooled"}
+    found: dict[str, Any] = {}
+    for key, center in centers.items():
+        es = [entanglement_score(*pair, center) for pair in clouds]
+        found[f"entanglement_score{key}"] = asdict(Mean.of(es))
     for key, median in (("mmd", False), ("mmd_median", True)):
         by_seed = [streamed_mmd(r.bandwidth(median), s.bandwidth(median)) for r, s in pairs]
         values, errors = zip(*by_seed, strict=True)

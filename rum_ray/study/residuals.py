@@ -3,61 +3,87 @@
 import functools
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any, TypeAlias
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TypeAlias
 
 from rum_ray.evaluation.residual import representation_residual
 from rum_ray.evaluation.statistics import Mean
 from rum_ray.scores.entanglement import Moments
-from rum_ray.study.attacks import missing
+from rum_ray.study.entries import Entry, missing
 from rum_ray.study.study import Study
 from rum_ray.study.table import Row
-from rum_ray.work import EmbeddingMoments, SubsetMoments, UnlearnedModel
+from rum_ray.work import EmbeddingMoments, Evaluate, SubsetMoments, UnlearnedModel
 
 Clouds: TypeAlias = Mapping[str, Moments]
 """Moments of "retain" and of each subset."""
 
 
-def residual_jobs(study: Study, rows: Sequence[Row]) -> list[EmbeddingMoments | SubsetMoments]:
-    """Return what the residuals of these rows need; nothing if none is asked for."""
+def residual_jobs(study: Study, rows: Sequence[Row]) -> list[SubsetMoments]:
+    """Return what the residuals of these rows need besides the originals' moments."""
     if not study.experiment.evaluate.residual:
         return []
-    return [job for row in rows for job in _jobs(study, row)]
+    jobs = [_job(study, evaluation) for row in rows for evaluation in row.jobs]
+    return [job for job in jobs if isinstance(job, SubsetMoments)]
 
 
-def residuals(study: Study, row: Row, retrained: Row) -> dict[str, Any]:
-    """Return the row's metrics `residual_forget` and `residual_<subset>`, by seed and their mean.
+@dataclass(frozen=True, eq=False)
+class Residuals:
+    """The representation residuals of a report; what they need must be in the store.
 
-    Only models whose weights are kept have them: those that are measured as they are, and those of
-    a plan "rum".
+    Attributes:
+        study: whose forget set it is.
+        rows: of the report, the retrained models first.
     """
-    if not study.experiment.evaluate.residual:
-        return {}
-    names = ("forget", *study.partition.names)
-    pairs = list(zip(_clouds(study, row), _clouds(study, retrained), strict=False))
-    if not pairs:
-        return {f"residual_{name}": missing("its weights are not kept") for name in names}
-    return {
-        f"residual_{name}": asdict(
-            Mean.of([representation_residual(*(_pair(c, name) for c in pair)) for pair in pairs])
-        )
-        for name in names
-    }
+
+    study: Study
+    rows: tuple[Row, ...]
+
+    def entries(self, row: Row) -> dict[str, Entry]:
+        """Return the row's metrics `residual_forget` and `residual_<subset>`.
+
+        Models whose weights are not kept have none, nor have such that embed all of the retain set
+        at one point.
+        """
+        if not self.study.experiment.evaluate.residual:
+            return {}
+        return {
+            f"residual_{name}": self._entry(row, name)
+            for name in ("forget", *self.study.partition.names)
+        }
+
+    def _entry(self, row: Row, name: str) -> Entry:
+        """Return the residual of the forget set or of a subset."""
+        ours = _clouds(self.study, row)
+        if not ours:
+            return missing("its weights are not kept")
+        if not all(clouds["retain"].scatter > 0 for clouds in (*ours, *self._retrained)):
+            return missing("a model embeds the retain set at one point")
+        pairs = zip(ours, self._retrained, strict=True)
+        values = [representation_residual(_pair(a, name), _pair(b, name)) for a, b in pairs]
+        return asdict(Mean.of(values))
+
+    @cached_property
+    def _retrained(self) -> list[Clouds]:
+        """The retrained models' moments, by seed."""
+        return _clouds(self.study, self.rows[0])
 
 
-def _jobs(study: Study, row: Row) -> list[EmbeddingMoments | SubsetMoments]:
-    """Return what measures the embeddings of a row's models; nothing if they are not kept."""
-    if row.method == "original":
-        return list(study.moments)
-    layer, partition = study.experiment.embedding, study.partition
-    models = [UnlearnedModel(job) if job.plan is not None else job.model for job in row.jobs]
-    kept = all(job.plan is None or job.keep for job in row.jobs)
-    return [SubsetMoments(model, partition, layer) for model in models] if kept else []
+def _job(study: Study, evaluation: Evaluate) -> EmbeddingMoments | SubsetMoments | None:
+    """Return what measures the embeddings of an evaluation's model; None if it is not kept."""
+    partition, layer, model = study.partition, study.experiment.embedding, evaluation.model
+    if evaluation.plan is not None:
+        kept = UnlearnedModel(evaluation)
+        return SubsetMoments(kept, partition, layer) if evaluation.keep else None
+    if model.forget is None:
+        return EmbeddingMoments(model, partition, layer)
+    return SubsetMoments(model, partition, layer)
 
 
 def _clouds(study: Study, row: Row) -> list[Clouds]:
-    """Return the moments of the retain set and of the subsets, by seed."""
-    return [job.moments(study.context) for job in _jobs(study, row)]
+    """Return the moments of a row's models, by seed; none if they are not kept."""
+    jobs = [_job(study, evaluation) for evaluation in row.jobs]
+    return [job.moments(study.context) for job in jobs if job is not None]
 
 
 def _pair(clouds: Clouds, name: str) -> tuple[Moments, Moments]:

@@ -9,14 +9,14 @@ import numpy as np
 from rum_ray.evaluation.statistics import LEAST_SEEDS, Mean, compare, holm
 from rum_ray.experiment import plan_as_dicts
 from rum_ray.study.attacks import Attacks
-from rum_ray.study.residuals import residuals
+from rum_ray.study.residuals import Residuals
 from rum_ray.study.study import Study
 from rum_ray.study.table import Row
 
 GAPS = {"mia_gap": "mia", "auc_gap": "auc", "relearned_gap": "relearned"}
 
 
-def measure(study: Study, row: Row, attacks: Attacks) -> dict[str, Any]:
+def measure(study: Study, row: Row, attacks: Attacks, residuals: Residuals) -> dict[str, Any]:
     """Return a row of the report: each metric's mean, interval and values over the seeds."""
     evaluations = [job.load(study.context) for job in row.jobs]
     pairs = list(zip(evaluations, attacks.references, strict=True))
@@ -30,6 +30,9 @@ def measure(study: Study, row: Row, attacks: Attacks) -> dict[str, Any]:
             continue
         signed = [getattr(ours, answer) - getattr(theirs, answer) for ours, theirs in pairs]
         metrics[gap] = Mean.of_gap(signed)
+    for name in study.partition.names:
+        aucs = [(ours.subset_auc(name), theirs.subset_auc(name)) for ours, theirs in pairs]
+        metrics[f"auc_gap_{name}"] = Mean.of_gap([a - b for a, b in aucs])
     return {
         "method": row.method,
         "unlearner": row.unlearner,
@@ -40,7 +43,7 @@ def measure(study: Study, row: Row, attacks: Attacks) -> dict[str, Any]:
         "metrics": {
             **{name: asdict(mean) for name, mean in metrics.items()},
             **attacks.entries(row, evaluations),
-            **residuals(study, row, attacks.rows[0]),
+            **residuals.entries(row),
         },
         "klom": attacks.klom(evaluations),
     }

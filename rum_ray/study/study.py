@@ -109,9 +109,11 @@ class Study:
 
     @cached_property
     def partition(self) -> Partition:
-        """The forget set as refined subsets."""
+        """The forget set as refined subsets, in the order of unlearning."""
         bundle = self.context.bundle
         partition = refined(self.experiment, bundle, self.forget, self.scores, self.distances)
+        if self.experiment.order is not None:
+            partition = partition.ordered(self.experiment.order)
         for whole in WHOLE_SETS & {*partition.names}:
             raise PlanError(f"a refiner's subset is called '{whole}', as a whole set is.")
         if self.experiment.plan is not None:

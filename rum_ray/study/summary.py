@@ -17,6 +17,7 @@ from rum_ray.study.examples import (
     score_warnings,
     subset_entries,
 )
+from rum_ray.study.residuals import Residuals
 from rum_ray.study.results import add_excess, comparisons, measure
 from rum_ray.study.study import Study
 from rum_ray.study.table import Row, table
@@ -62,8 +63,8 @@ def summarize(study: Study, clock: Clock) -> dict[str, Any]:
 
 def row_entries(study: Study, methods: Sequence[Row]) -> list[dict[str, Any]]:
     """Return the rows, each with its excess over the noise floor."""
-    attacks = Attacks(study, tuple(methods))
-    rows = [measure(study, row, attacks) for row in methods]
+    attacks, residuals = Attacks(study, tuple(methods)), Residuals(study, tuple(methods))
+    rows = [measure(study, row, attacks, residuals) for row in methods]
     add_excess(rows)
     return rows
 

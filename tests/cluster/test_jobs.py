@@ -28,8 +28,9 @@ from rum_ray.rum import Partition, Plan, Subset
 from rum_ray.scores.discrepancy import Waves, frequencies, median_gamma
 from rum_ray.scores.entanglement import Moments
 from rum_ray.seeding import Seed
+from rum_ray.study.table import table as table_of
 from rum_ray.unlearning import FineTune, NegGrad
-from rum_ray.work import CentroidDistances, Evaluate, SubsetMoments
+from rum_ray.work import CentroidDistances, Evaluate, SubsetMoments, UnlearnedModel
 from rum_ray.work.base import hardware
 from rum_ray.work.measures import FREQUENCIES, SEED
 
@@ -235,7 +236,7 @@ class TestWorkers:
             paths = [Path(context.store.path(job.key(context))) for job in jobs]
             found.append([path.read_bytes() for path in paths])
             for job in jobs:
-                points = embeddings(context, job)
+                points = embeddings(context, job.model)
                 literal = [np.linalg.norm(point - points.mean(axis=0)) for point in points]
                 np.testing.assert_allclose(job.load(context), literal, rtol=1e-9)
             for kind in ("centroid", "distances"):
@@ -246,15 +247,17 @@ class TestWorkers:
         from rum_ray.cluster.embed import stream
 
         context = study.context
+        (row,) = (r for r in table_of(study) if r.method == "rum" and r.source == "search")
+        unlearned = UnlearnedModel(row.jobs[0])
         other = Partition((Subset("x", study.forget[::2]), Subset("y", study.forget[1::2])))
         jobs = [
             SubsetMoments(model, partition)
-            for model in study.originals
+            for model in (*study.originals, unlearned)
             for partition in (study.partition, other)
         ]
         stream(context, jobs, 2)
         for job in jobs:
-            points, found = embeddings(context, job), job.moments(context)
+            points, found = embeddings(context, job.model), job.moments(context)
             for subset in job.partition:
                 mean = points[subset.rows].mean(axis=0)
                 np.testing.assert_allclose(found[subset.name].mean, mean, rtol=1e-9, atol=1e-12)
@@ -312,7 +315,7 @@ def test_streamed_parts_come_in_the_order_of_the_ranges():
 
 def check_sums(study, job) -> None:
     """Hold what was streamed of a model against its embeddings: by ranges, and in one go."""
-    found, everything = job.load(study.context), embeddings(study.context, job)
+    found, everything = job.load(study.context), embeddings(study.context, job.model)
     ranges = np.arange(0, len(everything), 250)[1:]
     group_of = np.full(len(everything), -1)
     for number, subset in enumerate(study.partition):

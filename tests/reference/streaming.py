@@ -12,19 +12,21 @@ from rum_ray.work import Context
 from rum_ray.work.measures import Tally
 
 
-def embeddings(context: Context, job: Any) -> np.ndarray:
-    """All embeddings of D under a job's model."""
-    model, train = job.model.load(context), context.bundle.train
+def embeddings(context: Context, trained: Any, layer: str | None = None) -> np.ndarray:
+    """All embeddings of D under a model that is finished."""
+    model, train = trained.load(context), context.bundle.train
     with torch.inference_mode():
         batches = fixed_batches(train.x, context.device)
-        return np.concatenate([embed(model, x)[:real].double().numpy() for x, real in batches])
+        return np.concatenate(
+            [embed(model, x, layer)[:real].double().numpy() for x, real in batches]
+        )
 
 
 def stream(context: Context, jobs: Sequence[Any]) -> list[np.ndarray]:
     """Keep what the jobs measure; return each one's embeddings."""
     rows = np.arange(len(context.bundle.train))
     ranges = np.split(rows, rows[PREDICTION_BATCH::PREDICTION_BATCH])
-    clouds = [embeddings(context, job) for job in jobs]
+    clouds = [embeddings(context, job.model, job.embedding) for job in jobs]
     for job, points in zip(jobs, clouds, strict=True):
         measure, tally = job.measure(context)(points.__getitem__), Tally()
         for part in ranges:

@@ -1,14 +1,22 @@
 """The attacks of `evaluate.also` in a small study, done in this process."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
 from rum_ray.cluster.pipeline import trainings
 from rum_ray.errors import ConfigError
-from rum_ray.evaluation import Shadowed, pool_lira, predict, threshold_attack, u_lira
-from rum_ray.evaluation.mia import label_logit
+from rum_ray.evaluation import (
+    Shadowed,
+    pool_lira,
+    predict,
+    svm_attack,
+    threshold_attack,
+    u_lira,
+)
+from rum_ray.evaluation.mia import auc, label_logit
 from rum_ray.evaluation.statistics import Mean
 from rum_ray.experiment import (
     DataConfig,
@@ -32,7 +40,7 @@ from rum_ray.unlearning import FineTune, Nothing
 from rum_ray.work import Context, TrainPoolModel, UnlearnShadow
 from rum_ray.work.pool import within
 
-ALSO = ("threshold", "pool_lira", "pool_rmia", "u_lira")
+ALSO = ("svm_entropy", "svm_probabilities", "threshold", "pool_lira", "pool_rmia", "u_lira")
 TUNED = FineTune(lr=0.2, epochs=2)
 EXPERIMENT = Experiment(
     name="small",
@@ -90,7 +98,7 @@ def logits_of(model, data) -> np.ndarray:
 
 
 def test_every_row_has_every_attack(rows):
-    names = {"threshold", "threshold_gap", "u_lira", "u_lira_gap"}
+    names = {"threshold", "threshold_gap", "svm_entropy", "svm_entropy_gap", "u_lira", "u_lira_gap"}
     for attack in ("pool_lira", "pool_rmia"):
         names |= {attack, f"{attack}_gap", f"{attack}_retain", f"{attack}_tpr_at_0.001"}
     for row in rows:
@@ -107,7 +115,7 @@ def test_every_row_has_every_attack(rows):
 
 def test_against_itself_the_retrained_model_has_no_gap(rows):
     gaps = {name: m for name, m in rows[0]["metrics"].items() if name.endswith("_gap")}
-    assert len(gaps) == 7
+    assert len(gaps) == 9
     assert all(metric["mean"] == 0 for metric in gaps.values())
     assert rows[0]["metrics"]["u_lira"]["values"] == (0.5, 0.5)
 
@@ -183,17 +191,41 @@ def test_a_shadow_with_nothing_to_forget_stays_as_it_is(study):
     assert job.cost(total) == 0
 
 
-def test_thresholds_are_learned_on_members_of_the_retain_set(study, rows):
+@pytest.mark.parametrize(
+    ("name", "attack"),
+    [
+        ("threshold", threshold_attack),
+        ("svm_entropy", partial(svm_attack, feature="entropy")),
+        ("svm_probabilities", partial(svm_attack, feature="probabilities")),
+    ],
+)
+def test_attacks_learn_from_members_of_the_retain_set(study, rows, name, attack):
     values = []
     for job in unsearched_table(study)[-1].jobs:
         e = job.load(study.context)
         members = tuple(part[e.sample()] for part in e.pair("retain"))
-        values.append(threshold_attack(members, e.pair("test"), e.pair("forget")))
-    assert rows[-1]["metrics"]["threshold"] == {
+        values.append(attack(members, e.pair("test"), e.pair("forget")))
+    assert rows[-1]["metrics"][name] == {
         "mean": np.mean(values),
         "ci95": Mean.of(values).ci95,
         "values": tuple(values),
     }
+
+
+def test_each_subset_has_an_auc_of_its_own(study, rows):
+    bundle, subset = study.context.bundle, study.partition.subsets[-1]
+    asked, unseen = bundle.train.take(subset.rows), bundle.nonmembers("test")
+    aucs = [
+        [
+            auc(logits_of(model, asked), logits_of(model, unseen))
+            for model in (job.load(study.context) for job in group)
+        ]
+        for group in (study.originals, study.retrained)
+    ]
+    gap = rows[2]["metrics"][f"auc_gap_{subset.name}"]
+    assert rows[2]["metrics"][f"auc_{subset.name}"]["values"] == pytest.approx(aucs[0], abs=1e-6)
+    assert gap["mean"] == pytest.approx(abs(np.mean(np.subtract(*aucs))), abs=1e-6)
+    assert gap["mean"] > 0.1
 
 
 def test_relearning_goes_on_from_the_unlearned_model(study, rows):

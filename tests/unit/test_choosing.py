@@ -10,13 +10,14 @@ from scipy.stats import spearmanr
 from rum_ray import config, mmd
 from rum_ray.data import load
 from rum_ray.errors import ConfigError, IntegrityError, PlanError, RumRayError
-from rum_ray.rum import Partition, Subset
+from rum_ray.rum import Partition, Plan, Subset
 from rum_ray.scores.discrepancy import Waves
 from rum_ray.scores.entanglement import Moments, entanglement_score
 from rum_ray.store import Store
 from rum_ray.study.checks import check
 from rum_ray.study.examples import entanglement_entry, subset_entries
 from rum_ray.study.study import Study
+from rum_ray.unlearning import FineTune
 from rum_ray.work import Context, EmbeddingMoments, SubsetMoments
 from rum_ray.work.measures import Sums, Tally
 
@@ -75,6 +76,7 @@ def test_what_can_be_chosen_passes_the_check(study, forget, refine):
         (["forget={class: three}"], ConfigError, "digits has no class 'three'. Known: 0, 1, "),
         (["forget={class: 3, size: 500}"], PlanError, "a forget set of 500 cannot be chosen from"),
         (["embedding=features.9"], ConfigError, "the model has no layer 'features.9'. Its layers:"),
+        (["order=[high, low]"], ConfigError, "name each of low, medium, high once; got high, low"),
         (["refine=grid", "forget.size=3"], PlanError, "cannot be split into 2 subsets"),
     ],
 )
@@ -132,6 +134,8 @@ def test_what_the_report_says_of_subsets_is_that_of_their_embeddings(study):
         pairs = [(points[kept], points[subset.rows]) for points in clouds]
         es = [entanglement_score(*pair) for pair in pairs]
         assert entry["entanglement_score"]["values"] == pytest.approx(es)
+        pooled = [entanglement_score(*pair, center="pooled") for pair in pairs]
+        assert entry["entanglement_score_pooled"]["values"] == pytest.approx(pooled)
         for key, gamma in (("mmd", 1.0), ("mmd_median", "median")):
             value, error = entry[key]["values"][0], entry[key]["errors"][0]
             exact = mmd(*pairs[0], gamma)
@@ -145,6 +149,22 @@ def test_what_the_report_says_of_subsets_is_that_of_their_embeddings(study):
     )
     assert found["mmd"]["values"][0] == pytest.approx(spearmanr(es, apart).statistic)
     assert entanglement_entry(entries[:2]) == {}
+
+
+def test_subsets_are_unlearned_in_the_order_that_is_asked_for(study):
+    ours, other = study(), study("order=[high, low, medium]")
+    ours.context.make(ours.scoring.scorers[0])
+    assert (ours.partition.names, other.partition.names) == (
+        ("low", "medium", "high"),
+        ("high", "low", "medium"),
+    )
+    with pytest.raises(PlanError, match=r"an order names each of .* once; got a"):
+        _ = study("refine=by_class", "order=[a]").partition
+    rows = {subset.name: subset.rows for subset in ours.partition}
+    assert all(np.array_equal(subset.rows, rows[subset.name]) for subset in other.partition)
+    plan = dict.fromkeys(rows, FineTune())
+    steps = Plan.assign(other.partition, plan).steps
+    assert [step.subset.name for step in steps] == ["high", "low", "medium"]
 
 
 class Silent:

@@ -1,20 +1,26 @@
+import dataclasses
+import itertools
 from typing import Any
 
 import numpy as np
 import pytest
-from reference.streaming import stream
+from reference.streaming import embeddings, stream
 
 from rum_ray import config
+from rum_ray.cli.forecast import forecast
 from rum_ray.data import load
 from rum_ray.evaluation.residual import representation_residual
+from rum_ray.report import attacks
 from rum_ray.scores.entanglement import Moments
 from rum_ray.seeding import Seed
 from rum_ray.store import Store
-from rum_ray.study.residuals import residual_jobs, residuals
+from rum_ray.study.costs import costs
+from rum_ray.study.residuals import Residuals, residual_jobs
 from rum_ray.study.study import Study
 from rum_ray.study.summary import row_entries
-from rum_ray.study.table import table
-from rum_ray.work import Context
+from rum_ray.study.table import unsearched_table
+from rum_ray.study.timing import Clock
+from rum_ray.work import Context, UnlearnedModel
 
 
 def cloud(name: str, count: int, shift: float = 0.0) -> np.ndarray:
@@ -75,51 +81,116 @@ def test_errors():
 FILE: dict[str, Any] = {
     "name": "x",
     "data": "digits",
-    "recipe": {"model": "mlp", "epochs": 1},
+    "recipe": {"model": "mlp", "epochs": 3},
     "score": {"name": "confidence"},
     "forget": {"size": 60},
     "refine": {"name": "by_score", "into": ["a", "b"]},
     "plan": {"a": "finetune", "b": {"name": "finetune", "lr": 0.1}},
-    "compare": [{"name": "finetune", "epochs": 1}],
     "evaluate": {"residual": True},
     "seeds": [0, 1, 2],
 }
 
 
-def test_every_model_that_is_kept_has_residuals_in_the_report(tmp_path):
-    study = Study(config.parse(FILE), Context(load("digits"), Store(tmp_path)))
-    for job in study.first_jobs:
-        study.context.make(job)
-    rows = table(study)
-    for row in rows:
-        for job in row.jobs:
-            study.context.make(job)
-    stream(study.context, study.moments)
-    needed = residual_jobs(study, rows)
-    clouds = stream(study.context, needed)
-    assert len(needed) == 4 * 3
+class Silent:
+    """Progress that nobody looks at."""
+
+    def start(self, stage, total): ...
+
+    def update(self, done, total, note=""): ...
+
+    def finish(self, note): ...
+
+
+@pytest.fixture
+def evaluated(tmp_path, monkeypatch):
+    """A function that runs `rum-ray evaluate` in this process."""
+    from rum_ray.cluster import pipeline
+
+    def do(name, jobs, context, cluster, progress):
+        for job in jobs:
+            context.make(job)
+
+    monkeypatch.setattr(pipeline, "stream", lambda context, jobs, *_: stream(context, jobs))
+    monkeypatch.setattr(pipeline.jobs, "run", do)
+    monkeypatch.setattr(pipeline.Pipeline, "_connect", lambda self: None)
+
+    def make(*overrides: str) -> Study:
+        context = Context(load("digits"), Store(tmp_path / "store"))
+        study = Study(config.parse(FILE, overrides), context)
+        clock = Clock(tmp_path / "stages.json")
+        with pipeline.Pipeline(study, pipeline.Where(), Silent(), clock) as running:
+            for stage in (running.train, running.embed, running.retrain, running.evaluate):
+                stage()
+        return study, clock
+
+    return make
+
+
+def test_every_model_that_is_kept_has_residuals_in_the_report(evaluated):
+    study, clock = evaluated()
+    rows = unsearched_table(study)
+    assert (clock.stages["residuals"].made, len(study.moments)) == (3 * 3, 3)
     kept = np.setdiff1d(np.arange(1200), study.forget)
     places = {"forget": study.forget, **{s.name: s.rows for s in study.partition}}
     entries = {row["method"]: row["metrics"] for row in row_entries(study, rows)}
-    methods = [row.method for row in rows if row.method in ("rum", *entries) and row.jobs[0].keep]
-    assert methods == ["rum"]
-    for start, method in enumerate(["retrained", "retrained_again", "original", "rum"]):
-        for name, place in places.items():
-            literal = [
-                representation_residual(*(pair(c[kept], c[place]) for c in (ours, theirs)))
-                for ours, theirs in zip(clouds[3 * start : 3 * start + 3], clouds[:3], strict=True)
-            ]
-            found = entries[method][f"residual_{name}"]
-            assert found["values"] == pytest.approx(literal, rel=1e-9, abs=1e-12)
-            assert (max(literal) > 1e-3) == (method != "retrained")
-    for method in ("vanilla", "shuffle", "rum_f"):
-        unknown = entries[method]["residual_forget"]
-        assert (unknown["mean"], unknown["reason"]) == (None, "its weights are not kept")
+    models = {
+        "retrained": study.retrained,
+        "retrained_again": study.retrained_again,
+        "original": study.originals,
+        "rum": [UnlearnedModel(job) for job in rows[-1].jobs],
+    }
+    clouds = {
+        method: [embeddings(study.context, model) for model in group]
+        for method, group in models.items()
+    }
+    for method, name in itertools.product(models, places):
+        literal = [
+            representation_residual(*(pair(c[kept], c[places[name]]) for c in (ours, theirs)))
+            for ours, theirs in zip(clouds[method], clouds["retrained"], strict=True)
+        ]
+        found = entries[method][f"residual_{name}"]
+        assert found["values"] == pytest.approx(literal, rel=1e-9, abs=1e-12)
+        assert (max(literal) > 1e-3) == (method != "retrained")
+    table = attacks.table({"rows": row_entries(study, rows)})
+    assert "residual" in table.columns
 
 
-def test_residuals_are_measured_only_where_they_are_asked_for(tmp_path):
-    study = Study(
-        config.parse(FILE, ["evaluate.residual=false"]), Context(load("digits"), Store(tmp_path))
+def test_residuals_are_streamed_once_and_counted(evaluated):
+    study, _ = evaluated()
+    _, clock = evaluated()
+    assert clock.stages["residuals"].made == 9
+    plain, _ = evaluated("evaluate.residual=false")
+    rows, without = unsearched_table(study), unsearched_table(plain)
+    assert (len(residual_jobs(study, rows)), residual_jobs(plain, without)) == (9, [])
+    assert not any("residual_forget" in row["metrics"] for row in row_entries(plain, without))
+    spent = [
+        costs(s, r, row_entries(s, r))["attacks"] for s, r in ((study, rows), (plain, without))
+    ]
+    assert spent[0] - spent[1] == pytest.approx(9 / 3 / 3)
+    ahead = {stage.stage: stage for stage in forecast(study)}
+    assert (ahead["residuals"].total, ahead["residuals"].missing) == (9, 0)
+
+
+def test_the_layer_that_embeds_is_the_experiment_s(evaluated):
+    study, _ = evaluated("embedding=features.1")
+    layers = {job.embedding for job in residual_jobs(study, unsearched_table(study))}
+    assert layers == {"features.1"}
+
+
+def test_a_model_whose_weights_are_not_kept_has_none(evaluated):
+    study, _ = evaluated()
+    rows = unsearched_table(study)
+    job = dataclasses.replace(rows[-1].jobs[0], keep=False)
+    found = Residuals(study, tuple(rows)).entries(dataclasses.replace(rows[-1], jobs=(job,)))
+    assert found.keys() == {"residual_forget", "residual_a", "residual_b"}
+    assert all(
+        e["mean"] is None and e["reason"] == "its weights are not kept" for e in found.values()
     )
-    assert residual_jobs(study, []) == []
-    assert residuals(study, None, None) == {}
+
+
+def test_a_model_that_has_collapsed_has_none(evaluated):
+    collapse = "{name: finetune, lr: 0.1, weight_decay: 10, epochs: 40}"
+    study, _ = evaluated(f"plan={{a: {collapse}, b: {collapse}}}")
+    metrics = row_entries(study, unsearched_table(study))[-1]["metrics"]
+    assert metrics["residual_a"]["reason"] == "a model embeds the retain set at one point"
+    assert metrics["tow"]["mean"] < 0.5
