@@ -146,6 +146,11 @@ def _named(raw: Any, table: Mapping[str, Any], kind: str, path: str) -> Any:
     cls = _at_place(lambda: find(raw["name"], table, kind), path)
     if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
         raise ConfigError(f"{path}: {kind} '{raw['name']}' is no dataclass, but {_shown(cls)}.")
+    if kind == "unlearner" and not isinstance(getattr(cls, "name", None), str):
+        raise ConfigError(
+            f"{path}: unlearner '{raw['name']}' has no name for tables and errors. Give the class "
+            f'`name: ClassVar[str] = "..."`.'
+        )
     return _build(cls, {k: v for k, v in raw.items() if k != "name"}, path)
 
 

@@ -176,8 +176,12 @@ def _given(distances: Scores | None, name: str) -> Scores:
 def _ascending(rows: Indices, scores: Scores) -> Indices:
     """Return the rows by ascending score; ties go to the lower row."""
     values = scores.values[rows]
-    if not np.isfinite(values).all():
-        raise ScoreError(f"{scores.name} is unknown for some of the forget set.")
+    unknown = int((~np.isfinite(values)).sum())
+    if unknown:
+        raise ScoreError(
+            f"{scores.name} is unknown for {unknown} of the forget set's {len(rows)} examples. "
+            "Score with more models, or do not list those examples."
+        )
     return rows[np.argsort(values, kind="stable")]
 
 

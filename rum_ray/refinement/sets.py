@@ -86,7 +86,8 @@ def _known(scores: Scores, rows: Indices, missing: str) -> Indices:
     if len(known) < len(rows) and missing == "raise":
         raise ScoreError(
             f"{scores.name} is unknown for {len(rows) - len(known)} of {len(rows)} examples. "
-            'Score with more models, or pass missing="drop".'
+            "Score with more models or, in Python, leave those out with missing='drop'; a file of "
+            "scores needs a number for each."
         )
     return known
 

@@ -24,6 +24,15 @@ COLUMNS = {
     "klom_forget": "KLoM",
 }
 """What is measured on the forget set; less is nearer to the retrained model."""
+READING = (
+    "Gaps against the retrained models on the forget set, paired by seed, with half of the 95 % "
+    "interval; less is nearer, and less than the noise floor means nothing. Relearning: the gap in "
+    "forget accuracy after fine-tuning on the retain set alone. Residual: how differently the "
+    "forget set lies in the embeddings, in units of the retain set's spread. JS divergence: of "
+    "predictions, in bits. KLoM: of margins over seeds, in nats. Kendall's τ: whether an attack "
+    "orders the methods as the paper's two numbers do; 1 is the same order."
+)
+"""How the table is read."""
 TAU = "Kendall's τ"
 FEWEST = 3
 """Methods that an order takes."""

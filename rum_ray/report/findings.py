@@ -88,7 +88,9 @@ def _distance(rows: Sequence[Json], row: Json) -> str:
     if p is None:
         return f"reaches {number(value)} against {number(floor)} of retraining again"
     if value >= floor or (p is not None and p >= LEVEL):
-        return f"cannot be told from retraining again: {number(value)} against {number(floor)}"
+        seeds = count(len(row["seeds"]), "seed")
+        told = f"cannot be told from retraining again by {seeds}"
+        return f"{told}: {number(value)} against {number(floor)}"
     nothing = mean(find(rows, "original"), "objective")
     far = f"; doing nothing ends {number(floor - nothing)} short" if nothing is not None else ""
     return f"ends {number(floor - value)} short of retraining again{far}"
@@ -177,7 +179,7 @@ def claims(report: Json) -> str:
         len(report["comparisons"]),
     )
     if not total:
-        return "No claims were tested"
+        return "Without a search there is no claim of RUM to test"
     return f"{shown} of {count(total, 'claim')} {'is' if shown == 1 else 'are'} shown"
 
 

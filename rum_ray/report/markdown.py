@@ -69,7 +69,7 @@ def _attacks(report: Json) -> list[str]:
     if not table.rows:
         return []
     absent = attacks.absent(report)
-    blocks = [f"**{_text(attacks.finding(report))}.**", _table(table)]
+    blocks = [f"**{_text(attacks.finding(report))}.**", _table(table), _text(attacks.READING)]
     return [*blocks, _text(absent)] if absent else blocks
 
 

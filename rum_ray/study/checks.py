@@ -82,7 +82,8 @@ def check_pool(study: Study) -> None:
         raise ConfigError(
             f"evaluate.also: {attacks[-1]} needs {LEAST_MODELS} models that have not seen an "
             f"example{seeing}; with score.models="
-            f"{len(pool)}, {int((~enough).sum())} of {total} examples lack them. Give more."
+            f"{len(pool)}, {int((~enough).sum())} of {total} examples lack them. Give more models, "
+            f"or a score.fraction nearer to 0.5 (now {study.experiment.score.fraction:g})."
         )
 
 

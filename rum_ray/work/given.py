@@ -46,6 +46,8 @@ def read_weights(path: str, recipe: Recipe, data: LabeledData) -> nn.Module:
         given = load_file(Path(path).expanduser())
     except SafetensorError as error:
         raise DataError(f"recipe.weights: {path} is no safetensors file: {error}.") from error
+    except OSError as error:
+        raise DataError(f"recipe.weights: cannot read {path}: {error}.") from error
     expected = model.state_dict()
     for name in sorted(expected.keys() ^ given.keys()):
         lacks = path if name in expected else f"model '{recipe.model}'"

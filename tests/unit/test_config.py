@@ -258,6 +258,10 @@ ERRORS = [
     ("recipe.model=math:nope", r"^recipe\.model: model 'math:nope' cannot be imported: .*nope"),
     ("data=math:pi", r"^data: data set 'math:pi' is no function, but 3\.14"),
     ("compare=[math:pi]", r"^compare\[0\]: unlearner 'math:pi' is no dataclass, but 3\.14"),
+    (
+        "compare=['rum_ray.data.batches:Batches']",
+        r"^compare\[0\]: unlearner .* has no name for tables and err",
+    ),
     ("refine=builtins:int", r"^refine: refiner 'builtins:int' is no dataclass, but <class 'int'>"),
     # The form of --set itself.
     ("lr", r"^--set lr: expected key=value, such as recipe\.epochs=10\.$"),

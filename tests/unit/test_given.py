@@ -94,3 +94,4 @@ def test_files_that_do_not_fit_have_a_message(bundle, model, path, tmp_path):
     expect("is no safetensors file")
     with pytest.raises(DataError, match=r"cannot read .*nowhere: No such file"):
         weights_digest(str(tmp_path / "nowhere"))
+    expect("cannot read .*nowhere: No such file", str(tmp_path / "nowhere"))

@@ -144,7 +144,7 @@ def test_shuffle_is_drawn_from_its_seed_and_not_from_the_scores():
 
 def test_errors():
     scores = Scores([0.1, np.nan, 0.3], name="mine")
-    with pytest.raises(ScoreError, match="mine is unknown for some of the forget set"):
+    with pytest.raises(ScoreError, match=r"mine is unknown for 1 of .* 3 examples\. Score"):
         ByScore()(np.array([0, 1, 2]), scores)
     for into, count in ((("a", "b", "c"), 3), ((), 0)):
         message = rf"2 examples cannot be split into {count} subsets"
