@@ -143,7 +143,7 @@ ERRORS = [
     ("compare=[{name: salun, kep: 1}]", r"^unknown key 'compare\[0\]\.kep'.* mean 'keep'\?$"),
     ("search.trial=3", r"^unknown key 'search\.trial'\. .* Did you mean 'trials'\?$"),
     ("evaluate.mia=svm", r"^unknown key 'evaluate\.mia'\. Known: attack, members, also, relearn"),
-    ("evaluate.also=[lira]", r"^evaluate\.also\.0: input should be 'threshold', 'pool_lira', "),
+    ("evaluate.also=[lira]", r"^evaluate\.also\.0: input should be 'svm_correctness', "),
     ("evaluate.also=[threshold, threshold]", r"^evaluate\.also must name each attack once, got "),
     ("evaluate.relearn={epochs: 0}", r"^evaluate\.relearn\.epochs must be positive, got 0"),
     ("refine={name: by_score, into: [low, test]}", r"^refine\.into: 'test' is a whole set"),
@@ -451,6 +451,7 @@ FLIPS: Mapping[str, Any] = {
     "evaluate.relearn": RelearnConfig(),
     "search.unlearners": ("finetune", "nothing"),
     "seeds": (0, 1),
+    "order": ("high", "low", "medium"),
     "cluster.modules": ("folder",),
 }
 

@@ -91,7 +91,7 @@ def test_a_spread_of_ties_has_its_size(size):
 def test_unknown_scores_raise_or_are_left_out():
     values = np.array([0.1, np.nan, 0.9, 0.5, np.nan, 0.2])
     scores = Scores(values, name="memorization")
-    message = r"memorization is unknown for 2 of 6 examples\. .*pass missing=\"drop\""
+    message = r"memorization is unknown for 2 of 6 examples\. .*missing='drop'"
     with pytest.raises(ScoreError, match=message):
         forget_set(scores, 2)
     assert forget_set(scores, 3, missing="drop").tolist() == [0, 2, 3]
