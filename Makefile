@@ -19,10 +19,10 @@ lint: env  ## style, types and spelling
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/codespell
-bench: env  ## every benchmark in turn
-	@set -- benchmarks/[!_]*.py; \
-	if [ ! -e "$$1" ]; then echo "no benchmarks yet"; exit 0; fi; \
-	for script; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+bench: env  ## every benchmark in turn, then the table of their results
+	@status=0; for script in benchmarks/[!_]*.py; do \
+		echo "== $$script"; $(BIN)/python "$$script" || status=1; \
+	done; $(BIN)/python benchmarks/_harness.py; exit $$status
 clean:  ## remove .venv, out, store and caches
 	rm -rf .venv out store dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -24,7 +24,7 @@ from rum_ray.unlearning import UNLEARNERS
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
-FOLDERS = ("", "docs/", "experiments/", "deploy/")
+FOLDERS = ("", "docs/", "experiments/", "deploy/", "benchmarks/")
 DOCUMENTS = [path for folder in FOLDERS for path in sorted(ROOT.glob(f"{folder}*.md"))]
 each_document = pytest.mark.parametrize(
     "path", DOCUMENTS, ids=[path.relative_to(ROOT).as_posix() for path in DOCUMENTS]

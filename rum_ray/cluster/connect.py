@@ -19,7 +19,7 @@ from rum_ray.errors import ConfigError, StalledError
 REACH_SECONDS = 20.0
 # What CPU workers get from the start: glibc keeps large blocks instead of returning them to the
 # system at each step, which is worth a third of a float32 training.
-_WORKER_SETTINGS = {
+WORKER_SETTINGS = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "40000000000",
     "MALLOC_TOP_PAD_": "268435456",
@@ -85,7 +85,7 @@ def _environment(modules: Sequence[str]) -> dict[str, Any]:
         if not Path(module).is_dir():
             raise ConfigError(f"cluster.modules: {module} is not a folder.")
     shipped = [str(Path(module).absolute()) for module in modules]
-    return {"env_vars": _WORKER_SETTINGS, **({"py_modules": shipped} if shipped else {})}
+    return {"env_vars": WORKER_SETTINGS, **({"py_modules": shipped} if shipped else {})}
 
 
 def _local(workers: int, dashboard: bool) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class Batches:
         order = torch.from_numpy((seed / "order").permutation(len(self.data))).to(self.device)
         draws = self._draws(seed / "augment") if self.augment else None
         for rows in order.split(self.size):
-            x = inputs[rows]
+            x = inputs.index_select(0, rows)
             if draws is not None:
                 x = crop_and_flip(x, draws[rows])
             yield rows, to_float(x), labels[rows]
@@ -54,19 +54,21 @@ class Batches:
 
 
 def crop_and_flip(x: Tensor, draws: Tensor) -> Tensor:
-    """Return images [B, C, H, W] shifted by up to 4 pixels and mirrored, as `draws` [B] say."""
-    height, width = x.shape[2:]
+    """Return images [B, C, H, W] shifted by up to 4 pixels and mirrored, as `draws` [B] say.
+
+    The result is channels-last: whole pixels are copied, from one long row of padded images.
+    """
+    count, channels, height, width = x.shape
     side = 2 * CROP_PADDING + 1
     dy, dx, flip = draws % side, draws // side % side, draws // side**2 % 2
-    columns = torch.arange(width, device=x.device).expand(len(x), -1)
+    columns = torch.arange(width, device=x.device).expand(count, -1)
     columns = torch.where(flip[:, None] == 1, width - 1 - columns, columns) + dx[:, None]
-    rows = torch.arange(height, device=x.device) + dy[:, None]
-    padded = F.pad(x, [CROP_PADDING] * 4)
-    batch = torch.arange(len(x), device=x.device)[:, None, None]
-    # Indexing the spatial axes of the channels-last view keeps the result channels-last.
-    return padded.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]].permute(
-        0, 3, 1, 2
-    )
+    padded = F.pad(x, [CROP_PADDING] * 4).permute(0, 2, 3, 1)
+    first = torch.arange(count, device=x.device) * padded.shape[1] + dy
+    rows = torch.arange(height, device=x.device) + first[:, None]
+    pixels = (rows[:, :, None] * padded.shape[2] + columns[:, None, :]).flatten()
+    cut = padded.reshape(-1, channels).index_select(0, pixels)
+    return cut.view(count, height, width, channels).permute(0, 3, 1, 2)
 
 
 def to_float(x: Tensor) -> Tensor:

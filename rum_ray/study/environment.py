@@ -15,14 +15,21 @@ from rum_ray.study.study import Study
 def environment(study: Study) -> dict[str, Any]:
     """Return versions and hardware, which are no part of the results."""
     return {
+        **machine(),
+        "threads": study.experiment.recipe.threads,
+        "workers": study.experiment.cluster.workers,
+    }
+
+
+def machine() -> dict[str, str]:
+    """Return the versions of what computes, and the hardware of this process."""
+    return {
         "rum_ray": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "ray": version("ray"),
         "numpy": np.__version__,
         "hardware": _hardware(),
-        "threads": study.experiment.recipe.threads,
-        "workers": study.experiment.cluster.workers,
     }
 
 

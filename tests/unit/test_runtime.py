@@ -31,6 +31,7 @@ def test_it_sets_threads_and_determinism():
         LocalRuntime(Seed(0))
     assert torch.get_num_threads() == 1
     assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.utils.deterministic.fill_uninitialized_memory
     assert not torch.backends.cudnn.benchmark
 
 

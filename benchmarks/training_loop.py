@@ -1,0 +1,89 @@
+"""Training end to end, data and steps, on two threads: `Recipe` against published code's style."""
+
+import contextlib
+
+import torch
+import torch.nn.functional as F
+from _cifar import SOURCE, images, official_loader
+from _harness import Row, Side, interleave, process, ratio, save
+
+from rum_ray.data.batches import Batches
+from rum_ray.models import build
+from rum_ray.seeding import Seed
+from rum_ray.training import LocalRuntime, Recipe
+
+THREADS = 2
+LR = 0.01
+# Model: (batch size, examples of the slow and of the fast sides).
+SIZES = {"resnet18": (128, 128, 256), "fast_cnn": (256, 512, 1024)}
+GOALS = {"bfloat16": ">= 2.7 x", "float32": ">= 1.2 x"}
+
+
+def official(model: str) -> Side:
+    """Return a side that trains an epoch: PIL, float32, NCHW, default SGD, a read-back a step."""
+    torch.set_num_threads(THREADS)
+    batch, count, _ = SIZES[model]
+    data = images(count)
+    loader = official_loader(data, batch)
+    network = build(model, data.shape, data.num_classes).train()  # the loader normalises
+    optimizer = torch.optim.SGD(network.parameters(), LR, momentum=0.9, weight_decay=5e-4)
+
+    def epoch() -> float:
+        total = 0.0
+        for x, y in loader:
+            loss = F.cross_entropy(network(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.item()
+        return len(data)
+
+    return epoch
+
+
+def ours(model: str, precision: str) -> Side:
+    """Return a side that trains an epoch as `Recipe.fit` does."""
+    batch, slow, fast = SIZES[model]
+    data = images(fast if precision == "bfloat16" else slow)
+    recipe = Recipe(model, lr=LR, batch_size=batch, precision=precision, threads=THREADS)  # type: ignore[arg-type]
+    runtime = LocalRuntime(Seed(0), threads=THREADS)
+    network = recipe.build(data, runtime.seed).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = recipe.optimizer(network)
+    batches = Batches(data, batch, runtime.device, augment=True)
+
+    def epoch() -> float:
+        recipe.epoch(network, optimizer, batches, runtime.seed / 0)
+        return len(data)
+
+    return epoch
+
+
+def main() -> None:
+    from rum_ray.cluster.connect import WORKER_SETTINGS
+
+    rows, rates = [], {}
+    for model in SIZES:
+        with contextlib.ExitStack() as stack:
+            start = stack.enter_context
+            plain, settings = f"{model}, official", f"{model}, official, our allocator"
+            sides = {
+                plain: start(process(official, model)),
+                settings: start(process(official, model, environment=WORKER_SETTINGS)),
+                **{
+                    f"{model}, {kind}": start(
+                        process(ours, model, kind, environment=WORKER_SETTINGS)
+                    )
+                    for kind in GOALS
+                },
+            }
+            rates |= interleave(sides, 4, "images")
+        for kind, goal in GOALS.items():
+            what = f"training loop, {model}, {kind}"
+            side = f"{model}, {kind}"
+            rows.append(Row(what, goal, "official style, float32", ratio(rates, side, plain)))
+            rows.append(Row(what, "-", "the same, our allocator", ratio(rates, side, settings)))
+    save("training_loop", rows, rates, "images", data=SOURCE, threads=THREADS, sizes=SIZES)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""What the benchmarks share: the order of the sides, the refusal, and the form of a result."""
+
+import importlib
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def harness(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module("_harness")
+
+
+@pytest.fixture
+def clock(harness, monkeypatch):
+    """A clock that a test moves: `clock[0]` seconds."""
+    now = [0.0]
+    monkeypatch.setattr(harness, "perf_counter", lambda: now[0])
+    return now
+
+
+def sides(clock, seconds, order):
+    """Sides of 10 units of work; `seconds` [repetitions] by name, the first of which warms up."""
+
+    def side(name):
+        left = list(seconds[name])
+
+        def run():
+            order.append(name)
+            clock[0] += left.pop(0)
+            return 10.0
+
+        return run
+
+    return {name: side(name) for name in seconds}
+
+
+def test_sides_take_turns_and_the_first_run_does_not_count(harness, clock, capsys):
+    order = []
+    rates = harness.interleave(
+        sides(clock, {"a": [96, 0.5, 0.5625], "b": [64, 2, 2]}, order), 2, "images"
+    )
+    assert order == ["a", "b"] * 3
+    assert rates["a"] == pytest.approx([20, 10 / 0.5625])
+    assert rates["b"] == [5, 5]
+    assert harness.ratio(rates, "a", "b") == pytest.approx((20 + 10 / 0.5625) / 2 / 5)
+    assert capsys.readouterr().out == "a: 20 17.78 images/s\nb: 5 5 images/s\n"
+
+
+@pytest.mark.parametrize("side", ["a", "b"])
+def test_a_spread_of_either_side_is_refused_after_it_is_shown(harness, clock, capsys, side):
+    seconds = {"a": [1, 1, 1, 1], "b": [1, 1, 1, 1], side: [1, 1, 1, 1.3]}
+    with pytest.raises(SystemExit, match=rf"refused: .* 20% .*\({side} 23%\)\. Nothing was writ"):
+        harness.interleave(sides(clock, seconds, []), 3, "images")
+    assert f"{side}: 10 10 7.692 images/s" in capsys.readouterr().out
+
+
+def test_a_spread_of_a_fifth_is_allowed(harness):
+    harness.refuse_spread({"a": [90, 100, 110]})
+    with pytest.raises(SystemExit):
+        harness.refuse_spread({"a": [89.9, 100, 110]})
+
+
+@pytest.mark.parametrize(
+    ("goal", "reached", "met"),
+    [
+        (">= 10 x", 10.0, True),
+        (">= 10 x", 9.99, False),
+        ("<= 3 %", 3.0, True),
+        ("<= 3 %", 3.01, False),
+        ("-", 1.0, None),
+    ],
+)
+def test_goals(harness, goal, reached, met):
+    assert harness.Row("it", goal, "that", reached).met is met
+
+
+def test_a_result_has_hardware_versions_and_every_repetition(
+    harness, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(harness, "RESULTS", tmp_path / "results")
+    rates = {"a": [10.0, 11.0], "b": [5.0, 5.0]}
+    rows = [harness.Row("it", ">= 2 x", "b", 2.1), harness.Row("it", "-", "c", 0.5)]
+    harness.save("thing", rows, rates, "images", threads=1)
+    result = json.loads((tmp_path / "results" / "thing.json").read_text("utf-8"))
+    assert result["repetitions"] == rates
+    assert result["rows"][0] == {
+        "what": "it",
+        "goal": ">= 2 x",
+        "baseline": "b",
+        "reached": 2.1,
+        "met": True,
+    }
+    assert (result["benchmark"], result["unit"]) == ("thing", "images a second")
+    assert result["notes"] == {"threads": 1}
+    assert {"torch", "python", "hardware"} <= set(result["environment"])
+    printed = capsys.readouterr().out
+    assert printed == harness.table([result]) + "\n"
+    assert "| it | b | >= 2 x | 2.1 x | yes |" in printed
+    assert "| it | c | - | 0.5 x |  |" in printed
+
+
+def speaking(word):
+    """A side whose work is the process's number, or the length of a variable."""
+    return lambda: float(len(os.environ[word]) if word else os.getpid())
+
+
+def test_a_process_has_its_own_environment(harness, monkeypatch):
+    monkeypatch.delenv("BENCHMARK_WORD", raising=False)
+    with (
+        harness.process(speaking, "BENCHMARK_WORD", environment={"BENCHMARK_WORD": "abc"}) as three,
+        harness.process(speaking, "") as number,
+    ):
+        assert harness.together(three, three)() == 6
+        assert number() != os.getpid()
+        assert "BENCHMARK_WORD" not in os.environ
+
+
+def test_every_benchmark_is_described():
+    described = re.findall(
+        r"^\| `(\w+)\.py` \|", (ROOT / "benchmarks" / "README.md").read_text("utf-8"), re.M
+    )
+    assert described == sorted(p.stem for p in (ROOT / "benchmarks").glob("[!_]*.py"))
