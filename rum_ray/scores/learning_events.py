@@ -10,10 +10,11 @@ Ravikumar, Soufleri, Hashemi and Roy, "Towards memorization estimation: fast, fo
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rum_ray.data.bundle import DataBundle
@@ -26,14 +27,31 @@ EVENTS = ("confidence", "max_confidence", "entropy", "binary_accuracy", "cumulat
 
 
 class LearningEvents(RunningMeans):
-    """Means over epochs of each example's events; give it to `Recipe.fit` as `observe`."""
+    """Means over epochs of each example's events; give it to `Recipe.fit` as `observe`.
+
+    Batches wait until they are as many examples as the set has, so that training never stops to
+    read something back.
+    """
 
     def __init__(self, examples: int) -> None:
         """Start with nothing seen of a number of training examples."""
         super().__init__(len(EVENTS), examples)
+        self.waiting: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.missing = examples
 
     def __call__(self, rows: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Add the events of a batch: rows [B], logits [B, K], labels [B]."""
+        """Take a batch: rows [B], logits [B, K], labels [B]."""
+        self.waiting.append((rows, logits, labels))
+        self.missing -= len(rows)
+        if self.missing <= 0:
+            self._add_waiting()
+
+    def _add_waiting(self) -> None:
+        """Add the events of the batches that wait."""
+        if not self.waiting:
+            return
+        rows, logits, labels = (torch.cat(parts) for parts in zip(*self.waiting, strict=True))
+        self.waiting, self.missing = [], len(self.visits)
         log_p = F.log_softmax(logits, dim=1)
         p = log_p.exp()
         loss = -log_p.gather(1, labels[:, None]).squeeze(1)
@@ -47,6 +65,21 @@ class LearningEvents(RunningMeans):
             ]
         )
         self.add(rows, events)
+
+    def means(self) -> NDArray[Any]:
+        """Return the means [kinds, N], float64; NaN where an example was never visited."""
+        self._add_waiting()
+        return super().means()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state, so that an interrupted training goes on counting."""
+        self._add_waiting()
+        return super().state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Put the state back; what came after it is forgotten."""
+        self.waiting, self.missing = [], len(self.visits)
+        super().load_state_dict(state_dict)
 
     def scores(self) -> Mapping[str, Scores]:
         """Return the mean of each event over the epochs; higher is harder."""

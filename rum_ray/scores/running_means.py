@@ -21,10 +21,10 @@ class RunningMeans:
         self.visits = torch.zeros(examples, dtype=torch.int64)
 
     def add(self, rows: Tensor, values: Tensor) -> None:
-        """Add the values [kinds, B] of a batch's rows [B]."""
+        """Add the values [kinds, B] of rows [B]; a row may be there several times."""
         rows = rows.cpu()
-        self.sums[:, rows] += values.double().cpu()
-        self.visits[rows] += 1
+        self.sums.scatter_add_(1, rows.expand(len(values), -1), values.double().cpu())
+        self.visits += rows.bincount(minlength=len(self.visits))
 
     def means(self) -> NDArray[Any]:
         """Return the means [kinds, N], float64; NaN where an example was never visited."""

@@ -64,6 +64,29 @@ def test_the_state_goes_on_counting():
     assert parts.visits.tolist() == [2] * 6
 
 
+def test_part_of_an_epoch_counts_until_the_state_before_it_is_put_back():
+    labels, events = torch.zeros(6, dtype=torch.int64), LearningEvents(6)
+    events(torch.arange(6), logits(0), labels)
+    before = {name: value.clone() for name, value in events.state_dict().items()}
+    events(torch.arange(4), logits(1)[:4], labels[:4])
+    assert events.state_dict()["visits"].tolist() == [2] * 4 + [1] * 2
+    events(torch.arange(4, 6), logits(1)[4:], labels[4:])
+    events.load_state_dict(before)
+    events(torch.arange(6), logits(1), labels)
+    whole = LearningEvents(6)
+    for epoch in range(2):
+        whole(torch.arange(6), logits(epoch), labels)
+    assert torch.equal(events.sums, whole.sums)
+    assert events.visits.tolist() == [2] * 6
+
+
+def test_an_example_may_come_twice_before_the_set_is_through():
+    events = LearningEvents(6)
+    events(torch.tensor([2, 2]), torch.tensor([[0.0, 0.0], [9.0, 9.0]]), torch.tensor([0, 1]))
+    assert events.scores()["confidence"].values[2] == 0.5
+    assert events.visits.tolist() == [0, 0, 2, 0, 0, 0]
+
+
 @pytest.mark.parametrize("name", EVENTS)
 def test_a_proxy_is_its_event_of_one_training(bundle, name):
     events = LearningEvents(160)
