@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from rum_ray.data.batches import PREDICTION_BATCH, fixed_batches
 from rum_ray.data.bundle import Indices
 from rum_ray.data.images import Source, decode
-from rum_ray.errors import IntegrityError
+from rum_ray.errors import IntegrityError, RumRayError
 from rum_ray.models import embed
 from rum_ray.training.runtime import set_threads
 from rum_ray.work.measures import Arrays, Begin, Floats
@@ -115,6 +115,7 @@ def _in_order(batches: Iterable[Any], ranges: int, watchers: int) -> Iterator[tu
 
     Raises:
         IntegrityError: a range is missing, or there twice.
+        RumRayError: reading or embedding failed with it; the first range's that did.
     """
     early: dict[int, list[tuple[int, bytes]]] = {}
     turn = 0
@@ -122,7 +123,7 @@ def _in_order(batches: Iterable[Any], ranges: int, watchers: int) -> Iterator[tu
         for number, watcher, part in batch[["range", "watcher", "part"]].itertuples(index=False):
             early.setdefault(int(number), []).append((int(watcher), part))
         while len(early.get(turn, ())) == watchers:
-            yield from ((watcher, pickle.loads(part)) for watcher, part in early.pop(turn))
+            yield from ((watcher, _whole(part)) for watcher, part in early.pop(turn))
             turn += 1
     if turn < ranges or early:
         raise IntegrityError(f"the stream of embeddings has {turn} of {ranges} ranges once.")
@@ -132,8 +133,12 @@ def _read(given: Any, batch: Any) -> pd.DataFrame:
     """Return ranges with their inputs: what tasks do ahead of the actors that have models."""
     rows, _ = ray.get(given)
     parts = [rows.range(number) for number in batch["id"]]
-    inputs = rows.read(np.concatenate(parts)).split([len(part) for part in parts])
-    return pd.DataFrame({"id": batch["id"], "x": [pickle.dumps(x.numpy()) for x in inputs]})
+    inputs: Sequence[Any]
+    try:
+        inputs = rows.read(np.concatenate(parts)).split([len(part) for part in parts])
+    except RumRayError as error:
+        inputs = [error] * len(parts)
+    return pd.DataFrame({"id": batch["id"], "x": [pickle.dumps(x) for x in inputs]})
 
 
 class _Embedder:
@@ -156,14 +161,22 @@ class _Embedder:
         found = []
         for at, number in enumerate(map(int, batch["id"])):
             rows = self._rows.range(number)
-            x = _inputs(batch["x"][at]) if "x" in batch else self._rows.read(rows)
-            points = {key: embeds(x) for key, embeds in self._embeds.items()}
-            for place, (watcher, measure) in enumerate(
-                zip(self._watchers, self._measures, strict=True)
-            ):
-                part = measure(rows, points[watcher.name, watcher.layer])
-                found.append((number, place, pickle.dumps(part)))
+            parts: Sequence[Any]
+            try:
+                x = _whole(batch["x"][at]) if "x" in batch else self._rows.read(rows)
+                parts = self._measure(rows, x)
+            except RumRayError as error:
+                parts = [error] * len(self._watchers)
+            found += [(number, watcher, pickle.dumps(part)) for watcher, part in enumerate(parts)]
         return pd.DataFrame(found, columns=["range", "watcher", "part"])
+
+    def _measure(self, rows: Indices, x: Tensor) -> list[Arrays]:
+        """Return what each watcher measures of a range."""
+        points = {key: embeds(x) for key, embeds in self._embeds.items()}
+        return [
+            measure(rows, points[watcher.name, watcher.layer])
+            for watcher, measure in zip(self._watchers, self._measures, strict=True)
+        ]
 
     def _embed_rows(self, watcher: Watcher, rows: Indices) -> Floats:
         """Return the embeddings of any sorted rows."""
@@ -179,6 +192,12 @@ class _Embedder:
         return np.concatenate(parts)
 
 
-def _inputs(pickled: bytes) -> Tensor:
-    """Return the inputs that a task has read."""
-    return torch.from_numpy(pickle.loads(pickled))
+def _whole(pickled: bytes) -> Any:
+    """Return what another process made, or raise the error that it met.
+
+    Errors travel as what was made, since Ray Data would lose what they say.
+    """
+    made = pickle.loads(pickled)
+    if isinstance(made, RumRayError):
+        raise made
+    return made

@@ -292,6 +292,10 @@ class TestWorkers:
                 assert np.array_equal(found[group].mean, exact.mean)
         with pytest.raises(DataError, match="one entry a row: 619 for 620 rows"):
             stream_moments(source, model, groups[1:])
+        columns["image"][301] = b"no image"
+        pq.write_table(pa.table(columns), tmp_path / "d.parquet", row_group_size=100)
+        with pytest.raises(DataError, match=r"^row 301 of .*d\.parquet cannot be decoded"):
+            stream_moments(source, model, groups)
 
 
 def table(*ranges: int) -> pd.DataFrame:
