@@ -6,6 +6,7 @@ and the example's id; so neither depends on workers, restarts or the other examp
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -37,7 +38,7 @@ class Batches:
 
     def epoch(self, seed: Seed) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield (rows [B], inputs [B, ...], labels [B]) in the order and augmentation of `seed`."""
-        inputs, labels = self.data.x.to(self.device), self.data.y.to(self.device)
+        inputs, labels = self._resident
         order = torch.from_numpy((seed / "order").permutation(len(self.data))).to(self.device)
         draws = self._draws(seed / "augment") if self.augment else None
         for rows in order.split(self.size):
@@ -45,6 +46,11 @@ class Batches:
             if draws is not None:
                 x = crop_and_flip(x, draws[rows])
             yield rows, to_float(x), labels[rows]
+
+    @cached_property
+    def _resident(self) -> tuple[Tensor, Tensor]:
+        """Inputs and labels on the device: they are carried there once, not at each pass."""
+        return self.data.x.to(self.device), self.data.y.to(self.device)
 
     def _draws(self, seed: Seed) -> Tensor:
         """Return [N] words, each keyed by its example's id."""
