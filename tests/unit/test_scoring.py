@@ -111,6 +111,7 @@ def test_the_changed_share_is_counted_over_pools(study, entry):
 
 def test_a_miss_of_a_goal_is_a_warning():
     good = {"models": 128, "unknown": 0, "split_half": 0.9, "changed_share": 0.1}
+    good["precision"] = None
     assert not score_warnings(good)
     assert not score_warnings({**good, "models": None, "split_half": None, "changed_share": None})
     (half,) = score_warnings({**good, "split_half": 0.85})
