@@ -54,6 +54,8 @@ class ScoreConfig:
         fraction: share of D that each is trained on, in (0, 1).
         seed: root of the pool's draws.
         recipe: of the scoring models; the experiment's by default.
+        confidences: whether the pool's models also keep the probability of each example's label,
+            which gives `soft_memorization`; asking for it later trains the pool again.
         compare: proxies to compare with the scores, besides those that every training records.
     """
 
@@ -63,6 +65,7 @@ class ScoreConfig:
     fraction: float = 0.7
     seed: int = 0
     recipe: Recipe | None = None
+    confidences: bool = False
     compare: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ from rum_ray.scores import PROXIES
 from rum_ray.scores.base import Scores
 from rum_ray.scores.files import read_scores
 from rum_ray.scores.learning_events import EVENTS
-from rum_ray.scores.memorization import InOutCounts
+from rum_ray.scores.memorization import InOutCounts, soft_memorization
 from rum_ray.seeding import Seed
 from rum_ray.study.precision import Prefixes
 from rum_ray.training.recipe import Recipe
@@ -101,7 +101,10 @@ class Scoring:
         recipe, pool = score.recipe or self.recipe, Seed(score.seed) / "pool"
         most = score.models.max if isinstance(score.models, Precision) else score.models
         keep = bool(self.experiment.evaluate.of_pool)
-        jobs = (TrainPoolModel(recipe, pool / m, score.fraction, keep) for m in range(most))
+        jobs = (
+            TrainPoolModel(recipe, pool / m, score.fraction, keep, score.confidences)
+            for m in range(most)
+        )
         return Prefixes(self.experiment, self.context, tuple(jobs))
 
     @cached_property
@@ -134,8 +137,18 @@ class Scoring:
 
     @cached_property
     def proxies(self) -> Mapping[str, NDArray[np.float64]]:
-        """Proxies, each [runs, N]: recorded in the originals' training, and compared ones."""
+        """Proxies, each [runs, N]: recorded in training, compared ones, and of the pool."""
         arrays = [self.context.load(original).arrays for original in self.originals]
         recorded = {n: np.stack([a[f"events/{n}"] for a in arrays]) for n in self._recorded}
         jobs = self.compared.items()
-        return {**recorded, **{name: job.load(self.context).values[None] for name, job in jobs}}
+        compared = {name: job.load(self.context).values[None] for name, job in jobs}
+        return {**recorded, **compared, **self._soft}
+
+    @property
+    def _soft(self) -> Mapping[str, NDArray[np.float64]]:
+        """Memorization of the probabilities that the pool's models kept, [1, N], if they did."""
+        if not self.pool or not self.experiment.score.confidences:
+            return {}
+        kept = np.stack([self.context.load(job).arrays["confidences"] for job in self.pool])
+        scores = soft_memorization(self.pool_bits[0], kept)
+        return {scores.name: scores.values[None]}

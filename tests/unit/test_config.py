@@ -99,7 +99,7 @@ def test_every_key_of_the_example_is_read(example):
         "data=digits",
         "score={name: confidence}",
         "score={file: scores.parquet}",
-        "score={models: {max: 2000, standard_error: 0.05}}",
+        "score={models: {max: 2000, standard_error: 0.05}, confidences: true}",
         "score.models={max: 100, changed: 0.1}",
         "forget={ids: FILE}",
         "forget={class: 3}",
