@@ -107,11 +107,13 @@ def _build(cls: type, tree: Any, path: str) -> Any:
 
 def _value(hint: Any, raw: Any, path: str) -> Any:
     """Return a plain value as the type that a field has."""
-    if get_origin(hint) in (Union, UnionType) and type(None) in get_args(hint):
-        if raw is None:
+    if get_origin(hint) in (Union, UnionType):
+        if raw is None and type(None) in get_args(hint):
             return None
-        rest = [arm for arm in get_args(hint) if arm is not type(None)]
-        hint = rest[0] if len(rest) == 1 else hint
+        arms = [arm for arm in get_args(hint) if arm is not type(None)]
+        like = [arm for arm in arms if dataclasses.is_dataclass(arm) == isinstance(raw, Mapping)]
+        fitting = like or arms
+        hint = fitting[0] if len(fitting) == 1 else hint
     if hint is DataConfig:
         return _data(raw, path)
     if hint in _TABLES:

@@ -155,4 +155,4 @@ def _show_forecast(stages: list[dict[str, Any]]) -> None:
     ]
     total = [sum(s[key] for s in stages) for key in ("trainings", "seconds")]
     rows.append(["all", "", "", f"{total[0]:.1f}", f"{total[1]:.0f}"])
-    table("dry run", ["stage", "there", "to make", "trainings", "about seconds"], rows)
+    table("dry run, at most", ["stage", "there", "to make", "trainings", "about seconds"], rows)

@@ -51,7 +51,7 @@ class Forecast:
 
     Attributes:
         stage: its name.
-        total: its jobs, or trials.
+        total: its jobs, or trials; at most, where the precision of the scores decides.
         missing: those that are not in the store; all, as long as it cannot be known.
         trainings: what the missing ones cost at most, in trainings of the original.
         seconds: what they would take on the experiment's workers.

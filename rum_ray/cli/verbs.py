@@ -135,6 +135,7 @@ def score(study: Study, options: Options) -> Answer:
     return {
         "scores": str(path),
         "name": study.scores.name,
+        "models": len(study.scoring.pool) or None,
         "examples": len(values),
         "unknown": int(np.isnan(values).sum()),
         "mean": float(np.nanmean(values)),

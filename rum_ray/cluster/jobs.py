@@ -40,6 +40,7 @@ def run(
     context: Context,
     cluster: ClusterConfig,
     progress: Progress,
+    spare: Callable[[], Sequence[Job]] = tuple,
 ) -> int:
     """Do the jobs that are not done yet in one Train run, and return how many these were.
 
@@ -49,6 +50,7 @@ def run(
         context: the data and the store, which every worker must reach.
         cluster: how many workers, and what they get.
         progress: is told about once a second.
+        spare: says about once a second which jobs are not needed any more.
 
     Raises:
         RumRayError: a job failed for a reason that trying again cannot mend; the first such error.
@@ -60,12 +62,12 @@ def run(
         return 0
     workers = min(cluster.workers, len(missing))
     queue = _start_queue(missing, workers)
-    watch = _Watch(queue, len(jobs) - len(missing), len(jobs), progress)
-    watch.start()
+    watch = _Watch(queue, missing, len(jobs) - len(missing), progress, spare)
     # Train puts a handler of its own in place, which exits the process, and leaves it there.
     handler = signal.getsignal(signal.SIGINT)
     try:
-        _trainer(name, queue, context, cluster, workers).fit()
+        with watch:
+            _trainer(name, queue, context, cluster, workers).fit()
         errors = ray.get(queue.errors.remote())
     except (KeyboardInterrupt, SystemExit):
         if watch.stalled:
@@ -79,7 +81,6 @@ def run(
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, handler)
-        watch.end()
     if errors:
         raise errors[0]
     return len(missing)
@@ -175,9 +176,17 @@ class _Watch(threading.Thread):
         stalled: whether it interrupted the stage.
     """
 
-    def __init__(self, queue: Any, before: int, total: int, progress: Progress) -> None:
+    def __init__(
+        self,
+        queue: Any,
+        jobs: Sequence[Job],
+        before: int,
+        progress: Progress,
+        spare: Callable[[], Sequence[Job]],
+    ) -> None:
         super().__init__(daemon=True)
-        self._queue, self._before, self._total, self._progress = queue, before, total, progress
+        self._queue, self._jobs, self._before, self._progress = queue, jobs, before, progress
+        self._spare, self._dropped = spare, 0
         self._over = threading.Event()
         self.stalled = False
 
@@ -185,17 +194,32 @@ class _Watch(threading.Thread):
         """Ask the queue twice a second until the stage, or the cluster, ends."""
         with contextlib.suppress(ray.exceptions.RayError):
             while not self._over.wait(0.5):
-                done, silence = ray.get(self._queue.progress.remote())
-                if done > 0:
-                    self._progress(self._before + done, self._total)
+                silence = self._tell()
                 if silence > STALL_SECONDS:
                     self.stalled = True
                     signal.raise_signal(signal.SIGINT)
                     return
 
-    def end(self) -> None:
+    def __enter__(self) -> "_Watch":
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
         """Stop asking, and tell the progress a last time."""
         self._over.set()
         self.join()
         with contextlib.suppress(ray.exceptions.RayError):
-            self._progress(self._before + ray.get(self._queue.progress.remote())[0], self._total)
+            self._tell()
+
+    def _tell(self) -> float:
+        """Drop what is not needed, tell the progress, and return how long workers were silent."""
+        spare = {*self._spare()}
+        dropped = [index for index, job in enumerate(self._jobs) if job in spare]
+        if len(dropped) > self._dropped:
+            self._dropped = len(dropped)
+            ray.get(self._queue.drop.remote(dropped))
+        done, silence = ray.get(self._queue.progress.remote())
+        if done > 0:
+            ready, total = done - self._dropped, len(self._jobs) - self._dropped
+            self._progress(self._before + ready, self._before + total)
+        return float(silence)

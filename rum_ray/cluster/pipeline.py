@@ -14,14 +14,15 @@ from rum_ray.cluster import jobs, tune
 from rum_ray.cluster.connect import connect
 from rum_ray.cluster.embed import Streamed, stream
 from rum_ray.errors import IntegrityError, StoreError
-from rum_ray.study.attacks import pool_jobs, shadow_jobs
+from rum_ray.study.attacks import measuring_jobs, shadow_jobs
 from rum_ray.study.checks import check_floor
+from rum_ray.study.costs import trainings
 from rum_ray.study.progress import Progress
 from rum_ray.study.residuals import residual_jobs
 from rum_ray.study.study import Study
 from rum_ray.study.table import Row, planned, table, unsearched_table
 from rum_ray.study.timing import Clock, StageTime
-from rum_ray.work import Evaluate, Job, ScoreByProxy, Search, TrainModel, TrainPoolModel
+from rum_ray.work import Job, Search
 from rum_ray.work.given import keep_weights
 
 
@@ -72,7 +73,8 @@ class Pipeline:
         weights = self.study.experiment.recipe.weights
         if weights is not None:
             keep_weights(weights, self.study.given, self.study.context)
-        self._jobs("train", self.study.first_jobs)
+        scoring = self.study.scoring
+        self._jobs("train", self.study.first_jobs, lambda: scoring.spare, lambda: scoring.note)
         distances = self.study.distance_jobs
         if distances:
             self._stream("distances", [job.centroid for job in distances], distances)
@@ -97,7 +99,7 @@ class Pipeline:
     def rows(self) -> None:
         """Measure every method on the reported seeds and on test."""
         rows = table(self.study)
-        self._jobs("rows", _measuring(self.study, rows))
+        self._jobs("rows", measuring_jobs(self.study, rows))
         self._residuals(rows)
 
     def shadows(self) -> None:
@@ -106,12 +108,12 @@ class Pipeline:
 
     def unlearn(self) -> None:
         """Run the file's plan on every seed's original."""
-        self._jobs("unlearn", _jobs_of([planned(self.study)]))
+        self._jobs("unlearn", planned(self.study).jobs)
 
     def evaluate(self) -> None:
         """Measure the file's plan beside the original and the retrained models."""
         rows = unsearched_table(self.study)
-        self._jobs("evaluate", _measuring(self.study, rows))
+        self._jobs("evaluate", measuring_jobs(self.study, rows))
         self._residuals(rows)
         self._shadows(rows)
 
@@ -131,7 +133,8 @@ class Pipeline:
         """Stream embeddings for the jobs that are missing, pass by pass."""
         cluster = self.study.experiment.cluster
         needed = passes[-1]
-        with self._stage(name, len(needed), len(self._missing(needed))) as stage:
+        size = len(needed), len(self._missing(needed))
+        with self._stage(name, lambda: size) as stage:
             for jobs_of_pass in passes if self._missing(needed) else ():
                 missing = self._missing(jobs_of_pass)
                 if missing:
@@ -148,7 +151,7 @@ class Pipeline:
         """Run one search."""
         context, total = self.study.context, search.config.trials
         missing = 0 if context.store.has(search.key(context)) else total
-        with self._stage(f"search {search.name}", total, missing) as stage:
+        with self._stage(f"search {search.name}", lambda: (total, missing)) as stage:
             if missing:
                 self._connect()
 
@@ -159,12 +162,23 @@ class Pipeline:
                 cluster = self.study.experiment.cluster
                 tune.run(search, context, cluster.workers, tell, cluster.gpus_per_worker)
 
-    def _jobs(self, name: str, stage_jobs: Sequence[Job]) -> None:
-        """Do the jobs of a stage that are missing."""
+    def _jobs(
+        self,
+        name: str,
+        stage_jobs: Sequence[Job],
+        spare: Callable[[], Sequence[Job]] = tuple,
+        note: Callable[[], str] = str,
+    ) -> None:
+        """Do the jobs of a stage that are missing; `spare` says which turn out not to be needed."""
         unique = {job.key(self.study.context).digest: job for job in stage_jobs}
         everything = list(unique.values())
         missing = [job for job in everything if not self.study.context.has(job)]
-        with self._stage(name, len(everything), len(missing)) as stage:
+
+        def size() -> tuple[int, int]:
+            needed = {*everything} - {*spare()}
+            return len(needed), len(needed & {*missing})
+
+        with self._stage(name, size) as stage:
             if missing:
                 there = len(everything) - len(missing)
                 self.progress.update(there, len(everything), "starting workers")
@@ -175,23 +189,26 @@ class Pipeline:
                         everything,
                         self.study.context,
                         self.study.experiment.cluster,
-                        self.progress.update,
+                        lambda done, total: self.progress.update(done, total, note()),
+                        spare,
                     )
                 finally:
                     made = [job for job in missing if self.study.context.has(job)]
                     stage.made += len(made)
                     stage.trainings += sum(map(trainings, made))
-        if not all(map(self.study.context.has, everything)):
+        if not all(map(self.study.context.has, {*everything} - {*spare()})):
             raise IntegrityError(f"stage '{name}' ended with jobs that are not in the store.")
 
     @contextlib.contextmanager
-    def _stage(self, name: str, total: int, missing: int) -> Iterator[StageTime]:
-        """Tell of a stage and time it."""
+    def _stage(self, name: str, size: Callable[[], tuple[int, int]]) -> Iterator[StageTime]:
+        """Tell of a stage and time it; `size` says how many jobs it has, and how many it lacked."""
+        total, missing = size()
         self.progress.start(name, total)
         with self.clock.stage(name) as stage:
             stage.reused = total - missing
             self.progress.update(total - missing, total)
             yield stage
+        total, missing = size()
         self.progress.finish(f"{total} done, {total - missing} of them before")
 
     def _connect(self) -> None:
@@ -216,7 +233,7 @@ def check_finished(study: Study) -> None:
         "retrain": lambda: study.retrain_jobs,
         "search": lambda: study.searches if study.experiment.search else [],
         "validate": lambda: study.validations if study.experiment.search else [],
-        "rows": lambda: _measuring(study, table(study)),
+        "rows": lambda: measuring_jobs(study, table(study)),
         "residuals": lambda: residual_jobs(study, table(study)),
         "shadows": lambda: shadow_jobs(study, table(study)),
     }
@@ -228,20 +245,3 @@ def check_finished(study: Study) -> None:
                 f"stage '{name}' is not finished: {missing} results are missing in the store "
                 f"{store.root}. Use 'rum-ray run' first."
             )
-
-
-def _jobs_of(rows: Sequence[Row]) -> list[Job]:
-    """Return the jobs that measure these rows."""
-    return [job for row in rows for job in row.jobs]
-
-
-def _measuring(study: Study, rows: Sequence[Row]) -> list[Job]:
-    """Return the jobs that measure these rows, and ask the pool if an attack wants that."""
-    return [*_jobs_of(rows), *pool_jobs(study)]
-
-
-def trainings(job: Job) -> int:
-    """Return how many models a job trains from scratch."""
-    if isinstance(job, TrainModel | TrainPoolModel | ScoreByProxy):
-        return 1
-    return int(isinstance(job, Evaluate) and job.model.forget is not None and job.split == "valid")

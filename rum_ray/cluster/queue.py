@@ -23,7 +23,7 @@ class Queue:
         self._leases: dict[int, int] = {}
         self._heard: dict[int, float] = {}
         self._done: set[int] = set()
-        self._errors: list[RumRayError] = []
+        self._errors: dict[int, RumRayError] = {}
         self._attempts: Counter[int] = Counter()
         self._started = time.monotonic()
 
@@ -60,12 +60,21 @@ class Queue:
         """Note that a job is done, or that it cannot be."""
         self._leases.pop(index, None)
         if error is not None and index not in self._done:
-            self._errors.append(error)
+            self._errors[index] = error
         self._done.add(index)
+
+    def drop(self, indices: Sequence[int]) -> None:
+        """Count jobs as done that are not needed any more, whatever went wrong with them."""
+        self._done.update(indices)
+        self._waiting = deque(index for index in self._waiting if index not in self._done)
+        for index in indices:
+            self._errors.pop(index, None)
 
     def again(self, index: int, reason: str, allowed: int | None = MAX_ATTEMPTS) -> None:
         """Let a job wait for another attempt, or give it up after so many; None is no limit."""
         self._leases.pop(index, None)
+        if index in self._done:
+            return
         self._attempts[index] += allowed is not None
         if allowed is None or self._attempts[index] < allowed:
             self._waiting.append(index)
@@ -79,4 +88,4 @@ class Queue:
 
     def errors(self) -> list[RumRayError]:
         """Return what cannot be mended by trying again."""
-        return self._errors
+        return [*self._errors.values()]

@@ -7,10 +7,10 @@ from rum_ray.experiment.parts import (
     EvaluateConfig,
     ForgetConfig,
     RelearnConfig,
-    ScoreConfig,
     SearchConfig,
 )
 from rum_ray.experiment.plain import key_of, plan_as_dicts, to_plain
+from rum_ray.experiment.score import Precision, ScoreConfig
 
 __all__ = [
     "ClusterConfig",
@@ -18,6 +18,7 @@ __all__ = [
     "EvaluateConfig",
     "Experiment",
     "ForgetConfig",
+    "Precision",
     "RelearnConfig",
     "ScoreConfig",
     "SearchConfig",

@@ -13,9 +13,9 @@ from rum_ray.experiment.parts import (
     DataConfig,
     EvaluateConfig,
     ForgetConfig,
-    ScoreConfig,
     SearchConfig,
 )
+from rum_ray.experiment.score import Precision, ScoreConfig
 from rum_ray.refinement import ByScore, Refiner
 from rum_ray.rum import WHOLE_SETS, Retain
 from rum_ray.training.recipe import Recipe
@@ -85,8 +85,21 @@ class Experiment:
                 f"The subsets are {', '.join(into or ())}."
             )
 
+        self._check_precision()
         if self.evaluate.of_pool:
             self._check_pool(self.evaluate.of_pool[0])
+
+    def _check_precision(self) -> None:
+        """Raise ConfigError if subsets decide how large the pool is, but not its scores alone."""
+        models = self.score.models
+        if not isinstance(models, Precision) or models.changed is None:
+            return
+        if not isinstance(self.refine, ByScore) or self.forget.by_distance:
+            raise ConfigError(
+                "score.models.changed: only scores of the pool may decide what is forgotten and in "
+                "which subset; use refine: by_score without forget.by: entanglement, or give "
+                "standard_error."
+            )
 
     def _check_pool(self, attack: str) -> None:
         """Raise ConfigError unless there is a pool that the attack can ask."""

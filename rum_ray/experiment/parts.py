@@ -9,8 +9,7 @@ from rum_ray.errors import ConfigError
 from rum_ray.evaluation.tow import Members
 from rum_ray.plugins import find
 from rum_ray.refinement import Middle, Pick
-from rum_ray.scores import PROXIES
-from rum_ray.training.recipe import Recipe, check_not_negative, check_positive
+from rum_ray.training.recipe import check_not_negative, check_positive
 from rum_ray.unlearning import UNLEARNERS
 from rum_ray.unlearning.baselines import Retrain
 from rum_ray.unlearning.finetune import FineTune
@@ -34,43 +33,6 @@ class DataConfig:
             return load(self.name, **self.options)
         except ValueError as error:
             raise ConfigError(f"data: {error}") from error
-
-
-@dataclass(frozen=True)
-class ScoreConfig:
-    """How hard examples are: by memorization, or by a proxy.
-
-    Attributes:
-        name: "memorization", or a key of `PROXIES`; of a file, the column to read.
-        file: a Parquet file of known scores; columns as in scores.parquet.
-        models: leave-k-out models.
-        fraction: share of D that each is trained on, in (0, 1).
-        seed: root of the pool's draws.
-        recipe: of the scoring models; the experiment's by default.
-        compare: proxies to compare with the scores, besides those that every training records.
-    """
-
-    name: str = "memorization"
-    file: str | None = None
-    models: int = 128
-    fraction: float = 0.7
-    seed: int = 0
-    recipe: Recipe | None = None
-    compare: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.models < 4:
-            raise ValueError(f"models must be at least 4, got {self.models}")
-        if not 0 < self.fraction < 1:
-            raise ValueError(f"fraction must be in (0, 1), got {self.fraction}")
-        if self.recipe is not None and self.recipe.weights is not None:
-            raise ValueError("recipe.weights is for the original; scoring models are trained")
-        if self.file is None and self.name != "memorization":
-            find(self.name, {"memorization": None, **PROXIES}, "score")
-        for name in self.compare:
-            find(name, PROXIES, "proxy")
-        if len(set(self.compare)) < len(self.compare):
-            raise ValueError(f"compare names a proxy twice: {', '.join(self.compare)}")
 
 
 @dataclass(frozen=True)

@@ -187,6 +187,16 @@ def _reaches(goal: bool) -> str:
     return "reaches" if goal else "misses"
 
 
+def _precision(scores: Json) -> str:
+    """Return how many models the asked precision took."""
+    asked, models = scores["precision"], count(scores["models"], "model")
+    what = f"{asked['rule'].replace('_', ' ')} of at most {asked['goal']:g}"
+    value, most = number(asked["value"]), count(asked["max"])
+    if asked["reached"]:
+        return f"A {what} was asked for: {models} of at most {most} reach it, with {value}."
+    return f"A {what} was asked for: {models}, all that there may be, miss it, with {value}."
+
+
 def reliability(report: Json) -> list[str]:
     """Return what is known of how far scores and attacks can be trusted, a sentence each."""
     scores, floor = report["scores"], find(report["rows"], "retrained_again")
@@ -201,6 +211,8 @@ def reliability(report: Json) -> list[str]:
         )
     if error is not None:
         found.append(f"The standard error of a score is {number(error)} on average.")
+    if scores.get("precision") is not None:
+        found.append(_precision(scores))
     if changed is not None:
         goal = f"which {_reaches(changed <= CHANGED_GOAL)} the goal of at most"
         found.append(

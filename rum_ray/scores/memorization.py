@@ -80,6 +80,35 @@ def memorization(included: ArrayLike, correct: ArrayLike) -> Scores:
     return InOutCounts.of(included, correct).scores()
 
 
+def soft_memorization(included: ArrayLike, confidences: ArrayLike) -> Scores:
+    """Return memorization of probabilities instead of right answers, which fewer models settle.
+
+    Args:
+        included: [M, N] bool, model m trained on example n.
+        confidences: [M, N] in [0, 1], the probability that model m gives the label of example n.
+
+    Returns:
+        Scores [N] in [-1, 1], higher is harder: the mean over the models that saw the example less
+        that over those that did not; NaN where an example was never in or never out.
+
+    Raises:
+        ValueError: the shapes are not these.
+    """
+    included, confidences = np.asarray(included, dtype=bool), np.asarray(confidences)
+    if included.shape != confidences.shape:
+        raise ValueError(
+            "included and confidences must both be [models, examples]; "
+            f"their shapes are {included.shape} and {confidences.shape}"
+        )
+    counts = InOutCounts.of(included, np.zeros_like(included))
+    inside, outside = (
+        confidences.sum(axis=0, dtype=np.float64, where=models) for models in (included, ~included)
+    )
+    with np.errstate(invalid="ignore"):
+        values = inside / counts.seen - outside / counts.unseen
+    return Scores(values, name="soft_memorization")
+
+
 def influence(included: ArrayLike, correct_test: ArrayLike) -> NDArray[np.float32]:
     """Return how much seeing each example helps each test example.
 

@@ -18,7 +18,7 @@ from rum_ray.rum import Plan
 from rum_ray.study.entries import Entry, missing
 from rum_ray.study.study import Study
 from rum_ray.study.table import Row
-from rum_ray.work import PoolLogits, UnlearnShadow, pool_logits, shadow_logits
+from rum_ray.work import Job, PoolLogits, UnlearnShadow, pool_logits, shadow_logits
 
 MODELS = ("retrained", "retrained_again", "original")
 BY_POOL = {"pool_lira": pool_lira, "pool_rmia": pool_rmia}
@@ -34,6 +34,11 @@ def pool_jobs(study: Study) -> list[PoolLogits]:
     """Return what asks the pool for its logits; nothing if no attack wants them."""
     wanted = BY_POOL.keys() & {*study.experiment.evaluate.also}
     return [PoolLogits(model) for model in study.scoring.pool] if wanted else []
+
+
+def measuring_jobs(study: Study, rows: Sequence[Row]) -> list[Job]:
+    """Return the jobs that measure these rows, and ask the pool if an attack wants that."""
+    return [*(job for row in rows for job in row.jobs), *pool_jobs(study)]
 
 
 def shadow_jobs(study: Study, rows: Sequence[Row]) -> list[UnlearnShadow]:

@@ -51,10 +51,7 @@ def check(study: Study) -> None:
     scores = _expected(study)
     distances = Scores(np.zeros(len(scores)), name="distance") if study.distance_jobs else None
     bundle = study.context.bundle
-    if experiment.forget.ids is not None:
-        forget = study.forget
-    else:
-        forget = chosen(experiment, bundle, scores, distances)
+    forget = chosen(experiment, bundle, scores, distances)
     if type(experiment.refine) in REFINERS.values():
         partition = refined(experiment, bundle, forget, scores, distances)
         # Without names of their own, the subsets depend on the forget set that is chosen.

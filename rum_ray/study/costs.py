@@ -9,6 +9,7 @@ from rum_ray.study.study import Study
 from rum_ray.study.table import Row
 from rum_ray.unlearning.base import FORWARD_ONLY
 from rum_ray.work import (
+    Evaluate,
     Job,
     ScoreByProxy,
     Search,
@@ -21,6 +22,10 @@ from rum_ray.work.search import FRESH_SEEDS
 
 def costs(study: Study, methods: Sequence[Row], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return what was spent, in trainings of the original.
+
+    Of the leave-k-out pool this is what counts. Models that were in training when it was found to
+    be large enough lie in the store, unused, and are counted in the stages only: how many they are
+    depends on the workers.
 
     Args:
         study: which is finished.
@@ -75,3 +80,10 @@ def training_cost(study: Study, job: Job) -> float:
         return job.cost(study.context) / (recipe.epochs * len(study.context.bundle.train))
     share = job.fraction if isinstance(job, TrainPoolModel) else 1.0
     return share * job.recipe.epochs / recipe.epochs
+
+
+def trainings(job: Job) -> int:
+    """Return how many models a job trains from scratch."""
+    if isinstance(job, TrainModel | TrainPoolModel | ScoreByProxy):
+        return 1
+    return int(isinstance(job, Evaluate) and job.model.forget is not None and job.split == "valid")

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from rum_ray.evaluation.mia import auc
 from rum_ray.evaluation.statistics import Mean
+from rum_ray.experiment import Precision
 from rum_ray.refinement import ByScore
 from rum_ray.rum import Subset
-from rum_ray.scores.base import Scores
 from rum_ray.scores.discrepancy import streamed_mmd
 from rum_ray.scores.entanglement import Center, entanglement_score
 from rum_ray.scores.reliability import (
@@ -20,10 +20,10 @@ from rum_ray.scores.reliability import (
     SPLIT_HALF_GOAL,
     correlation_interval,
     rank_correlation,
-    resampled,
     split_half,
 )
 from rum_ray.seeding import Seed
+from rum_ray.study.choosing import changed_share, levels
 from rum_ray.study.study import Study
 from rum_ray.work.moments import Embedded
 
@@ -60,7 +60,8 @@ def score_entry(study: Study) -> dict[str, Any]:
         "models": len(study.scoring.pool) or None,
         "fraction": score.fraction if study.scoring.pool else None,
         "split_half": split_half(*study.scoring.pool_halves) if study.scoring.pool else None,
-        "changed_share": changed_share(study) if study.scoring.pool and _by_score(study) else None,
+        "changed_share": _changed(study),
+        "precision": _precision(study),
         "standard_error": _mean_or_none(scores.standard_errors),
         "auc_flipped": None
         if flipped is None or not flipped[known].any()
@@ -80,6 +81,13 @@ def score_warnings(scores: Mapping[str, Any]) -> list[str]:
             f"The reliability of the scores is {scores['split_half']:.3f}, below the goal of "
             f"{SPLIT_HALF_GOAL}: {models} models are too few."
         )
+    precision = scores["precision"]
+    if precision is not None and not precision["reached"]:
+        name, goal = precision["rule"].replace("_", " "), precision["goal"]
+        warnings.append(
+            f"Memorization is less precise than asked: {name} is {precision['value']:.3f}, where "
+            f"{goal} was the most. {models} models, all that there may be, are too few."
+        )
     changed = scores["changed_share"]
     if changed is not None and changed > CHANGED_GOAL:
         warnings.append(
@@ -90,18 +98,28 @@ def score_warnings(scores: Mapping[str, Any]) -> list[str]:
     return warnings
 
 
-def changed_share(study: Study) -> float:
-    """Return the share of the forget set whose subset other models would change, in [0, 1].
+def _precision(study: Study) -> dict[str, Any] | None:
+    """Return how precise memorization was to be and is; None where a number of models was given."""
+    asked, prefixes = study.experiment.score.models, study.scoring.prefixes
+    if not isinstance(asked, Precision) or not study.scoring.pool:
+        return None
+    rule, goal = asked.rule
+    return {
+        "rule": rule,
+        "goal": goal,
+        "value": prefixes.figures[rule],
+        "max": asked.max,
+        "reached": prefixes.reached,
+    }
 
-    Pools of as many models are drawn with replacement, and each splits the forget set by its own
-    score; the share is the mean over pools. What a pool leaves unknown keeps its score.
-    """
+
+def _changed(study: Study) -> float | None:
+    """Return the share of the forget set whose subset other models would change, if they might."""
+    if not study.scoring.pool or not _by_score(study):
+        return None
     included, correct = (bits[:, study.forget] for bits in study.scoring.pool_bits)
-    scores = study.scores.values[study.forget]
-    levels = _levels(study, scores)
-    seed = Seed(study.experiment.score.seed) / "bootstrap" / "models"
-    drawn = (np.where(np.isnan(v), scores, v) for v in resampled(included, correct, seed))
-    return float(np.mean([(_levels(study, values) != levels).mean() for values in drawn]))
+    seed = Seed(study.experiment.score.seed)
+    return changed_share(included, correct, len(study.partition), seed)
 
 
 def _proxy(study: Study, runs: NDArray[np.float64]) -> dict[str, Any]:
@@ -112,8 +130,9 @@ def _proxy(study: Study, runs: NDArray[np.float64]) -> dict[str, Any]:
     low, high = correlation_interval(runs, scores, seed)
     same = None
     if _by_score(study) and np.isfinite(runs[:, forget]).all():
-        levels = _levels(study, scores[forget])
-        same = asdict(Mean.of([(_levels(study, v[forget]) == levels).mean() for v in runs]))
+        subsets = len(study.partition)
+        ours = levels(scores[forget], subsets)
+        same = asdict(Mean.of([(levels(v[forget], subsets) == ours).mean() for v in runs]))
     return {
         "spearman": mean.mean,
         "ci95": mean.ci95,
@@ -127,15 +146,6 @@ def _proxy(study: Study, runs: NDArray[np.float64]) -> dict[str, Any]:
 def _by_score(study: Study) -> bool:
     """Return whether the forget set was split by its scores alone."""
     return isinstance(study.experiment.refine, ByScore)
-
-
-def _levels(study: Study, values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return into which subset each of the forget set's scores [S] falls, by the order of score."""
-    by_score = ByScore(into=tuple(map(str, range(len(study.partition)))))
-    levels = np.empty(len(values), dtype=np.int64)
-    for level, subset in enumerate(by_score(np.arange(len(values)), Scores(values))):
-        levels[subset.rows] = level
-    return levels
 
 
 def _mean_or_none(values: NDArray[np.float64]) -> float | None:

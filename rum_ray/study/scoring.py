@@ -7,14 +7,15 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from rum_ray.experiment import Experiment
+from rum_ray.experiment import Experiment, Precision
 from rum_ray.plugins import find
 from rum_ray.scores import PROXIES
 from rum_ray.scores.base import Scores
 from rum_ray.scores.files import read_scores
 from rum_ray.scores.learning_events import EVENTS
-from rum_ray.scores.memorization import InOutCounts
+from rum_ray.scores.memorization import InOutCounts, soft_memorization
 from rum_ray.seeding import Seed
+from rum_ray.study.precision import Prefixes
 from rum_ray.training.recipe import Recipe
 from rum_ray.work import Context, Job, ScoreByProxy, TrainModel, TrainPoolModel, pool_bits
 
@@ -40,21 +41,19 @@ class Scoring:
         """All that must be done before examples have scores."""
         return [*self.scorers, *self.compared.values()]
 
-    @cached_property
+    @property
     def scorers(self) -> tuple[Job, ...]:
         """What scores the examples: the leave-k-out pool, a proxy's job, or nothing for a file."""
+        return self.pool or self._by_proxy
+
+    @cached_property
+    def _by_proxy(self) -> tuple[ScoreByProxy, ...]:
+        """The proxy's job, if a proxy scores the examples."""
         score = self.experiment.score
-        if score.file is not None:
+        if score.file is not None or score.name == "memorization":
             return ()
-        recipe = score.recipe or self.recipe
-        if score.name != "memorization":
-            proxy = find(score.name, PROXIES, "score")()
-            return (ScoreByProxy(proxy, recipe, Seed(score.seed) / "proxy"),)
-        pool = Seed(score.seed) / "pool"
-        keep = bool(self.experiment.evaluate.of_pool)
-        return tuple(
-            TrainPoolModel(recipe, pool / m, score.fraction, keep) for m in range(score.models)
-        )
+        proxy = find(score.name, PROXIES, "score")()
+        return (ScoreByProxy(proxy, score.recipe or self.recipe, Seed(score.seed) / "proxy"),)
 
     @cached_property
     def compared(self) -> Mapping[str, ScoreByProxy]:
@@ -68,10 +67,45 @@ class Scoring:
             if name not in known
         }
 
-    @cached_property
+    @property
     def pool(self) -> tuple[TrainPoolModel, ...]:
-        """The leave-k-out models; none if the score is another."""
-        return tuple(job for job in self.scorers if isinstance(job, TrainPoolModel))
+        """The leave-k-out models; none if the score is another.
+
+        Where a precision is asked, these are the models that there may be as long as finished ones
+        do not tell how many count, and then those that do.
+        """
+        if not isinstance(self.experiment.score.models, Precision):
+            return self.prefixes.jobs
+        self.prefixes.look()
+        return self.prefixes.jobs[: self.prefixes.models if self.prefixes.over else None]
+
+    @property
+    def spare(self) -> tuple[TrainPoolModel, ...]:
+        """The leave-k-out models that finished ones have shown not to be needed."""
+        return self.prefixes.jobs[len(self.pool) :]
+
+    @property
+    def note(self) -> str:
+        """How precise memorization is so far; empty if no prefix of the pool is finished."""
+        self.prefixes.look()
+        found = self.prefixes.figures.items()
+        figures = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in found)
+        return figures and f"{figures} of {self.prefixes.models} models"
+
+    @cached_property
+    def prefixes(self) -> Prefixes:
+        """What finished prefixes of the pool say, which may have so many models."""
+        score = self.experiment.score
+        if score.file is not None or score.name != "memorization":
+            return Prefixes(self.experiment, self.context, ())
+        recipe, pool = score.recipe or self.recipe, Seed(score.seed) / "pool"
+        most = score.models.max if isinstance(score.models, Precision) else score.models
+        keep = bool(self.experiment.evaluate.of_pool)
+        jobs = (
+            TrainPoolModel(recipe, pool / m, score.fraction, keep, score.confidences)
+            for m in range(most)
+        )
+        return Prefixes(self.experiment, self.context, tuple(jobs))
 
     @cached_property
     def pool_bits(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -93,8 +127,7 @@ class Scoring:
         if self.pool:
             a, b = self.pool_halves
             return (a + b).scores()
-        (job,) = self.scorers
-        assert isinstance(job, ScoreByProxy)
+        (job,) = self._by_proxy
         return job.load(self.context)
 
     @property
@@ -104,8 +137,18 @@ class Scoring:
 
     @cached_property
     def proxies(self) -> Mapping[str, NDArray[np.float64]]:
-        """Proxies, each [runs, N]: recorded in the originals' training, and compared ones."""
+        """Proxies, each [runs, N]: recorded in training, compared ones, and of the pool."""
         arrays = [self.context.load(original).arrays for original in self.originals]
         recorded = {n: np.stack([a[f"events/{n}"] for a in arrays]) for n in self._recorded}
         jobs = self.compared.items()
-        return {**recorded, **{name: job.load(self.context).values[None] for name, job in jobs}}
+        compared = {name: job.load(self.context).values[None] for name, job in jobs}
+        return {**recorded, **compared, **self._soft}
+
+    @property
+    def _soft(self) -> Mapping[str, NDArray[np.float64]]:
+        """Memorization of the probabilities that the pool's models kept, [1, N], if they did."""
+        if not self.pool or not self.experiment.score.confidences:
+            return {}
+        kept = np.stack([self.context.load(job).arrays["confidences"] for job in self.pool])
+        scores = soft_memorization(self.pool_bits[0], kept)
+        return {scores.name: scores.values[None]}

@@ -104,6 +104,7 @@ class Study:
     def forget(self) -> Indices:
         """The forget set."""
         if self.experiment.forget.ids is not None:
+            # A list needs no scores.
             return read_rows(self.experiment.forget.ids, self.context.bundle.train.ids)
         return chosen(self.experiment, self.context.bundle, self.scores, self.distances)
 

@@ -90,12 +90,14 @@ class TrainPoolModel:
         seed: of this model; its share of D is drawn from it.
         fraction: the share, in (0, 1).
         keep: whether the weights are kept, for attacks that ask the pool again.
+        confidences: whether the probability of each example's label is kept.
     """
 
     recipe: Recipe
     seed: Seed
     fraction: float
     keep: bool = False
+    confidences: bool = False
 
     def key(self, context: Context) -> Key:
         """Return the key of the record."""
@@ -104,16 +106,20 @@ class TrainPoolModel:
     def run(self, context: Context, runtime: StoredRuntime) -> Artifact:
         """Return two packed bit vectors [N], which examples were included and which are right.
 
-        The weights lie beside them if they are to be kept.
+        Beside them lie the weights, and float16 probabilities [N] of the labels, if they are kept.
         """
         train = context.bundle.train
         rows = included_rows(len(train), self.fraction, self.seed)
         model = self.recipe.fit(train.take(rows), runtime)
-        right = predict(model, train).argmax(axis=1) == train.y.numpy()
+        probabilities, labels = predict(model, train), train.y.numpy()
+        right = probabilities.argmax(axis=1) == labels
         included = np.zeros(len(train), dtype=bool)
         included[rows] = True
-        bits = {"included": np.packbits(included), "correct": np.packbits(right)}
-        return Artifact({**bits, **(weights(model) if self.keep else {})})
+        record = {"included": np.packbits(included), "correct": np.packbits(right)}
+        if self.confidences:
+            confidences = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
+            record["confidences"] = confidences.astype(np.float16)
+        return Artifact({**record, **(weights(model) if self.keep else {})})
 
     def load(self, context: Context) -> nn.Module:
         """Return the model, made if need be; its weights must be kept."""

@@ -169,6 +169,27 @@ def test_a_job_that_kills_its_workers_is_given_up():
     assert str(error) == f"str failed in each of {queues.MAX_DEATHS} attempts: its worker died."
 
 
+def test_a_job_that_is_dropped_is_never_handed_out_and_cannot_fail():
+    queue = Queue(list("abcdef"), 1)
+    assert queue.take(0) == [(0, "a"), (1, "b"), (2, "c")]
+    assert queue.take(1) == [(3, "d")]
+    queue.finish(1, DivergedError("of b"))
+    queue.finish(2, DivergedError("of c"))
+    queue.drop([2, 3, 4, 5])
+    assert [str(error) for error in queue.errors()] == ["of b"]
+    assert queue.progress()[0] == 5
+    # The other worker still has one of them, and dies.
+    assert queue.take(0) == []
+    queue.join(1)
+    assert queue.take(0) == []
+    queue.again(3, "KeyError: 3")
+    queue.finish(3, DivergedError("of d"))
+    queue.finish(0)
+    assert queue.take(0) is None
+    assert [str(error) for error in queue.errors()] == ["of b"]
+    assert queue.progress()[0] == 6
+
+
 def evaluations(study, unlearner) -> list[Evaluate]:
     """The jobs that measure an unlearner on the whole forget set."""
     plan = Plan.assign(study.partition, dict.fromkeys(study.partition.names, unlearner))

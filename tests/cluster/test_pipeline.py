@@ -201,6 +201,39 @@ def test_one_worker_and_a_driver_that_dies_change_no_bit(mini, run):
     alone.assert_same_science(mini)
 
 
+def test_a_pool_grows_until_it_is_precise_enough_and_can_be_extended(run):
+    precise = run("precise")
+    recipe = ("--set", "score.recipe={model: mlp, epochs: 1, batch_size: 64}", "--json")
+    loose = "score.models={max: 2000, standard_error: 0.09}"
+    code, out, err = precise("score", "--set", loose, *recipe)
+    assert code == 0, err
+    answer = json.loads(out)
+    models, trained = answer["models"], precise.count("pool")
+    # 2 originals and 5 of the search; models that were in training at the end are there, too.
+    assert 7 + models == int(re.search(r"^train .* (\d+) done, 0 of them before$", err, re.M)[1])
+    assert models % 64 == 0
+    assert models <= trained < 1000
+    scores = pd.read_parquet(precise.out / "scores.parquet")
+    assert scores["standard_error"].mean() <= 0.09
+
+    before = precise.artifacts("pool")
+    strict = f"score.models={{max: {trained + 30}, standard_error: 0.001}}"
+    code, out, err = precise(
+        "score", "--set", strict, *recipe, "--set", "cluster.workers=1", "--out", "out/more"
+    )
+    assert code == 0, err
+    assert json.loads(out)["models"] == trained + 30 == precise.count("pool")
+    assert before.items() < precise.artifacts("pool").items()
+    assert f"{7 + trained + 30} done, {7 + trained} of them before" in err
+
+    shutil.rmtree(precise.out)
+    code, out, err = precise("score", "--set", loose, *recipe, "--out", "out/again")
+    assert code == 0, err
+    assert json.loads(out)["models"] == models
+    again = pd.read_parquet(precise.folder / "out" / "again" / "scores.parquet")
+    pd.testing.assert_frame_equal(again, scores, check_exact=True)
+
+
 def test_no_trial_looks_at_t(study, place, monkeypatch):
     monkeypatch.syspath_prepend(str(place / "plugins"))
     bundle = importlib.import_module("trapped").digits()

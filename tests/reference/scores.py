@@ -26,6 +26,12 @@ def memorization(included, correct):
     return scores, errors
 
 
+def soft_memorization(included, confidences):
+    """By example: mean p_y of the models with it less that of the models without."""
+    rows = zip(included.T, confidences.T.astype(float), strict=True)
+    return [mean(p[i].tolist()) - mean(p[~i].tolist()) for i, p in rows]
+
+
 def influence(included, correct_test):
     """[T, N]: P[right about t | n in] - P[right about t | n out]."""
     result = np.empty((correct_test.shape[1], included.shape[1]))

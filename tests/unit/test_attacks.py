@@ -6,7 +6,6 @@ from functools import partial
 import numpy as np
 import pytest
 
-from rum_ray.cluster.pipeline import trainings
 from rum_ray.errors import ConfigError
 from rum_ray.evaluation import (
     Shadowed,
@@ -31,7 +30,7 @@ from rum_ray.rum import Plan, Step, Subset, unlearn
 from rum_ray.store import Store
 from rum_ray.study.attacks import pool_jobs, shadow_jobs
 from rum_ray.study.checks import check, check_floor
-from rum_ray.study.costs import costs
+from rum_ray.study.costs import costs, trainings
 from rum_ray.study.study import Study
 from rum_ray.study.summary import row_entries
 from rum_ray.study.table import unsearched_table

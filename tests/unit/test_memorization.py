@@ -7,6 +7,7 @@ from rum_ray.scores.memorization import (
     included_rows,
     influence,
     memorization,
+    soft_memorization,
 )
 from rum_ray.seeding import Seed
 
@@ -55,6 +56,33 @@ def test_the_estimate_is_unbiased_and_its_error_is_right():
     assert scores.values.std() == pytest.approx(spread, rel=0.06)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_soft_memorization_is_the_literal_estimate(dtype):
+    included = bits("included", 30, 9, p=0.7)
+    included[:, 3], included[:, 5] = True, False
+    confidences = (Seed(0) / "p").uniform(30 * 9).reshape(30, 9).astype(dtype)
+    scores = soft_memorization(included, confidences)
+    expected = reference.soft_memorization(included, confidences)
+    np.testing.assert_allclose(scores.values, expected, rtol=0, atol=1e-14)
+    assert np.isnan(scores.values).nonzero()[0].tolist() == [3, 5]
+    assert scores.name == "soft_memorization"
+
+
+def test_of_models_that_are_sure_soft_memorization_is_memorization():
+    included, correct = pool(30, 40)
+    soft = soft_memorization(included, correct.astype(np.float16))
+    np.testing.assert_allclose(soft.values, memorization(included, correct).values, atol=1e-15)
+
+
+def test_soft_memorization_has_less_noise_than_the_answers_of_the_same_models():
+    included = bits("in", 60, 4000, p=0.7)
+    chance = np.where(included, 0.9, 0.3) + 0.1 * (bits("sign", 60, 4000) - 0.5)
+    correct = (Seed(0) / "right").uniform(chance.size).reshape(chance.shape) < chance
+    hard, soft = memorization(included, correct), soft_memorization(included, chance)
+    assert soft.values.mean() == pytest.approx(0.6, abs=0.002)
+    assert soft.values.std() < hard.values.std() / 5
+
+
 def test_influence_is_the_literal_estimate():
     included, right = bits("included", 12, 9, p=0.7), bits("test", 12, 4)
     included[:, 3], included[:, 5] = True, False
@@ -75,6 +103,12 @@ def test_bad_shapes(shapes):
     message = r"included and correct must both be \[models, examples\]; their shapes are \("
     with pytest.raises(ValueError, match=message):
         InOutCounts.of(*(np.zeros(shape, dtype=bool) for shape in shapes))
+
+
+@pytest.mark.parametrize("shapes", [((3, 4), (4, 3)), ((3, 4), (4,)), ((3,), (3,))])
+def test_bad_shapes_of_confidences(shapes):
+    with pytest.raises(ValueError, match=r"must both be \[models, examples\]; their shapes are"):
+        soft_memorization(*map(np.zeros, shapes))
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,7 @@ def test_the_changed_share_is_counted_over_pools(study, entry):
 
 def test_a_miss_of_a_goal_is_a_warning():
     good = {"models": 128, "unknown": 0, "split_half": 0.9, "changed_share": 0.1}
+    good["precision"] = None
     assert not score_warnings(good)
     assert not score_warnings({**good, "models": None, "split_half": None, "changed_share": None})
     (half,) = score_warnings({**good, "split_half": 0.85})
@@ -119,6 +120,37 @@ def test_a_miss_of_a_goal_is_a_warning():
     assert changed.startswith("25 % of the forget set would be in another subset with other model")
     (unknown,) = score_warnings({**good, "unknown": 3})
     assert unknown == "3 examples have no score and were left out."
+
+
+def test_confidences_give_soft_memorization(bundle, tmp_path, study):
+    score = dataclasses.replace(POOL, models=8, confidences=True, compare=())
+    ours = Study(experiment(score), Context(bundle, Store(tmp_path)))
+    for job in ours.first_jobs:
+        ours.context.make(job)
+    for with_them, without in zip(ours.scoring.pool, study.scoring.pool, strict=False):
+        record, plain = (ours.context.load(with_them), study.context.load(without))
+        kept = record.arrays["confidences"]
+        assert (kept.shape, kept.dtype) == ((160,), np.float16)
+        assert record.arrays.keys() - plain.arrays.keys() == {"confidences"}
+        assert all(np.array_equal(record.arrays[name], plain.arrays[name]) for name in plain.arrays)
+    model = ours.recipe.fit(
+        bundle.train.take(ours.scoring.pool_bits[0][0].nonzero()[0]),
+        LocalRuntime(ours.scoring.pool[0].seed),
+    )
+    with torch.inference_mode():
+        p = model(bundle.train.x).softmax(1)[torch.arange(160), bundle.train.y].numpy()
+    first = ours.context.load(ours.scoring.pool[0]).arrays["confidences"]
+    np.testing.assert_allclose(first, p, rtol=1e-3, atol=1e-3)
+    kept = np.stack([ours.context.load(j).arrays["confidences"] for j in ours.scoring.pool])
+    expected = reference.soft_memorization(ours.scoring.pool_bits[0], kept)
+    table = score_table(ours)["soft_memorization"]
+    np.testing.assert_allclose(table, expected, atol=1e-14)
+    spearman = score_entry(ours)["proxies"]["soft_memorization"]["spearman"]
+    known = np.isfinite(expected)
+    assert spearman == pytest.approx(
+        spearmanr(np.array(expected)[known], ours.scores.values[known]).statistic
+    )
+    assert "soft_memorization" not in study.scoring.proxies
 
 
 def test_costs_are_what_goes_through_models(study):
