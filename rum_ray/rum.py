@@ -13,7 +13,9 @@ import numpy as np
 from torch import nn
 
 from rum_ray.data.bundle import Indices, LabeledData, complement
+from rum_ray.data.rows import checked_rows
 from rum_ray.errors import PlanError, did_you_mean
+from rum_ray.training.prediction import check_classes
 from rum_ray.training.recipe import Recipe
 from rum_ray.training.runtime import Runtime
 from rum_ray.unlearning.base import Unlearner, UnlearningTask
@@ -39,7 +41,7 @@ class Subset:
     rows: Indices
 
     def __post_init__(self) -> None:
-        rows = np.asarray(self.rows, dtype=np.int64)
+        rows = checked_rows(self.rows, what=f"the rows of subset '{self.name}'", error=PlanError)
         if not len(rows):
             raise PlanError(f"subset '{self.name}' is empty; a subset needs at least one example.")
         if np.any(np.diff(rows) <= 0):
@@ -199,6 +201,7 @@ def unlearn(
 
     Raises:
         PlanError: a row is outside the training set, or nothing would be retained.
+        DataError: the model has another number of classes.
         DivergedError: a step did not end in finite weights.
     """
     rows = plan.partition.rows
@@ -207,6 +210,7 @@ def unlearn(
             f"the plan forgets rows {rows[0]} .. {rows[-1]}, but the training set has rows "
             f"0 .. {len(train) - 1}."
         )
+    check_classes(model, train)
     unlearned = model
     for index, step in enumerate(plan.steps):
         retain = plan.retained(index, len(train))

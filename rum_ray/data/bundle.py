@@ -9,6 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from rum_ray.data.rows import checked_rows
 from rum_ray.data.splits import stratified_split
 from rum_ray.errors import ConfigError, DataError, did_you_mean
 from rum_ray.seeding import Seed
@@ -28,6 +29,9 @@ class LabeledData:
         num_classes: number of classes; one more than the largest label by default.
         mean: per channel, of inputs in [0, 1]; subtracted inside the model.
         std: per channel; divided by inside the model.
+
+    Raises:
+        DataError: shapes do not fit, labels are no whole numbers or out of range, or ids negative.
     """
 
     x: Tensor
@@ -38,8 +42,9 @@ class LabeledData:
     std: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
-        x, y = _tensor(self.x), _tensor(self.y).long()
-        ids = np.arange(len(x)) if self.ids is None else np.asarray(self.ids, dtype=np.int64)
+        x, given = _tensor(self.x), _tensor(self.y)
+        y = given.long()
+        ids = np.arange(len(x)) if self.ids is None else checked_rows(self.ids, what="ids")
         if x.dtype != torch.uint8:
             x = x.float()
         if y.ndim != 1 or len(x) != len(y) or len(x) != len(ids):
@@ -47,6 +52,8 @@ class LabeledData:
                 f"inputs, labels and ids must have one row an example; "
                 f"their shapes are {tuple(x.shape)}, {tuple(y.shape)} and {ids.shape}."
             )
+        if given.is_floating_point() and not torch.equal(given, y.to(given.dtype)):
+            raise DataError("labels must be whole numbers; some have a fraction, or are NaN.")
         largest = int(y.max()) if len(y) else -1
         classes = self.num_classes or largest + 1
         if len(y) and (int(y.min()) < 0 or largest >= classes):
@@ -65,24 +72,24 @@ class LabeledData:
         return tuple(self.x.shape[1:])
 
     def take(self, rows: ArrayLike) -> "LabeledData":
-        """Return the examples at `rows`, in that order."""
-        rows = np.asarray(rows, dtype=np.int64)
+        """Return the examples at `rows`, in that order; DataError if there is no such row."""
+        rows = checked_rows(rows, len(self))
         index = torch.from_numpy(rows)
         return replace(self, x=self.x[index], y=self.y[index], ids=self.ids[rows])
 
     def without(self, rows: ArrayLike) -> "LabeledData":
-        """Return all examples but those at `rows`."""
-        return self.take(complement(np.asarray(rows, dtype=np.int64), len(self)))
+        """Return all examples but those at `rows`; DataError if there is no such row."""
+        return self.take(complement(rows, len(self)))
 
     def relabeled(self, y: ArrayLike) -> "LabeledData":
         """Return the same inputs with other labels."""
         return replace(self, y=torch.as_tensor(np.asarray(y)))
 
 
-def complement(rows: Indices, total: int) -> Indices:
-    """Return the sorted rows of 0 .. total - 1 that are not in `rows`."""
+def complement(rows: ArrayLike, total: int) -> Indices:
+    """Return the sorted rows of 0 .. total - 1 that are not in `rows`, which are such rows too."""
     keep = np.ones(total, dtype=bool)
-    keep[rows] = False
+    keep[checked_rows(rows, total)] = False
     return np.flatnonzero(keep)
 
 
@@ -122,6 +129,9 @@ class DataBundle:
         true_labels: [N] D's labels before that process.
         reserved: a half of V that only held-out retraining learns, in no other part; None where it
             may have V.
+
+    Raises:
+        DataError: two examples of D have one id, so that a list of ids could not tell them apart.
     """
 
     name: str
@@ -132,6 +142,14 @@ class DataBundle:
     label_noise: LabelNoise | None = None
     true_labels: Tensor | None = None
     reserved: LabeledData | None = None
+
+    def __post_init__(self) -> None:
+        ids, counts = np.unique(self.train.ids, return_counts=True)
+        if len(ids) < len(self.train):
+            raise DataError(
+                f"each example of {self.name} needs an id of its own; {ids[counts.argmax()]} is "
+                f"that of {counts.max()} training examples."
+            )
 
     @property
     def num_classes(self) -> int:

@@ -3,6 +3,7 @@
 Sets are pairs of predicted probabilities [N, K] and labels [N].
 """
 
+from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -13,6 +14,10 @@ from sklearn.svm import SVC
 from rum_ray.errors import DataError
 
 Predictions: TypeAlias = tuple[NDArray[np.floating[Any]], NDArray[np.int64]]
+LEAST_LEARNED = 2
+"""Members, and non-members, that an attack takes to learn from."""
+ROUNDING = 1e-6
+"""How far above 1 a probability may be."""
 Feature = Literal["confidence", "correctness", "entropy", "modified_entropy", "probabilities"]
 
 
@@ -38,9 +43,10 @@ def svm_attack(
             probabilities.
 
     Raises:
-        DataError: a set is empty.
+        DataError: a set is too small, or not what it should be.
     """
-    _check("SVM", members, nonmembers, targets)
+    sets = {"members": members, "non-members": nonmembers, "targets": targets}
+    _check("SVM", sets, LEAST_LEARNED)
     n = min(len(members[1]), len(nonmembers[1]))
     x = np.concatenate([_feature(members, feature)[:n], _feature(nonmembers, feature)[:n]])
     attack = SVC(C=3, gamma="auto", kernel="rbf").fit(x, np.repeat([1, 0], n))
@@ -65,10 +71,11 @@ def threshold_attack(
         targets: the forget set.
 
     Raises:
-        DataError: a set is empty.
+        DataError: a set is too small, or not what it should be.
     """
-    _check("threshold", members, nonmembers, targets)
-    inside, outside, asked = (label_logit(*set_) for set_ in (members, nonmembers, targets))
+    sets = {"members": members, "non-members": nonmembers, "targets": targets}
+    _check("threshold", sets, LEAST_LEARNED)
+    inside, outside, asked = (label_logit(*set_) for set_ in sets.values())
     return float(np.mean(asked < _threshold(inside, outside)))
 
 
@@ -80,14 +87,39 @@ def _threshold(members: NDArray[np.float64], nonmembers: NDArray[np.float64]) ->
     return float(candidates[np.argmax(rejected - missed)])
 
 
-def _check(
-    attack: str, members: Predictions, nonmembers: Predictions, targets: Predictions
-) -> None:
-    """Raise DataError if a set is empty."""
-    sets = {"members": members, "non-members": nonmembers, "targets": targets}
-    for name, (_, labels) in sets.items():
-        if not len(labels):
-            raise DataError(f"the {attack} attack was given no {name}; it needs some of all three.")
+def _check(attack: str, sets: Mapping[str, Predictions], least: int = 1) -> None:
+    """Raise DataError unless all sets are predictions of the same classes, and enough of them.
+
+    Args:
+        attack: its name.
+        sets: by name.
+        least: examples a set needs; of the targets one is enough.
+    """
+    widths = set()
+    for name, (probabilities, labels) in sets.items():
+        p, y = np.asarray(probabilities), np.asarray(labels)
+        needed = 1 if name == "targets" else least
+        if y.size < needed:
+            found = f"{y.size or 'no'} {name}"
+            raise DataError(f"the {attack} attack was given {found}; it needs at least {needed}.")
+        if p.ndim != 2 or y.shape != p.shape[:1] or y.dtype.kind not in "iu":
+            raise DataError(
+                f"the {attack} attack needs {name} as probabilities [N, K] and integer labels [N]; "
+                f"their shapes are {p.shape} and {y.shape}, labels are {y.dtype}."
+            )
+        widths.add(p.shape[1])
+        if y.min() < 0 or y.max() >= p.shape[1]:
+            raise DataError(
+                f"the {attack} attack was given {name} with labels {y.min()} .. {y.max()}; "
+                f"there are probabilities for 0 .. {p.shape[1] - 1}."
+            )
+        if not (p.min() >= 0 and p.max() <= 1 + ROUNDING):
+            raise DataError(
+                f"the {attack} attack needs probabilities in [0, 1]; those of the {name} lie in "
+                f"{p.min():.4g} .. {p.max():.4g}. Give a softmax of finite logits."
+            )
+    if len(widths) > 1:
+        raise DataError(f"the {attack} attack was given sets of {sorted(widths)} classes.")
 
 
 def auc_attack(targets: Predictions, nonmembers: Predictions) -> float:
@@ -96,12 +128,10 @@ def auc_attack(targets: Predictions, nonmembers: Predictions) -> float:
     0.5 is indistinguishable; above, the targets still look learned.
 
     Raises:
-        DataError: a set is empty.
+        DataError: a set is empty, or not what it should be.
     """
-    positive, negative = label_logit(*targets), label_logit(*nonmembers)
-    if not len(positive) or not len(negative):
-        raise DataError("the AUC attack needs at least one target and one non-member.")
-    return auc(positive, negative)
+    _check("AUC", {"targets": targets, "non-members": nonmembers})
+    return auc(label_logit(*targets), label_logit(*nonmembers))
 
 
 def auc(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> float:

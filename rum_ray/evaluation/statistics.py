@@ -35,10 +35,22 @@ class Mean:
         return cls(float(array.mean()), half, tuple(map(float, array)))
 
     @classmethod
-    def of_gap(cls, differences: ArrayLike) -> "Mean":
+    def of_gap(cls, differences: ArrayLike) -> "Gap":
         """Return |mean of the paired differences| with their interval; values are absolute."""
         signed = cls.of(differences)
-        return cls(abs(signed.mean), signed.ci95, tuple(map(abs, signed.values)))
+        sizes = tuple(map(abs, signed.values))
+        return Gap(abs(signed.mean), signed.ci95, sizes, float(np.mean(sizes)))
+
+
+@dataclass(frozen=True)
+class Gap(Mean):
+    """|mean of paired differences|, and beside it what noise biases upwards.
+
+    Attributes:
+        mean_absolute: the mean of |difference|, which is never below `mean`.
+    """
+
+    mean_absolute: float
 
 
 LEAST_SEEDS = 3

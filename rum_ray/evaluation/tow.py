@@ -7,21 +7,18 @@ ToW-MIA has the attack's answers in place of the forget accuracies (Zhao et al.,
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
 from rum_ray.data.bundle import DataBundle, LabeledData, complement
+from rum_ray.errors import DataError
 from rum_ray.evaluation.divergence import jensen_shannon
 from rum_ray.evaluation.mia import Predictions, auc_attack, margin, svm_attack
+from rum_ray.evaluation.sets import Members, Split, label_sets, sample_members, subset_places
 from rum_ray.rum import Partition, Plan
-from rum_ray.seeding import Seed
-from rum_ray.training.prediction import predict
-
-Split = Literal["valid", "test"]
-Members = Literal["random", "first"]
+from rum_ray.training.prediction import check_width, predict
 
 
 @dataclass(frozen=True)
@@ -32,11 +29,17 @@ class Accuracies:
         forget: on the forget set S.
         retain: on the retain set R.
         test: on data that was never learned.
+
+    Raises:
+        ValueError: one is not in [0, 1].
     """
 
     forget: float
     retain: float
     test: float
+
+    def __post_init__(self) -> None:
+        _check_shares("accuracies", forget=self.forget, retain=self.retain, test=self.test)
 
 
 def tow(unlearned: Accuracies, retrained: Accuracies) -> float:
@@ -47,8 +50,20 @@ def tow(unlearned: Accuracies, retrained: Accuracies) -> float:
 def tow_mia(
     unlearned: Accuracies, retrained: Accuracies, mia_unlearned: float, mia_retrained: float
 ) -> float:
-    """Return ToW with the attack's answers in place of the forget accuracies, in [0, 1]."""
+    """Return ToW with the attack's answers in place of the forget accuracies, in [0, 1].
+
+    Raises:
+        ValueError: an answer is not in [0, 1].
+    """
+    _check_shares("the attack's answers", unlearned=mia_unlearned, retrained=mia_retrained)
     return (1 - abs(mia_unlearned - mia_retrained)) * _utility(unlearned, retrained)
+
+
+def _check_shares(what: str, **shares: float) -> None:
+    """Raise ValueError unless all are in [0, 1]."""
+    for name, share in shares.items():
+        if not 0 <= share <= 1:
+            raise ValueError(f"{what} must be in [0, 1], got {name}={share}")
 
 
 def _utility(unlearned: Accuracies, retrained: Accuracies) -> float:
@@ -115,7 +130,11 @@ class Evaluation:
 
         Jensen-Shannon divergences (`js_...`) are in bits; `tow_examples` is the product over
         forget, retain and test set of 1 - disagreement.
+
+        Raises:
+            DataError: the other model was measured on other examples.
         """
+        self._check_examples(retrained)
         ours, theirs = self.accuracies, retrained.accuracies
         metrics = {
             "tow": tow(ours, theirs),
@@ -139,6 +158,18 @@ class Evaluation:
             metrics["relearned_gap"] = abs(self.relearned - retrained.relearned)
         made = {"cost": self.cost, "seconds": self.seconds}
         return metrics | {name: value for name, value in made.items() if value is not None}
+
+    def _check_examples(self, other: "Evaluation") -> None:
+        """Raise DataError unless both are of the same sets, as far as sizes and labels tell."""
+        for name, p in self.probabilities.items():
+            theirs, both = other.probabilities[name], (self.labels, other.labels)
+            labels = [known[name] for known in both if name in known]
+            if p.shape != theirs.shape or not all(np.array_equal(labels[0], y) for y in labels):
+                raise DataError(
+                    f"the {name} sets of two evaluations differ: probabilities are {p.shape} and "
+                    f"{theirs.shape}, or labels are others. Compare models on the same data and "
+                    "forget set."
+                )
 
     def _by_example(self, retrained: "Evaluation") -> dict[str, float]:
         """Return how the predictions differ, example by example, on each set and subset."""
@@ -177,17 +208,20 @@ def evaluate(
         seconds: likewise.
         members: which of the retain set the SVM attack learns from, as many as there are
             non-members: a random sample, the same for all models, or the first (the paper's code).
+
+    Raises:
+        DataError: the model has another number of classes, or the data lack a row of the plan.
     """
     partition = plan.partition if isinstance(plan, Plan) else plan
     unseen: LabeledData = getattr(bundle, split)
     p_train, p_unseen = (predict(model, x).astype(np.float32) for x in (bundle.train, unseen))
+    check_width(p_train.shape[1], bundle.num_classes)
     right = p_train.argmax(axis=1) == bundle.train.y.numpy()
     forget = partition.rows
     retain = complement(forget, len(right))
     labels = label_sets(bundle, partition, split)
     sample = sample_members(len(retain), len(p_unseen), members)
-    targets: Predictions = (p_train[forget], labels["forget"])
-    nonmembers: Predictions = (p_unseen, labels["test"])
+    targets, nonmembers = (p_train[forget], labels["forget"]), (p_unseen, labels["test"])
     learned: Predictions = (p_train[retain[sample]], labels["retain"][sample])
     return Evaluation(
         accuracies=Accuracies(
@@ -204,28 +238,3 @@ def evaluate(
         cost=cost,
         seconds=seconds,
     )
-
-
-def label_sets(
-    bundle: DataBundle, partition: Partition, split: Split
-) -> dict[str, NDArray[np.int64]]:
-    """Return the labels of "forget", "retain" and "test" set, as an attack knows them."""
-    y, forget = bundle.train.y.numpy(), partition.rows
-    return {
-        "forget": y[forget],
-        "retain": y[complement(forget, len(y))],
-        "test": bundle.nonmembers(split).y.numpy(),
-    }
-
-
-def subset_places(partition: Partition) -> dict[str, NDArray[np.int64]]:
-    """Return the places of each subset's rows in the forget set."""
-    return {s.name: np.searchsorted(partition.rows, s.rows) for s in partition}
-
-
-def sample_members(retain: int, unseen: int, members: Members) -> NDArray[np.int64]:
-    """Return the members' places in the retain set, the same for all models."""
-    size = min(retain, unseen)
-    if members == "first":
-        return np.arange(size)
-    return (Seed(0) / "attack" / "members").choice(retain, size)

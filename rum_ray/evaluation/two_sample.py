@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from rum_ray.errors import DataError
 from rum_ray.evaluation.mia import auc
+from rum_ray.scores.entanglement import checked_points
 from rum_ray.seeding import Seed
 
 FOLDS = 5
@@ -30,8 +31,9 @@ def two_sample_auc(retain: ArrayLike, forget: ArrayLike, seed: Seed) -> float:
 
     Raises:
         DataError: a set has fewer than two embeddings.
+        ValueError: the sets are not finite, or not [N, D].
     """
-    sets = [np.asarray(points, dtype=np.float64) for points in (retain, forget)]
+    sets = [checked_points(points, "a two-sample test") for points in (retain, forget)]
     size = min(map(len, sets))
     if size < 2:
         counts = " and ".join(str(len(points)) for points in sets)

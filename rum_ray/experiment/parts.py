@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from rum_ray.data import DataBundle, load
 from rum_ray.errors import ConfigError
-from rum_ray.evaluation.tow import Members
+from rum_ray.evaluation.sets import Members
 from rum_ray.plugins import find
 from rum_ray.refinement import Middle, Pick
 from rum_ray.training.recipe import check_not_negative, check_positive

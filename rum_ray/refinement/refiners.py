@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rum_ray.data.bundle import Indices
+from rum_ray.data.rows import checked_rows
 from rum_ray.errors import ConfigError, PlanError, ScoreError, did_you_mean
 from rum_ray.rum import Partition, Subset
 from rum_ray.scores.base import Scores
@@ -161,8 +162,12 @@ def refine(
         forget: rows of the training set.
         scores: of the training set, higher is harder.
         into: the subsets' names.
+
+    Raises:
+        PlanError: there are no such rows, or fewer than subsets.
+        ScoreError: a score is unknown.
     """
-    rows = np.unique(np.asarray(forget, dtype=np.int64))
+    rows = np.unique(checked_rows(forget, len(scores), "rows to forget", PlanError))
     return ByScore(into=tuple(into))(rows, scores)
 
 

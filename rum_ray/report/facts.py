@@ -68,7 +68,7 @@ def proxies(report: Json) -> Table:
     cells = tuple(
         (
             name.replace("_", " "),
-            interval({"mean": entry.get("spearman"), "ci95": entry.get("ci95")}),
+            interval({**entry, "mean": entry.get("spearman")}),
             span(entry.get("low"), entry.get("high")),
             share(entry.get("same_subset")),
             count(len(entry.get("values") or [])),

@@ -67,7 +67,7 @@ def histogram(report: Json, scores: pd.DataFrame) -> Plate | None:
     auc = report["scores"].get("auc_flipped")
     wrong = figure_scores.mislabelled(scores)
     caption = "How the score is distributed. "
-    if wrong is not None:
+    if wrong is not None and auc is not None:
         caption = (
             "How the score is distributed among examples with clean and with wrong labels, each as "
             f"shares of its own group. AUC {number(auc, 2)}: the chance that a wrong label scores "

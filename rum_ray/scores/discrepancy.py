@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rum_ray.scores.entanglement import checked_points
 from rum_ray.seeding import Seed
 
 Floats = NDArray[np.float64]
@@ -37,10 +38,10 @@ def mmd(retain: ArrayLike, forget: ArrayLike, gamma: float | Literal["median"] =
         gamma: of the kernel; "median" takes `median_gamma` of both sets together.
 
     Raises:
-        ValueError: a set is empty, the sets differ in D, or gamma is not positive.
+        ValueError: a set is empty or not finite, the sets differ in D, or gamma is not positive.
     """
-    r, s = (np.asarray(points, dtype=np.float64) for points in (retain, forget))
-    if r.ndim != 2 or s.ndim != 2 or r.shape[1] != s.shape[1] or not len(r) or not len(s):
+    r, s = (checked_points(points, "MMD") for points in (retain, forget))
+    if r.shape[1] != s.shape[1] or not len(r) or not len(s):
         raise ValueError(f"MMD needs two sets [N, D], got shapes {r.shape} and {s.shape}")
     if gamma != "median" and not gamma > 0:
         raise ValueError(f"gamma must be positive or 'median', got {gamma!r}")

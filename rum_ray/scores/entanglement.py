@@ -57,6 +57,24 @@ class Moments:
         )
 
 
+def checked_points(embeddings: ArrayLike, measure: str) -> NDArray[np.float64]:
+    """Return embeddings as float64 [N, D]; ValueError unless they are finite, and have that shape.
+
+    Args:
+        embeddings: what to look at.
+        measure: of what, for the message.
+    """
+    points = np.asarray(embeddings, dtype=np.float64)
+    if points.ndim != 2:
+        raise ValueError(f"{measure} needs two sets [N, D], got shape {points.shape}")
+    if not np.isfinite(points).all():
+        count = int((~np.isfinite(points)).any(axis=1).sum())
+        raise ValueError(
+            f"{measure} needs finite embeddings; {count} of {len(points)} have NaN or infinity"
+        )
+    return points
+
+
 def entanglement_score(
     retain: ArrayLike | Moments, forget: ArrayLike | Moments, center: Center = "midpoint"
 ) -> float:
@@ -71,14 +89,21 @@ def entanglement_score(
         A float; `inf` where the two means coincide.
 
     Raises:
-        ValueError: a set is empty, or the center is unknown.
+        ValueError: a set is empty or not finite, the sets differ in D, or the center is unknown.
     """
-    r, s = (m if isinstance(m, Moments) else Moments.of(m) for m in (retain, forget))
+    r, s = (
+        m if isinstance(m, Moments) else Moments.of(checked_points(m, "ES"))
+        for m in (retain, forget)
+    )
     if not r.count or not s.count:
         raise ValueError(f"ES needs two sets, got {r.count} and {s.count} embeddings")
+    if r.mean.shape != s.mean.shape:
+        raise ValueError(f"ES needs two sets of the same D, got {len(r.mean)} and {len(s.mean)}")
     if center not in ("midpoint", "pooled"):
         raise ValueError(f"center must be 'midpoint' or 'pooled', got '{center}'")
     mu = (r.mean + s.mean) / 2 if center == "midpoint" else (r + s).mean
     apart = 0.5 * float(((r.mean - mu) ** 2).sum() + ((s.mean - mu) ** 2).sum())
     spread = r.scatter / r.count + s.scatter / s.count
+    if not (np.isfinite(spread) and np.isfinite(apart)):
+        raise ValueError(f"ES needs finite moments, got a spread of {spread}, {apart} apart")
     return spread / apart if apart > 0 else float("inf")

@@ -24,8 +24,15 @@ from rum_ray.scores.reliability import (
 )
 from rum_ray.seeding import Seed
 from rum_ray.study.choosing import changed_share, levels
+from rum_ray.study.entries import missing
 from rum_ray.study.study import Study
 from rum_ray.work.moments import Embedded
+
+ALIKE = "a score is the same for all"
+SAME_CENTROID = "the centroid is that of the retain set"
+ALONE = "a set of one example"
+NO_POOL = "the scores are not those of a pool"
+NOT_BY_SCORE = "the subsets are not by score"
 
 
 def subset_entries(study: Study) -> list[dict[str, Any]]:
@@ -46,7 +53,9 @@ def entanglement_entry(subsets: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for name in ("mmd", "mmd_median"):
         apart = np.array([subset[name]["values"] for subset in subsets])
         by_seed = zip(es.T, apart.T, strict=True)
-        found[name] = asdict(Mean.of([rank_correlation(*pair) for pair in by_seed]))
+        found[name] = missing(f"of a subset, {SAME_CENTROID}")
+        if np.isfinite(es).all():
+            found[name] = _mean([rank_correlation(*pair) for pair in by_seed], ALIKE)
     return {"spearman_with_entanglement_score": found}
 
 
@@ -54,18 +63,20 @@ def score_entry(study: Study) -> dict[str, Any]:
     """Return how reliable the scores are, and how well proxies follow them."""
     score, scores = study.experiment.score, study.scores
     flipped = study.context.bundle.flipped
-    known = np.isfinite(scores.values)
+    known, pool = np.isfinite(scores.values), study.scoring.pool
+    half = split_half(*study.scoring.pool_halves) if pool else None
+    wrong = None
+    if flipped is not None and flipped[known].any():
+        wrong = auc(scores.values[known & flipped], scores.values[known & ~flipped])
     return {
         "name": scores.name,
-        "models": len(study.scoring.pool) or None,
-        "fraction": score.fraction if study.scoring.pool else None,
-        "split_half": split_half(*study.scoring.pool_halves) if study.scoring.pool else None,
-        "changed_share": _changed(study),
+        "models": len(pool) or None,
+        "fraction": score.fraction if pool else None,
+        **_or_reason("split_half", half, ALIKE if pool else NO_POOL),
+        **_or_reason("changed_share", _changed(study), NOT_BY_SCORE if pool else NO_POOL),
         "precision": _precision(study),
-        "standard_error": _mean_or_none(scores.standard_errors),
-        "auc_flipped": None
-        if flipped is None or not flipped[known].any()
-        else auc(scores.values[known & flipped], scores.values[known & ~flipped]),
+        **_or_reason("standard_error", _mean_or_none(scores.standard_errors), "none is known"),
+        **_or_reason("auc_flipped", wrong, "no label is known to be wrong"),
         "unknown": int((~known).sum()),
         "proxies": {name: _proxy(study, runs) for name, runs in study.scoring.proxies.items()},
     }
@@ -73,12 +84,14 @@ def score_entry(study: Study) -> dict[str, Any]:
 
 def score_warnings(scores: Mapping[str, Any]) -> list[str]:
     """Return what a reader should know before believing the scores of `score_entry`."""
-    warnings, models = [], scores["models"]
+    warnings, models, half = [], scores["models"], scores["split_half"]
     if scores["unknown"]:
         warnings.append(f"{scores['unknown']} examples have no score and were left out.")
-    if models and not scores["split_half"] >= SPLIT_HALF_GOAL:
+    if models and half is None:
+        warnings.append(f"The reliability of the scores is unknown: {scores['split_half_reason']}.")
+    elif models and half < SPLIT_HALF_GOAL:
         warnings.append(
-            f"The reliability of the scores is {scores['split_half']:.3f}, below the goal of "
+            f"The reliability of the scores is {half:.3f}, below the goal of "
             f"{SPLIT_HALF_GOAL}: {models} models are too few."
         )
     precision = scores["precision"]
@@ -128,12 +141,16 @@ def _proxy(study: Study, runs: NDArray[np.float64]) -> dict[str, Any]:
     mean = Mean.of([rank_correlation(values, scores) for values in runs])
     seed = Seed(study.experiment.score.seed) / "bootstrap" / "examples"
     low, high = correlation_interval(runs, scores, seed)
-    same = None
-    if _by_score(study) and np.isfinite(runs[:, forget]).all():
+    same = missing(NOT_BY_SCORE)
+    if _by_score(study) and not np.isfinite(runs[:, forget]).all():
+        same = missing("unknown for some of the forget set")
+    elif _by_score(study):
         subsets = len(study.partition)
         ours = levels(scores[forget], subsets)
         same = asdict(Mean.of([(levels(v[forget], subsets) == ours).mean() for v in runs]))
+    known = np.isfinite([mean.mean, low, high]).all()
     return {
+        **({} if known else {"reason": ALIKE}),
         "spearman": mean.mean,
         "ci95": mean.ci95,
         "values": list(mean.values),
@@ -146,6 +163,20 @@ def _proxy(study: Study, runs: NDArray[np.float64]) -> dict[str, Any]:
 def _by_score(study: Study) -> bool:
     """Return whether the forget set was split by its scores alone."""
     return isinstance(study.experiment.refine, ByScore)
+
+
+def _mean(values: Sequence[float], reason: str) -> dict[str, Any]:
+    """Return the mean over seeds; the reason why there is none if a value is not finite."""
+    if np.isfinite(values).all():
+        return asdict(Mean.of(values))
+    return {**missing(reason), "values": list(values)}
+
+
+def _or_reason(name: str, value: float | None, reason: str) -> dict[str, Any]:
+    """Return a number under its name; where there is none, null and the reason beside it."""
+    if value is not None and np.isfinite(value):
+        return {name: value}
+    return {name: None, f"{name}_reason": reason}
 
 
 def _mean_or_none(values: NDArray[np.float64]) -> float | None:
@@ -177,13 +208,13 @@ def _apart(name: str, embedded: Sequence[Embedded]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, center in centers.items():
         es = [entanglement_score(*pair, center) for pair in clouds]
-        found[f"entanglement_score{key}"] = asdict(Mean.of(es))
+        found[f"entanglement_score{key}"] = _mean(es, SAME_CENTROID)
     for key, median in (("mmd", False), ("mmd_median", True)):
         by_seed = [streamed_mmd(r.bandwidth(median), s.bandwidth(median)) for r, s in pairs]
         values, errors = zip(*by_seed, strict=True)
         found[key] = {**asdict(Mean.of(values)), "errors": list(errors)}
     aucs = [auc for model in embedded if (auc := model.two_sample_auc[name]) is not None]
-    found["two_sample_auc"] = asdict(Mean.of(aucs)) if aucs else None
+    found["two_sample_auc"] = asdict(Mean.of(aucs)) if aucs else missing(ALONE)
     return found
 
 

@@ -5,8 +5,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from rum_ray.data.batches import fixed_batches
+from rum_ray.data.batches import fixed_batches, to_float
 from rum_ray.data.bundle import LabeledData
+from rum_ray.errors import DataError
+from rum_ray.seeding import Seed
 
 
 def predict(model: nn.Module, data: LabeledData) -> NDArray[np.float64]:
@@ -17,3 +19,28 @@ def predict(model: nn.Module, data: LabeledData) -> NDArray[np.float64]:
         logits = [model(x)[:real].double().cpu() for x, real in fixed_batches(data.x, device)]
     probabilities: NDArray[np.float64] = torch.cat(logits).softmax(dim=1).numpy()
     return probabilities
+
+
+def check_classes(model: nn.Module, data: LabeledData) -> None:
+    """Raise DataError unless a model gives one logit a class; it stays as it is.
+
+    One example passes through it in eval mode, without a draw from torch's global generators.
+    """
+    device = next(model.parameters()).device
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        with Seed(0).torch(), torch.no_grad():
+            logits = model.eval()(to_float(data.x[:1].to(device)))
+    finally:
+        for module, training in modes:
+            module.training = training
+    check_width(logits.shape[-1], data.num_classes)
+
+
+def check_width(logits: int, classes: int) -> None:
+    """Raise DataError unless there are as many logits an example as classes."""
+    if logits != classes:
+        raise DataError(
+            f"the model gives {logits} logits an example, but the data have {classes} classes. "
+            "Give a model that learned these data; where they lack a class, give num_classes."
+        )

@@ -11,7 +11,7 @@ import torch
 from rum_ray import __version__
 from rum_ray.data.bundle import DataBundle, LabeledData
 from rum_ray.digest import digest
-from rum_ray.evaluation.tow import Split
+from rum_ray.evaluation.sets import Split
 from rum_ray.resume import StoredRuntime
 from rum_ray.seeding import Seed
 from rum_ray.store import Artifact, Key, Store

@@ -10,15 +10,8 @@ from torch import nn
 
 from rum_ray.data.bundle import complement
 from rum_ray.errors import DivergedError
-from rum_ray.evaluation.tow import (
-    Accuracies,
-    Evaluation,
-    Members,
-    Split,
-    evaluate,
-    label_sets,
-    subset_places,
-)
+from rum_ray.evaluation.sets import Members, Split, label_sets, subset_places
+from rum_ray.evaluation.tow import Accuracies, Evaluation, evaluate
 from rum_ray.experiment import to_plain
 from rum_ray.resume import StoredRuntime
 from rum_ray.rum import Partition, Plan, unlearn

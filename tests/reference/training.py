@@ -33,3 +33,8 @@ def forgetful(shape, num_classes):
 def bare(shape, num_classes):
     """A model that is no Classifier."""
     return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), num_classes))
+
+
+def one_short(shape, num_classes):
+    """A model that lacks a class."""
+    return forgetful(shape, num_classes - 1)

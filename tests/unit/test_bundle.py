@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rum_ray.data import LabeledData, LabelNoise, load
+from rum_ray.data import DataBundle, LabeledData, LabelNoise, load
 from rum_ray.data.bundle import complement
 from rum_ray.data.splits import stratified_split
 from rum_ray.errors import DataError
@@ -39,11 +39,38 @@ def test_defaults():
         (([[0.0]], [0], [1, 2]), r"one row an example"),
         (([[0.0], [1.0]], [-1, 1]), r"labels must be in 0 \.\. 1; found -1"),
         (([[0.0]], [3], None, 3), r"labels must be in 0 \.\. 2; found 3"),
+        (([[0.0], [1.0]], [0.0, 1.5]), r"labels must be whole numbers; some have a fraction"),
+        (([[0.0]], [float("nan")]), r"labels must be whole numbers; .* or are NaN"),
+        (([[0.0]], [0], [1.5]), r"ids must be integers \[N\]; got float64 of shape \(1,\)"),
+        (([[0.0]], [0], [-1]), r"ids must be 0 or more; found -1 \.\. -1"),
     ],
 )
 def test_bad_data(arguments, message):
     with pytest.raises(DataError, match=message):
         LabeledData(*arguments)
+
+
+BAD_ROWS = [
+    ([-1], r"rows must be in 0 \.\. 9; found -1 \.\. -1"),
+    ([3, 10], r"rows must be in 0 \.\. 9; found 3 \.\. 10"),
+    ([1.5], r"rows must be integers \[N\]; got float64 of shape \(1,\)"),
+    ([True, False], r"rows must be integers \[N\]; got bool"),
+    ([[1, 2]], r"rows must be integers \[N\]; got int64 of shape \(1, 2\)"),
+]
+
+
+@pytest.mark.parametrize(("rows", "message"), BAD_ROWS)
+def test_rows_are_never_counted_from_the_end(data, rows, message):
+    for use in (data.take, data.without, lambda rows: complement(rows, 10)):
+        with pytest.raises(DataError, match=message):
+            use(rows)
+
+
+def test_an_id_names_one_example_of_the_training_set(data):
+    twice = data.take([4, 4, 1])  # drawn twice, an example is still one
+    assert twice.ids.tolist() == [28, 28, 7]
+    with pytest.raises(DataError, match="example of x needs an id of its own; 28 is that of 2 tra"):
+        DataBundle("x", train=twice, valid=data, test=data)
 
 
 def test_take_keeps_the_order_and_everything_else(data):

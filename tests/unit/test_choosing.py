@@ -1,5 +1,6 @@
 """Forget sets and subsets of a study: before anything is trained, and with finished originals."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,15 @@ from scipy.stats import spearmanr
 from rum_ray import config, mmd
 from rum_ray.data import load
 from rum_ray.errors import ConfigError, IntegrityError, PlanError, RumRayError
+from rum_ray.report import facts
 from rum_ray.rum import Partition, Plan, Subset
+from rum_ray.scores import Scores
 from rum_ray.scores.discrepancy import Waves
 from rum_ray.scores.entanglement import Moments, entanglement_score
 from rum_ray.store import Store
 from rum_ray.study.checks import check
-from rum_ray.study.examples import entanglement_entry, subset_entries
+from rum_ray.study.choosing import chosen
+from rum_ray.study.examples import class_counts, entanglement_entry, subset_entries
 from rum_ray.study.study import Study
 from rum_ray.unlearning import FineTune
 from rum_ray.work import Context, EmbeddingMoments, SubsetMoments
@@ -213,6 +217,64 @@ def test_the_forecast_knows_the_stage(study):
     assert (stages["distances"].total, stages["distances"].missing) == (2, 2)
     assert stages["distances"].trainings == pytest.approx(2 * stages["embed"].trainings)
     assert "distances" not in [stage.stage for stage in forecast(study())]
+
+
+@pytest.mark.parametrize(("score", "middle"), [("confidence", "median"), ("memorization", "half")])
+def test_the_middle_of_a_proxy_is_its_median(digits, score, middle):
+    # A proxy has no scale: here all but 50 examples score below 0.2, and one half is no middle.
+    values = np.linspace(0, 0.2, 1200) ** 2
+    values[-50:] = np.linspace(0.4, 1, 50)
+    experiment = config.parse(BASE, (f"score.name={score}", "forget={size: 40, pick: medium}"))
+    center = {"median": np.median(values), "half": 0.5}[middle]
+    nearest = np.argsort(np.abs(values - center), kind="stable")[:40]
+    found = chosen(experiment, digits, Scores(values), None)
+    assert found.tolist() == sorted(nearest)
+
+
+def test_classes_are_counted(study):
+    ours, rows = study(), np.arange(0, 1200, 7)[:90]
+    rows = rows[ours.context.bundle.train.y[rows] != 4]  # a class without an example has a place
+    expected = np.bincount(ours.context.bundle.train.y[rows], minlength=10)
+    assert class_counts(ours, rows) == expected.tolist()
+    assert expected[4] == 0 < expected.max()
+
+
+@pytest.mark.parametrize("part", ["recipe", "score.recipe"])
+def test_a_model_with_other_classes_is_told_before_anything_is_trained(study, part):
+    model = "{model: 'reference.training:one_short', epochs: 1}"
+    message = (
+        r"model 'reference.training:one_short' gives \(9,\) logits an example; the data have 10 cl"
+    )
+    with pytest.raises(ConfigError, match=message):
+        check(study(f"{part}={model}"))
+
+
+def test_what_cannot_be_said_of_subsets_has_a_reason(study, monkeypatch):
+    ours = study("refine={name: by_score, into: [a, b, c]}")
+    ours.context.make(ours.scoring.scorers[0])
+    stream(ours.context, ours.moments)
+    real = EmbeddingMoments.load
+
+    def alike(job, context):
+        """As if the centroid of "b" were that of the retain set, and nothing were told apart."""
+        made = real(job, context)
+        moments = replace(made.subsets["b"].moments, mean=made.retain.moments.mean)
+        changed = replace(made.subsets["b"], moments=moments)
+        aucs = dict.fromkeys(made.subsets)
+        return replace(made, subsets={**made.subsets, "b": changed}, two_sample_auc=aucs)
+
+    monkeypatch.setattr(EmbeddingMoments, "load", alike)
+    entries = subset_entries(ours)
+    first, second, _ = (entry["entanglement_score"] for entry in entries)
+    assert "reason" not in first
+    assert (second["mean"], second["ci95"], second["values"]) == (None, None, [np.inf] * 2)
+    assert second["reason"] == "the centroid is that of the retain set"
+    assert [e["two_sample_auc"]["reason"] for e in entries] == ["a set of one example"] * 3
+    known = entanglement_entry(entries)["spearman_with_entanglement_score"]
+    assert known["mmd"]["reason"] == "of a subset, the centroid is that of the retain set"
+    cells = facts.subsets({"subsets": entries}).rows[1]
+    assert cells[6] == "\u2013 (the centroid is that of the retain set)"
+    assert cells[8] == "\u2013 (a set of one example)"
 
 
 def test_a_scoring_model_needs_no_embedding(study):

@@ -79,8 +79,14 @@ def test_the_full_kernel_is_never_in_memory():
 
 def test_errors():
     for sets in (([], cloud("a", 3)), (cloud("a", 3), cloud("b", 3, width=2)), ([1.0], [2.0])):
-        with pytest.raises(ValueError, match=r"MMD needs two sets \[N, D\], got shapes \("):
+        with pytest.raises(ValueError, match=r"MMD needs two sets \[N, D\], got shapes? \("):
             mmd(*sets)
+    for value in (np.nan, np.inf):
+        spoiled = cloud("a", 3)
+        spoiled[1, 0] = value
+        for sets in ((spoiled, cloud("b", 3)), (cloud("b", 3), spoiled)):
+            with pytest.raises(ValueError, match="MMD needs finite embeddings; 1 of 3 have NaN or"):
+                mmd(*sets)
     for gamma in (0, -1, float("nan")):
         with pytest.raises(ValueError, match="gamma must be positive or 'median', got"):
             mmd(cloud("a", 3), cloud("b", 3), gamma)

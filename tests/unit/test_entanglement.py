@@ -86,3 +86,18 @@ def test_errors():
         entanglement_score(cloud("points", 3), np.empty((0, 5)))
     with pytest.raises(ValueError, match="center must be 'midpoint' or 'pooled', got 'mean'"):
         entanglement_score(cloud("points", 3), cloud("points", 3), "mean")
+
+
+def test_what_is_no_cloud_has_no_score():
+    good, spoiled = cloud("a", 4), cloud("b", 4)
+    spoiled[[0, 2], 1] = np.nan, np.inf
+    wide = np.zeros((4, 6))
+    for bad, message in (
+        (spoiled, "ES needs finite embeddings; 2 of 4 have NaN or infinity"),
+        (good[0], r"ES needs two sets \[N, D\], got shape \(5,\)"),
+        (wide, "ES needs two sets of the same D, got [56] and [56]"),
+        (Moments(4, np.full(5, np.nan), 1.0), "ES needs finite moments, got a spread of"),
+    ):
+        for sets in ((bad, good), (good, bad)):
+            with pytest.raises(ValueError, match=message):
+                entanglement_score(*sets)

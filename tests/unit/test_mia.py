@@ -167,14 +167,57 @@ def test_an_attack_needs_all_three_sets(place, attack, name_):
     sets = [MEMBERS, OTHERS, TARGETS]
     sets[place] = NONE
     name = ("members", "non-members", "targets")[place]
-    with pytest.raises(DataError, match=rf"the {name_} attack was given no {name}; it needs some"):
+    least = 1 if name == "targets" else 2
+    message = rf"the {name_} attack was given no {name}; it needs at least {least}\."
+    with pytest.raises(DataError, match=message):
         attack(*sets)
+    if least == 2:  # What one example says of all others is a number without a meaning.
+        sets[place] = MEMBERS[0][:1], MEMBERS[1][:1]
+        with pytest.raises(DataError, match=rf"given 1 {name}; it needs at least 2\."):
+            attack(*sets)
 
 
 def test_auc_attack_needs_both_sets():
-    for pair in ((NONE, OTHERS), (TARGETS, NONE)):
-        with pytest.raises(DataError, match="the AUC attack needs at least one target and one non"):
+    for pair, name in (((NONE, OTHERS), "targets"), ((TARGETS, NONE), "non-members")):
+        with pytest.raises(DataError, match=f"the AUC attack was given no {name}; it needs at"):
             auc_attack(*pair)
+
+
+def spoiled(value: float) -> np.ndarray:
+    """The targets' probabilities, one of which has another value."""
+    p = TARGETS[0].copy()
+    p[3, 1] = value
+    return p
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (
+            (spoiled(np.nan), TARGETS[1]),
+            r"probabilities in \[0, 1\]; .* of the targets lie in nan",
+        ),
+        ((spoiled(np.inf), TARGETS[1]), r"those of the targets lie in 0\.\d+ \.\. inf"),
+        ((spoiled(-3.0), TARGETS[1]), r"targets lie in -3 \.\. .* Give a softmax of finite logits"),
+        (
+            (TARGETS[0], TARGETS[1] - 1),
+            r"targets with labels -1 \.\. 2; .* for 0 \.\. 3",
+        ),
+        (
+            (TARGETS[0], TARGETS[1] + 1),
+            r"targets with labels 1 \.\. 4; .* for 0 \.\. 3",
+        ),
+        ((TARGETS[0], TARGETS[1][1:]), r"targets as .* shapes are \(30, 4\) and \(29,\)"),
+        ((TARGETS[0][:, 0], TARGETS[1]), r"targets as .* shapes are \(30,\) and \(30,\)"),
+        ((TARGETS[0], TARGETS[1] / 2), r"targets as .* integer labels \[N\]; .* float64"),
+        ((np.pad(TARGETS[0], ((0, 0), (0, 1))), TARGETS[1]), r"sets of \[4, 5\] classes"),
+    ],
+)
+@pytest.mark.parametrize("name", ["svm", "auc", "threshold"])
+def test_an_attack_refuses_what_are_no_predictions(name, targets, message):
+    sets = (targets, OTHERS) if name == "auc" else (MEMBERS, OTHERS, targets)
+    with pytest.raises(DataError, match=message):
+        ATTACKS[name](*sets)
 
 
 def test_an_unknown_feature():

@@ -325,3 +325,16 @@ def test_the_papers_set_and_the_retain_sizes_of_its_steps():
         assert not np.isin(literal["low"], plan.retained(0, 45_000)).any()
         left = np.isin(literal["high"], plan.retained(0, 45_000))
         assert left.all() if retain == "remaining" else not left.any()
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([-1, 2, 3], r"rows to forget must be in 0 \.\. 9; found -1 \.\. 3"),
+        ([1, 2, 10], r"rows to forget must be in 0 \.\. 9; found 1 \.\. 10"),
+        ([1.5, 2, 3], r"rows to forget must be integers \[N\]; got float64"),
+    ],
+)
+def test_only_rows_of_the_training_set_are_refined(rows, message):
+    with pytest.raises(PlanError, match=message):
+        refine(rows, SCORES)

@@ -106,7 +106,7 @@ def evaluated(tmp_path, monkeypatch):
     """A function that runs `rum-ray evaluate` in this process."""
     from rum_ray.cluster import pipeline
 
-    def do(name, jobs, context, cluster, progress):
+    def do(name, jobs, context, *_):
         for job in jobs:
             context.make(job)
 

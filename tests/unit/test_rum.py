@@ -5,13 +5,16 @@ import pytest
 import torch
 from reference import unlearning as reference
 
-from rum_ray.errors import DivergedError, PlanError
+from rum_ray.data import LabeledData, load
+from rum_ray.errors import DataError, DivergedError, PlanError
+from rum_ray.evaluation import evaluate
 from rum_ray.refinement import forget_set, refine
 from rum_ray.rum import Partition, Plan, Step, Subset, unlearn
 from rum_ray.scores import Scores
 from rum_ray.seeding import Seed
-from rum_ray.testing import memory, same_bits
+from rum_ray.testing import memory, same_bits, sensitive_model
 from rum_ray.training import Recipe
+from rum_ray.training.prediction import check_classes
 from rum_ray.unlearning import FineTune, NegGradPlus, Nothing, RandomLabel, Retrain, SalUn
 from rum_ray.unlearning.base import UnlearningTask
 
@@ -48,6 +51,11 @@ def test_a_partition_keeps_its_order():
         (lambda: Subset("low", []), r"subset 'low' is empty; a subset needs at least one example"),
         (lambda: Subset("low", [2, 1]), r"the rows of subset 'low' must be sorted and unique"),
         (lambda: Subset("low", [1, 1]), r"the rows of subset 'low' must be sorted and unique"),
+        (lambda: Subset("a", [-1, 3]), r"rows of subset 'a' must be 0 or more; found -1 \.\. 3"),
+        (
+            lambda: Subset("a", [1.5, 2.5]),
+            r"subset 'a' must be integers \[N\]; got float64",
+        ),
         (lambda: Partition((LOW, Subset("low", [3]))), r"same name; the names are low, low"),
         (
             lambda: Partition((LOW, Subset("x", [5]))),
@@ -197,12 +205,36 @@ def test_retrain_as_a_last_step_is_retraining(bundle, model, runtime):
     assert same_bits(unlearn(model, made, bundle.train, runtime), expected)
 
 
-@pytest.mark.parametrize("rows", [[0, 160], [-1, 3]])
-def test_rows_outside_the_training_set(bundle, model, runtime, rows):
-    made = Plan((Step(Subset("all", rows), Nothing()),))
-    message = rf"forgets rows {rows[0]} \.\. {rows[1]}, but the training set has rows 0 \.\. 159"
+def test_rows_outside_the_training_set(bundle, model, runtime):
+    made = Plan((Step(Subset("all", [0, 160]), Nothing()),))
+    message = r"forgets rows 0 \.\. 160, but the training set has rows 0 \.\. 159"
     with pytest.raises(PlanError, match=message):
         unlearn(model, made, bundle.train, runtime)
+
+
+@pytest.mark.parametrize("classes", [3, 5])
+def test_a_model_with_another_number_of_classes(bundle, runtime, classes):
+    others = LabeledData(bundle.train.x, bundle.train.y % 3, num_classes=classes)
+    wrong = Recipe("mlp").build(others, Seed(0))
+    message = rf"the model gives {classes} logits an example, but the data have 4 classes"
+    made = plan(FineTune())
+    with pytest.raises(DataError, match=message):
+        unlearn(wrong, made, bundle.train, runtime)
+    with pytest.raises(DataError, match=message):
+        evaluate(wrong, bundle, made)
+
+
+def test_the_check_of_classes_leaves_no_trace(bundle):
+    net = sensitive_model(0)
+    net.features[1].train()  # a part in another mode than the rest
+    modes, state = [m.training for m in net.modules()], torch.get_rng_state()
+    check_classes(net, load("digits").train)
+    with pytest.raises(DataError, match="gives 10 logits an example, but the data have 4 classes"):
+        check_classes(net, bundle.train)
+    assert same_bits(net, sensitive_model(0))
+    assert [m.training for m in net.modules()] == modes
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(p.requires_grad and p.grad is None for p in net.parameters())
 
 
 def test_nothing_to_retain(bundle, model, runtime):

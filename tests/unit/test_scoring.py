@@ -17,11 +17,14 @@ from rum_ray.experiment import (
     ScoreConfig,
     SearchConfig,
 )
+from rum_ray.report import facts
+from rum_ray.report.text import plain
 from rum_ray.scores import PROXIES, Scores
 from rum_ray.scores.learning_events import EVENTS
 from rum_ray.scores.reliability import DRAWS
 from rum_ray.seeding import Seed
 from rum_ray.store import Store
+from rum_ray.study import examples
 from rum_ray.study.costs import costs
 from rum_ray.study.examples import score_entry, score_warnings
 from rum_ray.study.study import Study
@@ -153,6 +156,25 @@ def test_confidences_give_soft_memorization(bundle, tmp_path, study):
     assert "soft_memorization" not in study.scoring.proxies
 
 
+def test_what_cannot_be_said_of_scores_has_a_reason(study, entry, monkeypatch):
+    assert not [name for name in entry if name.endswith("_reason")]
+    assert "reason" not in entry["proxies"]["confidence"]
+    alike = {"confidence": np.full((2, 160), 0.3), "entropy": np.full((2, 160), np.nan)}
+    alike["entropy"][:, study.forget[0] :: 2] = 0.1
+    monkeypatch.setitem(vars(study.scoring), "proxies", alike)
+    monkeypatch.setattr(examples, "split_half", lambda *_: float("nan"))
+    poor = score_entry(study)
+    assert (poor["split_half"], poor["split_half_reason"]) == (None, "a score is the same for all")
+    (warning,) = [w for w in score_warnings(poor) if "reliability" in w]
+    assert warning == "The reliability of the scores is unknown: a score is the same for all."
+    assert poor["proxies"]["confidence"]["reason"] == "a score is the same for all"
+    same = poor["proxies"]["entropy"]["same_subset"]
+    assert (same["mean"], same["reason"]) == (None, "unknown for some of the forget set")
+    cells = facts.proxies(plain({"scores": poor})).rows
+    assert cells[0][1] == "\u2013 (a score is the same for all)"
+    assert cells[1][3] == "\u2013 (unknown for some of the forget set)"
+
+
 def test_costs_are_what_goes_through_models(study):
     # 24 models on half of D; held-out retraining 30 x 40 examples more, and two looks at D.
     heldout = 1 + (30 * 40 + 2 * 160 / 3) / (3 * 160)
@@ -177,6 +199,9 @@ def test_held_out_retraining_may_be_the_score(bundle, tmp_path):
     entry = score_entry(study)
     assert (entry["name"], entry["models"], entry["split_half"]) == ("heldout", None, None)
     assert entry["changed_share"] is None
+    for name in ("split_half", "changed_share"):
+        assert entry[f"{name}_reason"] == "the scores are not those of a pool"
+    assert (entry["standard_error"], entry["standard_error_reason"]) == (None, "none is known")
     assert entry["proxies"].keys() == set(EVENTS)
     assert len(study.partition) == 3
 

@@ -8,6 +8,7 @@ from scipy.special import softmax
 from torch import nn
 
 from rum_ray.data import LabeledData
+from rum_ray.errors import DataError
 from rum_ray.evaluation import Accuracies, Evaluation, evaluate, predict, tow, tow_mia
 from rum_ray.evaluation.mia import auc_attack, svm_attack
 from rum_ray.refinement import refine
@@ -33,6 +34,19 @@ def test_tow_is_its_formula():
     unlearned, retrained = Accuracies(0.8, 0.9, 0.7), Accuracies(0.5, 1.0, 0.75)
     assert tow(unlearned, retrained) == pytest.approx(0.7 * 0.9 * 0.95)
     assert tow_mia(unlearned, retrained, 0.4, 0.6) == pytest.approx(0.8 * 0.9 * 0.95)
+
+
+@pytest.mark.parametrize("share", [84, -0.1, float("nan")])
+def test_what_is_no_share_has_no_tow(share):
+    for place, name in enumerate(("forget", "retain", "test")):
+        shares = [0.5, 0.5, 0.5]
+        shares[place] = share
+        with pytest.raises(ValueError, match=rf"must be in \[0, 1\], got {name}={share}"):
+            Accuracies(*shares)
+    good = Accuracies(0.8, 0.9, 0.7)
+    for answers in ((share, 0.5), (0.5, share)):
+        with pytest.raises(ValueError, match=r"answers must be in \[0, 1\], got (un|re)"):
+            tow_mia(good, good, *answers)
 
 
 def test_tow_of_the_original_is_the_product_of_its_gaps():
@@ -192,6 +206,7 @@ def evaluation(**changes) -> Evaluation:
         "mia": 0.4,
         "auc": 0.6,
         "probabilities": certain([0, 1, 2, 3], [0, 1], [1, 1]),
+        "labels": {"forget": np.array([0, 1, 2, 3]), "test": np.array([1, 1])},
         "places": {"low": np.array([0, 1]), "high": np.array([2, 3])},
     }
     return Evaluation(**fields | changes)
@@ -232,10 +247,37 @@ def test_against_gives_the_metrics_of_the_report():
             "relearned_gap": 0.25,
             "forget_accuracy_low": 0.9,
             "forget_accuracy_high": 0.7,
+            # Ours is as sure of all; the retrained one of low and of one of two non-members.
+            "auc_low": 0.5,
+            "auc_gap_low": 0.25,
+            "auc_high": 0.5,
+            "auc_gap_high": 0.25,
             "cost": 0.2,
             "seconds": 7.0,
         }
     )
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"probabilities": certain([0, 1, 2], [0, 1], [1, 1])},
+        {"probabilities": certain([0, 1, 2, 3], [0, 1], [1])},
+        {"labels": {"forget": np.array([0, 1, 2, 2]), "test": np.array([1, 1])}},
+    ],
+)
+def test_models_are_compared_on_the_same_examples(others):
+    ours = evaluation()
+    ours.against(evaluation())
+    for pair in ((ours, evaluation(**others)), (evaluation(**others), ours)):
+        with pytest.raises(DataError, match=r"the (forget|test) sets of two evaluations differ: "):
+            pair[0].against(pair[1])
+
+
+def test_a_plan_of_other_data_is_not_evaluated(bundle, trained):
+    for rows in ([0, 160], [500, 501]):
+        with pytest.raises(DataError, match=rf"rows must be in 0 \.\. 159; found {rows[0]} "):
+            evaluate(trained, bundle, Partition((Subset("all", rows),)))
 
 
 def test_against_itself_is_perfect(bundle, trained, plan):

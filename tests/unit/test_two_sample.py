@@ -57,3 +57,10 @@ def test_the_smallest_sets():
     assert two_sample_auc(cloud("r", 9), cloud("s", 2, 50), Seed(0)) == 1.0
     with pytest.raises(DataError, match="at least 2 embeddings of each set, got 9 and 1"):
         two_sample_auc(cloud("r", 9), cloud("s", 1), Seed(0))
+
+
+def test_embeddings_that_are_not_finite():
+    spoiled = cloud("s", 4)
+    spoiled[1, 0] = np.nan
+    with pytest.raises(ValueError, match="test needs finite embeddings; 1 of 4 have NaN"):
+        two_sample_auc(cloud("r", 9), spoiled, Seed(0))

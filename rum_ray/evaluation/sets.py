@@ -1,0 +1,38 @@
+"""What a model is measured on: forget, retain and test set, as an attack knows them."""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rum_ray.data.bundle import DataBundle, complement
+from rum_ray.rum import Partition
+from rum_ray.seeding import Seed
+
+Split = Literal["valid", "test"]
+Members = Literal["random", "first"]
+
+
+def label_sets(
+    bundle: DataBundle, partition: Partition, split: Split
+) -> dict[str, NDArray[np.int64]]:
+    """Return the labels of "forget", "retain" and "test" set, as an attack knows them."""
+    y, forget = bundle.train.y.numpy(), partition.rows
+    return {
+        "forget": y[forget],
+        "retain": y[complement(forget, len(y))],
+        "test": bundle.nonmembers(split).y.numpy(),
+    }
+
+
+def subset_places(partition: Partition) -> dict[str, NDArray[np.int64]]:
+    """Return the places of each subset's rows in the forget set."""
+    return {s.name: np.searchsorted(partition.rows, s.rows) for s in partition}
+
+
+def sample_members(retain: int, unseen: int, members: Members) -> NDArray[np.int64]:
+    """Return the members' places in the retain set, the same for all models."""
+    size = min(retain, unseen)
+    if members == "first":
+        return np.arange(size)
+    return (Seed(0) / "attack" / "members").choice(retain, size)
