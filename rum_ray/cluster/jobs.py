@@ -51,7 +51,7 @@ def run(
         StalledError: workers kept dying, or there is no room for one.
     """
     workers = min(cluster.workers, len(jobs))
-    queue = _start_queue(jobs, workers)
+    queue = start_queue(jobs, workers)
     watch = _Watch(queue, name, tell)
     watch.start()
     # Train puts a handler of its own in place, which exits the process, and leaves it there.
@@ -77,11 +77,16 @@ def run(
         raise errors[0]
 
 
-def _start_queue(jobs: Sequence[Job], workers: int) -> Any:
+def start_queue(jobs: Sequence[Job], workers: int) -> Any:
     """Start the queue on the driver's node, where it lives as long as the driver."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor = ray.remote(Queue).options(num_cpus=0, scheduling_strategy=here)
     return actor.remote([type(job).__name__ for job in jobs], workers)
+
+
+def in_blocks(jobs: Sequence[Job]) -> list[Any]:
+    """Put jobs into the object store, and return the references of their blocks."""
+    return [ray.put(jobs[start : start + BLOCK]) for start in range(0, len(jobs), BLOCK)]
 
 
 def _trainer(
@@ -95,10 +100,9 @@ def _trainer(
     """Return the Train run whose workers empty the queue."""
     gpus = countable_share(cluster.gpus_per_worker)
     resources = {"CPU": 1.0, **({"GPU": gpus} if gpus else {})}
-    blocks = [ray.put(jobs[start : start + BLOCK]) for start in range(0, len(jobs), BLOCK)]
     return DataParallelTrainer(
         work,
-        train_loop_config={"queue": queue, "blocks": blocks, "context": ray.put(context)},
+        train_loop_config={"queue": queue, "blocks": in_blocks(jobs), "context": ray.put(context)},
         scaling_config=ScalingConfig(
             num_workers=(1, workers),
             use_gpu=gpus > 0,

@@ -6,7 +6,7 @@ import gc
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ray
@@ -37,15 +37,17 @@ def work(config: dict[str, Any]) -> None:
     driver = ray.get(config["context"])
     context = dataclasses.replace(driver, device=device)
     unlike = differing(hardware(driver.device), hardware(device))
-    block = functools.lru_cache(maxsize=1)(lambda number: ray.get(config["blocks"][number]))
+    job = reader(config["blocks"])
     try:
-        _empty(
-            queue,
-            me,
-            lambda i: unlike or _attempt(context, block(i // BLOCK)[i % BLOCK]),
-        )
+        empty(queue, me, lambda index: unlike or _attempt(context, job(index)))
     finally:
         over.set()
+
+
+def reader(blocks: Sequence[Any]) -> Callable[[int], Job]:
+    """Return the function that gives a job by its number; one block is held at a time."""
+    block = functools.lru_cache(maxsize=1)(lambda number: ray.get(blocks[number]))
+    return lambda index: block(index // BLOCK)[index % BLOCK]
 
 
 def _place() -> str:
@@ -55,7 +57,7 @@ def _place() -> str:
     return f"node {node} {f'GPU {gpus}' if gpus else 'CPU'}"
 
 
-def _empty(queue: Any, me: str, attempt: Callable[[int], Exception | None]) -> None:
+def empty(queue: Any, me: str, attempt: Callable[[int], Exception | None]) -> None:
     """Do what the queue hands out until it has nothing more, or this worker must leave."""
     done: list[int] = []
     while (chunk := ray.get(queue.take.remote(me, done))) is not None:

@@ -17,6 +17,7 @@ from PIL import Image
 from reference.streaming import embeddings
 
 from rum_ray.cluster.jobs import countable_share
+from rum_ray.cluster.metrics import NAMES
 from rum_ray.cluster.worker import differing
 from rum_ray.data.batches import fixed_batches
 from rum_ray.data.images import open_source
@@ -212,3 +213,8 @@ def check_sums(study, job) -> None:
         if name is not None:
             seed = job.model.seed / "two_sample" / name
             assert found.two_sample_auc[name] == two_sample_auc(retain, mine, seed)
+
+
+def test_every_metric_is_documented():
+    page = Path(__file__).parents[2] / "deploy" / "README.md"
+    assert not [name for name in NAMES if f"`ray_{name}`" not in page.read_text("utf-8")]
