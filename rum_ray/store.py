@@ -9,7 +9,7 @@ reader finds a whole artifact or none, whatever was killed.
 import json
 import uuid
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -95,6 +95,11 @@ class Store:
         """Return whether the artifact's file exists."""
         kind = self._files.get_file_info(self.path(key)).type
         return bool(kind == fs.FileType.File)
+
+    def have(self, keys: Sequence[Key]) -> list[bool]:
+        """Return for each key whether the artifact's file exists."""
+        infos = self._files.get_file_info([self.path(key) for key in keys])
+        return [info.type == fs.FileType.File for info in infos]
 
     def find(self, key: Key) -> Artifact | None:
         """Return the artifact, verified, or None; a damaged file is moved aside with a warning."""

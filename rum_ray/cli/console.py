@@ -17,9 +17,10 @@ from rich.progress import (
     TaskID,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.table import Table
+
+from rum_ray.study.progress import Standing
 
 PLAIN_SECONDS = 30.0
 
@@ -60,7 +61,8 @@ class Bars:
 
     def start(self, stage: str, total: int) -> None:
         """Begin a stage."""
-        self._stage, self._began, self._told = stage, time.monotonic(), time.monotonic()
+        self._stage = stage
+        self._began = self._told = time.monotonic()
         if not self._console.is_terminal:
             return
         self._bars = Progress(
@@ -68,24 +70,26 @@ class Bars:
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[figures]}"),
             console=self._console,
             transient=True,
         )
         self._bars.start()
-        self._task = self._bars.add_task(stage, total=total, note="")
+        self._task = self._bars.add_task(stage, total=total, figures="")
 
-    def update(self, done: int, total: int, note: str = "") -> None:
+    def update(self, standing: Standing) -> None:
         """Show how far the stage is."""
         if self._bars is not None:
-            self._bars.update(self._task, completed=done, total=total, note=note)
+            self._bars.update(
+                self._task,
+                completed=standing.done,
+                total=standing.total,
+                figures=standing.text,
+            )
         elif time.monotonic() - self._told >= PLAIN_SECONDS:
             self._told = time.monotonic()
-            left = (self._told - self._began) * (total - done) / max(done, 1)
-            eta = f", ETA {left:.0f} s" if done else ""
-            self._console.print(f"{self._stage}: {done}/{total}{eta} {note}".rstrip())
+            figures = f", {standing.text}" if standing.text else ""
+            self._console.print(f"{self._stage}: {standing.done}/{standing.total}{figures}")
 
     def finish(self, summary: str) -> None:
         """End the stage with one line."""

@@ -80,7 +80,7 @@ def _stages(study: Study) -> Iterator[tuple[str, int, int, float]]:
     """Yield each stage's name, jobs, missing jobs, and their cost in trainings."""
     search, seeds = study.experiment.search, len(study.originals)
     first = study.first_jobs
-    missing = [job for job in first if not study.context.has(job)]
+    missing = study.context.missing(first)
     yield "train", len(first), len(missing), sum(training_cost(study, job) for job in missing)
     scored = _missing(study, study.scoring.scorers) == 0
     if study.distance_jobs:
@@ -169,4 +169,4 @@ def seconds_per_training(study: Study) -> float:
 def _missing(study: Study, jobs: Sequence[Keyed]) -> int:
     """Return how many of these are not in the store."""
     context = study.context
-    return sum(not context.store.has(job.key(context)) for job in jobs)
+    return len(context.missing(jobs))

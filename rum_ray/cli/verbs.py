@@ -21,6 +21,7 @@ from rum_ray.report import write
 from rum_ray.store import Store
 from rum_ray.study.checks import check
 from rum_ray.study.examples import subset_entries
+from rum_ray.study.progress import Journal
 from rum_ray.study.study import Study
 from rum_ray.study.summary import row_entries, search_entries, summarize
 from rum_ray.study.table import planned, unsearched_table
@@ -81,7 +82,8 @@ def _running(study: Study, options: Options) -> Iterator[Pipeline]:
             options.address, options.dashboard, lambda url: bars.say(f"Ray dashboard: {url}")
         )
         try:
-            with Pipeline(study, where, bars, Clock(out / "stages.json")) as pipeline:
+            journal = Journal(out / "progress.jsonl", bars)
+            with Pipeline(study, where, journal, Clock(out / "stages.json")) as pipeline:
                 yield pipeline
         finally:
             bars.close()

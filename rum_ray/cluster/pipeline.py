@@ -6,6 +6,8 @@ do not start Ray.
 """
 
 import contextlib
+import dataclasses
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +19,7 @@ from rum_ray.errors import IntegrityError, StoreError
 from rum_ray.study.attacks import measuring_jobs, shadow_jobs
 from rum_ray.study.checks import check_floor
 from rum_ray.study.costs import trainings
-from rum_ray.study.progress import Progress
+from rum_ray.study.progress import Progress, Standing
 from rum_ray.study.residuals import residual_jobs
 from rum_ray.study.study import Study
 from rum_ray.study.table import Row, planned, table, unsearched_table
@@ -131,21 +133,16 @@ class Pipeline:
 
     def _stream(self, name: str, *passes: Sequence[Streamed]) -> None:
         """Stream embeddings for the jobs that are missing, pass by pass."""
-        cluster = self.study.experiment.cluster
+        context, cluster = self.study.context, self.study.experiment.cluster
         needed = passes[-1]
-        size = len(needed), len(self._missing(needed))
+        size = len(needed), len(context.missing(needed))
         with self._stage(name, lambda: size) as stage:
-            for jobs_of_pass in passes if self._missing(needed) else ():
-                missing = self._missing(jobs_of_pass)
+            for jobs_of_pass in passes if context.missing(needed) else ():
+                missing = context.missing(jobs_of_pass)
                 if missing:
                     self._connect()
-                    stream(self.study.context, missing, cluster.workers, cluster.gpus_per_worker)
+                    stream(context, missing, cluster.workers, cluster.gpus_per_worker)
                 stage.made += len(missing) if jobs_of_pass is needed else 0
-
-    def _missing(self, jobs: Sequence[Streamed]) -> list[Streamed]:
-        """Return what of these is not in the store."""
-        context = self.study.context
-        return [job for job in jobs if not context.store.has(job.key(context))]
 
     def _search(self, search: Search) -> None:
         """Run one search."""
@@ -154,10 +151,13 @@ class Pipeline:
         with self._stage(f"search {search.name}", lambda: (total, missing)) as stage:
             if missing:
                 self._connect()
+                began = time.monotonic()
 
                 def tell(done: int, total: int, best: float) -> None:
                     stage.made = done
-                    self.progress.update(done, total, f"best {best:.3f}")
+                    seconds = time.monotonic() - began
+                    note = f"best {best:.3f}"
+                    self.progress.update(Standing(done, total, 0, seconds, note=note))
 
                 cluster = self.study.experiment.cluster
                 tune.run(search, context, cluster.workers, tell, cluster.gpus_per_worker)
@@ -166,37 +166,37 @@ class Pipeline:
         self,
         name: str,
         stage_jobs: Sequence[Job],
-        spare: Callable[[], Sequence[Job]] = tuple,
+        spare: jobs.Spare = tuple,
         note: Callable[[], str] = str,
     ) -> None:
         """Do the jobs of a stage that are missing; `spare` says which turn out not to be needed."""
-        unique = {job.key(self.study.context).digest: job for job in stage_jobs}
-        everything = list(unique.values())
-        missing = [job for job in everything if not self.study.context.has(job)]
+        context = self.study.context
+        everything = context.distinct(stage_jobs)
+        missing = context.missing(everything)
+        there = len(everything) - len(missing)
 
         def size() -> tuple[int, int]:
             needed = {*everything} - {*spare()}
             return len(needed), len(needed & {*missing})
 
+        def tell(of: Standing) -> None:
+            done, total = there + of.done, there + of.total
+            self.progress.update(
+                dataclasses.replace(of, done=done, total=total, before=there, note=note())
+            )
+
         with self._stage(name, size) as stage:
-            if missing:
-                there = len(everything) - len(missing)
-                self.progress.update(there, len(everything), "starting workers")
-                self._connect()
-                try:
-                    jobs.run(
-                        name,
-                        everything,
-                        self.study.context,
-                        self.study.experiment.cluster,
-                        lambda done, total: self.progress.update(done, total, note()),
-                        spare,
-                    )
-                finally:
-                    made = [job for job in missing if self.study.context.has(job)]
-                    stage.made += len(made)
-                    stage.trainings += sum(map(trainings, made))
-        if not all(map(self.study.context.has, {*everything} - {*spare()})):
+            if not missing:
+                return
+            self.progress.update(Standing(there, len(everything), there, note="starting workers"))
+            self._connect()
+            try:
+                jobs.run(name, missing, context, self.study.experiment.cluster, tell, spare)
+            finally:
+                left = context.missing(missing)
+                stage.made += len(missing) - len(left)
+                stage.trainings += sum(map(trainings, {*missing} - {*left}))
+        if {*left} - {*spare()}:
             raise IntegrityError(f"stage '{name}' ended with jobs that are not in the store.")
 
     @contextlib.contextmanager
@@ -206,7 +206,7 @@ class Pipeline:
         self.progress.start(name, total)
         with self.clock.stage(name) as stage:
             stage.reused = total - missing
-            self.progress.update(total - missing, total)
+            self.progress.update(Standing(total - missing, total, total - missing))
             yield stage
         total, missing = size()
         self.progress.finish(f"{total} done, {total - missing} of them before")
@@ -238,8 +238,8 @@ def check_finished(study: Study) -> None:
         "shadows": lambda: shadow_jobs(study, table(study)),
     }
     for name, needed in stages.items():
-        store, context = study.context.store, study.context
-        missing = sum(not store.has(job.key(context)) for job in needed())
+        store = study.context.store
+        missing = len(study.context.missing(needed()))
         if missing:
             raise StoreError(
                 f"stage '{name}' is not finished: {missing} results are missing in the store "

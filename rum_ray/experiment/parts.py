@@ -186,7 +186,8 @@ class ClusterConfig:
     """Where it runs; none of this changes a result.
 
     Attributes:
-        workers: processes that train; each takes jobs until none is left.
+        workers: processes that train, at most; as many start as there is room for, and each takes
+            jobs until none is left.
         gpus_per_worker: a share of a GPU is allowed.
         max_failures: restarts of the workers that a stage may need; -1 is no limit.
         modules: folders of Python modules that the experiment names, shipped to the workers.

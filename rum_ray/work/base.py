@@ -2,9 +2,10 @@
 
 import platform
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 
@@ -45,6 +46,17 @@ class Job(Protocol):
         ...
 
 
+class Keyed(Protocol):
+    """What the store can be asked for."""
+
+    def key(self, context: "Context") -> Key:
+        """Return the key of what it makes."""
+        ...
+
+
+J = TypeVar("J", bound=Keyed)
+
+
 @dataclass(frozen=True, eq=False)
 class Context:
     """Where jobs are done: the data, the store and the device."""
@@ -73,6 +85,15 @@ class Context:
     def has(self, job: Job) -> bool:
         """Return whether the job is done."""
         return self.store.has(job.key(self))
+
+    def distinct(self, jobs: Iterable[J]) -> list[J]:
+        """Return the jobs with each key once, in their order."""
+        return list({job.key(self).digest: job for job in jobs}.values())
+
+    def missing(self, jobs: Sequence[J]) -> list[J]:
+        """Return the jobs that are not done."""
+        there = self.store.have([job.key(self) for job in jobs])
+        return [job for job, found in zip(jobs, there, strict=True) if not found]
 
     def load(self, job: Job) -> Artifact:
         """Return what a job that is done has made."""

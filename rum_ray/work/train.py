@@ -131,11 +131,11 @@ def pool_bits(
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return included and correct [M, N] of finished pool models, in the order of the jobs."""
     count = len(context.bundle.train)
-    records = [context.load(job).arrays for job in jobs]
-    included, correct = (
-        np.stack([np.unpackbits(r[name], count=count).astype(bool) for r in records])
-        for name in ("included", "correct")
-    )
+    included, correct = np.empty((2, len(jobs), count), dtype=bool)
+    for number, job in enumerate(jobs):
+        record = context.load(job).arrays
+        included[number] = np.unpackbits(record["included"], count=count)
+        correct[number] = np.unpackbits(record["correct"], count=count)
     return included, correct
 
 

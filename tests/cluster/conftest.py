@@ -223,7 +223,8 @@ def ray_here(place) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
         patch.setattr(tempfile, "tempdir", str(place))
         patch.setenv("RAY_AUTH_TOKEN_PATH", str(place / "token"))
-        patch.setenv("PYTHONPATH", str(place / "plugins"), prepend=os.pathsep)
+        for folder in (place / "plugins", Path(__file__).parent):
+            patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
         patch.syspath_prepend(str(place / "plugins"))
         stack.enter_context(connect("local", workers=2))
         yield

@@ -1,6 +1,7 @@
 import functools
 import importlib
 import io
+import math
 import operator
 import pickle
 import shutil
@@ -15,9 +16,9 @@ import torch
 from PIL import Image
 from reference.streaming import embeddings
 
-from rum_ray.cluster import queue as queues
-from rum_ray.cluster.jobs import differing
-from rum_ray.cluster.queue import MAX_ATTEMPTS, MAX_CHUNK, Queue
+from rum_ray.cluster.jobs import countable_share
+from rum_ray.cluster.metrics import NAMES
+from rum_ray.cluster.worker import differing
 from rum_ray.data.batches import fixed_batches
 from rum_ray.data.images import open_source
 from rum_ray.errors import DataError, DivergedError, IntegrityError, StalledError
@@ -35,37 +36,6 @@ from rum_ray.work.base import hardware
 from rum_ray.work.measures import FREQUENCIES, SEED
 
 
-def drain(queue: Queue, *ranks: int) -> list[list[int]]:
-    """Take chunks in turn until none is left, finishing each."""
-    chunks = []
-    while chunk := queue.take(ranks[len(chunks) % len(ranks)]):
-        chunks.append([index for index, _ in chunk])
-        for index in chunks[-1]:
-            queue.finish(index)
-    return chunks
-
-
-@pytest.mark.parametrize("workers", [1, 2, 5])
-@pytest.mark.parametrize("count", [1, 2, 7, 100])
-def test_every_job_is_handed_out_once_in_chunks_that_shrink(count, workers):
-    queue = Queue([f"job {k}" for k in range(count)], workers)
-    chunks = drain(queue, *range(workers))
-    assert [index for chunk in chunks for index in chunk] == list(range(count))
-    sizes = list(map(len, chunks))
-    assert sizes == sorted(sizes, reverse=True)
-    assert sizes[-1] == 1
-    assert sizes[0] == min(MAX_CHUNK, max(1, count // (2 * workers)))
-    assert queue.progress()[0] == count
-    assert queue.errors() == []
-    assert queue.take(0) is None
-
-
-def test_a_chunk_has_the_jobs_of_its_indices():
-    queue = Queue([f"job {k}" for k in range(9)], 2)
-    assert queue.take(0) == [(0, "job 0"), (1, "job 1")]
-    assert queue.take(0) == [(2, "job 2")]
-
-
 def test_a_worker_of_another_kind_is_told():
     mine = hardware(torch.device("cpu"))
     assert differing(mine, dict(mine)) is None
@@ -74,120 +44,14 @@ def test_a_worker_of_another_kind_is_told():
     assert "a worker has {'torch': '1.0'" in str(error)
 
 
-def test_none_for_now_is_not_none_for_good():
-    queue = Queue(["a", "b"], 1)
-    assert [queue.take(rank) for rank in (0, 1, 2)] == [[(0, "a")], [(1, "b")], []]
-    queue.finish(0)
-    assert queue.take(0) == []
-    queue.finish(1)
-    assert queue.take(0) is None
-
-
-def test_a_worker_that_joins_again_gives_back_what_it_had():
-    queue = Queue(list("abcdefgh"), 1)
-    assert [i for i, _ in queue.take(0)] == [0, 1, 2, 3]
-    assert [i for i, _ in queue.take(1)] == [4, 5]
-    queue.finish(1)
-    queue.join(0)
-    again = [index for chunk in drain(queue, 0) for index in chunk]
-    assert sorted(again) == [0, 2, 3, 6, 7]
-    assert queue.take(0) == []
-    queue.finish(4)
-    queue.finish(5)
-    assert queue.take(0) is None
-    assert queue.progress()[0] == 8
-
-
-def test_a_silent_workers_jobs_are_handed_out_again(monkeypatch):
-    now = [1000.0]
-    monkeypatch.setattr(queues.time, "monotonic", lambda: now[0])
-    queue = Queue(["a", "b"], 1)
-    assert queue.take(0) == [(0, "a")]
-    assert queue.take(1) == [(1, "b")]
-    for _ in range(10):
-        now[0] += queues.LEASE_SECONDS / 2
-        queue.alive(0)
-        queue.alive(1)
-        assert queue.take(2) == []
-    now[0] += queues.LEASE_SECONDS + 1
-    queue.alive(1)
-    assert queue.take(2) == [(0, "a")]
-    queue.finish(0)
-    assert queue.take(2) == []
-    # The silent one was only slow: doing a job twice does no harm.
-    queue.finish(0)
-    queue.finish(1)
-    assert queue.take(2) is None
-    assert queue.progress()[0] == 2
-    assert queue.errors() == []
-
-
-def test_the_silence_of_all_workers_is_told(monkeypatch):
-    now = [1000.0]
-    monkeypatch.setattr(queues.time, "monotonic", lambda: now[0])
-    queue = Queue(["a", "b"], 1)
-    now[0] += 50
-    assert queue.progress() == (0, 50.0)
-    queue.join(0)
-    now[0] += 20
-    queue.alive(1)
-    now[0] += 5
-    assert queue.progress() == (0, 5.0)
-
-
-def test_errors_are_kept_unless_the_job_is_done():
-    queue = Queue(["a", "b"], 1)
-    assert queue.take(0) + queue.take(0) == [(0, "a"), (1, "b")]
-    queue.finish(0)
-    queue.finish(0, StalledError("too late"))
-    assert queue.errors() == []
-    queue.finish(1, DivergedError("first"))
-    queue.finish(1, DivergedError("second"))
-    assert [str(error) for error in queue.errors()] == ["first"]
-    assert queue.take(0) is None
-    assert queue.progress()[0] == 2
-
-
-def test_a_job_that_raises_is_tried_some_times():
-    queue = Queue(["a"], 1)
-    for _ in range(MAX_ATTEMPTS):
-        assert queue.take(0) == [(0, "a")]
-        queue.again(0, "KeyError: 3")
-    assert queue.take(0) is None
-    (error,) = queue.errors()
-    assert str(error) == f"str failed in each of {MAX_ATTEMPTS} attempts: KeyError: 3."
-    assert isinstance(error, StalledError)
-
-
-def test_a_job_that_kills_its_workers_is_given_up():
-    queue = Queue(["a"], 1)
-    for _ in range(queues.MAX_DEATHS):
-        assert queue.take(0) == [(0, "a")]
-        queue.join(0)
-    assert queue.take(0) is None
-    (error,) = queue.errors()
-    assert str(error) == f"str failed in each of {queues.MAX_DEATHS} attempts: its worker died."
-
-
-def test_a_job_that_is_dropped_is_never_handed_out_and_cannot_fail():
-    queue = Queue(list("abcdef"), 1)
-    assert queue.take(0) == [(0, "a"), (1, "b"), (2, "c")]
-    assert queue.take(1) == [(3, "d")]
-    queue.finish(1, DivergedError("of b"))
-    queue.finish(2, DivergedError("of c"))
-    queue.drop([2, 3, 4, 5])
-    assert [str(error) for error in queue.errors()] == ["of b"]
-    assert queue.progress()[0] == 5
-    # The other worker still has one of them, and dies.
-    assert queue.take(0) == []
-    queue.join(1)
-    assert queue.take(0) == []
-    queue.again(3, "KeyError: 3")
-    queue.finish(3, DivergedError("of d"))
-    queue.finish(0)
-    assert queue.take(0) is None
-    assert [str(error) for error in queue.errors()] == ["of b"]
-    assert queue.progress()[0] == 6
+@pytest.mark.parametrize("gpus", [0.05, 0.1, 0.2, 0.25, 0.3, 1 / 3, 0.4, 0.5, 0.6, 0.9, 1, 2])
+@pytest.mark.parametrize("node", [1, 2, 4, 8])
+def test_a_share_of_a_gpu_counts_as_many_workers_as_fit(gpus, node):
+    share = countable_share(gpus)
+    fit = node * math.floor(1 / gpus + 1e-9) if gpus < 1 else node // gpus
+    assert node // share == fit
+    assert share == round(share, 4)
+    assert share <= max(gpus, 1)
 
 
 def evaluations(study, unlearner) -> list[Evaluate]:
@@ -201,21 +65,10 @@ def evaluations(study, unlearner) -> list[Evaluate]:
 @pytest.mark.filterwarnings(r"ignore:::ray\..*", r"ignore:::optuna\..*")
 @pytest.mark.usefixtures("ray_here")
 class TestWorkers:
-    def run(self, study, jobs) -> list[tuple[int, int]]:
+    def run(self, study, jobs) -> None:
         from rum_ray.cluster.jobs import run
 
-        told = []
-        cluster = ClusterConfig(workers=2)
-        assert run("rows", jobs, study.context, cluster, lambda *done: told.append(done)) == 1
-        return told
-
-    def test_jobs_that_are_done_need_no_workers(self, study):
-        from rum_ray.cluster.jobs import run
-
-        told = []
-        jobs = list(study.originals)
-        assert run("train", jobs, study.context, ClusterConfig(), lambda *d: told.append(d)) == 0
-        assert told == [(2, 2)]
+        run("rows", jobs, study.context, ClusterConfig(workers=2), lambda standing: None)
 
     def test_a_job_that_diverges_ends_the_stage_when_the_others_are_done(self, study):
         good = evaluations(study, FineTune(epochs=1))
@@ -364,3 +217,8 @@ def check_sums(study, job) -> None:
         if name is not None:
             seed = job.model.seed / "two_sample" / name
             assert found.two_sample_auc[name] == two_sample_auc(retain, mine, seed)
+
+
+def test_every_metric_is_documented():
+    page = Path(__file__).parents[2] / "deploy" / "README.md"
+    assert not [name for name in NAMES if f"`ray_{name}`" not in page.read_text("utf-8")]

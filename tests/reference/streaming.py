@@ -33,3 +33,16 @@ def stream(context: Context, jobs: Sequence[Any]) -> list[np.ndarray]:
             tally.add(measure(part, points[part]))
         job.finish(context, tally)
     return clouds
+
+
+class Silent:
+    """Progress that nobody looks at."""
+
+    def start(self, stage: str, total: int) -> None:
+        """Say nothing."""
+
+    def update(self, standing: object) -> None:
+        """Say nothing."""
+
+    def finish(self, summary: str) -> None:
+        """Say nothing."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from reference.streaming import stream
+from reference.streaming import Silent, stream
 from scipy.stats import spearmanr
 
 from rum_ray import config, mmd
@@ -169,16 +169,6 @@ def test_subsets_are_unlearned_in_the_order_that_is_asked_for(study):
     plan = dict.fromkeys(rows, FineTune())
     steps = Plan.assign(other.partition, plan).steps
     assert [step.subset.name for step in steps] == ["high", "low", "medium"]
-
-
-class Silent:
-    """Progress that nobody looks at."""
-
-    def start(self, stage, total): ...
-
-    def update(self, done, total, note=""): ...
-
-    def finish(self, note): ...
 
 
 def test_the_pipeline_measures_distances_before_the_forget_set_is_needed(

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from reference.streaming import embeddings, stream
+from reference.streaming import Silent, embeddings, stream
 
 from rum_ray import config
 from rum_ray.cli.forecast import forecast
@@ -89,16 +89,6 @@ FILE: dict[str, Any] = {
     "evaluate": {"residual": True},
     "seeds": [0, 1, 2],
 }
-
-
-class Silent:
-    """Progress that nobody looks at."""
-
-    def start(self, stage, total): ...
-
-    def update(self, done, total, note=""): ...
-
-    def finish(self, note): ...
 
 
 @pytest.fixture

@@ -88,6 +88,13 @@ def test_round_trip(tmp_path, prefix):
     assert store.find(OTHER) is None
 
 
+def test_many_keys_are_asked_for_at_once(store):
+    assert store.have([KEY, OTHER]) == [False, False]
+    store.save(KEY, ARTIFACT, {})
+    assert store.have([OTHER, KEY, OTHER, KEY]) == [False, True, False, True]
+    assert store.have([]) == []
+
+
 def test_round_trip_where_there_are_no_links():
     store = Store("mock://bucket/a")
     store._files.create_dir("a/model")

@@ -1,0 +1,104 @@
+"""The same models under Ray and in bare processes, in turn; shared by campaign and ray_share.
+
+Under Ray a stage takes a fixed time for its controller and workers to start and stop. It is told
+apart: what counts for the rate is the time from the first job's begin to the last one's end, as the
+store's provenance has them.
+"""
+
+import itertools
+import shutil
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+from _harness import Rates, Side, process, refuse_spread, together
+
+from rum_ray.cluster import jobs
+from rum_ray.cluster.connect import WORKER_SETTINGS, connect
+from rum_ray.data import load
+from rum_ray.experiment import ClusterConfig
+from rum_ray.resume import StoredRuntime
+from rum_ray.seeding import Seed
+from rum_ray.store import Store
+from rum_ray.training.recipe import Recipe
+from rum_ray.work import Context, TrainPoolModel
+
+WORKERS = 2
+
+
+@dataclass
+class Comparison:
+    """Models that are trained under Ray and in bare processes.
+
+    Attributes:
+        models: how many; a multiple of the processes.
+        epochs: of each, an MLP on the digits.
+        processes: of the bare side, one thread each.
+        fixed: seconds of each stage under Ray in which no job was at work.
+    """
+
+    models: int
+    epochs: int
+    processes: int
+    fixed: list[float] = field(default_factory=list)
+
+    def rates(self, repetitions: int) -> Rates:
+        """Return models a second under "Ray" and "bare", in turn; a first round does not count."""
+        rates: Rates = {"bare": [], "Ray": []}
+        share = self.models // self.processes
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            bare = together(
+                *(
+                    stack.enter_context(
+                        process(loop, folder, share, self.epochs, environment=WORKER_SETTINGS)
+                    )
+                    for _ in range(self.processes)
+                )
+            )
+            stack.enter_context(connect(workers=WORKERS))
+            for repetition in range(repetitions + 1):
+                start = perf_counter()
+                bare()
+                passed, found = perf_counter() - start, self._stage(folder)
+                if repetition:
+                    rates["bare"].append(self.models / passed)
+                    rates["Ray"].append(self.models / found[0])
+                    self.fixed.append(found[1])
+        for name, values in rates.items():
+            print(f"{name}: {' '.join(f'{value:.4g}' for value in values)} models/s", flush=True)
+        print(f"fixed: {' '.join(f'{value:.1f}' for value in self.fixed)} s a stage", flush=True)
+        refuse_spread(rates)
+        return rates
+
+    def _stage(self, folder: Path) -> tuple[float, float]:
+        """Run a stage; return the seconds in which jobs were at work, and the others."""
+        context = Context(load("digits"), Store(folder / "store"))
+        models = pool(self.models, self.epochs)
+        start = perf_counter()
+        jobs.run("benchmark", models, context, ClusterConfig(WORKERS), lambda standing: None)
+        passed = perf_counter() - start
+        made = [context.store.provenance(model.key(context)) for model in models]
+        working = max(m["time"] for m in made) - min(m["time"] - m["seconds"] for m in made)
+        shutil.rmtree(folder / "store")
+        return working, passed - working
+
+
+def pool(models: int, epochs: int) -> list[TrainPoolModel]:
+    """Return so many leave-k-out models of the digits."""
+    recipe = Recipe("mlp", epochs=epochs, lr=0.1, batch_size=64)
+    return [TrainPoolModel(recipe, Seed(0) / "pool" / m, 0.7) for m in range(models)]
+
+
+def loop(folder: Path, models: int, epochs: int) -> Side:
+    """Return the side that trains models one after another, and keeps nothing."""
+    context, numbers = Context(load("digits"), Store(folder / "bare")), itertools.count()
+
+    def run() -> float:
+        for model in pool(models, epochs):
+            model.run(context, StoredRuntime(model.seed, context.store, str(next(numbers))))
+        return models
+
+    return run

@@ -1,0 +1,119 @@
+"""What each Train worker does: take jobs from the queue, do them, tell how they went."""
+
+import dataclasses
+import functools
+import gc
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import ray
+import torch
+from ray.train.torch import get_device
+
+from rum_ray.errors import IntegrityError, RumRayError
+from rum_ray.work import Context, Job
+from rum_ray.work.base import hardware
+
+ALIVE_SECONDS = 10.0
+TELL_SECONDS = 0.5
+BLOCK = 1000
+
+
+def work(config: dict[str, Any]) -> None:
+    """Take jobs until none is left, or until this worker must leave.
+
+    Args:
+        config: the actor of the `Queue`, the context, and the jobs in blocks of `BLOCK`.
+    """
+    queue, me = config["queue"], uuid.uuid4().hex
+    device = get_device() if torch.cuda.is_available() else torch.device("cpu")
+    group = ray.get_runtime_context().get_placement_group_id()
+    ray.get(queue.join.remote(me, group, _place()))
+    over = threading.Event()
+    threading.Thread(target=_tell_alive, args=(queue, me, device, over), daemon=True).start()
+    driver = ray.get(config["context"])
+    context = dataclasses.replace(driver, device=device)
+    unlike = differing(hardware(driver.device), hardware(device))
+    job = reader(config["blocks"])
+    try:
+        empty(queue, me, lambda index: unlike or _attempt(context, job(index)))
+    finally:
+        over.set()
+
+
+def reader(blocks: Sequence[Any]) -> Callable[[int], Job]:
+    """Return the function that gives a job by its number; one block is held at a time."""
+    block = functools.lru_cache(maxsize=1)(lambda number: ray.get(blocks[number]))
+    return lambda index: block(index // BLOCK)[index % BLOCK]
+
+
+def _place() -> str:
+    """Return the name of what workers share and can run out of: GPUs, or a machine."""
+    gpus = ",".join(map(str, ray.get_gpu_ids()))
+    node = ray.get_runtime_context().get_node_id()[:8]
+    return f"node {node} {f'GPU {gpus}' if gpus else 'CPU'}"
+
+
+def empty(queue: Any, me: str, attempt: Callable[[int], Exception | None]) -> None:
+    """Do what the queue hands out until it has nothing more, or this worker must leave."""
+    done: list[int] = []
+    while (chunk := ray.get(queue.take.remote(me, done))) is not None:
+        done, told = [], time.monotonic()
+        if not chunk:
+            time.sleep(0.2)
+        for index in chunk:
+            error = attempt(index)
+            done += [index] if error is None else []
+            if error is not None or time.monotonic() - told > TELL_SECONDS:
+                queue.finish.remote(me, done)
+                done, told = [], time.monotonic()
+            if error is not None and _must_leave(queue, me, index, error):
+                return
+
+
+def _attempt(context: Context, job: Job) -> Exception | None:
+    """Do one job, and return what it raised, without what its frames hold of the device."""
+    try:
+        context.make(job)
+    except torch.OutOfMemoryError as error:
+        return torch.OutOfMemoryError(str(error))
+    except Exception as error:
+        return error
+    return None
+
+
+def _must_leave(queue: Any, me: str, index: int, error: Exception) -> bool:
+    """Tell the queue how a job failed, and return whether this worker must leave."""
+    if isinstance(error, torch.OutOfMemoryError):
+        gc.collect()
+        torch.cuda.empty_cache()
+        reason = str(error).partition("\n")[0].rstrip(".")
+        return bool(ray.get(queue.out_of_memory.remote(me, index, reason)))
+    if isinstance(error, RumRayError):
+        queue.fail.remote(me, index, error)
+    else:
+        queue.again.remote(me, index, f"{type(error).__name__}: {error}")
+    return False
+
+
+def differing(driver: Mapping[str, str], worker: Mapping[str, str]) -> IntegrityError | None:
+    """Return why a worker would make other bits than the driver's keys promise, if it would."""
+    if driver == worker:
+        return None
+    return IntegrityError(
+        f"a worker has {worker}, the command {driver}: their results would differ. "
+        "Run the command on a machine of the workers' kind, with the same PyTorch."
+    )
+
+
+def _tell_alive(queue: Any, me: str, device: torch.device, over: threading.Event) -> None:
+    """Tell the queue from time to time that this worker lives, also in the middle of a job."""
+    while not over.wait(ALIVE_SECONDS):
+        memory = None
+        if device.type == "cuda":
+            free, total = torch.cuda.mem_get_info(device)
+            memory = 1 - free / total
+        queue.alive.remote(me, memory)

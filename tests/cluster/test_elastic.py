@@ -1,0 +1,71 @@
+"""Workers that come, go, and leave since memory is short, on a real Ray."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rum_ray.data import load
+from rum_ray.errors import StalledError
+from rum_ray.experiment import ClusterConfig
+from rum_ray.store import Store
+from rum_ray.work import Context
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+HERE = Path(__file__).parent
+
+
+def test_a_machine_joins_and_works_and_another_is_lost(place, environment):
+    """Each job waits for its phase, so what is seen does not depend on anybody's speed."""
+    store = place / "elastic"
+    store.mkdir()
+    fast = {
+        "RAY_TMPDIR": str(place),
+        "RAY_health_check_initial_delay_ms": "0",
+        "RAY_health_check_period_ms": "1000",
+        "RAY_health_check_timeout_ms": "1000",
+        "RAY_health_check_failure_threshold": "3",
+        "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "5",
+        "RAY_AUTH_MODE": "token",
+        "PYTHONPATH": f"{HERE}:{environment.get('PYTHONPATH', '')}",
+    }
+    command = [sys.executable, HERE / "naps.py", store]
+    ended = subprocess.run(
+        command, env={**environment, **fast}, cwd=place, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    # Once for the machine that joined, and at least once for the one that was lost.
+    _, restarts, _, again = ended.stdout.split()[-4:]
+    assert int(restarts) >= 2
+    assert int(again) >= 2
+
+
+@pytest.mark.filterwarnings(r"ignore:::ray\..*")
+@pytest.mark.usefixtures("ray_here")
+class TestOutOfMemory:
+    def run(self, jobs, folder) -> list:
+        from rum_ray.cluster.jobs import run
+
+        told, context = [], Context(load("digits"), Store(folder))
+        folder.mkdir()
+        try:
+            run("hungry", jobs, context, ClusterConfig(workers=2), told.append)
+        finally:
+            missing = context.missing(jobs)
+        assert missing == []
+        return told
+
+    def test_one_worker_of_two_leaves_and_the_other_does_all(self, tmp_path):
+        from naps import Hungry
+
+        told = self.run([Hungry(number) for number in range(6)], tmp_path / "store")
+        assert told[-1].done == 6
+        assert told[-1].again > 0
+        assert told[-1].restarts == 0
+
+    def test_one_that_is_alone_and_still_runs_out_is_an_error(self, tmp_path):
+        from naps import Hungry
+
+        with pytest.raises(StalledError, match=r"^Hungry ran out of memory with no other worker"):
+            self.run([Hungry(0, hopeless=True)], tmp_path / "store")
