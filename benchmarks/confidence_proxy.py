@@ -12,14 +12,14 @@ from rum_ray.scores.learning_events import LearningEvents
 from rum_ray.seeding import Seed
 from rum_ray.training import LocalRuntime, Recipe
 
-# Model: (batch size, epochs a repetition); fast_cnn on 1,024 images, mlp on the digits.
-SIZES = {"fast_cnn": (256, 1), "mlp": (64, 20)}
+# Model: (batch size, epochs a repetition); fast_cnn on 512 images, mlp on the digits.
+SIZES = {"fast_cnn": (256, 1), "mlp": (64, 60)}
 
 
 def training(model: str, observed: bool) -> Side:
     """Return a side that trains some epochs, with learning events or without."""
     batch, epochs = SIZES[model]
-    data = load("digits").train if model == "mlp" else images(1024)
+    data = load("digits").train if model == "mlp" else images(512)
     recipe = Recipe(model, lr=0.01, batch_size=batch)
     runtime = LocalRuntime(Seed(0), threads=1)
     network = recipe.build(data, runtime.seed).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -19,7 +19,7 @@ from rum_ray.seeding import Seed
 from rum_ray.training import LocalRuntime, Recipe
 from rum_ray.training.runtime import set_threads
 
-MODELS, EPOCHS = 8, 10
+MODELS, EPOCHS = 8, 20
 RECIPE = Recipe("mlp", epochs=EPOCHS, batch_size=64)
 SEEDS = [Seed(0) / "pool" / number for number in range(MODELS)]
 

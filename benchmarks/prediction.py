@@ -61,7 +61,7 @@ def main() -> None:
                 for kind in PRECISIONS
             }
             sides[predicting] = start(process(prediction, model, environment=WORKER_SETTINGS))
-            rates |= interleave(sides, 4, "examples")
+            rates |= interleave(sides, 3, "examples")
         for kind in PRECISIONS:
             trained = EPOCHS * FRACTION / median(rates[f"{model}, training {kind}"])
             predicted = 1 / median(rates[predicting])

@@ -76,7 +76,7 @@ def main() -> None:
                     for kind in GOALS
                 },
             }
-            rates |= interleave(sides, 4, "images")
+            rates |= interleave(sides, 3, "images")
         for kind, goal in GOALS.items():
             what = f"training loop, {model}, {kind}"
             side = f"{model}, {kind}"

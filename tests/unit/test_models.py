@@ -89,6 +89,17 @@ def test_normalisation_is_the_first_layer():
     assert not [name for name, _ in normal.named_parameters() if "normalize" in name]
 
 
+@pytest.mark.parametrize("mean", [(0.5, 0.25, 0.125), (0.5,)])
+def test_normalisation_is_the_formula_whatever_the_layout(mean):
+    std = (0.3,) * len(mean)
+    x = torch.from_numpy(Seed(0).uniform(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)).float()
+    expected = (x - torch.tensor(mean).view(1, -1, 1, 1)) / torch.tensor(std).view(1, -1, 1, 1)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        normal = Normalize(mean, std)(x.contiguous(memory_format=layout))
+        assert torch.equal(normal, expected)
+        assert normal.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_vectors_and_trivial_numbers_are_not_normalised():
     x = torch.ones(2, 5)
     assert torch.equal(Normalize((0.5,), (2.0,))(x), x)
