@@ -146,7 +146,7 @@ class Plan:
         """Return the plan that gives each subset its unlearner, in the partition's order.
 
         Raises:
-            PlanError: a subset has no unlearner, or an unlearner no subset.
+            PlanError: a subset has no unlearner, an unlearner no subset, or it is none.
         """
         for name in assignment:
             if name not in partition.names:
@@ -158,6 +158,12 @@ class Plan:
                 f"the plan gives no unlearner to subset '{missing[0]}'. "
                 f"Each of {', '.join(partition.names)} needs one; 'nothing' is one."
             )
+        for name, unlearner in assignment.items():
+            if isinstance(unlearner, type) or not callable(unlearner):
+                raise PlanError(
+                    f"subset '{name}' is given {unlearner!r}, which is no unlearner. "
+                    "Give a value, such as FineTune()."
+                )
         return cls(tuple(Step(s, assignment[s.name]) for s in partition), retain)
 
     @property

@@ -212,6 +212,8 @@ def evaluate(
     Raises:
         DataError: the model has another number of classes, or the data lack a row of the plan.
     """
+    if split not in ("valid", "test"):
+        raise ValueError(f"split must be valid or test, got '{split}'")
     partition = plan.partition if isinstance(plan, Plan) else plan
     unseen: LabeledData = getattr(bundle, split)
     p_train, p_unseen = (predict(model, x).astype(np.float32) for x in (bundle.train, unseen))

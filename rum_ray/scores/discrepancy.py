@@ -43,7 +43,7 @@ def mmd(retain: ArrayLike, forget: ArrayLike, gamma: float | Literal["median"] =
     r, s = (checked_points(points, "MMD") for points in (retain, forget))
     if r.shape[1] != s.shape[1] or not len(r) or not len(s):
         raise ValueError(f"MMD needs two sets [N, D], got shapes {r.shape} and {s.shape}")
-    if gamma != "median" and not gamma > 0:
+    if gamma != "median" and (isinstance(gamma, str) or not gamma > 0):
         raise ValueError(f"gamma must be positive or 'median', got {gamma!r}")
     both = np.concatenate([r, s])
     scale = median_gamma(both) if gamma == "median" else gamma

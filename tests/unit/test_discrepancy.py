@@ -87,7 +87,7 @@ def test_errors():
         for sets in ((spoiled, cloud("b", 3)), (cloud("b", 3), spoiled)):
             with pytest.raises(ValueError, match="MMD needs finite embeddings; 1 of 3 have NaN or"):
                 mmd(*sets)
-    for gamma in (0, -1, float("nan")):
+    for gamma in (0, -1, float("nan"), "mean"):
         with pytest.raises(ValueError, match="gamma must be positive or 'median', got"):
             mmd(cloud("a", 3), cloud("b", 3), gamma)
     with pytest.raises(ValueError, match="MMD needs two sets, got 0 and 3 embeddings"):

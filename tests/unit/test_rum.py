@@ -106,6 +106,14 @@ def test_assign_says_what_does_not_fit(names, message):
         Plan.assign(THREE, dict.fromkeys(names, Nothing()))
 
 
+@pytest.mark.parametrize("wrong", ["nothing", Nothing, None, 3])
+def test_assign_takes_values_of_unlearners_only(wrong):
+    with pytest.raises(
+        PlanError, match=r"subset 'high' is given .*, which is no unlearner\. Give a"
+    ):
+        Plan.assign(THREE, {"low": Nothing(), "medium": Nothing(), "high": wrong})
+
+
 def test_retained_rows():
     steps = (Nothing(), Nothing(), Nothing())
     remaining, final = plan(*steps), plan(*steps, retain="final")

@@ -274,6 +274,11 @@ def test_models_are_compared_on_the_same_examples(others):
             pair[0].against(pair[1])
 
 
+def test_there_are_two_splits(bundle, trained, plan):
+    with pytest.raises(ValueError, match="split must be valid or test, got 'tset'"):
+        evaluate(trained, bundle, plan, "tset")
+
+
 def test_a_plan_of_other_data_is_not_evaluated(bundle, trained):
     for rows in ([0, 160], [500, 501]):
         with pytest.raises(DataError, match=rf"rows must be in 0 \.\. 159; found {rows[0]} "):
