@@ -19,7 +19,6 @@ from ray.train.v2.api.config import ScalingConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from rum_ray.cluster.metrics import Metrics
 from rum_ray.cluster.queue import Queue
 from rum_ray.cluster.worker import BLOCK, work
 from rum_ray.errors import StalledError
@@ -60,14 +59,15 @@ def run(
     """
     workers = min(cluster.workers, len(jobs))
     queue = start_queue(jobs, workers)
-    watch = _Watch(queue, name, tell, lambda: _places(jobs, spare()))
+    watch = _Watch(queue, tell, lambda: _places(jobs, spare()))
     # Train puts a handler of its own in place, which exits the process, and leaves it there.
     handler = signal.getsignal(signal.SIGINT)
     try:
         with watch:
             _trainer(name, queue, jobs, context, cluster, workers).fit()
-        errors = ray.get(queue.errors.remote())
     except (KeyboardInterrupt, SystemExit):
+        if watch.error is not None:
+            raise watch.error from None
         if watch.stalled:
             raise StalledError(
                 f"stage '{name}' heard of no worker for {STALL_SECONDS:.0f} s: they die, cannot "
@@ -76,12 +76,19 @@ def run(
             ) from None
         raise KeyboardInterrupt from None
     except Exception as error:
-        raise StalledError(f"stage '{name}' failed: {error}") from error
+        _raise_first(queue)
+        reason = str(error).partition("\n")[0]
+        raise StalledError(f"stage '{name}' failed: {reason}") from error
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, handler)
-    if errors:
-        raise errors[0]
+    _raise_first(queue)
+
+
+def _raise_first(queue: Any) -> None:
+    """Raise the first error that trying again cannot mend, if there is one."""
+    for error in ray.get(queue.errors.remote()):
+        raise error
 
 
 def _places(jobs: Sequence[Job], some: Sequence[Job]) -> list[int]:
@@ -148,26 +155,31 @@ class _Watch(threading.Thread):
     It watches for the length of a `with` block, and drops what is not needed any more.
 
     Attributes:
-        stalled: whether it interrupted the stage.
+        stalled: whether it interrupted the stage, since nobody was heard of.
+        error: why else it did: `tell` or `spare` raised.
     """
 
-    def __init__(
-        self, queue: Any, name: str, tell: Tell, spare: Callable[[], Sequence[int]]
-    ) -> None:
+    def __init__(self, queue: Any, tell: Tell, spare: Callable[[], Sequence[int]]) -> None:
         super().__init__(daemon=True)
-        self._queue, self._tell, self._metrics = queue, tell, Metrics(name)
+        self._queue, self._tell = queue, tell
         self._spare, self._dropped = spare, 0
         self._over = threading.Event()
         self.stalled = False
+        self.error: Exception | None = None
 
     def run(self) -> None:
         """Ask the queue twice a second until the stage, or the cluster, ends."""
-        with contextlib.suppress(ray.exceptions.RayError):
+        try:
             while not self._over.wait(0.5):
                 if self._ask() > STALL_SECONDS:
                     self.stalled = True
                     signal.raise_signal(signal.SIGINT)
                     return
+        except ray.exceptions.RayError:
+            return
+        except Exception as error:
+            self.error = error
+            signal.raise_signal(signal.SIGINT)
 
     def _ask(self) -> float:
         """Tell how far the jobs are, and return for how many seconds no worker was heard of."""
@@ -176,7 +188,6 @@ class _Watch(threading.Thread):
             self._dropped = len(spare)
             ray.get(self._queue.drop.remote(spare))
         standing, silence = ray.get(self._queue.standing.remote())
-        self._metrics.set(standing)
         if standing.seconds > 0:
             self._tell(standing)
         return float(silence)

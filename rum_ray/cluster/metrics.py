@@ -5,12 +5,13 @@ from ray.util.metrics import Gauge
 from rum_ray.study.progress import Standing
 
 NAMES = {
-    "rum_ray_jobs": "Jobs of the stage that were missing when it began.",
+    "rum_ray_jobs": "Jobs of the stage.",
     "rum_ray_jobs_done": "Those of them that are done.",
     "rum_ray_jobs_per_second": "Mean rate since the first worker came.",
     "rum_ray_eta_seconds": "Time that is left at this rate.",
     "rum_ray_jobs_again": "How often a job was handed out again.",
     "rum_ray_worker_restarts": "How often all workers were started again.",
+    "rum_ray_standard_error": "Mean standard error of memorization so far.",
     "rum_ray_device_memory_share": "Share of a device's memory in use; CUDA only.",
 }
 
@@ -35,6 +36,7 @@ class Metrics:
             "rum_ray_eta_seconds": standing.eta_seconds,
             "rum_ray_jobs_again": standing.again,
             "rum_ray_worker_restarts": standing.restarts,
+            "rum_ray_standard_error": standing.standard_error,
         }
         for name, value in values.items():
             if value is not None:

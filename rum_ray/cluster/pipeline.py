@@ -8,13 +8,14 @@ do not start Ray.
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from rum_ray.cluster import jobs, tune
 from rum_ray.cluster.connect import connect
 from rum_ray.cluster.embed import Streamed, stream
+from rum_ray.cluster.metrics import Metrics
 from rum_ray.errors import IntegrityError, StoreError
 from rum_ray.study.attacks import measuring_jobs, shadow_jobs
 from rum_ray.study.checks import check_floor
@@ -76,7 +77,7 @@ class Pipeline:
         if weights is not None:
             keep_weights(weights, self.study.given, self.study.context)
         scoring = self.study.scoring
-        self._jobs("train", self.study.first_jobs, lambda: scoring.spare, lambda: scoring.note)
+        self._jobs("train", self.study.first_jobs, lambda: scoring.spare, lambda: scoring.so_far)
         distances = self.study.distance_jobs
         if distances:
             self._stream("distances", [job.centroid for job in distances], distances)
@@ -167,7 +168,7 @@ class Pipeline:
         name: str,
         stage_jobs: Sequence[Job],
         spare: jobs.Spare = tuple,
-        note: Callable[[], str] = str,
+        so_far: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         """Do the jobs of a stage that are missing; `spare` says which turn out not to be needed."""
         context = self.study.context
@@ -181,15 +182,16 @@ class Pipeline:
 
         def tell(of: Standing) -> None:
             done, total = there + of.done, there + of.total
-            self.progress.update(
-                dataclasses.replace(of, done=done, total=total, before=there, note=note())
-            )
+            full = dataclasses.replace(of, done=done, total=total, before=there, **so_far())
+            self.progress.update(full)
+            metrics.set(full)
 
         with self._stage(name, size) as stage:
             if not missing:
                 return
             self.progress.update(Standing(there, len(everything), there, note="starting workers"))
             self._connect()
+            metrics = Metrics(name)
             try:
                 jobs.run(name, missing, context, self.study.experiment.cluster, tell, spare)
             finally:

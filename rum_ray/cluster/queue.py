@@ -4,8 +4,9 @@ It knows numbers of jobs only, so that its memory does not grow with what they c
 and go: each has a name of its own, and belongs to a group that Train started together.
 """
 
+import heapq
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -49,32 +50,46 @@ class Queue:
             workers: how many there are at most.
         """
         self._kinds, self._most = list(kinds), workers
-        self._waiting = deque(range(len(kinds)))
+        # Jobs of low number first, so that the first models of a pool are finished first; those
+        # that failed more than once come last. A sorted list is a heap.
+        self._waiting = [(False, index) for index in range(len(kinds))]
         self._done: set[int] = set()
         self._dropped: set[int] = set()
         self._errors: dict[int, RumRayError] = {}
         self._attempts: Counter[int] = Counter()
         self._workers: dict[str, _Worker] = {}
         self._memory: dict[str, float] = {}
-        self._group, self._restarts, self._again = "", 0, 0
+        self._rooms: dict[str, int] = {}
+        self._unlike: RumRayError | None = None
+        self._group, self._gone, self._again = "", set[str](), 0
         self._heard = time.monotonic()
         self._began: float | None = None
 
     def join(self, worker: str, group: str, place: str) -> None:
         """Let a worker in; the first of a new group means that all of the old one are gone.
 
-        Their jobs are taken back, and the first that each had may have been the reason.
+        Their jobs are taken back, and the first that each had may have been the reason. A place
+        that was too small for more workers takes no more than before.
         """
+        if group in self._gone:
+            return
         now = self._heard = time.monotonic()
         self._began = now if self._began is None else self._began
         if group != self._group:
-            self._restarts += self._group != ""
+            self._gone |= {self._group} - {""}
             self._group, gone, self._workers = group, self._workers, {}
             self._memory = {}
             for old in gone.values():
                 for first, index in enumerate([*old.held]):
                     self._retry(old, index, "its worker died", MAX_DEATHS if first == 0 else None)
-        self._workers[worker] = _Worker(place, now)
+        here = sum(other.place == place for other in self._workers.values())
+        if here < self._rooms.get(place, here + 1):
+            self._workers[worker] = _Worker(place, now)
+
+    def refuse(self, worker: str, error: RumRayError) -> None:
+        """Let a worker go that would make other bits; an error if jobs are left in the end."""
+        self._workers.pop(worker, None)
+        self._unlike = error
 
     def alive(self, worker: str, memory: float | None = None) -> None:
         """Note that a worker lives, and the share of its device's memory that is in use.
@@ -106,7 +121,9 @@ class Queue:
             self._take_back_from_the_silent()
         fair = max(1, len(self._waiting) // (2 * self._most))
         size = min(self._did_in_a_second(mine), fair, MAX_CHUNK, len(self._waiting))
-        chunk = [self._waiting.popleft() for _ in range(size)]
+        for lost in [*mine.held]:
+            self._retry(mine, lost, "its worker never said how it went", MAX_ATTEMPTS)
+        chunk = [heapq.heappop(self._waiting)[1] for _ in range(size)]
         mine.held = chunk
         mine.took = (mine.heard, size)
         if not chunk and not any(other.held for other in self._workers.values()):
@@ -143,7 +160,8 @@ class Queue:
     def drop(self, indices: Iterable[int]) -> None:
         """Forget jobs that are not needed any more, whatever went wrong with them."""
         self._dropped.update(indices)
-        self._waiting = deque(index for index in self._waiting if index not in self._dropped)
+        self._waiting = [entry for entry in self._waiting if entry[1] not in self._dropped]
+        heapq.heapify(self._waiting)
         for index in self._dropped & self._errors.keys():
             del self._errors[index]
 
@@ -172,6 +190,7 @@ class Queue:
             self._retry(mine, returned, reason, None)
         if others:
             del self._workers[worker]
+            self._rooms[mine.place] = len(others)
         return bool(others)
 
     def _retry(self, worker: _Worker, index: int, reason: str, allowed: int | None) -> None:
@@ -182,7 +201,7 @@ class Queue:
         self._again += 1
         self._attempts[index] += allowed is not None
         if allowed is None or self._attempts[index] < allowed:
-            self._waiting.append(index)
+            heapq.heappush(self._waiting, (self._attempts[index] > 1, index))
             return
         error = f"{self._kinds[index]} failed in each of {allowed} attempts: {reason}."
         self._errors[index] = StalledError(error)
@@ -196,14 +215,15 @@ class Queue:
             total=len(self._kinds) - len(self._dropped),
             seconds=0.0 if self._began is None else now - self._began,
             again=self._again,
-            restarts=self._restarts,
+            restarts=len(self._gone),
             memory=dict(self._memory),
         )
         return standing, now - self._heard
 
     def errors(self) -> list[RumRayError]:
         """Return what cannot be mended by trying again."""
-        return [*self._errors.values()]
+        unlike = [self._unlike] if self._unlike is not None and self._waiting else []
+        return [*self._errors.values(), *unlike]
 
 
 def _too_large(kind: str, reason: str) -> StalledError:

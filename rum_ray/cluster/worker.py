@@ -29,17 +29,20 @@ def work(config: dict[str, Any]) -> None:
         config: the actor of the `Queue`, the context, and the jobs in blocks of `BLOCK`.
     """
     queue, me = config["queue"], uuid.uuid4().hex
-    device = get_device() if torch.cuda.is_available() else torch.device("cpu")
+    driver = ray.get(config["context"])
+    # A worker without a share of a GPU may see one all the same.
+    device = get_device() if driver.device.type == "cuda" else torch.device("cpu")
     group = ray.get_runtime_context().get_placement_group_id()
     ray.get(queue.join.remote(me, group, _place()))
     over = threading.Event()
     threading.Thread(target=_tell_alive, args=(queue, me, device, over), daemon=True).start()
-    driver = ray.get(config["context"])
     context = dataclasses.replace(driver, device=device)
     unlike = differing(hardware(driver.device), hardware(device))
     job = reader(config["blocks"])
     try:
-        empty(queue, me, lambda index: unlike or _attempt(context, job(index)))
+        if unlike is not None:
+            ray.get(queue.refuse.remote(me, unlike))
+        empty(queue, me, lambda index: _attempt(context, job(index)))
     finally:
         over.set()
 

@@ -219,6 +219,7 @@ def evaluate(
     p_train, p_unseen = (predict(model, x).astype(np.float32) for x in (bundle.train, unseen))
     check_width(p_train.shape[1], bundle.num_classes)
     right = p_train.argmax(axis=1) == bundle.train.y.numpy()
+    unseen_right = p_unseen.argmax(axis=1) == unseen.y.numpy()
     forget = partition.rows
     retain = complement(forget, len(right))
     labels = label_sets(bundle, partition, split)
@@ -226,11 +227,7 @@ def evaluate(
     targets, nonmembers = (p_train[forget], labels["forget"]), (p_unseen, labels["test"])
     learned: Predictions = (p_train[retain[sample]], labels["retain"][sample])
     return Evaluation(
-        accuracies=Accuracies(
-            forget=float(right[forget].mean()),
-            retain=float(right[retain].mean()),
-            test=float((p_unseen.argmax(axis=1) == unseen.y.numpy()).mean()),
-        ),
+        accuracies=Accuracies(*map(_share, (right[forget], right[retain], unseen_right))),
         subsets={s.name: float(right[s.rows].mean()) for s in partition},
         mia=svm_attack(learned, nonmembers, targets),
         auc=auc_attack(targets, nonmembers),
@@ -240,3 +237,7 @@ def evaluate(
         cost=cost,
         seconds=seconds,
     )
+
+
+def _share(right: NDArray[np.bool_]) -> float:
+    return float(right.mean())

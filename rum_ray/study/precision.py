@@ -5,8 +5,9 @@ workers, nor a crash, nor which later models happen to be finished changes how m
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,9 @@ from rum_ray.scores.reliability import STEP
 from rum_ray.seeding import Seed
 from rum_ray.study.choosing import changed_share, chosen
 from rum_ray.work import Context, TrainPoolModel, pool_bits
+
+Bits: TypeAlias = tuple[NDArray[np.bool_], NDArray[np.bool_]]
+"""Which examples some models were trained on and are right about, each [M, N]."""
 
 
 @dataclass(eq=False)
@@ -45,7 +49,7 @@ class Prefixes:
     figures: Mapping[str, float] = field(default_factory=dict)
     reached: bool = False
     _counts: InOutCounts | None = None
-    _bits: list[tuple[NDArray[np.bool_], NDArray[np.bool_]]] = field(default_factory=list)
+    _bits: Sequence[Bits] = ()
 
     @property
     def over(self) -> bool:
@@ -68,27 +72,29 @@ class Prefixes:
         """Count the next models, and hold what is known now against what is asked."""
         asked = self.experiment.score.models
         counts = InOutCounts.of(included, correct)
-        self._counts = counts if self._counts is None else self._counts + counts
+        counts = counts if self._counts is None else self._counts + counts
+        known = min(counts.seen.min(), counts.unseen.min()) >= LEAST_MODELS
+        figures = {"standard_error": math.nan}
+        bits = self._bits
+        if known:
+            figures["standard_error"] = float(counts.scores().standard_errors.mean())
+        if isinstance(asked, Precision) and asked.changed is not None:
+            bits = [*bits, (included, correct)]
+            figures["changed"] = self._changed(counts.scores(), bits) if known else math.nan
+        # All at once: what raised above must not leave a prefix counted and not judged.
+        self._counts, self._bits, self.figures = counts, bits, figures
         self.models += len(included)
-        known = min(self._counts.seen.min(), self._counts.unseen.min()) >= LEAST_MODELS
-        error = self._counts.scores().standard_errors.mean() if known else math.nan
-        self.figures = {"standard_error": float(error)}
-        if not isinstance(asked, Precision):
-            return
-        if asked.changed is not None:
-            self._bits.append((included, correct))
-            share = self._changed(self._counts.scores()) if known else math.nan
-            self.figures = {**self.figures, "changed": share}
-        name, most = asked.rule
-        self.reached = self.figures[name] <= most
+        if isinstance(asked, Precision):
+            name, most = asked.rule
+            self.reached = figures[name] <= most
 
-    def _changed(self, scores: Scores) -> float:
+    def _changed(self, scores: Scores, bits: Sequence[Bits]) -> float:
         """Return the share of the forget set whose subset other models would change."""
         forget = chosen(self.experiment, self.context.bundle, scores, None)
         refiner, seed = self.experiment.refine, Seed(self.experiment.score.seed)
         assert isinstance(refiner, ByScore)
         included, correct = (
             np.concatenate([bits[:, forget] for bits in blocks])
-            for blocks in zip(*self._bits, strict=True)
+            for blocks in zip(*bits, strict=True)
         )
         return changed_share(included, correct, len(refiner.into), seed)

@@ -23,6 +23,7 @@ class Standing:
         again: how often a job was handed out again.
         restarts: how often all workers were started again: one died, or their number changed.
         memory: by device, the share of its memory in use, in [0, 1]; CUDA only.
+        standard_error: mean standard error of memorization, of the finished prefix of the pool.
         note: the one figure that matters now.
     """
 
@@ -33,6 +34,7 @@ class Standing:
     again: int = 0
     restarts: int = 0
     memory: Mapping[str, float] = field(default_factory=dict)
+    standard_error: float | None = None
     note: str = ""
 
     @property
@@ -79,19 +81,20 @@ class Journal:
     """Keeps the progress as JSON lines, one a second while something changes, and passes it on.
 
     A line has `time` (seconds since 1970), `stage`, `done`, `total`, `rate` (a second), `eta_s`,
-    `failures` (jobs handed out again), `restarts`, `memory` and `note`; what is unknown is null.
+    `failures` (jobs handed out again), `restarts`, `memory`, `standard_error` and `note`; what is
+    unknown is null.
     """
 
     def __init__(self, path: Path, inner: Progress) -> None:
         """Append to a file, in a folder that exists; tell another of everything too."""
         self._path, self._inner = path, inner
         self._stage, self._last, self._told = "", Standing(0, 0), 0.0
-        self._written = (0, "")
+        self._written = (0, 0, 0, "")
 
     def start(self, stage: str, total: int) -> None:
         """Begin a stage."""
         self._stage, self._last, self._told = stage, Standing(0, total), 0.0
-        self._written = (0, "")
+        self._written = (0, 0, 0, "")
         self._inner.start(stage, total)
 
     def update(self, standing: Standing) -> None:
@@ -102,9 +105,10 @@ class Journal:
         self._inner.update(standing)
 
     @property
-    def _news(self) -> tuple[int, str]:
+    def _news(self) -> tuple[int, int, int, str]:
         """What is worth a line."""
-        return self._last.done, self._last.note
+        now = self._last
+        return now.done, now.again, now.restarts, now.note
 
     def finish(self, summary: str) -> None:
         """Note where the stage ended."""
@@ -124,6 +128,7 @@ class Journal:
             "failures": now.again,
             "restarts": now.restarts,
             "memory": dict(now.memory),
+            "standard_error": now.standard_error,
             "note": now.note,
         }
         with contextlib.suppress(OSError), self._path.open("a", encoding="utf-8") as file:

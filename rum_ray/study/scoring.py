@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,12 +86,13 @@ class Scoring:
         return self.prefixes.jobs[len(self.pool) :]
 
     @property
-    def note(self) -> str:
-        """How precise memorization is so far; empty if no prefix of the pool is finished."""
+    def so_far(self) -> Mapping[str, Any]:
+        """How precise memorization is so far, as fields of `Standing`."""
         self.prefixes.look()
-        found = self.prefixes.figures.items()
-        figures = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in found)
-        return figures and f"{figures} of {self.prefixes.models} models"
+        found = self.prefixes.figures
+        figures = ", ".join(f"{n.replace('_', ' ')} {value:.3f}" for n, value in found.items())
+        note = figures and f"{figures} of {self.prefixes.models} models"
+        return {"note": note, "standard_error": found.get("standard_error")}
 
     @cached_property
     def prefixes(self) -> Prefixes:

@@ -88,6 +88,7 @@ def test_the_journal_has_a_line_a_second_and_passes_everything_on(tmp_path, cloc
         "failures": 0,
         "restarts": 0,
         "memory": {},
+        "standard_error": None,
         "note": "",
     }
 

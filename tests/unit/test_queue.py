@@ -6,7 +6,7 @@ import pytest
 
 from rum_ray.cluster import queue as queues
 from rum_ray.cluster.queue import MAX_ATTEMPTS, MAX_CHUNK, MAX_DEATHS, Queue
-from rum_ray.errors import DivergedError, StalledError
+from rum_ray.errors import DivergedError, IntegrityError, StalledError
 
 
 @pytest.fixture
@@ -218,7 +218,10 @@ def test_whatever_happens_every_job_is_done(seed, clock):
             continue
         chunk = queue.take(name)
         if chunk is None:
-            break
+            # There is nothing left, or no room for one more beside the others.
+            names.remove(name)
+            if queue.standing()[0].done == count:
+                break
         hands[name] = chunk
     failed = len(queue.errors())
     assert chunk is None
@@ -248,3 +251,73 @@ def test_a_job_that_is_dropped_is_never_handed_out_and_cannot_fail():
     assert [str(error) for error in queue.errors()] == ["of 0"]
     standing, _ = queue.standing()
     assert (standing.done, standing.total) == (2, 2)
+
+
+@pytest.mark.usefixtures("clock")
+def test_after_a_restart_the_first_jobs_are_finished_first():
+    queue = opened(1000, "a", "b")
+    assert (queue.take("a"), queue.take("b")) == ([0], [1])
+    held = queue.take("a", [0]), queue.take("b", [1])
+    assert max(map(max, held)) < 40
+    queue.join("c", "another group", "a GPU")
+    order = [index for chunk in drain(queue, "c") for index in chunk]
+    assert order == list(range(2, 1000))
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_job_that_fails_again_and_again_comes_last():
+    queue = opened(20, "a")
+    assert queue.take("a") == [0]
+    for _ in range(MAX_ATTEMPTS - 1):
+        queue.again("a", 0, "KeyError: 0")
+        chunk = queue.take("a")
+    assert 0 not in chunk
+    queue.finish("a", chunk)
+    assert [index for part in drain(queue, "a") for index in part][-1] == 0
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_job_of_which_nothing_was_heard_is_done_again():
+    queue = opened(2, "a")
+    assert queue.take("a") == [0]
+    assert queue.take("a") == [0]
+    assert queue.take("a") == [1]
+    assert queue.take("a", [1]) == [0]
+    assert queue.take("a", [0]) is None
+    assert (queue.standing()[0].done, queue.errors()) == (2, [])
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_worker_of_an_old_group_that_comes_late_changes_nothing():
+    queue = opened(3, "a")
+    queue.join("b", "another group", "a GPU")
+    assert queue.take("b") == [0]
+    queue.join("late", "group", "a GPU")
+    assert queue.take("late") is None
+    assert queue.take("b", [0]) == [1]
+    assert queue.standing()[0].restarts == 1
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_worker_that_would_make_other_bits_leaves_the_jobs_to_the_others():
+    queue = opened(2, "alike", "unlike")
+    queue.refuse("unlike", IntegrityError("another PyTorch"))
+    assert queue.take("unlike") is None
+    assert [str(error) for error in queue.errors()] == ["another PyTorch"]
+    assert (queue.take("alike"), queue.take("alike", [0])) == ([0], [1])
+    assert queue.take("alike", [1]) is None
+    assert queue.errors() == []
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_place_that_was_too_small_stays_so_after_a_restart():
+    queue = opened(9, "a", "b", "c")
+    for worker in ("a", "b", "c"):
+        assert queue.take(worker)
+    assert queue.out_of_memory("a", 0, "CUDA out of memory")
+    for worker in ("d", "e", "f"):
+        queue.join(worker, "another group", "a GPU")
+    taken = [queue.take(worker) for worker in ("d", "e", "f")]
+    assert taken == [[0], [1], None]
+    queue.join("g", "another group", "another GPU")
+    assert queue.take("g") == [2]

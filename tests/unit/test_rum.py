@@ -108,9 +108,7 @@ def test_assign_says_what_does_not_fit(names, message):
 
 @pytest.mark.parametrize("wrong", ["nothing", Nothing, None, 3])
 def test_assign_takes_values_of_unlearners_only(wrong):
-    with pytest.raises(
-        PlanError, match=r"subset 'high' is given .*, which is no unlearner"
-    ):
+    with pytest.raises(PlanError, match=r"subset 'high' is given .*, which is no unlearner"):
         Plan.assign(THREE, {"low": Nothing(), "medium": Nothing(), "high": wrong})
 
 
