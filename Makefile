@@ -21,7 +21,8 @@ lint: env  ## style, types and spelling
 	$(BIN)/codespell
 bench: env  ## every benchmark in turn, then the table of their results
 	@status=0; for script in benchmarks/[!_]*.py; do \
-		echo "== $$script"; $(BIN)/python "$$script" || status=1; \
+		echo "== $$script"; rm -f "benchmarks/results/$$(basename $$script .py).json"; \
+		$(BIN)/python "$$script" || status=1; \
 	done; $(BIN)/python benchmarks/_harness.py; exit $$status
 clean:  ## remove .venv, out, store and caches
 	rm -rf .venv out store dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

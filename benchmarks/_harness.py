@@ -41,12 +41,16 @@ class Row:
         goal: as ">= 10 x" or "<= 3 %"; "-" where the row is for information.
         baseline: what it is compared with.
         reached: in the goal's unit.
+        low: least of what single repetitions reached, where sides took turns.
+        high: most of it.
     """
 
     what: str
     goal: str
     baseline: str
     reached: float
+    low: float | None = None
+    high: float | None = None
 
     @property
     def met(self) -> bool | None:
@@ -98,6 +102,31 @@ def refuse_spread(rates: Rates) -> None:
 def ratio(rates: Rates, ours: str, baseline: str) -> float:
     """Return how many times as fast as the baseline a side is, by medians."""
     return median(rates[ours]) / median(rates[baseline])
+
+
+def compared(
+    what: str,
+    goal: str,
+    rates: Rates,
+    ours: str,
+    baseline: str,
+    name: str | None = None,
+    unit: Callable[[float], float] = lambda ratio: ratio,
+) -> Row:
+    """Return the row of a ratio of medians, with the range of the ratios of single turns.
+
+    Args:
+        what: of the row.
+        goal: of the row.
+        rates: of sides that took turns.
+        ours: the side whose ratio is wanted.
+        baseline: the side it is compared with.
+        name: what the row calls the baseline; the side's name by default.
+        unit: turns a ratio of rates into the goal's unit.
+    """
+    turns = [unit(a / b) for a, b in zip(rates[ours], rates[baseline], strict=True)]
+    reached = unit(ratio(rates, ours, baseline))
+    return Row(what, goal, name or baseline, reached, min(turns), max(turns))
 
 
 @contextlib.contextmanager
@@ -187,9 +216,11 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
         for row in result["rows"]:
             unit = row["goal"].split()[-1] if row["goal"] != "-" else "x"
             met = {True: "yes", False: "**no**", None: ""}[row["met"]]
+            known = row["low"] is not None
+            turns = f" ({row['low']:.3g} to {row['high']:.3g})" if known else ""
             lines.append(
                 f"| {row['what']} | {row['baseline']} | {row['goal']} | "
-                f"{row['reached']:.3g} {unit} | {met} | {result['date']} |"
+                f"{row['reached']:.3g} {unit}{turns} | {met} | {result['date']} |"
             )
     return "\n".join(lines)
 

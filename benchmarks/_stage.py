@@ -58,7 +58,6 @@ class Comparison:
                     for _ in range(self.processes)
                 )
             )
-            stack.enter_context(connect(workers=WORKERS))
             for repetition in range(repetitions + 1):
                 start = perf_counter()
                 bare()
@@ -77,9 +76,11 @@ class Comparison:
         """Run a stage; return the seconds in which jobs were at work, and the others."""
         context = Context(load("digits"), Store(folder / "store"))
         models = pool(self.models, self.epochs)
-        start = perf_counter()
-        jobs.run("benchmark", models, context, ClusterConfig(WORKERS), lambda standing: None)
-        passed = perf_counter() - start
+        # A cluster of its own, so that an idle one does not slow the bare side.
+        with connect(workers=WORKERS):
+            start = perf_counter()
+            jobs.run("benchmark", models, context, ClusterConfig(WORKERS), lambda standing: None)
+            passed = perf_counter() - start
         made = [context.store.provenance(model.key(context)) for model in models]
         working = max(m["time"] for m in made) - min(m["time"] - m["seconds"] for m in made)
         shutil.rmtree(folder / "store")

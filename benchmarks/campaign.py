@@ -2,7 +2,7 @@
 
 from statistics import median
 
-from _harness import Row, ratio, save
+from _harness import compared, save
 from _stage import Comparison
 
 comparison = Comparison(models=64, epochs=25, processes=1)
@@ -12,11 +12,13 @@ def main() -> None:
     """Measure, print and keep."""
     rates = comparison.rates(repetitions=3)
     fixed = median(comparison.fixed)
-    row = Row(
+    row = compared(
         f"campaign of 64 models, 2 workers of 1 thread, beyond a fixed {fixed:.0f} s",
         ">= 1.85 x",
+        rates,
+        "Ray",
+        "bare",
         "bare Python loop, 1 thread",
-        ratio(rates, "Ray", "bare"),
     )
     save("campaign", [row], rates, "models", epochs=comparison.epochs, fixed=comparison.fixed)
 

@@ -4,7 +4,7 @@ import contextlib
 
 import torch
 from _cifar import SOURCE, images
-from _harness import Row, Side, interleave, process, ratio, save
+from _harness import Side, compared, interleave, process, save
 
 from rum_ray.data import load
 from rum_ray.data.batches import Batches
@@ -49,8 +49,8 @@ def main() -> None:
                 for name in (bare, seen)
             }
             rates |= interleave(sides, 7, "examples")
-        cost = ratio(rates, bare, seen)
-        rows.append(Row(f"learning events, {model}", "<= 1.02 x", "training without them", cost))
+        what = f"learning events, {model}"
+        rows.append(compared(what, "<= 1.02 x", rates, bare, seen, "training without them"))
     save("confidence_proxy", rows, rates, "examples", data=SOURCE, threads=1, sizes=SIZES)
 
 

@@ -4,7 +4,7 @@ import contextlib
 
 import torch
 from _cifar import SOURCE, images, official_loader
-from _harness import Row, Side, interleave, process, ratio, save
+from _harness import Side, compared, interleave, process, save
 
 from rum_ray.data.batches import Batches
 from rum_ray.models.classifier import Normalize
@@ -44,12 +44,9 @@ def main() -> None:
         }
         rates = interleave(sides, 7, "images")
     rows = [
-        Row("data path", ">= 10 x", BASELINE, ratio(rates, "ours", "official")),
-        Row(
-            "data path",
-            "-",
-            f"{BASELINE}, our allocator",
-            ratio(rates, "ours", "official, our allocator"),
+        compared("data path", ">= 10 x", rates, "ours", "official", BASELINE),
+        compared(
+            "data path", "-", rates, "ours", "official, our allocator", f"{BASELINE}, our allocator"
         ),
     ]
     save("data_path", rows, rates, "images", data=SOURCE, threads=1, batch=BATCH, images=COUNT)

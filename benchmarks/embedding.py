@@ -9,7 +9,7 @@ from time import perf_counter
 import numpy as np
 import torch
 from _cifar import SOURCE, images
-from _harness import Row, Side, interleave, process, ratio, refuse_spread, save
+from _harness import Row, Side, compared, interleave, process, ratio, refuse_spread, save
 
 from rum_ray.data.batches import PREDICTION_BATCH, fixed_batches
 from rum_ray.models import embed
@@ -81,7 +81,7 @@ def main() -> None:
             print(theirs, rates[theirs], ours, rates[ours], flush=True)
             goal = "<= 1.1 x" if model == "resnet18" else "-"
             what = f"entanglement by stream, {model}"
-            rows.append(Row(what, goal, "bare forward passes", 1 / ratio(rates, ours, theirs)))
+            rows.append(compared(what, goal, rates, theirs, ours, "bare forward passes"))
         refuse_spread(rates)
         side = stack.enter_context(process(moments, 512, environment=WORKER_SETTINGS))
         rates |= interleave({"moments of 512 numbers": side}, 5, "rows")

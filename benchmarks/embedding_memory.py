@@ -1,9 +1,14 @@
 """Memory of driver and workers while encoded images stream past a model: 50 thousand to 5 million.
 
-Images are made when they are read, so that what is measured is the stream and not its source.
+Images are made when they are read, so that what is measured is the stream and not its source. Each
+size has a driver and a Ray of its own. What counts is how much a process grows from before the
+stream to its peak; what it shares with others, such as the object store, is told apart.
 """
 
+import json
 import struct
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,25 +40,27 @@ def pictures(rows: Indices) -> Iterator[tuple[str, bytes]]:
 
 
 class Peak(threading.Thread):
-    """Watches the memory of this process and of those below it.
+    """Watches the memory of this process and of Ray's.
 
     Attributes:
         driver: most bytes of this process so far, without what it shares.
-        workers: most bytes of any other, likewise.
+        worker: most bytes of any of Ray's workers, likewise.
+        shared: most bytes that one process shares with others: the object store.
     """
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.driver = self.workers = 0
+        self.driver = self.worker = self.shared = 0
         self._over = threading.Event()
 
     def run(self) -> None:
         """Look five times a second."""
         while not self._over.wait(0.2):
-            self.driver = max(self.driver, anonymous(Path("/proc/self")))
+            self.driver = max(self.driver, resident(Path("/proc/self"), "RssAnon"))
             for folder in Path("/proc").glob("[0-9]*"):
                 if is_worker(folder):
-                    self.workers = max(self.workers, anonymous(folder))
+                    self.worker = max(self.worker, resident(folder, "RssAnon"))
+                    self.shared = max(self.shared, resident(folder, "RssShmem"))
 
     def end(self) -> None:
         """Stop looking."""
@@ -64,54 +71,61 @@ class Peak(threading.Thread):
 def is_worker(folder: Path) -> bool:
     """Return whether a process is one of Ray's that runs our code."""
     try:
-        return folder.joinpath("cmdline").read_bytes().startswith(b"ray::MapWorker")
+        return folder.joinpath("cmdline").read_bytes().startswith(b"ray::Map")
     except OSError:
         return False
 
 
-def anonymous(folder: Path) -> int:
-    """Return a process's resident bytes that no file or other process shares."""
+def resident(folder: Path, kind: str) -> int:
+    """Return how many of a process's bytes of a kind are in memory."""
     try:
         lines = folder.joinpath("status").read_text().splitlines()
     except OSError:
         return 0
-    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith(kind))
 
 
-def main() -> None:
+def stream(count: int) -> dict[str, float]:
+    """Return mebibytes of a stream of so many images; to be called in a process of its own."""
     from rum_ray.cluster.connect import connect
     from rum_ray.cluster.embed import stream_moments
 
     with Seed(0).torch():
         model = build("mlp", (1, SIDE, SIDE), 2)
-    found: dict[str, dict[str, float]] = {}
     with connect(workers=2):
-        for count in COUNTS:
-            labels = torch.zeros(count, dtype=torch.uint8)
-            source = Source(Path("made"), labels, ("a", "b"), pictures)
-            groups = (np.arange(count) % 100 == 0).astype(np.uint8)
-            peak = Peak()
-            peak.start()
-            moments = stream_moments(source, model, groups)
-            peak.end()
-            assert sum(m.count for m in moments.values()) == count
-            found[f"{count:,} rows"] = {
-                "driver": peak.driver / 2**20,
-                "worker": peak.workers / 2**20,
-            }
-            print(count, found[f"{count:,} rows"], flush=True)
-    first, last = (found[f"{count:,} rows"] for count in (COUNTS[0], COUNTS[-1]))
+        source = Source(Path("made"), torch.zeros(count, dtype=torch.int64), ("a", "b"), pictures)
+        groups = (np.arange(count) % 100 == 0).astype(np.int64)
+        before = resident(Path("/proc/self"), "RssAnon")
+        peak = Peak()
+        peak.start()
+        moments = stream_moments(source, model, groups)
+        peak.end()
+    assert sum(m.count for m in moments.values()) == count
+    found = {
+        "driver's growth": peak.driver - before,
+        "worker": peak.worker,
+        "object store": peak.shared,
+    }
+    return {name: size / 2**20 for name, size in found.items()}
+
+
+def main() -> None:
+    found: dict[str, dict[str, float]] = {}
+    for count in COUNTS:
+        command = [sys.executable, __file__, str(count)]
+        out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        found[f"{count:,}"] = json.loads(out.splitlines()[-1])
+        print(f"{count:,} rows: {found[f'{count:,}']} MiB", flush=True)
+    first, last = (found[f"{count:,}"] for count in (COUNTS[0], COUNTS[-1]))
     rows = [
-        Row(
-            f"memory of the {who}, 5 million rows",
-            "<= 1.25 x",
-            "50 thousand",
-            last[who] / first[who],
-        )
-        for who in ("driver", "worker")
+        Row(f"{name}, 5 million rows streamed", "<= 32 MiB", "50 thousand rows", last[name] - size)
+        for name, size in first.items()
     ]
     save("embedding_memory", rows, {}, "rows", mebibytes=found, side=SIDE)
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) > 1:
+        print(json.dumps(stream(int(sys.argv[1]))))
+    else:
+        main()

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from _harness import Row, Side, interleave, process, ratio, save, together
+from _harness import Side, compared, interleave, process, save, together
 from torch import Tensor
 
 from rum_ray.data import load
@@ -108,7 +108,7 @@ def main() -> None:
         }
         rates = interleave(sides, 5, "model-epochs")
     rows = [
-        Row(f"{name}, {MODELS} MLPs", ">= 1.2 x", plain, ratio(rates, name, plain))
+        compared(f"{name}, {MODELS} MLPs", ">= 1.2 x", rates, name, plain)
         for name in list(sides)[1:]
     ]
     save("fused", rows, rates, "model-epochs", data="digits", models=MODELS, epochs=EPOCHS)

@@ -1,16 +1,22 @@
 """The queue of jobs at scale: hand-outs a second, and memory of its actor and of the driver.
 
 Two workers run the loop of a Train worker on jobs that do nothing, so what is left is the queue. A
-hand-out is a chunk of eight jobs: one request, their lookup, and the note that they are done.
+hand-out is a chunk of eight jobs: one request, their lookup, and the note that they are done. Each
+size has a driver and a Ray of its own; what counts of memory is how much a process grows from
+before the jobs exist to its peak.
 """
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from statistics import median
+from time import perf_counter
 from typing import Any
 
 import ray
-from _harness import Row, Side, interleave, save
+from _harness import Row, refuse_spread, save
 
 from rum_ray.cluster.connect import connect
 from rum_ray.cluster.jobs import in_blocks, start_queue
@@ -24,10 +30,10 @@ WORKERS, REPETITIONS = 2, 3
 SIZES = (1_000, 10_000)
 
 
-def megabytes(pid: int) -> float:
-    """Return a process's resident memory."""
+def megabytes(pid: int, kind: str) -> float:
+    """Return a process's memory: "VmRSS" now, "VmHWM" at its peak."""
     status = Path(f"/proc/{pid}/status").read_text("utf-8")
-    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+    return int(status.partition(f"{kind}:")[2].split()[0]) / 1024
 
 
 @ray.remote(num_cpus=1)
@@ -48,54 +54,78 @@ class Worker:
         empty(queue, me, attempt)
 
 
-def side(chunks: int, workers: list[Any], memory: dict[str, list[float]]) -> Side:
-    """Return the side that hands out so many chunks, and notes memory in MB."""
+def campaign(chunks: int, workers: list[Any]) -> dict[str, float]:
+    """Hand out so many chunks; return them a second, and growth in MB."""
     recipe, pool = Recipe("mlp"), Seed(0) / "pool"
+    before = megabytes(os.getpid(), "VmRSS")
+    jobs = [TrainPoolModel(recipe, pool / m, 0.7) for m in range(chunks * MAX_CHUNK)]
+    start = perf_counter()
+    queue = start_queue(jobs, WORKERS)
+    pid = ray.get(queue.__ray_call__.remote(lambda self: os.getpid()))
+    queue_before = megabytes(pid, "VmRSS")
+    blocks = in_blocks(jobs)
+    ray.get([w.work.remote(queue, blocks, f"{n}") for n, w in enumerate(workers)])
+    rate = chunks / (perf_counter() - start)
+    assert ray.get(queue.standing.remote())[0].done == len(jobs)
+    found = {
+        "hand-outs": rate,
+        "queue": megabytes(pid, "VmHWM") - queue_before,
+        "driver": megabytes(os.getpid(), "VmHWM") - before,
+    }
+    ray.kill(queue)
+    return found
 
-    def run() -> float:
-        jobs = [TrainPoolModel(recipe, pool / m, 0.7) for m in range(chunks * MAX_CHUNK)]
-        queue = start_queue(jobs, WORKERS)
-        pid = ray.get(queue.__ray_call__.remote(lambda self: os.getpid()))
-        before = megabytes(pid)
-        blocks = in_blocks(jobs)
-        ray.get([w.work.remote(queue, blocks, f"{n}") for n, w in enumerate(workers)])
-        assert ray.get(queue.standing.remote())[0].done == len(jobs)
-        memory["queue"].append(megabytes(pid))
-        memory["queue, growth"].append(megabytes(pid) - before)
-        memory["driver"].append(megabytes(os.getpid()))
-        ray.kill(queue)
-        return chunks
 
-    return run
+def alone(chunks: int) -> dict[str, float]:
+    """Return what one campaign in this process found; a small one before it warms up."""
+    with connect(workers=WORKERS):
+        workers = [Worker.remote() for _ in range(WORKERS)]
+        ray.get([worker.ready.remote() for worker in workers])
+        campaign(20, workers)
+        return campaign(chunks, workers)
 
 
 def main() -> None:
     """Measure, print and keep."""
-    memory = {n: {"queue": [], "queue, growth": [], "driver": []} for n in SIZES}
-    with connect(workers=WORKERS):
-        workers = [Worker.remote() for _ in range(WORKERS)]
-        ray.get([worker.ready.remote() for worker in workers])
-        sides = {f"{n} chunks": side(n, workers, memory[n]) for n in SIZES}
-        rates = interleave(sides, REPETITIONS, "hand-outs")
-    for chunks, found in memory.items():
-        for process, values in found.items():
-            print(f"{chunks} chunks, {process}: {' '.join(f'{v:.1f}' for v in values)} MB")
-    small, large = (memory[n] for n in SIZES)
-    grown = {name: median(large[name]) - median(small[name]) for name in ("queue", "driver")}
+    found: dict[int, list[dict[str, float]]] = {chunks: [] for chunks in SIZES}
+    for _ in range(REPETITIONS):
+        for chunks, results in found.items():
+            command = [sys.executable, __file__, str(chunks)]
+            out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            results.append(json.loads(out.splitlines()[-1]))
+            print(f"{chunks} chunks: {results[-1]}", flush=True)
+    rates = {f"{chunks} chunks": [r["hand-outs"] for r in found[chunks]] for chunks in SIZES}
+    refuse_spread(rates)
+    grown = {
+        name: [large[name] - small[name] for small, large in zip(*found.values(), strict=True)]
+        for name in ("queue", "driver")
+    }
     rows = [
         Row(
             "queue of 10,000 chunks, 80,000 jobs: hand-outs a second",
             ">= 500 /s",
             "-",
             median(rates["10000 chunks"]),
+            min(rates["10000 chunks"]),
+            max(rates["10000 chunks"]),
         ),
         *(
-            Row(f"{name}'s memory, 10,000 chunks", "<= 30 MB", "1,000 chunks", grown[name])
-            for name in grown
+            Row(
+                f"{name}'s growth, 10,000 chunks",
+                "<= 30 MB",
+                "1,000 chunks",
+                median(values),
+                min(values),
+                max(values),
+            )
+            for name, values in grown.items()
         ),
     ]
-    save("job_queue", rows, rates, "hand-outs", workers=WORKERS, megabytes=memory)
+    save("job_queue", rows, rates, "hand-outs", workers=WORKERS, found=found)
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) > 1:
+        print(json.dumps(alone(int(sys.argv[1]))))
+    else:
+        main()

@@ -5,7 +5,7 @@ import contextlib
 import torch
 import torch.nn.functional as F
 from _cifar import SOURCE, images, official_loader
-from _harness import Row, Side, interleave, process, ratio, save
+from _harness import Side, compared, interleave, process, save
 
 from rum_ray.data.batches import Batches
 from rum_ray.models import build
@@ -80,8 +80,8 @@ def main() -> None:
         for kind, goal in GOALS.items():
             what = f"training loop, {model}, {kind}"
             side = f"{model}, {kind}"
-            rows.append(Row(what, goal, "official style, float32", ratio(rates, side, plain)))
-            rows.append(Row(what, "-", "the same, our allocator", ratio(rates, side, settings)))
+            rows.append(compared(what, goal, rates, side, plain, "official style, float32"))
+            rows.append(compared(what, "-", rates, side, settings, "the same, our allocator"))
     save("training_loop", rows, rates, "images", data=SOURCE, threads=THREADS, sizes=SIZES)
 
 

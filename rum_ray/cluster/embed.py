@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Protocol
 
+import numpy as np
 import ray
 import torch
 from torch import nn
@@ -88,7 +89,8 @@ def stream(context: Context, jobs: Sequence[Streamed], workers: int, gpus: float
         for j in jobs
     ]
     threads = jobs[0].model.recipe.threads
-    rows = Rows(context.bundle.train.x, context.device, threads)
+    train = context.bundle.train
+    rows = Rows(train.x, len(train), context.device, threads)
     for number, part in measured(rows, watchers, workers, gpus):
         tallies[number].add(part)
     for job, tally in zip(jobs, tallies, strict=True):
@@ -124,10 +126,11 @@ def stream_moments(
     if len(groups) != len(rows.y):
         raise DataError(f"groups must have one entry a row: {len(groups)} for {len(rows.y)} rows.")
     device = torch.device("cuda" if gpus else "cpu")
-    watcher = Watcher("", lambda: model, layer, MeasureMoments(groups))
-    tally = Tally()
+    small = groups.astype(np.min_scalar_type(groups.max(initial=0)))
+    watcher = Watcher("", lambda: model, layer, MeasureMoments(small))
+    streamed, tally = Rows(rows.encoded, len(groups), device, 1), Tally()
     with contextlib.nullcontext() if ray.is_initialized() else connect(workers=workers):
-        for _, part in measured(Rows(rows, device, 1), [watcher], workers, gpus):
+        for _, part in measured(streamed, [watcher], workers, gpus):
             tally.add(part)
     tally.check(len(groups))
     return {int(group): sums.moments for group, sums in tally.sums.items()}

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from rum_ray.data.batches import PREDICTION_BATCH, fixed_batches
 from rum_ray.data.bundle import Indices
-from rum_ray.data.images import Source, decode
+from rum_ray.data.images import Encoded, decode_pixels
 from rum_ray.errors import IntegrityError, RumRayError
 from rum_ray.models import embed
 from rum_ray.training.runtime import set_threads
@@ -54,17 +54,20 @@ class Rows:
     """What is streamed.
 
     Attributes:
-        source: inputs in memory, or encoded images that tasks decode ahead of the models.
+        source: inputs in memory, or encoded images. Where models have a GPU, tasks decode those
+            ahead of them; else Ray Data does both in one place.
+        count: how many there are.
         device: where the models compute.
         threads: of PyTorch.
     """
 
-    source: Tensor | Source
+    source: Tensor | Encoded
+    count: int
     device: torch.device
     threads: int
 
     def __len__(self) -> int:
-        return len(self.source if isinstance(self.source, Tensor) else self.source.y)
+        return self.count
 
     def range(self, number: int) -> Indices:
         """Return the rows of a range."""
@@ -75,7 +78,7 @@ class Rows:
         """Return the inputs at sorted rows."""
         if isinstance(self.source, Tensor):
             return self.source[torch.from_numpy(rows)]
-        return decode(self.source, rows).x
+        return decode_pixels(self.source, rows)
 
 
 def measured(
@@ -90,12 +93,11 @@ def measured(
     ranges = -(-len(rows) // PREDICTION_BATCH)
     tasks = min(ranges, max(4 * workers, ranges // MAX_RANGES))
     source = ray.data.range(ranges, override_num_blocks=tasks)
-    given = ray.put((rows, watchers))
     if not isinstance(rows.source, Tensor):
-        source = source.map_batches(partial(_read, given), batch_size=None, num_cpus=1)
+        source = source.map_batches(partial(_read, ray.put(rows)), batch_size=None, num_cpus=1)
     parts = source.map_batches(
         _Embedder,
-        fn_constructor_args=(given,),
+        fn_constructor_args=(ray.put((rows, watchers)),),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=workers),
         num_cpus=1,
@@ -131,7 +133,7 @@ def _in_order(batches: Iterable[Any], ranges: int, watchers: int) -> Iterator[tu
 
 def _read(given: Any, batch: Any) -> pd.DataFrame:
     """Return ranges with their inputs: what tasks do ahead of the actors that have models."""
-    rows, _ = ray.get(given)
+    rows = ray.get(given)
     parts = [rows.range(number) for number in batch["id"]]
     inputs: Sequence[Any]
     try:

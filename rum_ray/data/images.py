@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -28,6 +29,10 @@ GREY = ("1", "L", "LA")
 COLOUR = ("P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
 
+Encoded: TypeAlias = Callable[[Indices], Iterator[tuple[str, bytes | None]]]
+"""Yields, for sorted rows, where each image is and its bytes."""
+
+
 @dataclass(frozen=True, eq=False)
 class Source:
     """Encoded images and their labels, in a fixed order.
@@ -36,13 +41,13 @@ class Source:
         path: what messages call it.
         y: [N] labels, int64, in 0 .. K - 1.
         class_names: [K].
-        encoded: yields, for sorted rows, where each image is and its bytes.
+        encoded: gives the images.
     """
 
     path: Path
     y: Tensor
     class_names: tuple[str, ...]
-    encoded: Callable[[Indices], Iterator[tuple[str, bytes | None]]]
+    encoded: Encoded
 
 
 def images(*, train: str, test: str, valid_fraction: float = 0.1, seed: int = 0) -> DataBundle:
@@ -192,9 +197,15 @@ def _check_labels(y: NDArray[np.int64], names: tuple[str, ...], where: Path) -> 
 
 
 def decode(source: Source, rows: Indices) -> LabeledData:
-    """Return the images at `rows`: uint8 [N, 1, H, W] if all are grey, else [N, 3, H, W]."""
+    """Return the examples at sorted rows; see `decode_pixels`."""
+    x = decode_pixels(source.encoded, rows)
+    return LabeledData(x, source.y[rows], ids=rows, num_classes=len(source.class_names))
+
+
+def decode_pixels(encoded: Encoded, rows: Indices) -> Tensor:
+    """Return the images at sorted rows: uint8 [N, 1, H, W] if all are grey, else [N, 3, H, W]."""
     pixels: NDArray[np.uint8] | None = None
-    for i, (where, data) in enumerate(source.encoded(rows)):
+    for i, (where, data) in enumerate(encoded(rows)):
         image = _pixels(data, where)
         if pixels is None:
             pixels = np.empty((len(rows), *image.shape), dtype=np.uint8)
@@ -207,9 +218,7 @@ def decode(source: Source, rows: Indices) -> LabeledData:
         if len(image) > channels:
             pixels = pixels.repeat(len(image), axis=1)
         pixels[i] = image
-    return LabeledData(
-        torch.from_numpy(pixels), source.y[rows], ids=rows, num_classes=len(source.class_names)
-    )
+    return torch.from_numpy(pixels)
 
 
 def _pixels(data: bytes | None, where: str) -> NDArray[np.uint8]:

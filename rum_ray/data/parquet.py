@@ -94,7 +94,9 @@ def read_labels(files: Sequence[Path]) -> tuple[NDArray[np.int64], tuple[str, ..
             if values.null_count:
                 row = values.is_null().index(True).as_py()
                 raise DataError(f"row {row} of {file} has no label (null). Label it, or drop it.")
-            labels += (values if columns.text else values.cast(pa.int64())).to_pylist()
+            labels.append(
+                values.to_pylist() if columns.text else values.cast(pa.int64()).to_numpy()
+            )
         first = first or columns
         if columns != first:
             raise DataError(
@@ -102,12 +104,12 @@ def read_labels(files: Sequence[Path]) -> tuple[NDArray[np.int64], tuple[str, ..
                 f"agree: write them alike."
             )
     assert first is not None
-    classes = sorted(set(labels))
     if first.text:
-        number = {name: i for i, name in enumerate(classes)}
-        return np.array([number[label] for label in labels]), tuple(classes), first.image
-    names = first.class_names or tuple(map(str, range(len(classes))))
-    return np.array(labels, dtype=np.int64), names, first.image
+        texts, y = np.unique(np.concatenate(labels), return_inverse=True)
+        return y.astype(np.int64), tuple(map(str, texts)), first.image
+    y = np.concatenate(labels).astype(np.int64)
+    names = first.class_names or tuple(map(str, range(len(np.unique(y)))))
+    return y, names, first.image
 
 
 def read_images(

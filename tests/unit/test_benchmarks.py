@@ -86,7 +86,10 @@ def test_a_result_has_hardware_versions_and_every_repetition(
 ):
     monkeypatch.setattr(harness, "RESULTS", tmp_path / "results")
     rates = {"a": [10.0, 11.0], "b": [5.0, 5.0]}
-    rows = [harness.Row("it", ">= 2 x", "b", 2.1), harness.Row("it", "-", "c", 0.5)]
+    rows = [
+        harness.compared("it", ">= 2 x", rates, "a", "b"),
+        harness.Row("it", "-", "c", 0.5),
+    ]
     harness.save("thing", rows, rates, "images", threads=1)
     result = json.loads((tmp_path / "results" / "thing.json").read_text("utf-8"))
     assert result["repetitions"] == rates
@@ -95,6 +98,8 @@ def test_a_result_has_hardware_versions_and_every_repetition(
         "goal": ">= 2 x",
         "baseline": "b",
         "reached": 2.1,
+        "low": 2.0,
+        "high": 2.2,
         "met": True,
     }
     assert (result["benchmark"], result["unit"]) == ("thing", "images a second")
@@ -102,7 +107,7 @@ def test_a_result_has_hardware_versions_and_every_repetition(
     assert {"torch", "python", "hardware"} <= set(result["environment"])
     printed = capsys.readouterr().out
     assert printed == harness.table([result]) + "\n"
-    assert "| it | b | >= 2 x | 2.1 x | yes |" in printed
+    assert "| it | b | >= 2 x | 2.1 x (2 to 2.2) | yes |" in printed
     assert "| it | c | - | 0.5 x |  |" in printed
 
 
