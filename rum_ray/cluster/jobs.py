@@ -21,7 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rum_ray.cluster.queue import Queue
 from rum_ray.cluster.worker import BLOCK, work
-from rum_ray.errors import StalledError
+from rum_ray.errors import RumRayError, StalledError
 from rum_ray.experiment import ClusterConfig
 from rum_ray.study.progress import Standing
 from rum_ray.work import Context, Job
@@ -87,7 +87,10 @@ def run(
 
 def _raise_first(queue: Any) -> None:
     """Raise the first error that trying again cannot mend, if there is one."""
-    for error in ray.get(queue.errors.remote()):
+    errors: list[RumRayError] = []
+    with contextlib.suppress(ray.exceptions.RayError):
+        errors = ray.get(queue.errors.remote())
+    for error in errors:
         raise error
 
 
@@ -175,11 +178,13 @@ class _Watch(threading.Thread):
                     self.stalled = True
                     signal.raise_signal(signal.SIGINT)
                     return
-        except ray.exceptions.RayError:
-            return
         except Exception as error:
-            self.error = error
-            signal.raise_signal(signal.SIGINT)
+            # Without the queue, Train would start its workers again and again.
+            gone = isinstance(error, ray.exceptions.RayError)
+            reason = str(error).strip().partition("\n")[0]
+            self.error = StalledError(f"the queue of jobs is lost: {reason}") if gone else error
+            if not self._over.is_set():
+                signal.raise_signal(signal.SIGINT)
 
     def _ask(self) -> float:
         """Tell how far the jobs are, and return for how many seconds no worker was heard of."""
