@@ -55,7 +55,8 @@ def streamed(model: str, count: int) -> float:
     net = network(model)
     watcher = Watcher(model, lambda: net, None, begin)
     start = perf_counter()
-    ranges = list(measured(Rows(images(count).x, torch.device("cpu"), 1), [watcher], 1, 0.0))
+    rows = Rows(images(count).x, count, torch.device("cpu"), 1)
+    ranges = list(measured(rows, [watcher], 1, 0.0))
     assert len(ranges) == -(-count // PREDICTION_BATCH)
     return perf_counter() - start
 

@@ -15,7 +15,7 @@ from rum_ray.training import LocalRuntime, Recipe
 THREADS = 2
 LR = 0.01
 # Model: (batch size, examples of the slow and of the fast sides).
-SIZES = {"resnet18": (128, 128, 256), "fast_cnn": (256, 512, 1024)}
+SIZES = {"resnet18": (128, 256, 256), "fast_cnn": (256, 512, 1024)}
 GOALS = {"bfloat16": ">= 2.7 x", "float32": ">= 1.2 x"}
 
 
