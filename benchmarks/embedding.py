@@ -48,12 +48,12 @@ def moments(width: int) -> Side:
 
 def streamed(model: str, count: int) -> float:
     """Return the seconds of one pass: moments and waves of a retain and a forget set."""
+    from rum_ray.cluster.embed import shipped
     from rum_ray.cluster.ranges import Rows, Watcher, measured
 
     groups = (np.arange(count) % 10 == 0).astype(np.int64)
     begin = MeasureGroups(groups, groups == 1, np.arange(PREDICTION_BATCH))
-    net = network(model)
-    watcher = Watcher(model, lambda: net, None, begin)
+    watcher = Watcher(model, shipped(network(model)), None, begin)
     start = perf_counter()
     rows = Rows(images(count).x, count, torch.device("cpu"), 1)
     ranges = list(measured(rows, [watcher], 1, 0.0))

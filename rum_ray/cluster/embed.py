@@ -1,13 +1,16 @@
 """Embeddings streamed past models: what is kept are sums, distances and a small sample."""
 
 import contextlib
-from collections.abc import Sequence
+import importlib
+import pickle
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
 import numpy as np
 import ray
 import torch
+from ray import cloudpickle
 from torch import nn
 
 from rum_ray.cluster.connect import connect
@@ -97,6 +100,19 @@ def stream(context: Context, jobs: Sequence[Streamed], workers: int, gpus: float
         job.finish(context, tally)
 
 
+def shipped(model: nn.Module) -> Callable[[], nn.Module]:
+    """Return what gives the model in another process, whatever blocks it is made of."""
+    return partial(_unpack, cloudpickle.dumps(model))
+
+
+def _unpack(packed: bytes) -> nn.Module:
+    """Return a model that was packed in another process."""
+    # Blocks of torchvision need it imported our way first.
+    importlib.import_module("rum_ray.models.vision")
+    model: nn.Module = pickle.loads(packed)
+    return model
+
+
 def stream_moments(
     rows: Source,
     model: nn.Module,
@@ -127,7 +143,7 @@ def stream_moments(
         raise DataError(f"groups must have one entry a row: {len(groups)} for {len(rows.y)} rows.")
     device = torch.device("cuda" if gpus else "cpu")
     small = groups.astype(np.min_scalar_type(groups.max(initial=0)))
-    watcher = Watcher("", lambda: model, layer, MeasureMoments(small))
+    watcher = Watcher("", shipped(model), layer, MeasureMoments(small))
     streamed, tally = Rows(rows.encoded, len(groups), device, 1), Tally()
     with contextlib.nullcontext() if ray.is_initialized() else connect(workers=workers):
         for _, part in measured(streamed, [watcher], workers, gpus):

@@ -166,6 +166,9 @@ class TestWorkers:
                 assert np.array_equal(found[group].mean, exact.mean)
         with pytest.raises(DataError, match="one entry a row: 619 for 620 rows"):
             stream_moments(source, model, groups[1:])
+        blocks = build("resnet18", (1, 8, 8), 2)
+        found = stream_moments(source, blocks, np.zeros(620, dtype=np.int64))
+        assert (found[0].count, len(found[0].mean)) == (620, 512)
         columns["image"][301] = b"no image"
         pq.write_table(pa.table(columns), tmp_path / "d.parquet", row_group_size=100)
         with pytest.raises(DataError, match=r"^row 301 of .*d\.parquet cannot be decoded"):
