@@ -102,7 +102,8 @@ def stream(context: Context, jobs: Sequence[Streamed], workers: int, gpus: float
 
 def shipped(model: nn.Module) -> Callable[[], nn.Module]:
     """Return what gives the model in another process, whatever blocks it is made of."""
-    return partial(_unpack, cloudpickle.dumps(model))
+    packed: bytes = cloudpickle.dumps(model)  # type: ignore[no-untyped-call]
+    return partial(_unpack, packed)
 
 
 def _unpack(packed: bytes) -> nn.Module:
