@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from rum_ray.data.batches import PREDICTION_BATCH, fixed_batches
 from rum_ray.data.bundle import Indices
-from rum_ray.data.images import Encoded, decode_pixels
+from rum_ray.data.pixels import Encoded, decode_pixels
 from rum_ray.errors import IntegrityError, RumRayError
 from rum_ray.models import embed
 from rum_ray.training.runtime import set_threads
