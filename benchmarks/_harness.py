@@ -10,6 +10,8 @@ import contextlib
 import json
 import multiprocessing
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -180,6 +182,29 @@ def together(*sides: Side) -> Side:
             return sum(pool.map(lambda side: side(), sides))
 
     return run
+
+
+def alone(script: str, argument: int) -> Any:
+    """Return what a script prints as JSON, on its last line, when it is run with an argument."""
+    command = [sys.executable, script, str(argument)]
+    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return json.loads(out.splitlines()[-1])
+
+
+def memory(process: int | str, kind: str) -> float:
+    """Return a process's memory in MiB, 0 if it is gone.
+
+    Args:
+        process: its number, or "self".
+        kind: as Linux calls it: "VmRSS" now, "VmHWM" at its peak, "RssAnon" what it shares with
+            none, "RssShmem" what it shares.
+    """
+    try:
+        status = Path(f"/proc/{process}/status").read_text("utf-8")
+    except OSError:
+        return 0.0
+    _, found, rest = status.partition(f"{kind}:")
+    return int(rest.split()[0]) / 1024 if found else 0.0
 
 
 def save(name: str, rows: Sequence[Row], rates: Rates, unit: str, **notes: Any) -> None:

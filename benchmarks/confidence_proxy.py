@@ -2,15 +2,13 @@
 
 import contextlib
 
-import torch
 from _cifar import SOURCE, images
 from _harness import Side, compared, interleave, process, save
+from _training import epochs
 
 from rum_ray.data import load
-from rum_ray.data.batches import Batches
 from rum_ray.scores.learning_events import LearningEvents
-from rum_ray.seeding import Seed
-from rum_ray.training import LocalRuntime, Recipe
+from rum_ray.training import Recipe
 
 # Model: (batch size, epochs a repetition); fast_cnn on 512 images, mlp on the digits.
 SIZES = {"fast_cnn": (256, 1), "mlp": (64, 60)}
@@ -18,21 +16,10 @@ SIZES = {"fast_cnn": (256, 1), "mlp": (64, 60)}
 
 def training(model: str, observed: bool) -> Side:
     """Return a side that trains some epochs, with learning events or without."""
-    batch, epochs = SIZES[model]
+    batch, count = SIZES[model]
     data = load("digits").train if model == "mlp" else images(512)
-    recipe = Recipe(model, lr=0.01, batch_size=batch)
-    runtime = LocalRuntime(Seed(0), threads=1)
-    network = recipe.build(data, runtime.seed).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = recipe.optimizer(network)
-    batches = Batches(data, batch, runtime.device, augment=model != "mlp")
-    events = LearningEvents(len(data)) if observed else None
-
-    def run() -> float:
-        for epoch in range(epochs):
-            recipe.epoch(network, optimizer, batches, runtime.seed / epoch, events)
-        return epochs * len(data)
-
-    return run
+    recipe = Recipe(model, lr=0.01, batch_size=batch, augment=model != "mlp")
+    return epochs(recipe, data, count, LearningEvents(len(data)) if observed else None)
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ stream to its peak; what it shares with others, such as the object store, is tol
 
 import json
 import struct
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _harness import Row, save
+from _harness import Row, alone, memory, save
 
 from rum_ray.data.bundle import Indices
 from rum_ray.data.images import Source
@@ -43,24 +42,24 @@ class Peak(threading.Thread):
     """Watches the memory of this process and of Ray's.
 
     Attributes:
-        driver: most bytes of this process so far, without what it shares.
-        worker: most bytes of any of Ray's workers, likewise.
-        shared: most bytes that one process shares with others: the object store.
+        driver: most MiB of this process so far, without what it shares.
+        worker: most MiB of any of Ray's workers, likewise.
+        shared: most MiB that one process shares with others: the object store.
     """
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.driver = self.worker = self.shared = 0
+        self.driver = self.worker = self.shared = 0.0
         self._over = threading.Event()
 
     def run(self) -> None:
         """Look five times a second."""
         while not self._over.wait(0.2):
-            self.driver = max(self.driver, resident(Path("/proc/self"), "RssAnon"))
+            self.driver = max(self.driver, memory("self", "RssAnon"))
             for folder in Path("/proc").glob("[0-9]*"):
                 if is_worker(folder):
-                    self.worker = max(self.worker, resident(folder, "RssAnon"))
-                    self.shared = max(self.shared, resident(folder, "RssShmem"))
+                    self.worker = max(self.worker, memory(folder.name, "RssAnon"))
+                    self.shared = max(self.shared, memory(folder.name, "RssShmem"))
 
     def end(self) -> None:
         """Stop looking."""
@@ -76,15 +75,6 @@ def is_worker(folder: Path) -> bool:
         return False
 
 
-def resident(folder: Path, kind: str) -> int:
-    """Return how many of a process's bytes of a kind are in memory."""
-    try:
-        lines = folder.joinpath("status").read_text().splitlines()
-    except OSError:
-        return 0
-    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith(kind))
-
-
 def stream(count: int) -> dict[str, float]:
     """Return mebibytes of a stream of so many images; to be called in a process of its own."""
     from rum_ray.cluster.connect import connect
@@ -95,26 +85,23 @@ def stream(count: int) -> dict[str, float]:
     with connect(workers=2):
         source = Source(Path("made"), torch.zeros(count, dtype=torch.int64), ("a", "b"), pictures)
         groups = (np.arange(count) % 100 == 0).astype(np.int64)
-        before = resident(Path("/proc/self"), "RssAnon")
+        before = memory("self", "RssAnon")
         peak = Peak()
         peak.start()
         moments = stream_moments(source, model, groups)
         peak.end()
     assert sum(m.count for m in moments.values()) == count
-    found = {
+    return {
         "driver's growth": peak.driver - before,
         "worker": peak.worker,
         "object store": peak.shared,
     }
-    return {name: size / 2**20 for name, size in found.items()}
 
 
 def main() -> None:
     found: dict[str, dict[str, float]] = {}
     for count in COUNTS:
-        command = [sys.executable, __file__, str(count)]
-        out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        found[f"{count:,}"] = json.loads(out.splitlines()[-1])
+        found[f"{count:,}"] = alone(__file__, count)
         print(f"{count:,} rows: {found[f'{count:,}']} MiB", flush=True)
     first, last = (found[f"{count:,}"] for count in (COUNTS[0], COUNTS[-1]))
     rows = [

@@ -8,15 +8,13 @@ before the jobs exist to its peak.
 
 import json
 import os
-import subprocess
 import sys
-from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
 
 import ray
-from _harness import Row, refuse_spread, save
+from _harness import Row, alone, memory, refuse_spread, save
 
 from rum_ray.cluster.connect import connect
 from rum_ray.cluster.jobs import in_blocks, start_queue
@@ -28,12 +26,6 @@ from rum_ray.work import TrainPoolModel
 
 WORKERS, REPETITIONS = 2, 3
 SIZES = (1_000, 10_000)
-
-
-def megabytes(pid: int, kind: str) -> float:
-    """Return a process's memory: "VmRSS" now, "VmHWM" at its peak."""
-    status = Path(f"/proc/{pid}/status").read_text("utf-8")
-    return int(status.partition(f"{kind}:")[2].split()[0]) / 1024
 
 
 @ray.remote(num_cpus=1)
@@ -57,26 +49,26 @@ class Worker:
 def campaign(chunks: int, workers: list[Any]) -> dict[str, float]:
     """Hand out so many chunks; return them a second, and growth in MB."""
     recipe, pool = Recipe("mlp"), Seed(0) / "pool"
-    before = megabytes(os.getpid(), "VmRSS")
+    before = memory("self", "VmRSS")
     jobs = [TrainPoolModel(recipe, pool / m, 0.7) for m in range(chunks * MAX_CHUNK)]
     start = perf_counter()
     queue = start_queue(jobs, WORKERS)
     pid = ray.get(queue.__ray_call__.remote(lambda self: os.getpid()))
-    queue_before = megabytes(pid, "VmRSS")
+    queue_before = memory(pid, "VmRSS")
     blocks = in_blocks(jobs)
     ray.get([w.work.remote(queue, blocks, f"{n}") for n, w in enumerate(workers)])
     rate = chunks / (perf_counter() - start)
     assert ray.get(queue.standing.remote())[0].done == len(jobs)
     found = {
         "hand-outs": rate,
-        "queue": megabytes(pid, "VmHWM") - queue_before,
-        "driver": megabytes(os.getpid(), "VmHWM") - before,
+        "queue": memory(pid, "VmHWM") - queue_before,
+        "driver": memory("self", "VmHWM") - before,
     }
     ray.kill(queue)
     return found
 
 
-def alone(chunks: int) -> dict[str, float]:
+def measure(chunks: int) -> dict[str, float]:
     """Return what one campaign in this process found; a small one before it warms up."""
     with connect(workers=WORKERS):
         workers = [Worker.remote() for _ in range(WORKERS)]
@@ -90,9 +82,7 @@ def main() -> None:
     found: dict[int, list[dict[str, float]]] = {chunks: [] for chunks in SIZES}
     for _ in range(REPETITIONS):
         for chunks, results in found.items():
-            command = [sys.executable, __file__, str(chunks)]
-            out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            results.append(json.loads(out.splitlines()[-1]))
+            results.append(alone(__file__, chunks))
             print(f"{chunks} chunks: {results[-1]}", flush=True)
     rates = {f"{chunks} chunks": [r["hand-outs"] for r in found[chunks]] for chunks in SIZES}
     refuse_spread(rates)
@@ -126,6 +116,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        print(json.dumps(alone(int(sys.argv[1]))))
+        print(json.dumps(measure(int(sys.argv[1]))))
     else:
         main()

@@ -6,11 +6,10 @@ An epoch and a prediction are timed; the share is that of 30 epochs on 70 % of t
 import contextlib
 from statistics import median
 
-import torch
 from _cifar import SOURCE, images
 from _harness import Row, Side, interleave, process, save
+from _training import epochs
 
-from rum_ray.data.batches import Batches
 from rum_ray.seeding import Seed
 from rum_ray.training import LocalRuntime, Recipe
 from rum_ray.training.prediction import predict
@@ -24,25 +23,15 @@ PRECISIONS = ("float32", "bfloat16")
 def training(model: str, precision: str) -> Side:
     """Return a side that trains an epoch."""
     batch, count = SIZES[model]
-    data = images(count)
-    recipe = Recipe(model, lr=0.01, batch_size=batch, precision=precision)  # type: ignore[arg-type]
-    runtime = LocalRuntime(Seed(0), threads=1)
-    network = recipe.build(data, runtime.seed).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = recipe.optimizer(network)
-    batches = Batches(data, batch, runtime.device, augment=True)
-
-    def run() -> float:
-        recipe.epoch(network, optimizer, batches, runtime.seed / 0)
-        return len(data)
-
-    return run
+    recipe = Recipe(model, lr=0.01, batch_size=batch, augment=True, precision=precision)  # type: ignore[arg-type]
+    return epochs(recipe, images(count))
 
 
 def prediction(model: str) -> Side:
     """Return a side that predicts, as after every training, in float32."""
     runtime = LocalRuntime(Seed(0), threads=1)
     data = images(500)
-    network = Recipe(model).build(data, runtime.seed).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = Recipe(model).build(data, runtime.seed)
     return lambda: len(predict(network, data))
 
 

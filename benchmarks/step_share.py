@@ -36,7 +36,7 @@ def step() -> Side:
     runtime = LocalRuntime(Seed(0), threads=THREADS)
     recipe = Recipe("resnet18", lr=0.01, precision="bfloat16")
     data = LabeledData(torch.rand(BATCH, 3, 32, 32), torch.arange(BATCH) % 10)
-    model = recipe.build(data, runtime.seed).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = recipe.build(data, runtime.seed)
     forward, optimizer = recipe.forward(model.train()), recipe.optimizer(model)
     x = data.x.contiguous(memory_format=torch.channels_last)
 

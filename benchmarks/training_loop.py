@@ -6,11 +6,10 @@ import torch
 import torch.nn.functional as F
 from _cifar import SOURCE, images, official_loader
 from _harness import Side, compared, interleave, process, save
+from _training import epochs
 
-from rum_ray.data.batches import Batches
 from rum_ray.models import build
-from rum_ray.seeding import Seed
-from rum_ray.training import LocalRuntime, Recipe
+from rum_ray.training import Recipe
 
 THREADS = 2
 LR = 0.01
@@ -44,18 +43,15 @@ def official(model: str) -> Side:
 def ours(model: str, precision: str) -> Side:
     """Return a side that trains an epoch as `Recipe.fit` does."""
     batch, slow, fast = SIZES[model]
-    data = images(fast if precision == "bfloat16" else slow)
-    recipe = Recipe(model, lr=LR, batch_size=batch, precision=precision, threads=THREADS)  # type: ignore[arg-type]
-    runtime = LocalRuntime(Seed(0), threads=THREADS)
-    network = recipe.build(data, runtime.seed).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = recipe.optimizer(network)
-    batches = Batches(data, batch, runtime.device, augment=True)
-
-    def epoch() -> float:
-        recipe.epoch(network, optimizer, batches, runtime.seed / 0)
-        return len(data)
-
-    return epoch
+    recipe = Recipe(
+        model,
+        lr=LR,
+        batch_size=batch,
+        augment=True,
+        precision=precision,  # type: ignore[arg-type]
+        threads=THREADS,
+    )
+    return epochs(recipe, images(fast if precision == "bfloat16" else slow))
 
 
 def main() -> None:

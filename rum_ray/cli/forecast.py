@@ -4,10 +4,8 @@ import dataclasses
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from rum_ray.seeding import Seed
-from rum_ray.store import Key
 from rum_ray.study.attacks import pool_jobs, shadow_jobs
 from rum_ray.study.costs import training_cost
 from rum_ray.study.residuals import residual_jobs
@@ -15,7 +13,7 @@ from rum_ray.study.study import SPACES, Study
 from rum_ray.study.table import planned, table, unsearched_table
 from rum_ray.training.runtime import LocalRuntime
 from rum_ray.unlearning.base import FORWARD_ONLY
-from rum_ray.work import Context
+from rum_ray.work.base import Keyed
 from rum_ray.work.search import FINALISTS, FRESH_SEEDS
 
 STAGE_SECONDS = 12.0
@@ -35,14 +33,6 @@ STAGES = {
     "report": (),
 }
 """Which stages a verb runs."""
-
-
-class Keyed(Protocol):
-    """Something that is in the store, or not."""
-
-    def key(self, context: Context) -> Key:
-        """Return the key of what is made."""
-        ...
 
 
 @dataclass(frozen=True)

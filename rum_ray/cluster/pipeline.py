@@ -135,15 +135,16 @@ class Pipeline:
     def _stream(self, name: str, *passes: Sequence[Streamed]) -> None:
         """Stream embeddings for the jobs that are missing, pass by pass."""
         context, cluster = self.study.context, self.study.experiment.cluster
-        needed = passes[-1]
-        size = len(needed), len(context.missing(needed))
+        missing = context.missing(passes[-1])
+        size = len(passes[-1]), len(missing)
         with self._stage(name, lambda: size) as stage:
-            for jobs_of_pass in passes if context.missing(needed) else ():
-                missing = context.missing(jobs_of_pass)
-                if missing:
-                    self._connect()
-                    stream(context, missing, cluster.workers, cluster.gpus_per_worker)
-                stage.made += len(missing) if jobs_of_pass is needed else 0
+            if not missing:
+                return
+            self._connect()
+            for left in map(context.missing, passes):
+                if left:
+                    stream(context, left, cluster.workers, cluster.gpus_per_worker)
+            stage.made += len(missing)
 
     def _search(self, search: Search) -> None:
         """Run one search."""

@@ -153,7 +153,7 @@ class Queue:
 
     def fail(self, worker: str, index: int, error: RumRayError) -> None:
         """Note that a job cannot be done."""
-        if index not in self._done | self._dropped:
+        if not self._is_over(index):
             self._errors[index] = error
         self.finish(worker, [index])
 
@@ -193,10 +193,14 @@ class Queue:
             self._rooms[mine.place] = len(others)
         return bool(others)
 
+    def _is_over(self, index: int) -> bool:
+        """Return whether nobody waits for a job any more."""
+        return index in self._done or index in self._dropped
+
     def _retry(self, worker: _Worker, index: int, reason: str, allowed: int | None) -> None:
         """Let a job wait again, or give it up after so many attempts; None does not count."""
         worker.held = [held for held in worker.held if held != index]
-        if index in self._done | self._dropped:
+        if self._is_over(index):
             return
         self._again += 1
         self._attempts[index] += allowed is not None

@@ -7,6 +7,7 @@ ToW-MIA has the attack's answers in place of the forget accuracies (Zhao et al.,
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,9 +122,13 @@ class Evaluation:
         p, y = self.probabilities[name], self.labels[name]
         return (p, y) if places is None else (p[places], y[places])
 
-    def subset_auc(self, name: str) -> float:
-        """Return the AUC of a subset's logits over the non-members'."""
-        return auc_attack(self.pair("forget", self.places[name]), self.pair("test"))
+    @cached_property
+    def subset_aucs(self) -> dict[str, float]:
+        """The AUC of each subset's logits over the non-members'."""
+        return {
+            name: auc_attack(self.pair("forget", places), self.pair("test"))
+            for name, places in self.places.items()
+        }
 
     def against(self, retrained: "Evaluation") -> dict[str, float]:
         """Return all metrics of this model against a retrained one, gaps without their sign.
@@ -150,9 +155,9 @@ class Evaluation:
         }
         for name, accuracy in self.subsets.items():
             metrics[f"forget_accuracy_{name}"] = accuracy
-        for name in self.places:
-            metrics[f"auc_{name}"] = self.subset_auc(name)
-            metrics[f"auc_gap_{name}"] = abs(metrics[f"auc_{name}"] - retrained.subset_auc(name))
+        for name, auc in self.subset_aucs.items():
+            metrics[f"auc_{name}"] = auc
+            metrics[f"auc_gap_{name}"] = abs(auc - retrained.subset_aucs[name])
         if self.relearned is not None and retrained.relearned is not None:
             metrics["relearned_forget_accuracy"] = self.relearned
             metrics["relearned_gap"] = abs(self.relearned - retrained.relearned)

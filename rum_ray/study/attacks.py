@@ -71,7 +71,7 @@ class Attacks:
         config = self.study.experiment.evaluate
         entries: dict[str, Entry] = {}
         for attack in sorted(LEARNED.keys() & {*config.also}):
-            ours, theirs = (self._learned(attack, g) for g in (evaluations, self.references))
+            ours, theirs = self._learned(attack, evaluations), self._retrained_answers[attack]
             entries[attack] = asdict(Mean.of(ours))
             entries[f"{attack}_gap"] = asdict(Mean.of_gap(np.subtract(ours, theirs)))
         for attack in sorted(BY_POOL.keys() & {*config.also}):
@@ -100,6 +100,12 @@ class Attacks:
             f"{attack}_gap": asdict(Mean.of_gap(signed)),
             **_leakage_entries(f"{attack}_retain", kept),
         }
+
+    @cached_property
+    def _retrained_answers(self) -> Mapping[str, list[float]]:
+        """What each attack that learns answers of the retrained models."""
+        asked = LEARNED.keys() & {*self.study.experiment.evaluate.also}
+        return {attack: self._learned(attack, self.references) for attack in asked}
 
     @cached_property
     def _retrained_leakage(self) -> Mapping[str, list[Leakage]]:

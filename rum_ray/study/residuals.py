@@ -47,14 +47,11 @@ class Residuals:
         """
         if not self.study.experiment.evaluate.residual:
             return {}
-        return {
-            f"residual_{name}": self._entry(row, name)
-            for name in ("forget", *self.study.partition.names)
-        }
+        ours, names = _clouds(self.study, row), ("forget", *self.study.partition.names)
+        return {f"residual_{name}": self._entry(ours, name) for name in names}
 
-    def _entry(self, row: Row, name: str) -> Entry:
+    def _entry(self, ours: Sequence[Clouds], name: str) -> Entry:
         """Return the residual of the forget set or of a subset."""
-        ours = _clouds(self.study, row)
         if not ours:
             return missing("its weights are not kept")
         if not all(clouds["retain"].scatter > 0 for clouds in (*ours, *self._retrained)):

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 
 from rum_ray.evaluation.statistics import LEAST_SEEDS, Mean, compare, holm
+from rum_ray.evaluation.tow import Evaluation
 from rum_ray.experiment import plan_as_dicts
 from rum_ray.study.attacks import Attacks
 from rum_ray.study.residuals import Residuals
 from rum_ray.study.study import Study
 from rum_ray.study.table import Row
-
-GAPS = {"mia_gap": "mia", "auc_gap": "auc", "relearned_gap": "relearned"}
 
 
 def measure(study: Study, row: Row, attacks: Attacks, residuals: Residuals) -> dict[str, Any]:
@@ -25,14 +24,9 @@ def measure(study: Study, row: Row, attacks: Attacks, residuals: Residuals) -> d
     for values in by_seed:
         values["objective"] = values["tow"] - values[attack]
     metrics = {name: Mean.of([values[name] for values in by_seed]) for name in by_seed[0]}
-    for gap, answer in GAPS.items():
-        if gap not in metrics:
-            continue
-        signed = [getattr(ours, answer) - getattr(theirs, answer) for ours, theirs in pairs]
-        metrics[gap] = Mean.of_gap(signed)
-    for name in study.partition.names:
-        aucs = [(ours.subset_auc(name), theirs.subset_auc(name)) for ours, theirs in pairs]
-        metrics[f"auc_gap_{name}"] = Mean.of_gap([a - b for a, b in aucs])
+    answers = [(_answers(ours), _answers(theirs)) for ours, theirs in pairs]
+    for gap in answers[0][0].keys() & metrics.keys():
+        metrics[gap] = Mean.of_gap([ours[gap] - theirs[gap] for ours, theirs in answers])
     return {
         "method": row.method,
         "unlearner": row.unlearner,
@@ -46,6 +40,16 @@ def measure(study: Study, row: Row, attacks: Attacks, residuals: Residuals) -> d
             **residuals.entries(row),
         },
         "klom": attacks.klom(evaluations),
+    }
+
+
+def _answers(evaluation: Evaluation) -> dict[str, Any]:
+    """Return what is asked of a model, by the name of its gap."""
+    return {
+        "mia_gap": evaluation.mia,
+        "auc_gap": evaluation.auc,
+        "relearned_gap": evaluation.relearned,
+        **{f"auc_gap_{name}": auc for name, auc in evaluation.subset_aucs.items()},
     }
 
 

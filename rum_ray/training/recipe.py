@@ -75,9 +75,15 @@ class Recipe:
         check_choice(self, "precision", "float32", "bfloat16")
 
     def build(self, data: LabeledData, seed: Seed) -> nn.Module:
-        """Return the model with initial weights drawn from `seed`, shaped for `data`."""
+        """Return the model with initial weights drawn from `seed`, shaped for `data`.
+
+        For images, its weights lie channels-last.
+        """
         with seed.torch():
-            return build(self.model, data.shape, data.num_classes, data.mean, data.std)
+            model = build(self.model, data.shape, data.num_classes, data.mean, data.std)
+        if data.x.ndim == 4:
+            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return model
 
     def forward(self, model: nn.Module) -> nn.Module:
         """Return the model as it is called in training: in this recipe's precision."""
@@ -121,8 +127,6 @@ class Recipe:
             DivergedError: the loss or a weight is not finite.
         """
         model = self.build(data, runtime.seed / "init").to(runtime.device)
-        if data.x.ndim == 4:
-            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = self.optimizer(model)
         batches = Batches(data, self.batch_size, runtime.device, self.augment)
         state: dict[str, Stateful] = {"model": model, "optimizer": optimizer}

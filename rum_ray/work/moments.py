@@ -6,8 +6,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rum_ray.data.bundle import Indices, complement
 from rum_ray.evaluation.two_sample import two_sample_auc
@@ -79,27 +81,24 @@ class EmbeddingMoments:
         tally.check(len(context.bundle.train))
         measure, sample = self.measure(context), tally.joined("sample")
         groups = measure.groups[measure.sampled]
-        retain, arrays, aucs = sample[groups == 0], tally.sums["0"].arrays("retain"), {}
+        retain, aucs = sample[groups == 0], {}
         for number, name in enumerate(self.partition.names, start=1):
             mine, seed = sample[groups == number], self.model.seed / "two_sample" / name
             testable = min(len(mine), len(retain)) > 1
             aucs[name] = two_sample_auc(retain, mine, seed) if testable else None
-            arrays |= tally.sums[str(number)].arrays(f"subset/{name}")
-        context.store.save(self.key(context), Artifact(arrays, {"two_sample_auc": aucs}), {})
+        made = Artifact(_arrays(self.partition, tally), {"two_sample_auc": aucs})
+        context.store.save(self.key(context), made, {})
 
     def load(self, context: Context) -> Embedded:
         """Return what was kept."""
         made = context.store.load(self.key(context))
-        names = self.partition.names
-        return Embedded(
-            retain=Sums.read(made.arrays, "retain"),
-            subsets={name: Sums.read(made.arrays, f"subset/{name}") for name in names},
-            two_sample_auc=made.value["two_sample_auc"],
-        )
+        sums = _read(self.partition, made)
+        return Embedded(sums.pop("retain"), sums, made.value["two_sample_auc"])
 
     def moments(self, context: Context) -> dict[str, Moments]:
         """Return the moments of "retain" and of each subset, by name."""
-        return _read_moments(self.partition, context.store.load(self.key(context)))
+        sums = _read(self.partition, context.store.load(self.key(context)))
+        return {name: of.moments for name, of in sums.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,14 +130,12 @@ class SubsetMoments:
             IntegrityError: they are not those of all rows.
         """
         tally.check(len(context.bundle.train))
-        names = ["retain", *(f"subset/{name}" for name in self.partition.names)]
-        sums = [tally.sums[str(number)].arrays(name) for number, name in enumerate(names)]
-        arrays = {name: array for part in sums for name, array in part.items()}
-        context.store.save(self.key(context), Artifact(arrays), {})
+        context.store.save(self.key(context), Artifact(_arrays(self.partition, tally)), {})
 
     def moments(self, context: Context) -> dict[str, Moments]:
         """Return the moments of "retain" and of each subset, by name."""
-        return _read_moments(self.partition, context.store.load(self.key(context)))
+        sums = _read(self.partition, context.store.load(self.key(context)))
+        return {name: of.moments for name, of in sums.items()}
 
 
 @lru_cache(maxsize=4)
@@ -166,7 +163,17 @@ def _sets(partition: Partition, total: int) -> list[Indices]:
     return [complement(partition.rows, total), *(subset.rows for subset in partition)]
 
 
-def _read_moments(partition: Partition, made: Artifact) -> dict[str, Moments]:
-    """Return the moments of "retain" and of each subset, by name."""
-    names = {"retain": "retain", **{name: f"subset/{name}" for name in partition.names}}
-    return {name: Sums.read(made.arrays, kept).moments for name, kept in names.items()}
+def _kept(partition: Partition) -> dict[str, str]:
+    """Return under which names the sums of "retain" and of each subset are kept, in their order."""
+    return {"retain": "retain", **{name: f"subset/{name}" for name in partition.names}}
+
+
+def _arrays(partition: Partition, tally: Tally) -> dict[str, NDArray[Any]]:
+    """Return what `_read` takes, of all groups."""
+    parts = (tally.sums[str(k)].arrays(name) for k, name in enumerate(_kept(partition).values()))
+    return {name: array for part in parts for name, array in part.items()}
+
+
+def _read(partition: Partition, made: Artifact) -> dict[str, Sums]:
+    """Return the sums of "retain" and of each subset, by name."""
+    return {name: Sums.read(made.arrays, kept) for name, kept in _kept(partition).items()}

@@ -64,8 +64,6 @@ def load_model(recipe: Recipe, context: Context, artifact: Artifact) -> nn.Modul
     model = recipe.build(context.bundle.train, Seed(0))
     state = {name: torch.from_numpy(array.copy()) for name, array in _state(artifact).items()}
     model.load_state_dict(state)
-    if context.bundle.train.x.ndim == 4:
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model.to(context.device).eval()
 
 
