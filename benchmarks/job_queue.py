@@ -40,8 +40,9 @@ class Worker:
         ray.get(queue.join.remote(me, "group", "CPU"))
         job = reader(blocks)
 
-        def attempt(index: int) -> None:
-            assert job(index) is not None
+        def attempt(chunk: list[int]) -> list[tuple[int, None]]:
+            assert all(job(index) is not None for index in chunk)
+            return [(index, None) for index in chunk]
 
         empty(queue, me, attempt)
 

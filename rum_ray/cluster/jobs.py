@@ -24,7 +24,7 @@ from rum_ray.cluster.worker import BLOCK, work
 from rum_ray.errors import RumRayError, StalledError
 from rum_ray.experiment import ClusterConfig
 from rum_ray.study.progress import Standing
-from rum_ray.work import Context, Job
+from rum_ray.work import Context, Job, is_fused
 
 Tell: TypeAlias = Callable[[Standing], None]
 """Is told about twice a second how far the jobs are."""
@@ -104,7 +104,8 @@ def start_queue(jobs: Sequence[Job], workers: int) -> Any:
     """Start the queue on the driver's node, where it lives as long as the driver."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor = ray.remote(Queue).options(num_cpus=0, scheduling_strategy=here)
-    return actor.remote([type(job).__name__ for job in jobs], workers)
+    kinds = [type(job).__name__ for job in jobs]
+    return actor.remote(kinds, workers, any(map(is_fused, jobs)))
 
 
 def in_blocks(jobs: Sequence[Job]) -> list[Any]:

@@ -42,14 +42,15 @@ class _Worker:
 class Queue:
     """Hands out jobs to workers until all are done; one lives in an actor beside the driver."""
 
-    def __init__(self, kinds: Sequence[str], workers: int) -> None:
+    def __init__(self, kinds: Sequence[str], workers: int, fused: bool = False) -> None:
         """Start with all jobs waiting.
 
         Args:
             kinds: what each job is called in messages.
             workers: how many there are at most.
+            fused: whether some are done together, so that chunks must not be small.
         """
-        self._kinds, self._most = list(kinds), workers
+        self._kinds, self._most, self._fused = list(kinds), workers, fused
         # Jobs of low number first, so that the first models of a pool are finished first; those
         # that failed more than once come last. A sorted list is a heap.
         self._waiting = [(False, index) for index in range(len(kinds))]
@@ -106,7 +107,8 @@ class Queue:
         """Return jobs for a worker: some, none for now (ask again), or None for good.
 
         Chunks are as long as the worker did in a second, so that one that is slow holds little, and
-        shrink towards the end, so that workers finish together. A job whose worker has been silent
+        shrink towards the end, so that workers finish together. Of jobs that are done together they
+        are as long as they may be, and shrink to two. A job whose worker has been silent
         for long is handed out again; doing one twice does no harm.
 
         Args:
@@ -119,8 +121,9 @@ class Queue:
             return None
         if not self._waiting:
             self._take_back_from_the_silent()
-        fair = max(1, len(self._waiting) // (2 * self._most))
-        size = min(self._did_in_a_second(mine), fair, MAX_CHUNK, len(self._waiting))
+        fair = max(2 if self._fused else 1, len(self._waiting) // (2 * self._most))
+        fast = MAX_CHUNK if self._fused else self._did_in_a_second(mine)
+        size = min(fast, fair, MAX_CHUNK, len(self._waiting))
         for lost in [*mine.held]:
             self._retry(mine, lost, "its worker never said how it went", MAX_ATTEMPTS)
         chunk = [heapq.heappop(self._waiting)[1] for _ in range(size)]

@@ -3,10 +3,11 @@
 import dataclasses
 import functools
 import gc
+import itertools
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import ray
@@ -14,7 +15,7 @@ import torch
 from ray.train.torch import get_device
 
 from rum_ray.errors import IntegrityError, RumRayError
-from rum_ray.work import Context, Job
+from rum_ray.work import Context, Job, is_fused, train_together
 from rum_ray.work.base import hardware
 
 ALIVE_SECONDS = 10.0
@@ -42,7 +43,7 @@ def work(config: dict[str, Any]) -> None:
     try:
         if unlike is not None:
             ray.get(queue.refuse.remote(me, unlike))
-        empty(queue, me, lambda index: _attempt(context, job(index)))
+        empty(queue, me, lambda chunk: attempts(context, {index: job(index) for index in chunk}))
     finally:
         over.set()
 
@@ -60,15 +61,16 @@ def _place() -> str:
     return f"node {node} {f'GPU {gpus}' if gpus else 'CPU'}"
 
 
-def empty(queue: Any, me: str, attempt: Callable[[int], Exception | None]) -> None:
+def empty(
+    queue: Any, me: str, attempt: Callable[[list[int]], Iterable[tuple[int, Exception | None]]]
+) -> None:
     """Do what the queue hands out until it has nothing more, or this worker must leave."""
     done: list[int] = []
     while (chunk := ray.get(queue.take.remote(me, done))) is not None:
         done, told = [], time.monotonic()
         if not chunk:
             time.sleep(0.2)
-        for index in chunk:
-            error = attempt(index)
+        for index, error in attempt(chunk):
             done += [index] if error is None else []
             if error is not None or time.monotonic() - told > TELL_SECONDS:
                 queue.finish.remote(me, done)
@@ -77,15 +79,33 @@ def empty(queue: Any, me: str, attempt: Callable[[int], Exception | None]) -> No
                 return
 
 
-def _attempt(context: Context, job: Job) -> Exception | None:
-    """Do one job, and return what it raised, without what its frames hold of the device."""
+def attempts(context: Context, jobs: Mapping[int, Job]) -> Iterator[tuple[int, Exception | None]]:
+    """Do jobs, and yield the number of each and what it raised; fused models are done together."""
+    for fused, numbers in itertools.groupby(jobs, lambda number: is_fused(jobs[number])):
+        for some in [[*numbers]] if fused else ([number] for number in numbers):
+            yield from zip(some, _attempt(context, [jobs[number] for number in some]), strict=True)
+
+
+def _attempt(context: Context, jobs: Sequence[Any]) -> Sequence[Exception | None]:
+    """Do one job or a batch; return what each raised, without its frames' hold of the device.
+
+    A batch that runs out of memory is done again in halves.
+    """
     try:
-        context.make(job)
+        if len(jobs) > 1:
+            return train_together(context, jobs)
+        context.make(jobs[0])
     except torch.OutOfMemoryError as error:
-        return torch.OutOfMemoryError(str(error))
+        raised: Exception = torch.OutOfMemoryError(str(error))
     except Exception as error:
-        return error
-    return None
+        return [error] * len(jobs)
+    else:
+        return [None]
+    if len(jobs) == 1:
+        return [raised]
+    torch.cuda.empty_cache()
+    half = len(jobs) // 2
+    return [*_attempt(context, jobs[:half]), *_attempt(context, jobs[half:])]
 
 
 def _must_leave(queue: Any, me: str, index: int, error: Exception) -> bool:

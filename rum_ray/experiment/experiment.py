@@ -18,6 +18,7 @@ from rum_ray.experiment.parts import (
 from rum_ray.experiment.score import Precision, ScoreConfig
 from rum_ray.refinement import ByScore, Refiner
 from rum_ray.rum import WHOLE_SETS, Retain
+from rum_ray.training.fused import FUSED
 from rum_ray.training.recipe import Recipe
 from rum_ray.unlearning import Unlearner
 
@@ -85,12 +86,21 @@ class Experiment:
                 f"The subsets are {', '.join(into or ())}."
             )
 
-        self._check_precision()
+        self._check_scoring()
         if self.evaluate.of_pool:
             self._check_pool(self.evaluate.of_pool[0])
 
-    def _check_precision(self) -> None:
-        """Raise ConfigError if subsets decide how large the pool is, but not its scores alone."""
+    def _check_scoring(self) -> None:
+        """Raise ConfigError if the pool cannot be trained together, or not be as large as asked.
+
+        Only its scores may decide its size, not subsets that other things decide.
+        """
+        model = (self.score.recipe or self.recipe).model
+        if self.score.fused and model not in FUSED:
+            raise ConfigError(
+                f"score.fused: only {', '.join(FUSED)} gains by it, and the scoring model is "
+                f"'{model}'. Remove it."
+            )
         models = self.score.models
         if not isinstance(models, Precision) or models.changed is None:
             return

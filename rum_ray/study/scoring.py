@@ -104,7 +104,7 @@ class Scoring:
         most = score.models.max if isinstance(score.models, Precision) else score.models
         keep = bool(self.experiment.evaluate.of_pool)
         jobs = (
-            TrainPoolModel(recipe, pool / m, score.fraction, keep, score.confidences)
+            TrainPoolModel(recipe, pool / m, score.fraction, keep, score.confidences, score.fused)
             for m in range(most)
         )
         return Prefixes(self.experiment, self.context, tuple(jobs))

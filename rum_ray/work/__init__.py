@@ -15,8 +15,10 @@ from rum_ray.work.train import (
     TrainModel,
     TrainPoolModel,
     format_weights,
+    is_fused,
     load_model,
     pool_bits,
+    train_together,
 )
 
 __all__ = [
@@ -35,9 +37,11 @@ __all__ = [
     "UnlearnShadow",
     "UnlearnedModel",
     "format_weights",
+    "is_fused",
     "load_model",
     "pool_bits",
     "pool_logits",
     "relative_cost",
     "shadow_logits",
+    "train_together",
 ]

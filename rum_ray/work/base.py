@@ -3,8 +3,8 @@
 import platform
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -108,11 +108,22 @@ class Context:
         start = time.monotonic()
         runtime = StoredRuntime(job.seed, self.store, key.digest, self.device, job.recipe.threads)
         artifact = job.run(self, runtime)
-        seconds = time.monotonic() - start if artifact.seconds is None else artifact.seconds
-        made = {"seconds": seconds, "job": type(job).__name__, "rum_ray": __version__}
-        self.store.save(key, artifact, {**made, "host": platform.node(), "time": time.time()})
+        self.keep(job, artifact, time.monotonic() - start)
         runtime.forget_state()
         return artifact
+
+    def keep(self, job: Job, artifact: Artifact, seconds: float) -> None:
+        """Save what a job made in so many seconds, of which the artifact may say which count."""
+        counted = seconds if artifact.seconds is None else artifact.seconds
+        made = {"seconds": counted, "job": type(job).__name__, "rum_ray": __version__}
+        made |= {"host": platform.node(), "time": time.time()}
+        self.store.save(job.key(self), artifact, made)
+
+
+@lru_cache(maxsize=1)
+def resident(data: LabeledData, device: torch.device) -> LabeledData:
+    """Return a set that lies on the device; it is carried there once a process, not once a job."""
+    return replace(data, x=data.x.to(device), y=data.y.to(device))
 
 
 def hardware(device: torch.device) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Training jobs: original, retrained and leave-k-out models."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,16 +11,18 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 from torch import nn
 
-from rum_ray.data.bundle import Indices
-from rum_ray.errors import StoreError
+from rum_ray.data.bundle import Indices, LabeledData
+from rum_ray.errors import DivergedError, StoreError
 from rum_ray.resume import StoredRuntime
 from rum_ray.scores.learning_events import LearningEvents
 from rum_ray.scores.memorization import included_rows
 from rum_ray.seeding import Seed
 from rum_ray.store import Artifact, Key
+from rum_ray.training.fused import fit_together
 from rum_ray.training.prediction import predict
 from rum_ray.training.recipe import Recipe
-from rum_ray.work.base import Context
+from rum_ray.training.runtime import check_finite, set_threads
+from rum_ray.work.base import Context, resident
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +47,7 @@ class TrainModel:
 
     def run(self, context: Context, runtime: StoredRuntime) -> Artifact:
         """Return the weights, and the sums of the learning events if it saw all of D."""
-        train = context.bundle.train
+        train = resident(context.bundle.train, context.device)
         if self.weights is not None:
             raise StoreError("the weights of the original are lost; run the same command again.")
         if self.forget is not None:
@@ -89,6 +92,8 @@ class TrainPoolModel:
         fraction: the share, in (0, 1).
         keep: whether the weights are kept, for attacks that ask the pool again.
         confidences: whether the probability of each example's label is kept.
+        fused: whether it is trained as one of a batch of models, which changes its bits; with
+            which others, or how many, does not.
     """
 
     recipe: Recipe
@@ -96,23 +101,39 @@ class TrainPoolModel:
     fraction: float
     keep: bool = False
     confidences: bool = False
+    fused: bool = False
 
     def key(self, context: Context) -> Key:
         """Return the key of the record."""
         return Key("pool", {"job": self, **context.learned})
 
     def run(self, context: Context, runtime: StoredRuntime) -> Artifact:
+        """Return the record of the model, trained by itself."""
+        learned = self.learned(context)
+        if self.fused:
+            (model,) = fit_together(self.recipe, [learned], [self.seed], context.device)
+            return self.record(model, context)
+        return self.record(self.recipe.fit(learned, runtime), context)
+
+    def learned(self, context: Context) -> LabeledData:
+        """Return the share of D that it learns, on the device."""
+        train = resident(context.bundle.train, context.device)
+        return train.take(included_rows(len(train), self.fraction, self.seed))
+
+    def record(self, model: nn.Module, context: Context) -> Artifact:
         """Return two packed bit vectors [N], which examples were included and which are right.
 
         Beside them lie the weights, and float16 probabilities [N] of the labels, if they are kept.
+
+        Raises:
+            DivergedError: a weight is not finite.
         """
-        train = context.bundle.train
-        rows = included_rows(len(train), self.fraction, self.seed)
-        model = self.recipe.fit(train.take(rows), runtime)
-        probabilities, labels = predict(model, train), train.y.numpy()
+        check_finite(model, f"training of {self.recipe.model}")
+        train = resident(context.bundle.train, context.device)
+        probabilities, labels = predict(model, train), train.y.cpu().numpy()
         right = probabilities.argmax(axis=1) == labels
         included = np.zeros(len(train), dtype=bool)
-        included[rows] = True
+        included[included_rows(len(train), self.fraction, self.seed)] = True
         record = {"included": np.packbits(included), "correct": np.packbits(right)}
         if self.confidences:
             confidences = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
@@ -122,6 +143,34 @@ class TrainPoolModel:
     def load(self, context: Context) -> nn.Module:
         """Return the model, made if need be; its weights must be kept."""
         return load_model(self.recipe, context, context.make(self))
+
+
+def is_fused(job: object) -> bool:
+    """Return whether a job is one that `train_together` takes."""
+    return isinstance(job, TrainPoolModel) and job.fused
+
+
+def train_together(context: Context, jobs: Sequence[TrainPoolModel]) -> list[DivergedError | None]:
+    """Make fused models of one recipe as one batch; return why each failed, if it did.
+
+    No state is kept in between: one that is killed starts over.
+    """
+    missing = context.missing(jobs)
+    set_threads(jobs[0].recipe.threads)
+    began = time.monotonic()
+    learned, seeds = (job.learned(context) for job in missing), [job.seed for job in missing]
+    models = fit_together(jobs[0].recipe, learned, seeds, context.device) if missing else []
+    share = (time.monotonic() - began) / max(len(models), 1)
+    failed: dict[TrainPoolModel, DivergedError] = {}
+    for job, model in zip(missing, models, strict=True):
+        began = time.monotonic()
+        try:
+            record = job.record(model, context)
+        except DivergedError as error:
+            failed[job] = error
+        else:
+            context.keep(job, record, share + time.monotonic() - began)
+    return [failed.get(job) for job in jobs]
 
 
 def pool_bits(

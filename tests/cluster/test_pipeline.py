@@ -203,7 +203,8 @@ def test_one_worker_and_a_driver_that_dies_change_no_bit(mini, run):
 
 def test_a_pool_grows_until_it_is_precise_enough_and_can_be_extended(run):
     precise = run("precise")
-    recipe = ("--set", "score.recipe={model: mlp, epochs: 1, batch_size: 64}", "--json")
+    score = ("score.recipe={model: mlp, epochs: 1, batch_size: 64}", "score.fused=true")
+    recipe = ("--set", score[0], "--set", score[1], "--json")
     loose = "score.models={max: 2000, standard_error: 0.09}"
     code, out, err = precise("score", "--set", loose, *recipe)
     assert code == 0, err

@@ -321,3 +321,17 @@ def test_a_place_that_was_too_small_stays_so_after_a_restart():
     assert taken == [[0], [1], None]
     queue.join("g", "another group", "another GPU")
     assert queue.take("g") == [2]
+
+
+def test_chunks_of_jobs_that_are_done_together_are_full_and_end_with_two(clock):
+    queue = Queue(["Job"] * 101, 1, fused=True)
+    queue.join("slow", "group", "a GPU")
+    sizes, done = [], []
+    while chunk := queue.take("slow", done):
+        clock[0] += 9.0
+        sizes.append(len(chunk))
+        done = chunk
+    assert sizes[0] == MAX_CHUNK
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-2:] == [2, 2]
+    assert sum(sizes) == 101

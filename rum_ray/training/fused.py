@@ -1,0 +1,110 @@
+"""Models of one recipe, trained together as one batched computation.
+
+That pays where a step is more overhead than arithmetic, and only there it is offered: an MLP gains
+a third on CPUs, convolutions lose (benchmarks/fused.py). A model's bits do not depend on which
+others it is trained with, nor on how many there are, but they are not those of `Recipe.fit`.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rum_ray.data.batches import Batches
+from rum_ray.data.bundle import LabeledData
+from rum_ray.seeding import Seed
+from rum_ray.training.recipe import Recipe
+
+FUSED = frozenset({"mlp"})
+"""Models that can be trained together, by their YAML names."""
+
+
+class _Layers(nn.Module):
+    """K linear layers of one shape; inputs [K, B, D] to outputs [K, B, E], both widths padded."""
+
+    def __init__(self, layers: Sequence[nn.Linear]) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.stack([_padded(_padded(m.weight).T) for m in layers]))
+        self.bias = nn.Parameter(torch.stack([_padded(m.bias[None]) for m in layers]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.baddbmm(self.bias, x, self.weight)
+
+    def give_back(self, layers: Sequence[nn.Linear]) -> None:
+        """Copy the weights into the layers that they came from."""
+        for layer, weight, bias in zip(layers, self.weight, self.bias, strict=True):
+            outputs, inputs = layer.weight.shape
+            layer.weight.copy_(weight[:inputs, :outputs].T)
+            layer.bias.copy_(bias[0, :outputs])
+
+
+class _MLPs(nn.Module):
+    """K MLPs; inputs [K, B, ...] in [0, 1] to logits [K, B, C]."""
+
+    def __init__(self, models: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.normalize = models[0].get_submodule("normalize")
+        self.models = [_linear(model) for model in models]
+        self.layers = nn.ModuleList(map(_Layers, zip(*self.models, strict=True)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.normalize(x.flatten(0, 1)).reshape(*x.shape[:2], -1)
+        x = _padded(x)
+        for layer in self.layers[:-1]:
+            x = layer(x).relu()
+        logits: Tensor = self.layers[-1](x)[:, :, : self.models[0][-1].out_features]
+        return logits
+
+    @torch.no_grad()
+    def give_back(self) -> None:
+        """Copy the weights into the models that they came from."""
+        for fused, *layers in zip(self.layers, *self.models, strict=True):
+            fused.give_back(layers)
+
+
+def _padded(x: Tensor) -> Tensor:
+    """Return [..., D] with zeros behind, up to the next multiple of 16.
+
+    So each model's part of a batch begins at a multiple of 64 bytes, and no vector instruction
+    covers a part of two models. Else its bits would depend on its place in the batch.
+    """
+    return F.pad(x, (0, -x.shape[-1] % 16))
+
+
+def fit_together(
+    recipe: Recipe, parts: Iterable[LabeledData], seeds: Iterable[Seed], device: torch.device
+) -> list[nn.Module]:
+    """Return models in eval mode, each trained on its own data; one that diverged is not finite.
+
+    Initial weights, orders and augmentation are those of `recipe.fit`. A single model is trained
+    twice, beside itself, since a batch of one has other bits.
+
+    Args:
+        recipe: how; its model is one of `FUSED`.
+        parts: what each model learns, all of one size.
+        seeds: the roots of each model's draws.
+        device: where to compute.
+    """
+    given = list(zip(parts, seeds, strict=True))
+    padded = given * 2 if len(given) == 1 else given
+    models = [recipe.build(part, seed / "init") for part, seed in padded]
+    fused = _MLPs(models).to(device)
+    forward, optimizer = recipe.forward(fused.train()), recipe.optimizer(fused)
+    batches = [Batches(part, recipe.batch_size, device, recipe.augment) for part, _ in padded]
+    for epoch in range(recipe.epochs):
+        optimizer.param_groups[0]["lr"] = recipe.learning_rate(epoch)
+        passes = (own.epoch(seed / epoch) for own, (_, seed) in zip(batches, padded, strict=True))
+        for together in zip(*passes, strict=True):
+            x, y = (torch.stack([batch[part] for batch in together]) for part in (1, 2))
+            losses = F.cross_entropy(forward(x).transpose(1, 2), y, reduction="sum")
+            optimizer.zero_grad()
+            (losses / y.shape[1]).backward()
+            optimizer.step()
+    fused.give_back()
+    return [model.to(device).eval() for model in models[: len(given)]]
+
+
+def _linear(model: nn.Module) -> list[nn.Linear]:
+    """Return a model's linear layers, in their order."""
+    return [module for module in model.modules() if isinstance(module, nn.Linear)]
