@@ -5,12 +5,12 @@ from statistics import median
 from _harness import compared, save
 from _stage import Comparison
 
-comparison = Comparison(models=64, epochs=25, processes=1)
+comparison = Comparison(models=64, epochs=16, processes=1)
 
 
 def main() -> None:
     """Measure, print and keep."""
-    rates = comparison.rates(repetitions=3)
+    rates = comparison.rates(repetitions=2)
     fixed = median(comparison.fixed)
     row = compared(
         f"campaign of 64 models, 2 workers of 1 thread, beyond a fixed {fixed:.0f} s",

@@ -8,7 +8,7 @@ comparison = Comparison(models=12, epochs=100, processes=2)
 
 def main() -> None:
     """Measure, print and keep."""
-    rates = comparison.rates(repetitions=3)
+    rates = comparison.rates(repetitions=2)
     row = compared(
         "Ray's share of a stage of jobs of 1 s, beyond its fixed cost",
         "<= 2 %",

@@ -14,7 +14,7 @@ from rum_ray.training import Recipe
 THREADS = 2
 LR = 0.01
 # Model: (batch size, examples of the slow and of the fast sides).
-SIZES = {"resnet18": (128, 256, 256), "fast_cnn": (256, 512, 1024)}
+SIZES = {"resnet18": (128, 384, 384), "fast_cnn": (256, 512, 1024)}
 GOALS = {"bfloat16": ">= 2.7 x", "float32": ">= 1.2 x"}
 
 
@@ -72,7 +72,7 @@ def main() -> None:
                     for kind in GOALS
                 },
             }
-            rates |= interleave(sides, 3, "images")
+            rates |= interleave(sides, 2, "images")
         for kind, goal in GOALS.items():
             what = f"training loop, {model}, {kind}"
             side = f"{model}, {kind}"

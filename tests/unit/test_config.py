@@ -416,7 +416,9 @@ def experiments(draw: st.DrawFn) -> dict[str, Any]:
     refine = {"refine": st.just({"name": name, "into": into}), "plan": plan | st.none()}
     named = st.sampled_from(["memorization", *PROXIES])
     proxies = st.lists(st.sampled_from(sorted(PROXIES)), unique=True)
-    score = trees(ScoreConfig, name=named, recipe=RECIPES, file=st.none() | TEXT, compare=proxies)
+    # What is not every model's is left as it is.
+    own = {"recipe": RECIPES, "file": st.none() | TEXT, "fused": st.just(False)}
+    score = trees(ScoreConfig, name=named, compare=proxies, **own)
     forget = trees(ForgetConfig, size=BASIC[int]).map(lambda tree: {"size": 9, **tree})
     seeds = st.lists(st.integers(), min_size=1, max_size=3, unique=True)
     compare = st.lists(
