@@ -1,18 +1,20 @@
 """The same models under Ray and in bare processes, in turn; shared by campaign and ray_share.
 
-Under Ray a stage takes a fixed time: its controller and workers start and stop, and each worker's
-first job brings PyTorch's own start with it. That is told apart: what counts for the rate are the
-jobs after the first of each worker, from the begin of the earliest to the end of the last one, as
-the store's provenance has them. Of the bare side, too, a first run does not count.
+Under Ray a stage takes a fixed time: its controller and workers start and stop, each worker's first
+job brings PyTorch's own start with it, and in the end one waits for the other. That is told apart:
+the rate is the sum of the workers', each from its second job's begin to its last one's end, as the
+store's provenance has them. Of the bare side, too, a first run does not count.
 """
 
 import itertools
 import shutil
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
+from typing import TypeAlias
 
 from _harness import Rates, Side, process, refuse_spread, together
 
@@ -27,6 +29,8 @@ from rum_ray.training.recipe import Recipe
 from rum_ray.work import Context, TrainPoolModel
 
 WORKERS = 2
+Span: TypeAlias = tuple[float, float]
+"""When a job began and ended."""
 
 
 @dataclass
@@ -37,7 +41,7 @@ class Comparison:
         models: how many; a multiple of the processes.
         epochs: of each, an MLP on the digits.
         processes: of the bare side, one thread each.
-        fixed: seconds of each stage under Ray in which these jobs were not at work.
+        fixed: seconds of each stage under Ray beside those in which a worker did these jobs.
     """
 
     models: int
@@ -65,7 +69,7 @@ class Comparison:
                 passed, found = perf_counter() - start, self._stage(folder)
                 if repetition:
                     rates["bare"].append(self.models / passed)
-                    rates["Ray"].append((self.models - WORKERS) / found[0])
+                    rates["Ray"].append(found[0])
                     self.fixed.append(found[1])
         for name, values in rates.items():
             print(f"{name}: {' '.join(f'{value:.4g}' for value in values)} models/s", flush=True)
@@ -74,7 +78,7 @@ class Comparison:
         return rates
 
     def _stage(self, folder: Path) -> tuple[float, float]:
-        """Run a stage; return the seconds of the jobs after each worker's first, and the others."""
+        """Run a stage; return its rate, and the seconds that it takes besides."""
         context = Context(load("digits"), Store(folder / "store"))
         models = pool(self.models, self.epochs)
         # A cluster of its own, so that an idle one does not slow the bare side.
@@ -83,10 +87,24 @@ class Comparison:
             jobs.run("benchmark", models, context, ClusterConfig(WORKERS), lambda standing: None)
             passed = perf_counter() - start
         made = [context.store.provenance(model.key(context)) for model in models]
-        begins = sorted(m["time"] - m["seconds"] for m in made)
-        working = max(m["time"] for m in made) - begins[WORKERS]
         shutil.rmtree(folder / "store")
-        return working, passed - working
+        workers = by_worker([(m["time"] - m["seconds"], m["time"]) for m in made])
+        working = [spans[-1][1] - spans[1][0] for spans in workers]
+        counts = [len(spans) - 1 for spans in workers]
+        rate = sum(count / seconds for count, seconds in zip(counts, working, strict=True))
+        return rate, passed - sum(working) / len(working)
+
+
+def by_worker(spans: Sequence[Span]) -> list[list[Span]]:
+    """Return jobs by worker: each belongs to the one that ended its last one just before."""
+    workers: list[list[Span]] = []
+    for span in sorted(spans):
+        free = [worker for worker in workers if worker[-1][1] <= span[0]]
+        if free:
+            max(free, key=lambda worker: worker[-1][1]).append(span)
+        else:
+            workers.append([span])
+    return workers
 
 
 def pool(models: int, epochs: int) -> list[TrainPoolModel]:
