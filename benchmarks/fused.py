@@ -21,20 +21,17 @@ RECIPE = Recipe("mlp", epochs=EPOCHS, batch_size=64)
 SEEDS = [Seed(0) / "pool" / number for number in range(MODELS)]
 
 
-def subset(data: LabeledData, seed: Seed) -> LabeledData:
-    """Return the 70 % of the data that a leave-k-out model learns."""
-    return data.take(included_rows(len(data), 0.7, seed))
-
-
 def fit_fused(recipe: Recipe, data: LabeledData) -> list[torch.nn.Module]:
     """Train all models at once."""
-    parts = [subset(data, seed) for seed in SEEDS]
-    return fit_together(recipe, parts, SEEDS, torch.device("cpu"))
+    rows = [included_rows(len(data), 0.7, seed) for seed in SEEDS]
+    return fit_together(recipe, data, rows, SEEDS, torch.device("cpu"))
 
 
 def fit_plain(recipe: Recipe, data: LabeledData) -> list[torch.nn.Module]:
     """Train the same models one after another."""
-    return [recipe.fit(subset(data, seed), LocalRuntime(seed)) for seed in SEEDS]
+    rows = [included_rows(len(data), 0.7, seed) for seed in SEEDS]
+    runs = zip(rows, map(LocalRuntime, SEEDS), strict=True)
+    return [recipe.fit(data, runtime, rows=own) for own, runtime in runs]
 
 
 def side(fused: bool, threads: int) -> Side:

@@ -1,6 +1,7 @@
 """Embeddings streamed past models: what is kept are sums, distances and a small sample."""
 
 import contextlib
+import copy
 import importlib
 import pickle
 from collections.abc import Callable, Sequence
@@ -102,7 +103,8 @@ def stream(context: Context, jobs: Sequence[Streamed], workers: int, gpus: float
 
 def shipped(model: nn.Module) -> Callable[[], nn.Module]:
     """Return what gives the model in another process, whatever blocks it is made of."""
-    packed: bytes = cloudpickle.dumps(model)  # type: ignore[no-untyped-call]
+    on_cpu = copy.deepcopy(model).cpu()
+    packed: bytes = cloudpickle.dumps(on_cpu)  # type: ignore[no-untyped-call]
     return partial(_unpack, packed)
 
 

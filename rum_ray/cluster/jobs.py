@@ -105,7 +105,7 @@ def start_queue(jobs: Sequence[Job], workers: int) -> Any:
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor = ray.remote(Queue).options(num_cpus=0, scheduling_strategy=here)
     kinds = [type(job).__name__ for job in jobs]
-    return actor.remote(kinds, workers, any(map(is_fused, jobs)))
+    return actor.remote(kinds, workers, [i for i, job in enumerate(jobs) if is_fused(job)])
 
 
 def in_blocks(jobs: Sequence[Job]) -> list[Any]:
@@ -203,8 +203,9 @@ class _Watch(threading.Thread):
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Stop asking, and tell a last time."""
+        """Stop asking, and tell a last time, unless that has failed."""
         self._over.set()
         self.join()
-        with contextlib.suppress(ray.exceptions.RayError):
-            self._ask()
+        if self.error is None:
+            with contextlib.suppress(ray.exceptions.RayError):
+                self._ask()

@@ -9,6 +9,7 @@ NAMES = {
     "rum_ray_jobs_done": "Those of them that are done.",
     "rum_ray_jobs_per_second": "Mean rate since the first worker came.",
     "rum_ray_eta_seconds": "Time that is left at this rate.",
+    "rum_ray_jobs_failed": "Jobs that were given up, or cannot be done.",
     "rum_ray_jobs_again": "How often a job was handed out again.",
     "rum_ray_worker_restarts": "How often all workers were started again.",
     "rum_ray_standard_error": "Mean standard error of memorization so far.",
@@ -29,11 +30,12 @@ class Metrics:
 
     def set(self, standing: Standing) -> None:
         """Say how far the stage is."""
-        values = {
+        values: dict[str, float | None] = {
             "rum_ray_jobs": standing.total,
             "rum_ray_jobs_done": standing.done,
             "rum_ray_jobs_per_second": standing.rate,
             "rum_ray_eta_seconds": standing.eta_seconds,
+            "rum_ray_jobs_failed": standing.failed,
             "rum_ray_jobs_again": standing.again,
             "rum_ray_worker_restarts": standing.restarts,
             "rum_ray_standard_error": standing.standard_error,

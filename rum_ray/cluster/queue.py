@@ -17,6 +17,7 @@ MAX_CHUNK = 8
 CHUNK_SECONDS = 1.0
 MAX_ATTEMPTS = 3
 MAX_DEATHS = 20
+MAX_FAILURES = 3
 LEASE_SECONDS = 60.0
 
 
@@ -27,42 +28,49 @@ class _Worker:
     Attributes:
         place: the device that it shares with the others of this place.
         heard: when it was last heard of.
-        took: when it took its last chunk, and how many jobs that had.
+        began: when it took its last chunk.
+        size: how many jobs that had.
         held: the jobs that it has, in the order in which it does them.
         again: whether it may run out of memory once more, since it was not alone until now.
+        failures: how many of its jobs raised one after another.
     """
 
     place: str
     heard: float
-    took: tuple[float, int] = (0.0, 0)
+    began: float = 0.0
+    size: int = 0
     held: list[int] = field(default_factory=list)
     again: bool = False
+    failures: int = 0
 
 
 class Queue:
     """Hands out jobs to workers until all are done; one lives in an actor beside the driver."""
 
-    def __init__(self, kinds: Sequence[str], workers: int, fused: bool = False) -> None:
+    def __init__(self, kinds: Sequence[str], workers: int, fused: Iterable[int] = ()) -> None:
         """Start with all jobs waiting.
 
         Args:
             kinds: what each job is called in messages.
             workers: how many there are at most.
-            fused: whether some are done together, so that chunks must not be small.
+            fused: jobs that are done together, if a worker has several.
         """
-        self._kinds, self._most, self._fused = list(kinds), workers, fused
+        self._kinds, self._most, self._fused = list(kinds), workers, frozenset(fused)
         # Jobs of low number first, so that the first models of a pool are finished first; those
         # that failed more than once come last. A sorted list is a heap.
         self._waiting = [(False, index) for index in range(len(kinds))]
         self._done: set[int] = set()
         self._dropped: set[int] = set()
         self._errors: dict[int, RumRayError] = {}
-        self._attempts: Counter[int] = Counter()
+        self._failed: Counter[int] = Counter()
+        self._died: Counter[int] = Counter()
+        self._again = 0
         self._workers: dict[str, _Worker] = {}
         self._memory: dict[str, float] = {}
         self._rooms: dict[str, int] = {}
         self._unlike: RumRayError | None = None
-        self._group, self._gone, self._again = "", set[str](), 0
+        self._group = ""
+        self._gone: set[str] = set()
         self._heard = time.monotonic()
         self._began: float | None = None
 
@@ -81,8 +89,11 @@ class Queue:
             self._group, gone, self._workers = group, self._workers, {}
             self._memory = {}
             for old in gone.values():
-                for first, index in enumerate([*old.held]):
-                    self._retry(old, index, "its worker died", MAX_DEATHS if first == 0 else None)
+                for index in old.held[:1]:
+                    self._died[index] += 1
+                    if self._died[index] == MAX_DEATHS:
+                        self._give_up(index, MAX_DEATHS, "its worker died")
+                self._take_back(old, old.held)
         here = sum(other.place == place for other in self._workers.values())
         if here < self._rooms.get(place, here + 1):
             self._workers[worker] = _Worker(place, now)
@@ -119,39 +130,45 @@ class Queue:
         mine = self._workers.get(worker)
         if mine is None:
             return None
+        for lost in [*mine.held]:
+            self._fail(mine, lost, "its worker never said how it went")
         if not self._waiting:
             self._take_back_from_the_silent()
-        fair = max(2 if self._fused else 1, len(self._waiting) // (2 * self._most))
-        fast = MAX_CHUNK if self._fused else self._did_in_a_second(mine)
-        size = min(fast, fair, MAX_CHUNK, len(self._waiting))
-        for lost in [*mine.held]:
-            self._retry(mine, lost, "its worker never said how it went", MAX_ATTEMPTS)
-        chunk = [heapq.heappop(self._waiting)[1] for _ in range(size)]
-        mine.held = chunk
-        mine.took = (mine.heard, size)
+        chunk = self._chunk(mine)
         if not chunk and not any(other.held for other in self._workers.values()):
             return None
-        return [*chunk]
+        return chunk
+
+    def _chunk(self, worker: _Worker) -> list[int]:
+        """Give a worker the next jobs, if any wait; those that are done together stay apart."""
+        chunk: list[int] = []
+        fused = bool(self._waiting) and self._waiting[0][1] in self._fused
+        fair = max(2 if fused else 1, len(self._waiting) // (2 * self._most))
+        size = min(MAX_CHUNK if fused else self._did_in_a_second(worker), fair)
+        while self._waiting and len(chunk) < size and (self._waiting[0][1] in self._fused) == fused:
+            chunk.append(heapq.heappop(self._waiting)[1])
+        worker.began, worker.size, worker.held = worker.heard, len(chunk), [*chunk]
+        return chunk
 
     def _did_in_a_second(self, worker: _Worker) -> int:
         """Return how many jobs a worker did in a second with its last chunk; at least one."""
-        began, size = worker.took
-        spent = max(worker.heard - began, 1e-9)
-        return max(1, min(int(size * CHUNK_SECONDS / spent), MAX_CHUNK))
+        spent = max(worker.heard - worker.began, 1e-9)
+        return max(1, min(int(worker.size * CHUNK_SECONDS / spent), MAX_CHUNK))
 
     def _take_back_from_the_silent(self) -> None:
         """Let the jobs of workers wait again that were not heard of for long."""
         for other in self._workers.values():
             if self._heard - other.heard > LEASE_SECONDS:
-                for index in [*other.held]:
-                    self._retry(other, index, "its worker fell silent", None)
+                self._take_back(other, other.held)
 
     def finish(self, worker: str, done: Iterable[int]) -> None:
         """Note that a worker has done jobs; one whose group is gone has done them too."""
         self.alive(worker)
+        done = [*done]
         self._done.update(done)
         if worker in self._workers:
             mine = self._workers[worker]
+            mine.failures = 0 if done else mine.failures
             mine.held = [index for index in mine.held if index not in self._done]
 
     def fail(self, worker: str, index: int, error: RumRayError) -> None:
@@ -168,10 +185,22 @@ class Queue:
         for index in self._dropped & self._errors.keys():
             del self._errors[index]
 
-    def again(self, worker: str, index: int, reason: str) -> None:
-        """Let a job that raised wait for another attempt, or give it up after some."""
-        if worker in self._workers:
-            self._retry(self._workers[worker], index, reason, MAX_ATTEMPTS)
+    def again(self, worker: str, index: int, reason: str) -> bool:
+        """Let a job that raised wait, or give it up after some attempts.
+
+        Return whether its worker must leave: it fails one job after another, which may be its own
+        fault, and there are others.
+        """
+        mine = self._workers.get(worker)
+        if mine is None:
+            return True
+        self._fail(mine, index, reason)
+        mine.failures += 1
+        sick = mine.failures >= MAX_FAILURES and len(self._workers) > 1
+        if sick:
+            self._take_back(mine, mine.held)
+            del self._workers[worker]
+        return sick
 
     def out_of_memory(self, worker: str, index: int, reason: str) -> bool:
         """Take back a job that ran out of memory; return whether its worker must leave.
@@ -189,8 +218,7 @@ class Queue:
             self.fail(worker, index, _too_large(self._kinds[index], reason))
             return False
         mine.again = False
-        for returned in [*mine.held] if others else [index]:
-            self._retry(mine, returned, reason, None)
+        self._take_back(mine, mine.held if others else [index])
         if others:
             del self._workers[worker]
             self._rooms[mine.place] = len(others)
@@ -200,19 +228,27 @@ class Queue:
         """Return whether nobody waits for a job any more."""
         return index in self._done or index in self._dropped
 
-    def _retry(self, worker: _Worker, index: int, reason: str, allowed: int | None) -> None:
-        """Let a job wait again, or give it up after so many attempts; None does not count."""
-        worker.held = [held for held in worker.held if held != index]
-        if self._is_over(index):
-            return
-        self._again += 1
-        self._attempts[index] += allowed is not None
-        if allowed is None or self._attempts[index] < allowed:
-            heapq.heappush(self._waiting, (self._attempts[index] > 1, index))
-            return
-        error = f"{self._kinds[index]} failed in each of {allowed} attempts: {reason}."
-        self._errors[index] = StalledError(error)
-        self._done.add(index)
+    def _take_back(self, worker: _Worker, indices: Iterable[int]) -> None:
+        """Let jobs of a worker wait again."""
+        for index in [*indices]:
+            worker.held = [held for held in worker.held if held != index]
+            if not self._is_over(index):
+                self._again += 1
+                heapq.heappush(self._waiting, (self._failed[index] > 1, index))
+
+    def _fail(self, worker: _Worker, index: int, reason: str) -> None:
+        """Let a job that did not succeed wait again, or give it up after some attempts."""
+        self._failed[index] += 1
+        if self._failed[index] >= MAX_ATTEMPTS:
+            self._give_up(index, MAX_ATTEMPTS, reason)
+        self._take_back(worker, [index])
+
+    def _give_up(self, index: int, attempts: int, reason: str) -> None:
+        """Note that a job was not done in so many attempts, if anybody waits for it."""
+        if not self._is_over(index):
+            error = f"{self._kinds[index]} failed in each of {attempts} attempts: {reason}."
+            self._errors[index] = StalledError(error)
+            self._done.add(index)
 
     def standing(self) -> tuple[Standing, float]:
         """Return how far the jobs are, and for how many seconds no worker was heard of."""
@@ -222,6 +258,7 @@ class Queue:
             total=len(self._kinds) - len(self._dropped),
             seconds=0.0 if self._began is None else now - self._began,
             again=self._again,
+            failed=len(self._errors),
             restarts=len(self._gone),
             memory=dict(self._memory),
         )

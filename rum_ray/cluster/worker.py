@@ -1,9 +1,9 @@
 """What each Train worker does: take jobs from the queue, do them, tell how they went."""
 
+import contextlib
 import dataclasses
 import functools
 import gc
-import itertools
 import threading
 import time
 import uuid
@@ -14,6 +14,7 @@ import ray
 import torch
 from ray.train.torch import get_device
 
+from rum_ray.data.batches import resident
 from rum_ray.errors import IntegrityError, RumRayError
 from rum_ray.work import Context, Job, is_fused, train_together
 from rum_ray.work.base import hardware
@@ -80,46 +81,60 @@ def empty(
 
 
 def attempts(context: Context, jobs: Mapping[int, Job]) -> Iterator[tuple[int, Exception | None]]:
-    """Do jobs, and yield the number of each and what it raised; fused models are done together."""
-    for fused, numbers in itertools.groupby(jobs, lambda number: is_fused(jobs[number])):
-        for some in [[*numbers]] if fused else ([number] for number in numbers):
-            yield from zip(some, _attempt(context, [jobs[number] for number in some]), strict=True)
+    """Do a chunk of jobs, and yield the number of each and what it raised."""
+    numbers = [*jobs]
+    together = is_fused(jobs[numbers[0]]) if numbers else False
+    for some in [numbers] if together else ([number] for number in numbers):
+        yield from zip(some, _attempt(context, [jobs[number] for number in some]), strict=True)
 
 
 def _attempt(context: Context, jobs: Sequence[Any]) -> Sequence[Exception | None]:
-    """Do one job or a batch; return what each raised, without its frames' hold of the device.
+    """Do one job, or several together, and return what each raised.
 
-    A batch that runs out of memory is done again in halves.
+    Those that run out of memory together are done again in halves. What is out of memory is
+    returned without its frames, and so without their hold of the device. An error of the device
+    itself is raised: it lasts as long as this process, which Train then starts anew.
     """
     try:
         if len(jobs) > 1:
             return train_together(context, jobs)
         context.make(jobs[0])
-    except torch.OutOfMemoryError as error:
-        raised: Exception = torch.OutOfMemoryError(str(error))
     except Exception as error:
-        return [error] * len(jobs)
+        if is_out_of_memory(error):
+            raised = torch.OutOfMemoryError(str(error))
+        elif isinstance(error, torch.AcceleratorError):
+            raise
+        else:
+            return [error] * len(jobs)
     else:
         return [None]
+    torch.cuda.empty_cache()
     if len(jobs) == 1:
         return [raised]
-    torch.cuda.empty_cache()
     half = len(jobs) // 2
     return [*_attempt(context, jobs[:half]), *_attempt(context, jobs[half:])]
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether a device has no memory left, however the library at work puts it."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    told = str(error)
+    return isinstance(error, RuntimeError) and ("out of memory" in told or "ALLOC_FAILED" in told)
 
 
 def _must_leave(queue: Any, me: str, index: int, error: Exception) -> bool:
     """Tell the queue how a job failed, and return whether this worker must leave."""
     if isinstance(error, torch.OutOfMemoryError):
+        resident.cache_clear()
         gc.collect()
         torch.cuda.empty_cache()
         reason = str(error).partition("\n")[0].rstrip(".")
         return bool(ray.get(queue.out_of_memory.remote(me, index, reason)))
     if isinstance(error, RumRayError):
         queue.fail.remote(me, index, error)
-    else:
-        queue.again.remote(me, index, f"{type(error).__name__}: {error}")
-    return False
+        return False
+    return bool(ray.get(queue.again.remote(me, index, f"{type(error).__name__}: {error}")))
 
 
 def differing(driver: Mapping[str, str], worker: Mapping[str, str]) -> IntegrityError | None:
@@ -137,6 +152,8 @@ def _tell_alive(queue: Any, me: str, device: torch.device, over: threading.Event
     while not over.wait(ALIVE_SECONDS):
         memory = None
         if device.type == "cuda":
-            free, total = torch.cuda.mem_get_info(device)
-            memory = 1 - free / total
+            # A device without memory may not even answer this.
+            with contextlib.suppress(RuntimeError):
+                free, total = torch.cuda.mem_get_info(device)
+                memory = 1 - free / total
         queue.alive.remote(me, memory)

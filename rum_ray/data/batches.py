@@ -6,14 +6,14 @@ and the example's id; so neither depends on workers, restarts or the other examp
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rum_ray.data.bundle import LabeledData
+from rum_ray.data.bundle import Indices, LabeledData
 from rum_ray.seeding import Seed
 
 PREDICTION_BATCH = 250
@@ -29,17 +29,21 @@ class Batches:
         size: examples a batch; the last one may be smaller.
         device: where the batches are.
         augment: whether images are cropped at random (4 pixels of padding) and mirrored.
+        rows: which of the examples; all by default.
     """
 
     data: LabeledData
     size: int
     device: torch.device
     augment: bool = False
+    rows: Indices | None = None
 
     def epoch(self, seed: Seed) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield (rows [B], inputs [B, ...], labels [B]) in the order and augmentation of `seed`."""
-        inputs, labels = self._resident
-        order = torch.from_numpy((seed / "order").permutation(len(self.data))).to(self.device)
+        inputs, labels = self._inputs
+        rows = np.arange(len(self.data)) if self.rows is None else self.rows
+        shuffled = rows[(seed / "order").permutation(len(rows))]
+        order = torch.from_numpy(shuffled).to(self.device)
         draws = self._draws(seed / "augment") if self.augment else None
         for rows in order.split(self.size):
             x = inputs.index_select(0, rows)
@@ -48,8 +52,10 @@ class Batches:
             yield rows, to_float(x), labels[rows]
 
     @cached_property
-    def _resident(self) -> tuple[Tensor, Tensor]:
+    def _inputs(self) -> tuple[Tensor, Tensor]:
         """Inputs and labels on the device: they are carried there once, not at each pass."""
+        if self.rows is not None:
+            return resident(self.data, self.device)
         return self.data.x.to(self.device), self.data.y.to(self.device)
 
     def _draws(self, seed: Seed) -> Tensor:
@@ -57,6 +63,15 @@ class Batches:
         ids = self.data.ids
         words = seed.words(int(ids.max()) + 1)[ids] >> np.uint64(1)
         return torch.from_numpy(words.astype(np.int64)).to(self.device)
+
+
+@lru_cache(maxsize=2)
+def resident(data: LabeledData, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return inputs and labels on the device, where the last two sets that were asked for stay.
+
+    So D is carried there once a process, and not once a model.
+    """
+    return data.x.to(device), data.y.to(device)
 
 
 def crop_and_flip(x: Tensor, draws: Tensor) -> Tensor:

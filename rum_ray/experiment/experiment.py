@@ -101,6 +101,11 @@ class Experiment:
                 f"score.fused: only {', '.join(FUSED)} gains by it, and the scoring model is "
                 f"'{model}'. Remove it."
             )
+        if self.score.fused and self.cluster.gpus_per_worker:
+            raise ConfigError(
+                "score.fused: what it gains, and that a model's bits do not depend on the others, "
+                "is known of CPUs only. Remove it, or set cluster.gpus_per_worker to 0."
+            )
         models = self.score.models
         if not isinstance(models, Precision) or models.changed is None:
             return

@@ -120,7 +120,7 @@ def _precision(study: Study) -> dict[str, Any] | None:
     return {
         "rule": rule,
         "goal": goal,
-        "value": prefixes.figures[rule],
+        "value": prefixes.figures.get(rule),
         "max": asked.max,
         "reached": prefixes.reached,
     }

@@ -4,7 +4,6 @@ Only these prefixes are looked at, each when all its models are finished. So nei
 workers, nor a crash, nor which later models happen to be finished changes how many count.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -23,8 +22,8 @@ from rum_ray.seeding import Seed
 from rum_ray.study.choosing import changed_share, chosen
 from rum_ray.work import Context, TrainPoolModel, pool_bits
 
-Bits: TypeAlias = tuple[NDArray[np.bool_], NDArray[np.bool_]]
-"""Which examples some models were trained on and are right about, each [M, N]."""
+Bits: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+"""Which examples some models were trained on and are right about, each [M, N] in packed bits."""
 
 
 @dataclass(eq=False)
@@ -37,8 +36,8 @@ class Prefixes:
         jobs: the models that there may be, in their order.
         models: how many the largest prefix has that was read.
         figures: of that prefix: `standard_error`, the mean over D; and `changed`, the share of the
-            forget set whose subset other models would change, if that decides. NaN as long as an
-            example was in or out of fewer than two models.
+            forget set whose subset other models would change, if that decides. Empty as long as
+            an example was in or out of fewer than two models.
         reached: whether it is as precise as asked.
     """
 
@@ -74,19 +73,19 @@ class Prefixes:
         counts = InOutCounts.of(included, correct)
         counts = counts if self._counts is None else self._counts + counts
         known = min(counts.seen.min(), counts.unseen.min()) >= LEAST_MODELS
-        figures = {"standard_error": math.nan}
-        bits = self._bits
+        figures, bits = {}, self._bits
         if known:
             figures["standard_error"] = float(counts.scores().standard_errors.mean())
         if isinstance(asked, Precision) and asked.changed is not None:
-            bits = [*bits, (included, correct)]
-            figures["changed"] = self._changed(counts.scores(), bits) if known else math.nan
+            bits = [*bits, (np.packbits(included, axis=1), np.packbits(correct, axis=1))]
+            if known:
+                figures["changed"] = self._changed(counts.scores(), bits)
         # All at once: what raised above must not leave a prefix counted and not judged.
         self._counts, self._bits, self.figures = counts, bits, figures
         self.models += len(included)
         if isinstance(asked, Precision):
             name, most = asked.rule
-            self.reached = figures[name] <= most
+            self.reached = name in figures and figures[name] <= most
 
     def _changed(self, scores: Scores, bits: Sequence[Bits]) -> float:
         """Return the share of the forget set whose subset other models would change."""
@@ -94,7 +93,7 @@ class Prefixes:
         refiner, seed = self.experiment.refine, Seed(self.experiment.score.seed)
         assert isinstance(refiner, ByScore)
         included, correct = (
-            np.concatenate([bits[:, forget] for bits in blocks])
+            np.unpackbits(np.concatenate(blocks), axis=1, count=len(scores))[:, forget].astype(bool)
             for blocks in zip(*bits, strict=True)
         )
         return changed_share(included, correct, len(refiner.into), seed)

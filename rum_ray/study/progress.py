@@ -20,6 +20,7 @@ class Standing:
         total: steps of the stage.
         before: how many of the done ones were there when this start began.
         seconds: of work in this start; starting the workers is not counted.
+        failed: jobs that were given up, or cannot be done; they count as done.
         again: how often a job was handed out again.
         restarts: how often all workers were started again: one died, or their number changed.
         memory: by device, the share of its memory in use, in [0, 1]; CUDA only.
@@ -31,6 +32,7 @@ class Standing:
     total: int
     before: int = 0
     seconds: float = 0.0
+    failed: int = 0
     again: int = 0
     restarts: int = 0
     memory: Mapping[str, float] = field(default_factory=dict)
@@ -55,6 +57,7 @@ class Standing:
         if self.rate is not None and self.eta_seconds is not None:
             speed = f"{self.rate:.1f}/s" if self.rate >= 1 else f"{3600 * self.rate:.0f}/h"
             parts += [speed, f"ETA {self.eta_seconds:.0f} s"]
+        parts += [f"{self.failed} failed"] if self.failed else []
         parts += [f"{self.again} handed out again"] if self.again else []
         parts += [f"workers started again {self.restarts}x"] if self.restarts else []
         parts += [f"device memory {max(self.memory.values()):.0%}"] if self.memory else []
@@ -81,8 +84,8 @@ class Journal:
     """Keeps the progress as JSON lines, one a second while something changes, and passes it on.
 
     A line has `time` (seconds since 1970), `stage`, `done`, `total`, `rate` (a second), `eta_s`,
-    `failures` (jobs handed out again), `restarts`, `memory`, `standard_error` and `note`; what is
-    unknown is null.
+    `failures` (jobs that were given up), `again` (jobs handed out again), `restarts`, `memory`,
+    `standard_error` and `note`; what is unknown is null.
     """
 
     def __init__(self, path: Path, inner: Progress) -> None:
@@ -108,7 +111,7 @@ class Journal:
     def _news(self) -> tuple[int, int, int, str]:
         """What is worth a line."""
         now = self._last
-        return now.done, now.again, now.restarts, now.note
+        return now.done, now.failed + now.again, now.restarts, now.note
 
     def finish(self, summary: str) -> None:
         """Note where the stage ended."""
@@ -125,11 +128,12 @@ class Journal:
             "total": now.total,
             "rate": now.rate and round(now.rate, 6),
             "eta_s": now.eta_seconds and round(now.eta_seconds, 1),
-            "failures": now.again,
+            "failures": now.failed,
+            "again": now.again,
             "restarts": now.restarts,
             "memory": dict(now.memory),
             "standard_error": now.standard_error,
             "note": now.note,
         }
         with contextlib.suppress(OSError), self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps(line, allow_nan=False) + "\n")

@@ -5,14 +5,14 @@ a third on CPUs, convolutions lose (benchmarks/fused.py). A model's bits do not 
 others it is trained with, nor on how many there are, but they are not those of `Recipe.fit`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rum_ray.data.batches import Batches
-from rum_ray.data.bundle import LabeledData
+from rum_ray.data.bundle import Indices, LabeledData
 from rum_ray.seeding import Seed
 from rum_ray.training.recipe import Recipe
 
@@ -73,31 +73,36 @@ def _padded(x: Tensor) -> Tensor:
 
 
 def fit_together(
-    recipe: Recipe, parts: Iterable[LabeledData], seeds: Iterable[Seed], device: torch.device
+    recipe: Recipe,
+    data: LabeledData,
+    rows: Sequence[Indices],
+    seeds: Sequence[Seed],
+    device: torch.device,
 ) -> list[nn.Module]:
-    """Return models in eval mode, each trained on its own data; one that diverged is not finite.
+    """Return models in eval mode, each trained on its own rows; one that diverged is not finite.
 
     Initial weights, orders and augmentation are those of `recipe.fit`. A single model is trained
     twice, beside itself, since a batch of one has other bits.
 
     Args:
         recipe: how; its model is one of `FUSED`.
-        parts: what each model learns, all of one size.
+        data: what the rows are of.
+        rows: what each model learns, all as many.
         seeds: the roots of each model's draws.
         device: where to compute.
     """
-    given = list(zip(parts, seeds, strict=True))
+    given = list(zip(rows, seeds, strict=True))
     padded = given * 2 if len(given) == 1 else given
-    models = [recipe.build(part, seed / "init") for part, seed in padded]
+    models = [recipe.build(data, seed / "init") for _, seed in padded]
     fused = _MLPs(models).to(device)
     forward, optimizer = recipe.forward(fused.train()), recipe.optimizer(fused)
-    batches = [Batches(part, recipe.batch_size, device, recipe.augment) for part, _ in padded]
+    sizes = recipe.batch_size, device, recipe.augment
+    batches = [(Batches(data, *sizes, own), seed) for own, seed in padded]
     for epoch in range(recipe.epochs):
         optimizer.param_groups[0]["lr"] = recipe.learning_rate(epoch)
-        passes = (own.epoch(seed / epoch) for own, (_, seed) in zip(batches, padded, strict=True))
-        for together in zip(*passes, strict=True):
+        for together in zip(*(own.epoch(seed / epoch) for own, seed in batches), strict=True):
             x, y = (torch.stack([batch[part] for batch in together]) for part in (1, 2))
-            losses = F.cross_entropy(forward(x).transpose(1, 2), y, reduction="sum")
+            losses = F.cross_entropy(forward(x).flatten(0, 1), y.flatten(), reduction="sum")
             optimizer.zero_grad()
             (losses / y.shape[1]).backward()
             optimizer.step()

@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from rum_ray.data.batches import fixed_batches, to_float
+from rum_ray.data.batches import fixed_batches, resident, to_float
 from rum_ray.data.bundle import LabeledData
 from rum_ray.errors import DataError
 from rum_ray.seeding import Seed
@@ -16,7 +16,8 @@ def predict(model: nn.Module, data: LabeledData) -> NDArray[np.float64]:
     device = next(model.parameters()).device
     model.eval()
     with torch.inference_mode():
-        logits = [model(x)[:real].double().cpu() for x, real in fixed_batches(data.x, device)]
+        inputs, _ = resident(data, device)
+        logits = [model(x)[:real].double().cpu() for x, real in fixed_batches(inputs, device)]
     probabilities: NDArray[np.float64] = torch.cat(logits).softmax(dim=1).numpy()
     return probabilities
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rum_ray.data.batches import Batches
-from rum_ray.data.bundle import LabeledData
+from rum_ray.data.bundle import Indices, LabeledData
 from rum_ray.errors import DivergedError
 from rum_ray.models import build
 from rum_ray.seeding import Seed
@@ -111,6 +111,7 @@ class Recipe:
         runtime: Runtime,
         observe: Observe | None = None,
         probe: Probe | None = None,
+        rows: Indices | None = None,
     ) -> nn.Module:
         """Return a model trained on `data`, in eval mode.
 
@@ -122,13 +123,14 @@ class Recipe:
             runtime: gives the seed and the device, and survives crashes.
             observe: sees every training batch; if it has a state, that is kept as well.
             probe: likewise, before the step; it must leave the model as it was.
+            rows: which of the data to learn; all by default.
 
         Raises:
             DivergedError: the loss or a weight is not finite.
         """
         model = self.build(data, runtime.seed / "init").to(runtime.device)
         optimizer = self.optimizer(model)
-        batches = Batches(data, self.batch_size, runtime.device, self.augment)
+        batches = Batches(data, self.batch_size, runtime.device, self.augment, rows)
         state: dict[str, Stateful] = {"model": model, "optimizer": optimizer}
         for name, watcher in (("observe", observe), ("probe", probe)):
             if hasattr(watcher, "state_dict"):

@@ -3,8 +3,8 @@
 import platform
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -116,14 +116,8 @@ class Context:
         """Save what a job made in so many seconds, of which the artifact may say which count."""
         counted = seconds if artifact.seconds is None else artifact.seconds
         made = {"seconds": counted, "job": type(job).__name__, "rum_ray": __version__}
-        made |= {"host": platform.node(), "time": time.time()}
+        made |= {"host": platform.node(), "device": device_name(self.device), "time": time.time()}
         self.store.save(job.key(self), artifact, made)
-
-
-@lru_cache(maxsize=1)
-def resident(data: LabeledData, device: torch.device) -> LabeledData:
-    """Return a set that lies on the device; it is carried there once a process, not once a job."""
-    return replace(data, x=data.x.to(device), y=data.y.to(device))
 
 
 def hardware(device: torch.device) -> dict[str, str]:
@@ -134,3 +128,8 @@ def hardware(device: torch.device) -> dict[str, str]:
             "device": f"cpu {torch.backends.cpu.get_cpu_capability()}",
         }
     return {"torch": torch.__version__, "device": device.type}
+
+
+def device_name(device: torch.device) -> str:
+    """Return what a device is called, such as "NVIDIA H100 80GB HBM3"."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

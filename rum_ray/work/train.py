@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 from torch import nn
 
-from rum_ray.data.bundle import Indices, LabeledData
+from rum_ray.data.bundle import Indices, complement
 from rum_ray.errors import DivergedError, StoreError
 from rum_ray.resume import StoredRuntime
 from rum_ray.scores.learning_events import LearningEvents
@@ -22,7 +22,7 @@ from rum_ray.training.fused import fit_together
 from rum_ray.training.prediction import predict
 from rum_ray.training.recipe import Recipe
 from rum_ray.training.runtime import check_finite, set_threads
-from rum_ray.work.base import Context, resident
+from rum_ray.work.base import Context
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,11 +47,12 @@ class TrainModel:
 
     def run(self, context: Context, runtime: StoredRuntime) -> Artifact:
         """Return the weights, and the sums of the learning events if it saw all of D."""
-        train = resident(context.bundle.train, context.device)
+        train = context.bundle.train
         if self.weights is not None:
             raise StoreError("the weights of the original are lost; run the same command again.")
         if self.forget is not None:
-            return Artifact(weights(self.recipe.fit(train.without(self.forget), runtime)))
+            retain = complement(self.forget, len(train))
+            return Artifact(weights(self.recipe.fit(train, runtime, rows=retain)))
         events = LearningEvents(len(train))
         model = self.recipe.fit(train, runtime, observe=events)
         scores = {f"events/{name}": s.values for name, s in events.scores().items()}
@@ -109,16 +110,15 @@ class TrainPoolModel:
 
     def run(self, context: Context, runtime: StoredRuntime) -> Artifact:
         """Return the record of the model, trained by itself."""
-        learned = self.learned(context)
+        train, rows = context.bundle.train, self.included(context)
         if self.fused:
-            (model,) = fit_together(self.recipe, [learned], [self.seed], context.device)
+            (model,) = fit_together(self.recipe, train, [rows], [self.seed], context.device)
             return self.record(model, context)
-        return self.record(self.recipe.fit(learned, runtime), context)
+        return self.record(self.recipe.fit(train, runtime, rows=rows), context)
 
-    def learned(self, context: Context) -> LabeledData:
-        """Return the share of D that it learns, on the device."""
-        train = resident(context.bundle.train, context.device)
-        return train.take(included_rows(len(train), self.fraction, self.seed))
+    def included(self, context: Context) -> Indices:
+        """Return the rows of D that it learns."""
+        return included_rows(len(context.bundle.train), self.fraction, self.seed)
 
     def record(self, model: nn.Module, context: Context) -> Artifact:
         """Return two packed bit vectors [N], which examples were included and which are right.
@@ -129,11 +129,11 @@ class TrainPoolModel:
             DivergedError: a weight is not finite.
         """
         check_finite(model, f"training of {self.recipe.model}")
-        train = resident(context.bundle.train, context.device)
-        probabilities, labels = predict(model, train), train.y.cpu().numpy()
+        train = context.bundle.train
+        probabilities, labels = predict(model, train), train.y.numpy()
         right = probabilities.argmax(axis=1) == labels
         included = np.zeros(len(train), dtype=bool)
-        included[included_rows(len(train), self.fraction, self.seed)] = True
+        included[self.included(context)] = True
         record = {"included": np.packbits(included), "correct": np.packbits(right)}
         if self.confidences:
             confidences = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
@@ -158,8 +158,9 @@ def train_together(context: Context, jobs: Sequence[TrainPoolModel]) -> list[Div
     missing = context.missing(jobs)
     set_threads(jobs[0].recipe.threads)
     began = time.monotonic()
-    learned, seeds = (job.learned(context) for job in missing), [job.seed for job in missing]
-    models = fit_together(jobs[0].recipe, learned, seeds, context.device) if missing else []
+    rows, seeds = [job.included(context) for job in missing], [job.seed for job in missing]
+    recipe, train = jobs[0].recipe, context.bundle.train
+    models = fit_together(recipe, train, rows, seeds, context.device) if missing else []
     share = (time.monotonic() - began) / max(len(models), 1)
     failed: dict[TrainPoolModel, DivergedError] = {}
     for job, model in zip(missing, models, strict=True):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rum_ray.data import load
-from rum_ray.errors import StalledError
+from rum_ray.errors import StalledError, StoreError
 from rum_ray.experiment import ClusterConfig
 from rum_ray.store import Store
 from rum_ray.work import Context
@@ -63,6 +63,20 @@ class TestOutOfMemory:
         assert told[-1].done == 6
         assert told[-1].again > 0
         assert told[-1].restarts == 0
+
+    def test_what_the_watching_raises_ends_the_stage_as_it_is(self, tmp_path):
+        from naps import Hungry
+
+        from rum_ray.cluster.jobs import run
+
+        def full() -> None:
+            raise StoreError("the store is full")
+
+        context = Context(load("digits"), Store(tmp_path))
+        jobs = [Hungry(number) for number in range(100)]
+        with pytest.raises(StoreError, match=r"^the store is full$"):
+            run("hungry", jobs, context, ClusterConfig(workers=1), lambda of: None, full)
+        assert context.missing(jobs)
 
     def test_one_that_is_alone_and_still_runs_out_is_an_error(self, tmp_path):
         from naps import Hungry

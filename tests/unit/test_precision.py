@@ -215,7 +215,8 @@ def test_an_example_that_hardly_any_model_left_out_has_no_precision(bundle, tmp_
     ours = study(bundle, tmp_path, Precision(MOST, standard_error=0.9))
     fill(ours, range(64), seen_by_all=1)
     assert len(ours.scoring.pool) == MOST
-    assert np.isnan(ours.scoring.prefixes.figures["standard_error"])
+    assert ours.scoring.prefixes.figures == {}
+    assert ours.scoring.so_far == {"note": "", "standard_error": None}
     fill(ours, range(64, 128))
     assert len(ours.scoring.pool) == 128
 

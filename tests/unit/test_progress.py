@@ -86,6 +86,7 @@ def test_the_journal_has_a_line_a_second_and_passes_everything_on(tmp_path, cloc
         "rate": 1.0,
         "eta_s": 1.0,
         "failures": 0,
+        "again": 0,
         "restarts": 0,
         "memory": {},
         "standard_error": None,

@@ -199,7 +199,7 @@ def test_whatever_happens_every_job_is_done(seed, clock):
     names: list[str] = []
     hands: dict[str, list[int]] = {}
     for _ in range(5000):
-        clock[0] += draw.choice([0.01, 0.5, 3.0])
+        clock[0] += draw.choice([0.01, 0.5, 3.0, 3.0, 30.0])
         if not names or draw.random() < 0.01:
             group += 1
             names = [f"{group}-{k}" for k in range(draw.randint(1, 4))]
@@ -208,13 +208,20 @@ def test_whatever_happens_every_job_is_done(seed, clock):
             hands = {name: [] for name in names}
         name = draw.choice(names)
         if hands[name]:
-            index = hands[name].pop(0)
-            if draw.random() < 0.05:
-                if queue.out_of_memory(name, index, "full"):
-                    names.remove(name)
+            index, what, left = hands[name].pop(0), draw.random(), False
+            if what < 0.05:
+                left = queue.out_of_memory(name, index, "full")
+            elif what < 0.10:
+                left = queue.again(name, index, "KeyError: now and then")
+            elif what < 0.12:
+                queue.fail(name, index, DivergedError("for good"))
+            elif what < 0.13:
+                left = True  # and says nothing
             else:
                 queue.finish(name, [index])
                 done.add(index)
+            if left:
+                names.remove(name)
             continue
         chunk = queue.take(name)
         if chunk is None:
@@ -324,7 +331,7 @@ def test_a_place_that_was_too_small_stays_so_after_a_restart():
 
 
 def test_chunks_of_jobs_that_are_done_together_are_full_and_end_with_two(clock):
-    queue = Queue(["Job"] * 101, 1, fused=True)
+    queue = Queue(["Job"] * 101, 1, fused=range(101))
     queue.join("slow", "group", "a GPU")
     sizes, done = [], []
     while chunk := queue.take("slow", done):
@@ -335,3 +342,57 @@ def test_chunks_of_jobs_that_are_done_together_are_full_and_end_with_two(clock):
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[-2:] == [2, 2]
     assert sum(sizes) == 101
+
+
+def test_jobs_that_are_done_together_share_no_chunk_with_others(clock):
+    queue = Queue(["Job"] * 40, 2, fused=range(5, 40))
+    for worker in "ab":
+        queue.join(worker, "group", "a GPU")
+    taken = []
+    for worker in "abab":
+        taken.append(queue.take(worker, taken[-2] if len(taken) > 1 else []))
+        clock[0] += 9.0
+    assert taken == [[0], [1], [2], [3]]
+    assert queue.take("a", [2]) == [4]
+    assert queue.take("b", [3]) == [*range(5, 13)]
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_worker_that_fails_one_job_after_another_leaves_them_to_the_others():
+    queue = opened(200, "healthy", "sick", most=2)
+    mine = queue.take("healthy")
+    left = False
+    while not left:
+        for index in queue.take("sick"):
+            left = left or queue.again("sick", index, "RuntimeError: illegal memory access")
+    assert queue.take("sick") is None
+    queue.finish("healthy", mine)
+    drain(queue, "healthy")
+    assert queue.errors() == []
+    assert (queue.standing()[0].done, queue.standing()[0].failed) == (200, 0)
+
+
+@pytest.mark.usefixtures("clock")
+def test_the_last_worker_stays_whatever_fails():
+    queue, taken = opened(4, "only"), 0
+    while chunk := queue.take("only"):
+        for index in chunk:
+            assert not queue.again("only", index, "KeyError: a bug")
+        taken += len(chunk)
+    assert taken == 4 * MAX_ATTEMPTS
+    assert {str(error) for error in queue.errors()} == {
+        f"Job failed in each of {MAX_ATTEMPTS} attempts: KeyError: a bug."
+    }
+    assert queue.standing()[0].failed == 4
+
+
+@pytest.mark.usefixtures("clock")
+def test_restarts_are_no_attempts():
+    queue = opened(2, "w0")
+    for number in range(1, MAX_ATTEMPTS + 2):
+        assert queue.take(f"w{number - 1}") == [0]
+        queue.join(f"w{number}", f"group {number}", "a GPU")
+    assert queue.take(f"w{MAX_ATTEMPTS + 1}") == [0]
+    queue.again(f"w{MAX_ATTEMPTS + 1}", 0, "ConnectionError: blip")
+    assert queue.errors() == []
+    assert queue.take(f"w{MAX_ATTEMPTS + 1}") == [0]
