@@ -137,7 +137,7 @@ def show(answer: Mapping[str, Any]) -> None:
 
 def _show_report(answer: Mapping[str, Any]) -> None:
     """Print the headline table, and where the report is."""
-    from rum_ray.report import HEADLINE_COLUMNS, headline
+    from rum_ray.report.tables import HEADLINE_COLUMNS, headline
 
     report = answer["answer"]
     rows = [list(row) for row in headline(report)]

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from rum_ray.data.bundle import LabeledData
-from rum_ray.report import Gallery, Picture
+from rum_ray.report.gallery import Gallery, Picture
 from rum_ray.study.study import Study
 
 

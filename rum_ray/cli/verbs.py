@@ -12,12 +12,10 @@ import torch
 from rum_ray import config
 from rum_ray.cli.console import Bars, quiet
 from rum_ray.cli.forecast import forecast
-from rum_ray.cli.pictures import gallery
 from rum_ray.cli.workplace import check_writable, claimed
 from rum_ray.cluster.pipeline import Pipeline, Where, check_finished
 from rum_ray.experiment import Experiment
 from rum_ray.files import write_bytes
-from rum_ray.report import write
 from rum_ray.store import Store
 from rum_ray.study.checks import check
 from rum_ray.study.examples import subset_entries
@@ -194,6 +192,10 @@ def tune(study: Study, options: Options) -> Answer:
 
 def _publish(pipeline: Pipeline, options: Options) -> Answer:
     """Write the report and return what `--json` prints."""
+    # Matplotlib and the page take half a second to import, and few verbs draw.
+    from rum_ray.cli.pictures import gallery
+    from rum_ray.report.files import write
+
     study = pipeline.study
     out = options.folder(study.experiment)
     answer = summarize(study, pipeline.clock)

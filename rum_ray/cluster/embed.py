@@ -6,7 +6,6 @@ import importlib
 import pickle
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 import ray
@@ -21,52 +20,12 @@ from rum_ray.data.images import Source
 from rum_ray.digest import digest
 from rum_ray.errors import DataError
 from rum_ray.scores.entanglement import Moments
-from rum_ray.store import Key
-from rum_ray.training.recipe import Recipe
 from rum_ray.work import Context
-from rum_ray.work.measures import Begin, MeasureMoments, Tally
+from rum_ray.work.base import Streamed
+from rum_ray.work.measures import MeasureMoments, Tally
 
 MOST_MODELS = 32
 """In one pass: each actor holds them all."""
-
-
-class Model(Protocol):
-    """Something that gives a trained model."""
-
-    @property
-    def recipe(self) -> Recipe:
-        """How it was trained; its threads count."""
-        ...
-
-    def load(self, context: Context) -> nn.Module:
-        """Return the model."""
-        ...
-
-
-class Streamed(Protocol):
-    """Something that is made of one model's embeddings of D."""
-
-    @property
-    def model(self) -> Model:
-        """What embeds."""
-        ...
-
-    @property
-    def embedding(self) -> str | None:
-        """The layer that embeds; None is the model's own choice."""
-        ...
-
-    def key(self, context: Context) -> Key:
-        """Return the key of what is made."""
-        ...
-
-    def measure(self, context: Context) -> Begin:
-        """Return what is measured of each range."""
-        ...
-
-    def finish(self, context: Context, tally: Tally) -> None:
-        """Keep what was measured."""
-        ...
 
 
 def stream(context: Context, jobs: Sequence[Streamed], workers: int, gpus: float = 0.0) -> None:

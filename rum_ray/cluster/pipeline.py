@@ -1,8 +1,8 @@
 """The whole experiment, stage by stage: what is missing is made, what is there is read.
 
 train (originals and the leave-k-out pool) -> score -> distances, where they decide -> refine ->
-embed -> retrain -> search -> rows -> residuals -> shadows -> report. Stages with nothing left to do
-do not start Ray.
+embed -> retrain -> search -> rows -> residuals -> shadows -> report. Ray is imported and started by
+the first stage that has something to do.
 """
 
 import contextlib
@@ -10,12 +10,9 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from rum_ray.cluster import jobs, tune
-from rum_ray.cluster.connect import connect
-from rum_ray.cluster.embed import Streamed, stream
-from rum_ray.cluster.metrics import Metrics
 from rum_ray.errors import IntegrityError, StoreError
 from rum_ray.study.attacks import measuring_jobs, shadow_jobs
 from rum_ray.study.checks import check_floor
@@ -26,7 +23,11 @@ from rum_ray.study.study import Study
 from rum_ray.study.table import Row, planned, table, unsearched_table
 from rum_ray.study.timing import Clock, StageTime
 from rum_ray.work import Job, Search
+from rum_ray.work.base import Streamed
 from rum_ray.work.given import keep_weights
+
+if TYPE_CHECKING:
+    from rum_ray.cluster.joined import Cluster
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,6 @@ class Pipeline:
     progress: Progress
     clock: Clock
     _exits: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
-    _connected: bool = False
 
     def __enter__(self) -> "Pipeline":
         return self
@@ -134,16 +134,15 @@ class Pipeline:
 
     def _stream(self, name: str, *passes: Sequence[Streamed]) -> None:
         """Stream embeddings for the jobs that are missing, pass by pass."""
-        context, cluster = self.study.context, self.study.experiment.cluster
+        context = self.study.context
         missing = context.missing(passes[-1])
         size = len(passes[-1]), len(missing)
         with self._stage(name, lambda: size) as stage:
             if not missing:
                 return
-            self._connect()
             for left in map(context.missing, passes):
                 if left:
-                    stream(context, left, cluster.workers, cluster.gpus_per_worker)
+                    self._cluster.stream(left)
             stage.made += len(missing)
 
     def _search(self, search: Search) -> None:
@@ -152,8 +151,7 @@ class Pipeline:
         missing = 0 if context.store.has(search.key(context)) else total
         with self._stage(f"search {search.name}", lambda: (total, missing)) as stage:
             if missing:
-                self._connect()
-                began = time.monotonic()
+                cluster, began = self._cluster, time.monotonic()
 
                 def tell(done: int, total: int, best: float) -> None:
                     stage.made = done
@@ -161,14 +159,13 @@ class Pipeline:
                     note = f"best {best:.3f}"
                     self.progress.update(Standing(done, total, 0, seconds, note=note))
 
-                cluster = self.study.experiment.cluster
-                tune.run(search, context, cluster.workers, tell, cluster.gpus_per_worker)
+                cluster.search(search, tell)
 
     def _jobs(
         self,
         name: str,
         stage_jobs: Sequence[Job],
-        spare: jobs.Spare = tuple,
+        spare: Callable[[], Sequence[Job]] = tuple,
         so_far: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         """Do the jobs of a stage that are missing; `spare` says which turn out not to be needed."""
@@ -181,20 +178,19 @@ class Pipeline:
             needed = {*everything} - {*spare()}
             return len(needed), len(needed & {*missing})
 
-        def tell(of: Standing) -> None:
+        def tell(of: Standing) -> Standing:
             done, total = there + of.done, there + of.total
             full = dataclasses.replace(of, done=done, total=total, before=there, **so_far())
             self.progress.update(full)
-            metrics.set(full)
+            return full
 
         with self._stage(name, size) as stage:
             if not missing:
                 return
             self.progress.update(Standing(there, len(everything), there, note="starting workers"))
-            self._connect()
-            metrics = Metrics(name)
+            cluster = self._cluster
             try:
-                jobs.run(name, missing, context, self.study.experiment.cluster, tell, spare)
+                cluster.run(name, missing, tell, spare)
             finally:
                 left = context.missing(missing)
                 stage.made += len(missing) - len(left)
@@ -214,17 +210,20 @@ class Pipeline:
         total, missing = size()
         self.progress.finish(f"{total} done, {total - missing} of them before")
 
-    def _connect(self) -> None:
-        """Join the cluster, once."""
-        if self._connected:
-            return
-        cluster = self.study.experiment.cluster
+    @cached_property
+    def _cluster(self) -> "Cluster":
+        """The cluster, joined by the first stage that needs it."""
+        # Ray and Optuna take seconds to import, and a command with nothing to make needs neither.
+        from rum_ray.cluster.connect import connect
+        from rum_ray.cluster.joined import Cluster
+
+        config, where = self.study.experiment.cluster, self.where
         url = self._exits.enter_context(
-            connect(self.where.address, cluster.workers, self.where.dashboard, cluster.modules)
+            connect(where.address, config.workers, where.dashboard, config.modules)
         )
-        self._connected = True
         if url is not None:
-            self.where.announce(url)
+            where.announce(url)
+        return Cluster(self.study.context, config)
 
 
 def check_finished(study: Study) -> None:

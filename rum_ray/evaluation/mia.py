@@ -8,8 +8,6 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
-from sklearn.svm import SVC
 
 from rum_ray.errors import DataError
 
@@ -45,6 +43,9 @@ def svm_attack(
     Raises:
         DataError: a set is too small, or not what it should be.
     """
+    # Scikit-learn takes a second to import, and most commands fit nothing.
+    from sklearn.svm import SVC
+
     sets = {"members": members, "non-members": nonmembers, "targets": targets}
     _check("SVM", sets, LEAST_LEARNED)
     n = min(len(members[1]), len(nonmembers[1]))
@@ -136,9 +137,9 @@ def auc_attack(targets: Predictions, nonmembers: Predictions) -> float:
 
 def auc(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> float:
     """Return P[positive > negative] + P[equal] / 2 over all pairs."""
-    ranks = rankdata(np.concatenate([positive, negative]))
-    n = len(positive)
-    return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * len(negative)))
+    ordered = np.sort(negative)
+    below, not_above = (np.searchsorted(ordered, positive, side) for side in ("left", "right"))
+    return float((below + not_above).sum() / (2 * len(positive) * len(negative)))
 
 
 LARGEST_LOGIT = 100.0

@@ -67,8 +67,14 @@ class Leakage:
         """Return the leakage that scores tell of, higher for members.
 
         Raises:
-            DataError: a set is empty.
+            DataError: a set is empty, or has a score that is no number.
         """
+        unknown = sum(int(np.isnan(scores).sum()) for scores in (targets, nonmembers))
+        if unknown:
+            raise DataError(
+                f"{unknown} scores of an attack are no number (NaN). Look for models whose "
+                "predictions are not finite."
+            )
         if not len(targets) or not len(nonmembers):
             raise DataError(
                 "an attack by scores needs targets and non-members; it was given "

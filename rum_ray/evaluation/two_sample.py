@@ -4,9 +4,10 @@ Beside the entanglement score, with a scale that everybody knows (Lopez-Paz and 
 classifier two-sample tests", ICLR 2017, https://arxiv.org/abs/1610.06545).
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from rum_ray.errors import DataError
@@ -33,6 +34,9 @@ def two_sample_auc(retain: ArrayLike, forget: ArrayLike, seed: Seed) -> float:
         DataError: a set has fewer than two embeddings.
         ValueError: the sets are not finite, or not [N, D].
     """
+    # Scikit-learn takes a second to import, and most commands fit nothing.
+    from sklearn.linear_model import LogisticRegression
+
     sets = [checked_points(points, "a two-sample test") for points in (retain, forget)]
     size = min(map(len, sets))
     if size < 2:
@@ -43,19 +47,23 @@ def two_sample_auc(retain: ArrayLike, forget: ArrayLike, seed: Seed) -> float:
         for name, points in zip(("retain", "forget"), sets, strict=True)
     )
     folds = np.arange(size) % min(FOLDS, size)
-    # The number of threads changes the last bits of a fit, and so could change a rank.
+    probe = LogisticRegression(max_iter=1000)
+    # The number of threads changes the last bits of a fit, and so could change a rank. The limit
+    # holds for libraries that are loaded.
     with threadpool_limits(1):
-        return float(np.mean([_fold(r, s, folds == fold) for fold in np.unique(folds)]))
+        return float(np.mean([_fold(probe, r, s, folds == fold) for fold in np.unique(folds)]))
 
 
 def _fold(
-    retain: NDArray[np.float64], forget: NDArray[np.float64], held_out: NDArray[np.bool_]
+    probe: Any,
+    retain: NDArray[np.float64],
+    forget: NDArray[np.float64],
+    held_out: NDArray[np.bool_],
 ) -> float:
-    """Return the AUC on the held-out rows of both sets."""
+    """Return the AUC of a probe on the held-out rows of both sets, fitted to the others."""
     x = np.concatenate([retain[~held_out], forget[~held_out]])
     mean, deviation = x.mean(axis=0), x.std(axis=0)
     deviation[deviation == 0] = 1.0
-    probe = LogisticRegression(max_iter=1000)
     probe.fit((x - mean) / deviation, np.repeat([0, 1], len(x) // 2))
     answers = [probe.decision_function((s[held_out] - mean) / deviation) for s in (forget, retain)]
     return auc(*answers)

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 import torch
+from torch import nn
 
 from rum_ray import __version__
 from rum_ray.data.bundle import DataBundle, LabeledData
@@ -17,6 +18,7 @@ from rum_ray.resume import StoredRuntime
 from rum_ray.seeding import Seed
 from rum_ray.store import Artifact, Key, Store
 from rum_ray.training.recipe import Recipe
+from rum_ray.work.measures import Begin, Tally
 
 
 class Job(Protocol):
@@ -51,6 +53,45 @@ class Keyed(Protocol):
 
     def key(self, context: "Context") -> Key:
         """Return the key of what it makes."""
+        ...
+
+
+class Model(Protocol):
+    """Something that gives a trained model."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """How it was trained; its threads count."""
+        ...
+
+    def load(self, context: "Context") -> nn.Module:
+        """Return the model."""
+        ...
+
+
+class Streamed(Protocol):
+    """Something that is made of one model's embeddings of D."""
+
+    @property
+    def model(self) -> Model:
+        """What embeds."""
+        ...
+
+    @property
+    def embedding(self) -> str | None:
+        """The layer that embeds; None is the model's own choice."""
+        ...
+
+    def key(self, context: "Context") -> Key:
+        """Return the key of what is made."""
+        ...
+
+    def measure(self, context: "Context") -> Begin:
+        """Return what is measured of each range."""
+        ...
+
+    def finish(self, context: "Context", tally: Tally) -> None:
+        """Keep what was measured."""
         ...
 
 

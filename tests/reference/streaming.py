@@ -1,6 +1,7 @@
-"""What the stream of embeddings does on actors, in one process and in one go."""
+"""What a cluster does for a study, in one process and in one go."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,22 @@ def stream(context: Context, jobs: Sequence[Any]) -> list[np.ndarray]:
             tally.add(measure(part, points[part]))
         job.finish(context, tally)
     return clouds
+
+
+@dataclass
+class Here:
+    """A cluster that is this process."""
+
+    context: Context
+
+    def run(self, name: str, missing: Sequence[Any], *_: object) -> None:
+        """Do jobs."""
+        for job in missing:
+            self.context.make(job)
+
+    def stream(self, missing: Sequence[Any]) -> None:
+        """Keep what the jobs measure."""
+        stream(self.context, missing)
 
 
 class Silent:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rum_ray.report import write
+from rum_ray.report.files import write
 
 from .sample import busy_sample, sample
 

@@ -10,7 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
-from rum_ray.report import Gallery, Picture, label
+from rum_ray.report.gallery import Gallery, Picture
+from rum_ray.report.text import label
 
 Json = dict[str, Any]
 

@@ -5,10 +5,10 @@ import copy
 import pytest
 from scipy.stats import kendalltau
 
-from rum_ray.report import attacks, label, markdown
+from rum_ray.report import attacks, markdown
 from rum_ray.report.files import complete
 from rum_ray.report.ranking import contestants
-from rum_ray.report.text import DASH, MINUS, OBJECTIVE
+from rum_ray.report.text import DASH, MINUS, OBJECTIVE, label
 
 from .sample import Json, sample
 

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from rum_ray.report import Picture
+from rum_ray.report.gallery import Picture
 
 VOID = {"meta", "link", "img", "br", "hr"}
 LOADS = {"src", "srcset", "href", "xlink:href", "data", "action", "poster", "background"}

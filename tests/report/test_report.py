@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rum_ray.report import HEADLINE_COLUMNS, Gallery, headline, label, markdown, write
-from rum_ray.report.files import complete
+from rum_ray.report import markdown
+from rum_ray.report.files import complete, write
+from rum_ray.report.gallery import Gallery
 from rum_ray.report.ranking import contestants, subject, tied
-from rum_ray.report.text import count, duration, interval, number, percent, share
+from rum_ray.report.tables import HEADLINE_COLUMNS, headline
+from rum_ray.report.text import count, duration, interval, label, number, percent, share
 
 from .conftest import NASTY
 from .sample import sample

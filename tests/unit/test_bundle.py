@@ -3,6 +3,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.datasets import load_digits
 
 from rum_ray.data import DataBundle, LabeledData, LabelNoise, load
 from rum_ray.data.bundle import complement
@@ -164,6 +165,10 @@ def test_noise_reaches_every_other_class():
 def test_digits():
     bundle = load("digits")
     parts = (bundle.train, bundle.valid, bundle.test)
+    images, labels = load_digits(return_X_y=True)
+    for part, y in zip(parts, (bundle.true_labels, bundle.valid.y, bundle.test.y), strict=True):
+        assert np.array_equal(part.x.flatten(1) * 16, images[part.ids])
+        assert np.array_equal(y, labels[part.ids])
     assert [len(part) for part in parts] == [1200, 200, 397]
     assert np.array_equal(np.sort(np.concatenate([part.ids for part in parts])), np.arange(1797))
     assert bundle.flipped.sum() == 120

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from reference.streaming import Silent, stream
+from reference.streaming import Here, Silent, stream
 from scipy.stats import spearmanr
 
 from rum_ray import config, mmd
+from rum_ray.cluster.pipeline import Pipeline, Where
 from rum_ray.data import load
 from rum_ray.errors import ConfigError, IntegrityError, PlanError, RumRayError
 from rum_ray.report import facts
@@ -21,6 +22,7 @@ from rum_ray.study.checks import check
 from rum_ray.study.choosing import chosen
 from rum_ray.study.examples import class_counts, entanglement_entry, subset_entries
 from rum_ray.study.study import Study
+from rum_ray.study.timing import Clock
 from rum_ray.unlearning import FineTune
 from rum_ray.work import Context, EmbeddingMoments, SubsetMoments
 from rum_ray.work.measures import Sums, Tally
@@ -174,25 +176,22 @@ def test_subsets_are_unlearned_in_the_order_that_is_asked_for(study):
 def test_the_pipeline_measures_distances_before_the_forget_set_is_needed(
     study, tmp_path, monkeypatch
 ):
-    from rum_ray.cluster import pipeline
-    from rum_ray.study.timing import Clock
-
     forget, other = "forget={size: 40, by: entanglement, pick: low}", "forget={size: 40}"
     streamed = []
 
-    def streaming(context, jobs, workers, gpus):
-        streamed.append((type(jobs[0]).__name__, len(jobs)))
-        stream(context, jobs)
+    class Streaming(Here):
+        def stream(self, missing):
+            streamed.append((type(missing[0]).__name__, len(missing)))
+            super().stream(missing)
 
-    monkeypatch.setattr(pipeline, "stream", streaming)
-    monkeypatch.setattr(pipeline.Pipeline, "_connect", lambda self: None)
+    monkeypatch.setattr(Pipeline, "_cluster", property(lambda self: Streaming(self.study.context)))
     twice = [("Centroid", 2), ("CentroidDistances", 2)]
     for override, expected in ((other, []), (forget, twice), (forget, twice)):
         ours = study(override, "search=")
         for job in ours.first_jobs:
             ours.context.make(job)
         clock = Clock(tmp_path / "stages.json")
-        with pipeline.Pipeline(ours, pipeline.Where(), Silent(), clock) as running:
+        with Pipeline(ours, Where(), Silent(), clock) as running:
             running.train()
         assert streamed == expected
         assert len(ours.forget) == 40

@@ -131,6 +131,12 @@ def test_u_lira_of_the_retrained_model_itself_tells_nothing():
     assert u_lira(model, model, logits, forgotten).auc == 0.5
 
 
+def test_a_score_that_is_no_number():
+    unknown = replace(UNSEEN, logits=np.where(np.arange(len(UNSEEN.logits)) < 2, np.nan, 0.0))
+    with pytest.raises(DataError, match=r"2 scores of an attack are no number \(NaN\)\. Look for"):
+        pool_lira(TARGETS, unknown)
+
+
 def test_each_example_needs_two_models():
     one = TARGETS.included.copy()
     one[:, 7] = True

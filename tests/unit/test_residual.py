@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from reference.streaming import Silent, embeddings, stream
+from reference.streaming import Here, Silent, embeddings
 
 from rum_ray import config
 from rum_ray.cli.forecast import forecast
+from rum_ray.cluster.pipeline import Pipeline, Where
 from rum_ray.data import load
 from rum_ray.evaluation.residual import representation_residual
 from rum_ray.report import attacks
@@ -94,21 +95,13 @@ FILE: dict[str, Any] = {
 @pytest.fixture
 def evaluated(tmp_path, monkeypatch):
     """A function that runs `rum-ray evaluate` in this process."""
-    from rum_ray.cluster import pipeline
-
-    def do(name, jobs, context, *_):
-        for job in jobs:
-            context.make(job)
-
-    monkeypatch.setattr(pipeline, "stream", lambda context, jobs, *_: stream(context, jobs))
-    monkeypatch.setattr(pipeline.jobs, "run", do)
-    monkeypatch.setattr(pipeline.Pipeline, "_connect", lambda self: None)
+    monkeypatch.setattr(Pipeline, "_cluster", property(lambda self: Here(self.study.context)))
 
     def make(*overrides: str) -> Study:
         context = Context(load("digits"), Store(tmp_path / "store"))
         study = Study(config.parse(FILE, overrides), context)
         clock = Clock(tmp_path / "stages.json")
-        with pipeline.Pipeline(study, pipeline.Where(), Silent(), clock) as running:
+        with Pipeline(study, Where(), Silent(), clock) as running:
             for stage in (running.train, running.embed, running.retrain, running.evaluate):
                 stage()
         return study, clock

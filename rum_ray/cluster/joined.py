@@ -1,0 +1,51 @@
+"""A cluster that was joined, and what the stages of a study ask of it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rum_ray.cluster import embed, jobs, tune
+from rum_ray.cluster.metrics import Metrics
+from rum_ray.experiment import ClusterConfig
+from rum_ray.study.progress import Standing
+from rum_ray.work import Context, Job, Search
+from rum_ray.work.base import Streamed
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Makes what is missing.
+
+    Attributes:
+        context: the data and the store.
+        config: how many workers, and what each gets.
+    """
+
+    context: Context
+    config: ClusterConfig
+
+    def run(
+        self,
+        name: str,
+        missing: Sequence[Job],
+        tell: Callable[[Standing], Standing],
+        spare: jobs.Spare = tuple,
+    ) -> None:
+        """Do the jobs of a stage.
+
+        Args:
+            name: of the stage.
+            missing: its jobs, at least one.
+            tell: is told how far they are, and returns how far the stage is, for the metrics.
+            spare: says which of the jobs are not needed any more.
+        """
+        metrics = Metrics(name)
+        jobs.run(name, missing, self.context, self.config, lambda of: metrics.set(tell(of)), spare)
+
+    def stream(self, missing: Sequence[Streamed]) -> None:
+        """Stream embeddings for these jobs."""
+        embed.stream(self.context, missing, self.config.workers, self.config.gpus_per_worker)
+
+    def search(self, missing: Search, tell: Callable[[int, int, float], None]) -> None:
+        """Run a search; `tell` is told how many trials are done, of how many, and the best."""
+        workers, gpus = self.config.workers, self.config.gpus_per_worker
+        tune.run(missing, self.context, workers, tell, gpus)
