@@ -196,6 +196,11 @@ def test_whatever_happens_every_job_is_done(seed, clock):
     """Workers join, die in groups, run out of memory, fall silent; jobs raise now and then."""
     draw, count = random.Random(seed), 60
     queue, done, group = opened(count, most=4), set(), 0
+    mishaps = {
+        "memory": lambda name, index: queue.out_of_memory(name, index, "full"),
+        "raises": lambda name, index: queue.again(name, index, "KeyError: now and then"),
+        "diverges": lambda name, index: queue.fail(name, index, DivergedError("for good")),
+    }
     names: list[str] = []
     hands: dict[str, list[int]] = {}
     for _ in range(5000):
@@ -208,19 +213,12 @@ def test_whatever_happens_every_job_is_done(seed, clock):
             hands = {name: [] for name in names}
         name = draw.choice(names)
         if hands[name]:
-            index, what, left = hands[name].pop(0), draw.random(), False
-            if what < 0.05:
-                left = queue.out_of_memory(name, index, "full")
-            elif what < 0.10:
-                left = queue.again(name, index, "KeyError: now and then")
-            elif what < 0.12:
-                queue.fail(name, index, DivergedError("for good"))
-            elif what < 0.13:
-                left = True  # and says nothing
-            else:
+            index = hands[name].pop(0)
+            happened = draw.choices(["done", *mishaps, "silence"], [88, 5, 5, 1, 1])[0]
+            if happened == "done":
                 queue.finish(name, [index])
                 done.add(index)
-            if left:
+            elif happened == "silence" or mishaps[happened](name, index):
                 names.remove(name)
             continue
         chunk = queue.take(name)
