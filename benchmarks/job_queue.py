@@ -18,7 +18,7 @@ from _harness import Row, alone, memory, refuse_spread, save
 
 from rum_ray.cluster.connect import connect
 from rum_ray.cluster.jobs import in_blocks, start_queue
-from rum_ray.cluster.queue import MAX_CHUNK
+from rum_ray.cluster.waiting import MAX_CHUNK
 from rum_ray.cluster.worker import empty, reader
 from rum_ray.seeding import Seed
 from rum_ray.training.recipe import Recipe

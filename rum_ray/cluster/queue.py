@@ -4,44 +4,18 @@ It knows numbers of jobs only, so that its memory does not grow with what they c
 and go: each has a name of its own, and belongs to a group that Train started together.
 """
 
-import heapq
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
+from rum_ray.cluster.waiting import Waiting, Worker
 from rum_ray.errors import RumRayError, StalledError
 from rum_ray.study.progress import Standing
 
-MAX_CHUNK = 8
-CHUNK_SECONDS = 1.0
 MAX_ATTEMPTS = 3
 MAX_DEATHS = 20
 MAX_FAILURES = 3
 LEASE_SECONDS = 60.0
-
-
-@dataclass
-class _Worker:
-    """What is known of a live worker.
-
-    Attributes:
-        place: the device that it shares with the others of this place.
-        heard: when it was last heard of.
-        began: when it took its last chunk.
-        size: how many jobs that had.
-        held: the jobs that it has, in the order in which it does them.
-        again: whether it may run out of memory once more, since it was not alone until now.
-        failures: how many of its jobs raised one after another.
-    """
-
-    place: str
-    heard: float
-    began: float = 0.0
-    size: int = 0
-    held: list[int] = field(default_factory=list)
-    again: bool = False
-    failures: int = 0
 
 
 class Queue:
@@ -55,17 +29,15 @@ class Queue:
             workers: how many there are at most.
             fused: jobs that are done together, if a worker has several.
         """
-        self._kinds, self._most, self._fused = list(kinds), workers, frozenset(fused)
-        # Jobs of low number first, so that the first models of a pool are finished first; those
-        # that failed more than once come last. A sorted list is a heap.
-        self._waiting = [(False, index) for index in range(len(kinds))]
+        self._kinds, self._most = list(kinds), workers
+        self._waiting = Waiting(len(kinds), fused)
         self._done: set[int] = set()
         self._dropped: set[int] = set()
         self._errors: dict[int, RumRayError] = {}
         self._failed: Counter[int] = Counter()
         self._died: Counter[int] = Counter()
         self._again = 0
-        self._workers: dict[str, _Worker] = {}
+        self._workers: dict[str, Worker] = {}
         self._memory: dict[str, float] = {}
         self._rooms: dict[str, int] = {}
         self._unlike: RumRayError | None = None
@@ -96,7 +68,7 @@ class Queue:
                 self._take_back(old, old.held)
         here = sum(other.place == place for other in self._workers.values())
         if here < self._rooms.get(place, here + 1):
-            self._workers[worker] = _Worker(place, now)
+            self._workers[worker] = Worker(place, now)
 
     def refuse(self, worker: str, error: RumRayError) -> None:
         """Let a worker go that would make other bits; an error if jobs are left in the end."""
@@ -117,10 +89,9 @@ class Queue:
     def take(self, worker: str, done: Iterable[int] = ()) -> list[int] | None:
         """Return jobs for a worker: some, none for now (ask again), or None for good.
 
-        Chunks are as long as the worker did in a second, so that one that is slow holds little, and
-        shrink towards the end, so that workers finish together. Of jobs that are done together they
-        are as long as they may be, and shrink to two. A job whose worker has been silent
-        for long is handed out again; doing one twice does no harm.
+        Chunks are as long as the worker did in a second, so that one that is slow holds little; see
+        `Waiting.chunk`. A job whose worker has been silent for long is handed out again; doing one
+        twice does no harm.
 
         Args:
             worker: who asks; one of an old group has nothing to do here any more.
@@ -134,26 +105,11 @@ class Queue:
             self._fail(mine, lost, "its worker never said how it went")
         if not self._waiting:
             self._take_back_from_the_silent()
-        chunk = self._chunk(mine)
+        chunk = self._waiting.chunk(mine.did_in_a_second, self._most)
+        mine.began, mine.size, mine.held = mine.heard, len(chunk), [*chunk]
         if not chunk and not any(other.held for other in self._workers.values()):
             return None
         return chunk
-
-    def _chunk(self, worker: _Worker) -> list[int]:
-        """Give a worker the next jobs, if any wait; those that are done together stay apart."""
-        chunk: list[int] = []
-        fused = bool(self._waiting) and self._waiting[0][1] in self._fused
-        fair = max(2 if fused else 1, len(self._waiting) // (2 * self._most))
-        size = min(MAX_CHUNK if fused else self._did_in_a_second(worker), fair)
-        while self._waiting and len(chunk) < size and (self._waiting[0][1] in self._fused) == fused:
-            chunk.append(heapq.heappop(self._waiting)[1])
-        worker.began, worker.size, worker.held = worker.heard, len(chunk), [*chunk]
-        return chunk
-
-    def _did_in_a_second(self, worker: _Worker) -> int:
-        """Return how many jobs a worker did in a second with its last chunk; at least one."""
-        spent = max(worker.heard - worker.began, 1e-9)
-        return max(1, min(int(worker.size * CHUNK_SECONDS / spent), MAX_CHUNK))
 
     def _take_back_from_the_silent(self) -> None:
         """Let the jobs of workers wait again that were not heard of for long."""
@@ -180,8 +136,7 @@ class Queue:
     def drop(self, indices: Iterable[int]) -> None:
         """Forget jobs that are not needed any more, whatever went wrong with them."""
         self._dropped.update(indices)
-        self._waiting = [entry for entry in self._waiting if entry[1] not in self._dropped]
-        heapq.heapify(self._waiting)
+        self._waiting.drop(self._dropped)
         for index in self._dropped & self._errors.keys():
             del self._errors[index]
 
@@ -228,15 +183,15 @@ class Queue:
         """Return whether nobody waits for a job any more."""
         return index in self._done or index in self._dropped
 
-    def _take_back(self, worker: _Worker, indices: Iterable[int]) -> None:
+    def _take_back(self, worker: Worker, indices: Iterable[int]) -> None:
         """Let jobs of a worker wait again."""
         for index in [*indices]:
             worker.held = [held for held in worker.held if held != index]
             if not self._is_over(index):
                 self._again += 1
-                heapq.heappush(self._waiting, (self._failed[index] > 1, index))
+                self._waiting.put(index, self._failed[index] > 1)
 
-    def _fail(self, worker: _Worker, index: int, reason: str) -> None:
+    def _fail(self, worker: Worker, index: int, reason: str) -> None:
         """Let a job that did not succeed wait again, or give it up after some attempts."""
         self._failed[index] += 1
         if self._failed[index] >= MAX_ATTEMPTS:

@@ -5,7 +5,8 @@ import random
 import pytest
 
 from rum_ray.cluster import queue as queues
-from rum_ray.cluster.queue import MAX_ATTEMPTS, MAX_CHUNK, MAX_DEATHS, Queue
+from rum_ray.cluster.queue import MAX_ATTEMPTS, MAX_DEATHS, Queue
+from rum_ray.cluster.waiting import MAX_CHUNK
 from rum_ray.errors import DivergedError, IntegrityError, StalledError
 
 
