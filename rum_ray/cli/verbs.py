@@ -8,17 +8,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from rum_ray import config
 from rum_ray.cli.console import Bars, quiet
 from rum_ray.cli.forecast import forecast
 from rum_ray.cli.workplace import check_writable, claimed
 from rum_ray.cluster.pipeline import Pipeline, Where, check_finished
+from rum_ray.errors import ConfigError
 from rum_ray.experiment import Experiment
 from rum_ray.files import write_bytes
 from rum_ray.store import Store
-from rum_ray.study.checks import check
-from rum_ray.study.examples import subset_entries
+from rum_ray.study.checks import check, check_share
+from rum_ray.study.examples import precision_entry, subset_entries
 from rum_ray.study.progress import Journal
 from rum_ray.study.study import Study
 from rum_ray.study.summary import row_entries, search_entries, summarize
@@ -64,6 +66,12 @@ def open_study(experiment: Experiment, options: Options, forgets: bool = True) -
     device = torch.device("cuda" if experiment.cluster.gpus_per_worker else "cpu")
     context = Context(experiment.load_data(), Store(options.store), device)
     study = Study(experiment, context)
+    if device.type == "cuda" and options.address == "local" and not torch.cuda.is_available():
+        raise ConfigError(
+            f"cluster.gpus_per_worker is {experiment.cluster.gpus_per_worker:g}, and PyTorch sees "
+            "no GPU on this machine. Set it to 0, or join a cluster that has some with --address."
+        )
+    check_share(study)
     if forgets:
         check(study)
     return study
@@ -136,11 +144,19 @@ def score(study: Study, options: Options) -> Answer:
         "scores": str(path),
         "name": study.scores.name,
         "models": len(study.scoring.pool) or None,
+        "precision": precision_entry(study),
         "examples": len(values),
         "unknown": int(np.isnan(values).sum()),
         "mean": float(np.nanmean(values)),
+        "standard_error": _mean(study.scores.standard_errors),
         "above_half": int((values > 0.5).sum()),
     }
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    """Return the mean of the known values, if any is known."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None
 
 
 def refine(study: Study, options: Options) -> Answer:

@@ -10,13 +10,14 @@ from functools import partial
 import numpy as np
 import ray
 import torch
+from numpy.typing import ArrayLike
 from ray import cloudpickle
 from torch import nn
 
 from rum_ray.cluster.connect import connect
 from rum_ray.cluster.ranges import Rows, Watcher, measured
-from rum_ray.data.bundle import Indices
 from rum_ray.data.images import Source
+from rum_ray.data.rows import checked_rows
 from rum_ray.digest import digest
 from rum_ray.errors import DataError
 from rum_ray.scores.entanglement import Moments
@@ -78,7 +79,7 @@ def _unpack(packed: bytes) -> nn.Module:
 def stream_moments(
     rows: Source,
     model: nn.Module,
-    groups: Indices,
+    groups: ArrayLike,
     layer: str | None = None,
     workers: int = 2,
     gpus: float = 0.0,
@@ -92,7 +93,8 @@ def stream_moments(
     Args:
         rows: images, all grey or all coloured; `rum_ray.open_source(path)`.
         model: what embeds; see `rum_ray.models.embed`.
-        groups: [N] the group of each row, such as 0 for the retain set and 1 for the forget set.
+        groups: [N] the group of each row, 0 or more, such as 0 for the retain set and 1 for the
+            forget set; truth values will do.
         layer: the layer that embeds; None is the model's own choice.
         workers: actors that embed.
         gpus: an actor's share of one.
@@ -100,7 +102,12 @@ def stream_moments(
     Raises:
         DataError: there is no group for each row, or an image cannot be decoded.
         IntegrityError: the stream lost or doubled rows.
+        ValueError: there are no workers.
     """
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
+    given = np.asarray(groups)
+    groups = checked_rows(given.astype(int) if given.dtype == bool else given, what="groups")
     if len(groups) != len(rows.y):
         raise DataError(f"groups must have one entry a row: {len(groups)} for {len(rows.y)} rows.")
     device = torch.device("cuda" if gpus else "cpu")

@@ -10,7 +10,7 @@ import contextlib
 import signal
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import ray
@@ -33,6 +33,8 @@ Spare: TypeAlias = Callable[[], Sequence[Job]]
 
 STALL_SECONDS = 300.0
 RESIZE_SECONDS = 60.0
+STOP = signal.SIGUSR1
+"""Ends a stage from within."""
 
 
 def run(
@@ -60,10 +62,8 @@ def run(
     workers = min(cluster.workers, len(jobs))
     queue = start_queue(jobs, workers)
     watch = _Watch(queue, tell, lambda: _places(jobs, spare()))
-    # Train puts a handler of its own in place, which exits the process, and leaves it there.
-    handler = signal.getsignal(signal.SIGINT)
     try:
-        with watch:
+        with _signals(), watch:
             _trainer(name, queue, jobs, context, cluster, workers).fit()
     except (KeyboardInterrupt, SystemExit):
         if watch.error is not None:
@@ -79,10 +79,25 @@ def run(
         _raise_first(queue)
         reason = str(error).partition("\n")[0]
         raise StalledError(f"stage '{name}' failed: {reason}") from error
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, handler)
     _raise_first(queue)
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    """Let `STOP` raise KeyboardInterrupt, and put the handler of SIGINT back in the end.
+
+    Train puts one of its own in place, which exits the process, but not while Train waits for room.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, STOP)}
+    signal.signal(STOP, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _raise_first(queue: Any) -> None:
@@ -168,6 +183,8 @@ class _Watch(threading.Thread):
         self._queue, self._tell = queue, tell
         self._spare, self._dropped = spare, 0
         self._over = threading.Event()
+        main = threading.current_thread() is threading.main_thread()
+        self._signal = STOP if main else signal.SIGINT
         self.stalled = False
         self.error: Exception | None = None
 
@@ -177,7 +194,7 @@ class _Watch(threading.Thread):
             while not self._over.wait(0.5):
                 if self._ask() > STALL_SECONDS:
                     self.stalled = True
-                    signal.raise_signal(signal.SIGINT)
+                    signal.raise_signal(self._signal)
                     return
         except Exception as error:
             # Without the queue, Train would start its workers again and again.
@@ -185,7 +202,7 @@ class _Watch(threading.Thread):
             reason = str(error).strip().partition("\n")[0]
             self.error = StalledError(f"the queue of jobs is lost: {reason}") if gone else error
             if not self._over.is_set():
-                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(self._signal)
 
     def _ask(self) -> float:
         """Tell how far the jobs are, and return for how many seconds no worker was heard of."""

@@ -27,7 +27,9 @@ class Precision:
     def __post_init__(self) -> None:
         if self.max < STEP:
             raise ValueError(f"max must be at least 64, got {self.max}")
-        if (self.standard_error is None) == (self.changed is None):
+        if self.standard_error is None and self.changed is None:
+            raise ValueError("give standard_error or changed: how precise is precise enough")
+        if self.standard_error is not None and self.changed is not None:
             raise ValueError("give either standard_error or changed, and not both")
         if self.standard_error is not None and not 0 < self.standard_error < 1:
             raise ValueError(f"standard_error must be in (0, 1), got {self.standard_error}")
@@ -80,6 +82,11 @@ class ScoreConfig:
             raise ValueError("recipe.weights is for the original; scoring models are trained")
         if self.file is None and self.name != "memorization":
             find(self.name, {"memorization": None, **PROXIES}, "score")
+        pool = self.file is None and self.name == "memorization"
+        for key in ("fused", "confidences"):
+            if getattr(self, key) and not pool:
+                other = self.file or self.name
+                raise ValueError(f"{key} is about the leave-k-out pool, and the score is {other}")
         for name in self.compare:
             find(name, PROXIES, "proxy")
         if len(set(self.compare)) < len(self.compare):

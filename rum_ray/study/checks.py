@@ -59,6 +59,19 @@ def check(study: Study) -> None:
             Plan.assign(partition, experiment.plan, experiment.retain)
 
 
+def check_share(study: Study) -> None:
+    """Raise ConfigError if the pool's models would learn nothing, or all there is."""
+    score, total = study.experiment.score, len(study.context.bundle.train)
+    if not study.scoring.prefixes.jobs:
+        return
+    learned = len(included_rows(total, score.fraction, Seed(score.seed)))
+    if not 0 < learned < total:
+        raise ConfigError(
+            f"score.fraction: {score.fraction:g} of {total} examples is {learned}; each model of "
+            f"the leave-k-out pool must learn 1 to {total - 1} of them."
+        )
+
+
 def check_pool(study: Study) -> None:
     """Raise ConfigError if a pool attack will find too few models for an example.
 

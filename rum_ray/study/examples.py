@@ -74,7 +74,7 @@ def score_entry(study: Study) -> dict[str, Any]:
         "fraction": score.fraction if pool else None,
         **_or_reason("split_half", half, ALIKE if pool else NO_POOL),
         **_or_reason("changed_share", _changed(study), NOT_BY_SCORE if pool else NO_POOL),
-        "precision": _precision(study),
+        "precision": precision_entry(study),
         **_or_reason("standard_error", _mean_or_none(scores.standard_errors), "none is known"),
         **_or_reason("auc_flipped", wrong, "no label is known to be wrong"),
         "unknown": int((~known).sum()),
@@ -111,7 +111,7 @@ def score_warnings(scores: Mapping[str, Any]) -> list[str]:
     return warnings
 
 
-def _precision(study: Study) -> dict[str, Any] | None:
+def precision_entry(study: Study) -> dict[str, Any] | None:
     """Return how precise memorization was to be and is; None where a number of models was given."""
     asked, prefixes = study.experiment.score.models, study.scoring.prefixes
     if not isinstance(asked, Precision) or not study.scoring.pool:

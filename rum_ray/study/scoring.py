@@ -90,7 +90,7 @@ class Scoring:
         """How precise memorization is so far, as fields of `Standing`."""
         self.prefixes.look()
         found = self.prefixes.figures
-        figures = ", ".join(f"{n.replace('_', ' ')} {value:.3f}" for n, value in found.items())
+        figures = ", ".join(f"{n.replace('_', ' ')} {value:.3g}" for n, value in found.items())
         note = figures and f"{figures} of {self.prefixes.models} models"
         return {"note": note, "standard_error": found.get("standard_error")}
 

@@ -166,8 +166,14 @@ class TestWorkers:
                 assert np.array_equal(found[group].mean, exact.mean)
         with pytest.raises(DataError, match="one entry a row: 619 for 620 rows"):
             stream_moments(source, model, groups[1:])
+        with pytest.raises(DataError, match=r"^groups must be 0 or more; found -1 \.\. 1\.$"):
+            stream_moments(source, model, groups - 1)
+        with pytest.raises(DataError, match=r"^groups must be integers \[N\]; got float64"):
+            stream_moments(source, model, groups / 2)
+        with pytest.raises(ValueError, match=r"^workers must be at least 1, got 0$"):
+            stream_moments(source, model, groups, workers=0)
         blocks = build("resnet18", (1, 8, 8), 2)
-        found = stream_moments(source, blocks, np.zeros(620, dtype=np.int64))
+        found = stream_moments(source, blocks, np.zeros(620, dtype=bool))
         assert (found[0].count, len(found[0].mean)) == (620, 512)
         columns["image"][301] = b"no image"
         pq.write_table(pa.table(columns), tmp_path / "d.parquet", row_group_size=100)

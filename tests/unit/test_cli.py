@@ -146,6 +146,11 @@ ERRORS = [
     (["run", "small.yaml", "--set", "compare=[ct]"], 2, r"ct swaps .*, and this model has none"),
     (["demo", "--set", "plan.low=ct"], 2, r"ct swaps .* a convolutional model, such as small_cnn"),
     (["demo", "--set", "search.unlearners=[msg, ct]"], 2, r"ct swaps .*, and this model has none"),
+    (
+        ["score", str(DEMO), "--set", "score.fraction=0.0001"],
+        2,
+        r"0\.0001 of 1200 examples is 0; each",
+    ),
     (["demo", "--set", "score.models=8"], 3, r"memorization is unknown for \d+ of 1200 examples"),
     # Data.
     (
@@ -399,3 +404,15 @@ def test_the_doctor(call, tmp_path):
     assert (code, err) == (0, "")
     assert "torchvision" in out
     assert listing(tmp_path) == before
+
+
+def test_a_gpu_that_is_not_there_is_told_at_once(call, monkeypatch):
+    import torch
+
+    flags = ("--set", "cluster.gpus_per_worker=0.5")
+    for present in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=present: there)
+        code, _, err = call("demo", "--dry-run", *flags)
+        assert code == (0 if present else 2)
+        told = "cluster.gpus_per_worker is 0.5, and PyTorch sees no GPU on this machine" in err
+        assert told != present

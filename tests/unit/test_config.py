@@ -175,7 +175,12 @@ ERRORS = [
     ("score.models=1", r"^score\.models must be at least 4, got 1"),
     ("score.models=lots", r"^score\.models: input should be a valid integer, got 'lots'\.$"),
     ("score.models={}", r"^missing key 'score\.models\.max'\.$"),
-    ("score.models={max: 200}", r"^score\.models: give either standard_error or changed, and not"),
+    ("score.models={max: 200}", r"^score\.models: give standard_error or changed: how precise"),
+    (
+        "score={name: entropy, fused: true}",
+        r"^score\.fused is about the leave-k-out pool",
+    ),
+    ("score={file: s.parquet, confidences: true}", r"^score\.confidences is about .* s\.parquet$"),
     (
         "score.models={max: 200, standard_error: 0.1, changed: 0.1}",
         r"^score\.models: give either standard_error or changed, and not both",
@@ -418,6 +423,7 @@ def experiments(draw: st.DrawFn) -> dict[str, Any]:
     proxies = st.lists(st.sampled_from(sorted(PROXIES)), unique=True)
     # What is not every model's is left as it is.
     own = {"recipe": RECIPES, "file": st.none() | TEXT, "fused": st.just(False)}
+    own["confidences"] = st.just(False)
     score = trees(ScoreConfig, name=named, compare=proxies, **own)
     forget = trees(ForgetConfig, size=BASIC[int]).map(lambda tree: {"size": 9, **tree})
     seeds = st.lists(st.integers(), min_size=1, max_size=3, unique=True)

@@ -170,7 +170,7 @@ def test_a_number_of_models_is_that_many(bundle, whole):
     ours = study(bundle, whole, 100)
     assert (len(ours.scoring.pool), ours.scoring.spare) == (100, ())
     error = np.mean(ours.scores.standard_errors)
-    assert ours.scoring.so_far["note"] == f"standard error {error:.3f} of 100 models"
+    assert ours.scoring.so_far["note"] == f"standard error {error:.3g} of 100 models"
     assert entry_of(ours)["precision"] is None
 
 
@@ -179,7 +179,7 @@ def test_what_is_known_so_far_is_told_of_finished_prefixes(bundle, tmp_path, err
     fill(ours, range(63))
     assert ours.scoring.so_far["note"] == ""
     fill(ours, range(63, 130))
-    told = f"standard error {errors[1]:.3f}, changed {shares[1]:.3f} of 128 models"
+    told = f"standard error {errors[1]:.3g}, changed {shares[1]:.3g} of 128 models"
     assert ours.scoring.so_far["note"] == told
 
 
