@@ -146,6 +146,12 @@ ERRORS = [
     (["run", "small.yaml", "--set", "compare=[ct]"], 2, r"ct swaps .*, and this model has none"),
     (["demo", "--set", "plan.low=ct"], 2, r"ct swaps .* a convolutional model, such as small_cnn"),
     (["demo", "--set", "search.unlearners=[msg, ct]"], 2, r"ct swaps .*, and this model has none"),
+    (
+        ["demo", "--set", "search={unlearners: [scrub], max_cost: 0.01}"],
+        2,
+        r"search\.max_cost: no plan of V0 costs less than 0\.02\d+ of retraining, and 0\.01 is al",
+    ),
+    (["demo", "--set", "search.start=[no.yaml]"], 2, r"plan no\.yaml cannot be read: No such file"),
     (["demo", "--set", "score.models=8"], 3, r"memorization is unknown for \d+ of 1200 examples"),
     # Data.
     (
