@@ -87,9 +87,9 @@ class SearchConfig:
         spaces: which are searched; the pick of the last one, in their order, is the plan of RUM.
         unlearners: what may be chosen, and what of its domains.
         steps: unlearners that are fixed, by subset, in every space that has subsets.
-        grid: how many values each number of the first step that is searched may have, where others
-            follow it, so that plans begin alike: the middles of equal parts of its domain. Null is
-            any value.
+        grid: how many values each number of the first step that is searched, and is not "nothing",
+            may have, where others follow it, so that plans begin alike: the middles of equal parts
+            of its domain. Null is any value.
         sampler: "tpe" learns from the trials; "random" does not, and is the control.
         start: plans that are tried first, in every space that has them: "plan", the experiment's
             own, or a file such as plan.yaml. They count as trials.

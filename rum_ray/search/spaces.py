@@ -13,7 +13,7 @@ from rum_ray.errors import PlanError
 from rum_ray.rum import Partition, Plan, Retain, Step, Subset
 from rum_ray.search.candidates import Candidate
 from rum_ray.training.space import Choice, Domain, Integers, coarse, holds, words
-from rum_ray.unlearning.base import Unlearner
+from rum_ray.unlearning import Nothing, Unlearner
 
 SpaceName: TypeAlias = Literal["V0", "V1", "V2", "V3", "V4"]
 FREE: Mapping[SpaceName, frozenset[str]] = {
@@ -42,8 +42,8 @@ class Space:
         retain: the plans' retain rule.
         ordered: whether the partition's order is the only one.
         steps: unlearners that are fixed, by subset.
-        grid: how many values each number of the first step that is searched may have, where others
-            follow it; None is any.
+        grid: how many values each number of the first step that is searched and does something may
+            have, where others follow it; None is any.
     """
 
     name: SpaceName
@@ -61,9 +61,9 @@ class Space:
         for name in subsets.names:
             if name in fixed:
                 continue
-            first = not assignment
-            if first or self._leaves("assignment"):
-                grid = self.grid if first and name != subsets.names[-1] else None
+            if not assignment or self._leaves("assignment"):
+                begins = all(isinstance(u, Nothing) for u in assignment.values())
+                grid = self.grid if begins and name != subsets.names[-1] else None
                 unlearner = self._unlearner(self._prefix(name), grid, choose)
             assignment[name] = unlearner
         return Plan.assign(subsets, {**assignment, **fixed}, self.retain)

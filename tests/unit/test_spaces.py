@@ -325,6 +325,19 @@ def test_the_first_searched_step_comes_from_a_grid(name):
     assert len({u.lr for u in later}) == {"V1": 3, "V2": 3, "V3": 1, "V4": len(later)}[name]
 
 
+def test_a_step_that_does_nothing_is_not_the_first():
+    ours = space("V4", grid=2)
+    for number in range(300):
+        steps = [s.unlearner for s in ours.plan(Drawer(number)).steps]
+        alike = [all(coarse(d, getattr(u, k), 2) == getattr(u, k) for k, d in u.space.items())
+                 for u in steps]  # fmt: skip
+        active = [not isinstance(unlearner, Nothing) for unlearner in steps]
+        if True in active[:2]:
+            first = active.index(True)
+            assert alike[: first + 1] == [True] * (first + 1)
+            assert not any(alike[k] and active[k] for k in range(first + 1, 3))
+
+
 def test_no_grid_where_no_step_follows():
     for ours in (space("V0", grid=3), space("V4", subsets(1), grid=3)):
         rates = {
