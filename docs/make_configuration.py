@@ -32,8 +32,9 @@ from rum_ray.experiment import (
 from rum_ray.models import MODELS
 from rum_ray.refinement import REFINERS, Refiner
 from rum_ray.scores import PROXIES
+from rum_ray.search.candidates import Candidate
 from rum_ray.training.recipe import Recipe
-from rum_ray.training.space import Choice, Domain, Integers, LogUniform
+from rum_ray.training.space import Domain, words
 from rum_ray.unlearning import UNLEARNERS, GradientUnlearner, Unlearner
 
 TARGET = Path(__file__).with_name("configuration.md")
@@ -60,12 +61,33 @@ PARTS = {
     Precision: "[precision](#precision)",
     ForgetConfig: "[forget](#forget)",
     SearchConfig: "[search](#search)",
+    Candidate: "[candidate](#candidates)",
     EvaluateConfig: "[evaluate](#evaluate)",
     RelearnConfig: "[relearn](#relearn)",
     ClusterConfig: "[cluster](#cluster)",
     Unlearner: "[unlearner](#unlearners)",
     Refiner: "[refiner](#refine)",
 }
+CANDIDATES = """\
+## Candidates
+
+An entry of `search.unlearners`: a name, or a mapping with what is not as the unlearner declares.
+
+```yaml
+unlearners:
+  - nothing
+  - {name: finetune, epochs: 3}
+  - {name: salun, lr: {low: 0.01, high: 0.1}, epochs: [1, 3, 5], keep: {high: 0.5}}
+```
+
+| a key's value | what is searched |
+| :-- | :-- |
+| one value | nothing: it is that, also of keys that no search chooses |
+| a list | these values |
+| a mapping of `low`, `high` or both | the range between them, as declared: logarithmic, integers |
+
+All must lie in the declared domain, the last column of [unlearners](#unlearners).
+"""
 RANGES = {
     "check_positive": "above 0",
     "check_not_negative": "0 or more",
@@ -109,6 +131,7 @@ def render() -> str:
         *_refiners(),
         *_unlearners(),
         _section("search", SearchConfig),
+        CANDIDATES,
         _section("evaluate", EvaluateConfig),
         _section("relearn", RelearnConfig),
         _section("cluster", ClusterConfig),
@@ -140,9 +163,9 @@ def _refiners() -> Iterator[str]:
 def _unlearners() -> Iterator[str]:
     """Yield the section of unlearners: first what most share, then each one's own keys."""
     yield (
-        "## Unlearners\n\nValues of `plan` (by subset) and `compare` (a list), and names in "
-        "`search.unlearners`.\nThe last column is what a search draws from; other keys keep their "
-        "defaults there.\n"
+        "## Unlearners\n\nValues of `plan` and `search.steps` (by subset) and `compare` (a list), "
+        "and [candidates](#candidates) of a search.\nThe last column is what a search draws from; "
+        "other keys keep their defaults there.\n"
     )
     shared = list(_fields(GradientUnlearner))
     others = {n: cls for n, cls in UNLEARNERS.items() if not issubclass(cls, GradientUnlearner)}
@@ -161,7 +184,7 @@ def _fields(cls: Any) -> Iterator[Entry]:
     space: Mapping[str, Domain] = getattr(cls, "space", {})
     for field in dataclasses.fields(cls):
         kind = _kind(hints[field.name])
-        domain = _domain(space[field.name]) if field.name in space else ""
+        domain = words(space[field.name]) if field.name in space else ""
         # The docstring of a dataclass with one field may say it all in its first line.
         allowed, meaning = ranges.get(field.name, ""), meanings.get(field.name) or _summary(cls)
         make = field.default_factory
@@ -203,19 +226,9 @@ def _default(value: Any) -> str:
     if value is dataclasses.MISSING:
         return "required"
     plain = to_plain(value)
-    if isinstance(plain, dict):
+    if isinstance(plain, dict) and plain:
         return f"`{plain['name']}`" if type(value) in REFINERS.values() else "as below"
     return f"`{plain if isinstance(plain, str) else json.dumps(plain)}`"
-
-
-def _domain(domain: Domain) -> str:
-    """Return a search domain in words."""
-    if isinstance(domain, Choice):
-        return ", ".join(f"`{option}`" for option in domain.options)
-    bounds = f"{domain.low:g} to {domain.high:g}"
-    if isinstance(domain, Integers):
-        return bounds
-    return f"{bounds}, logarithmic" if isinstance(domain, LogUniform) else bounds
 
 
 def _summary(thing: Any) -> str:

@@ -11,8 +11,12 @@ from rum_ray.errors import ConfigError, UnsafeError
 MAX_BYTES = 2**20
 
 
-def read(path: str | Path) -> dict[str, Any]:
+def read(path: str | Path, what: str = "experiment") -> dict[str, Any]:
     """Return the plain values of a YAML file: no tags, aliases or duplicate keys.
+
+    Args:
+        path: the file.
+        what: what it is, in messages.
 
     Raises:
         ConfigError: it cannot be read, or is no mapping.
@@ -23,16 +27,16 @@ def read(path: str | Path) -> dict[str, Any]:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
-            raise ConfigError(f"experiment {path} is larger than 1 MiB.")
+            raise ConfigError(f"{what} {path} is larger than 1 MiB.")
         text = content.decode("utf-8-sig")
     except OSError as error:
-        raise ConfigError(f"experiment {path} cannot be read: {error.strerror}.") from error
+        raise ConfigError(f"{what} {path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"experiment {path} is not UTF-8 at byte {error.start}.") from error
-    tree = parse_value(text, f"experiment {path}")
+        raise ConfigError(f"{what} {path} is not UTF-8 at byte {error.start}.") from error
+    tree = parse_value(text, f"{what} {path}")
     if not isinstance(tree, dict):
         got = "nothing" if tree is None else f"{tree!r:.60}"
-        raise ConfigError(f"experiment {path} must be a mapping of keys, got {got}.")
+        raise ConfigError(f"{what} {path} must be a mapping of keys, got {got}.")
     return tree
 
 

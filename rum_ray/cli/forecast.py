@@ -9,7 +9,7 @@ from rum_ray.seeding import Seed
 from rum_ray.study.attacks import pool_jobs, shadow_jobs
 from rum_ray.study.costs import training_cost
 from rum_ray.study.residuals import residual_jobs
-from rum_ray.study.study import SPACES, Study
+from rum_ray.study.study import Study
 from rum_ray.study.table import planned, table, unsearched_table
 from rum_ray.training.runtime import LocalRuntime
 from rum_ray.unlearning.base import FORWARD_ONLY
@@ -84,14 +84,15 @@ def _stages(study: Study) -> Iterator[tuple[str, int, int, float]]:
     yield "retrain", total, left, left
     searched, cap = scored, search.max_cost if search else 0.5
     if search is not None:
-        done = _missing(study, study.searches) if scored else len(SPACES)
+        spaces = len(search.spaces)
+        done = _missing(study, study.searches) if scored else spaces
         yield (
             "search",
-            len(SPACES) * search.trials,
+            spaces * search.trials,
             done * search.trials,
             done * search.trials * search.seeds * cap,
         )
-        total = len(SPACES) * FINALISTS
+        total = spaces * FINALISTS
         left = total if done else _missing(study, study.validations)
         yield "validate", total, left, left * FRESH_SEEDS * cap
         searched = scored and not left
@@ -104,7 +105,8 @@ def _measured(study: Study, searched: bool, cap: float) -> Iterator[tuple[str, i
     """Yield the stages that measure the rows, once their plans are known."""
     search, seeds = study.experiment.search, len(study.originals)
     kept = (search is not None) + (study.experiment.plan is not None)
-    plans = 3 * len(study.experiment.compare) + kept + (search is not None)
+    single = search is not None and "V0" in search.spaces
+    plans = 3 * len(study.experiment.compare) + kept + single
     asked, again = pool_jobs(study), study.experiment.evaluate.relearn
     total = (plans + 3) * seeds
     left = _missing(study, [j for row in table(study) for j in row.jobs]) if searched else total

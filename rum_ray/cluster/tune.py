@@ -43,12 +43,7 @@ def run(
         progress: is told how many trials are done, of how many, and the best objective so far.
     """
     config = search.config
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    seed = int((Seed(config.seed) / "sampler" / search.space.name).words(1)[0] >> 32)
-    sampler = optuna.samplers.TPESampler(multivariate=True, group=True, seed=seed)
-    proposer = OptunaSearch(
-        partial(_ask, search.space), metric="objective", mode="max", sampler=sampler
-    )
+    limited = ConcurrencyLimiter(_proposer(search), max_concurrent=config.batch, batch=True)
     trainable = tune.with_resources(
         tune.with_parameters(_try, search=search, context=context), {"cpu": 1, "gpu": gpus}
     )
@@ -57,7 +52,7 @@ def run(
         trainable,
         tune_config=tune.TuneConfig(
             num_samples=config.trials,
-            search_alg=ConcurrencyLimiter(proposer, max_concurrent=config.batch, batch=True),
+            search_alg=limited,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: str(trial.trial_id),
         ),
@@ -76,6 +71,24 @@ def run(
     if results.errors:
         raise StalledError(f"search {search.space.name} failed: {results.errors[0]}")
     search.save(context, [results[number].config or {} for number in range(len(results))])
+
+
+def _proposer(search: Search) -> OptunaSearch:
+    """Return what proposes: first the plans to start with, then those of the sampler."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    seed = int((Seed(search.config.seed) / "sampler" / search.space.name).words(1)[0] >> 32)
+    sampler: optuna.samplers.BaseSampler
+    if search.config.sampler == "random":
+        sampler = optuna.samplers.RandomSampler(seed=seed)
+    else:
+        sampler = optuna.samplers.TPESampler(multivariate=True, group=True, seed=seed)
+    return OptunaSearch(
+        partial(_ask, search.space),
+        metric="objective",
+        mode="max",
+        points_to_evaluate=[search.space.answers(plan) for plan in search.starts],
+        sampler=sampler,
+    )
 
 
 def _ask(space: Space, trial: optuna.Trial) -> None:

@@ -1,7 +1,7 @@
 """The whole study."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rum_ray.data import DataBundle
@@ -36,7 +36,8 @@ class Experiment:
         score: how hard examples are.
         forget: which are to be forgotten.
         refine: how they are split into subsets.
-        order: the subsets' names in the order of unlearning; the refiner's by default.
+        order: the subsets' names in the order of unlearning, then of every plan; by default the
+            refiner's, and a search may find others.
         retain: what a step may learn from; see `Plan.retain`.
         plan: an unlearner for each subset: the row "rum" from the file.
         compare: unlearners that get the rows vanilla, shuffle and rum_f.
@@ -86,9 +87,23 @@ class Experiment:
                 f"The subsets are {', '.join(into or ())}."
             )
 
+        self._check_search(into)
         self._check_scoring()
         if self.evaluate.of_pool:
             self._check_pool(self.evaluate.of_pool[0])
+
+    def _check_search(self, into: Sequence[str] | None) -> None:
+        """Raise ConfigError if the search fixes a step, or starts at a plan, that is not there."""
+        if self.search is None:
+            return
+        for subset in self.search.steps:
+            if into is not None and subset not in into:
+                known = did_you_mean(subset, into)
+                raise ConfigError(f"search.steps: unknown subset '{subset}'. {known}")
+        if "plan" in self.search.start and self.plan is None:
+            raise ConfigError(
+                "search.start: 'plan' is the experiment's plan, and there is none; add 'plan'."
+            )
 
     def _check_scoring(self) -> None:
         """Raise ConfigError if the pool cannot be trained together, or not be as large as asked.

@@ -7,6 +7,8 @@ from typing import Any
 from rum_ray.experiment.parts import DataConfig
 from rum_ray.refinement import REFINERS
 from rum_ray.rum import Plan
+from rum_ray.search.candidates import Candidate
+from rum_ray.training.space import Choice
 from rum_ray.unlearning import UNLEARNERS
 
 
@@ -14,6 +16,11 @@ def to_plain(value: Any) -> Any:
     """Return a part of an experiment as the plain values that a YAML file would have."""
     if isinstance(value, DataConfig):
         return {"name": value.name, **{k: to_plain(v) for k, v in value.options.items()}}
+    if isinstance(value, Candidate):
+        narrowed = {k: to_plain(v) for k, v in value.narrowed.items()}
+        return {"name": value.name, **narrowed} if narrowed else value.name
+    if isinstance(value, Choice):
+        return list(value.options)
     if dataclasses.is_dataclass(value):
         fields = {key_of(f): to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
         name = _table_name(type(value))

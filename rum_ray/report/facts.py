@@ -13,6 +13,7 @@ from rum_ray.report.text import (
     p_value,
     percent,
     share,
+    space,
     span,
     unlearner,
     values,
@@ -106,7 +107,7 @@ def searches(report: Json) -> Table:
         cells.append(
             (
                 search["name"],
-                str(search["space"]),
+                space(str(search["space"])),
                 *(count(search.get(key)) for key in ("trials", "infeasible", "diverged")),
                 number(best.get("objective")),
                 number(best.get("validated")),

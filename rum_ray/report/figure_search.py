@@ -12,15 +12,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from rum_ray.report.drawing import Look, Theme, canvas, quiet
 from rum_ray.report.figure_result import draw_marks, join, marks, write_tags
 from rum_ray.report.ranking import contestants
-from rum_ray.report.text import OBJECTIVE, Json, unlearner
+from rum_ray.report.text import OBJECTIVE, Json, space, unlearner
 
-SPACES = {
-    "V0": "one unlearner",
-    "V1": "one, by subsets",
-    "V2": "one, and the order",
-    "V3": "one a subset, untuned",
-    "V4": "one a subset, tuned",
-}
 SHAPES = "ovs^D<>"
 
 End = tuple[float, float, str, bool]  # of a line: y, x, its name, whether it is the best
@@ -36,11 +29,6 @@ def complete(trials: pd.DataFrame) -> pd.DataFrame:
 def is_random(name: str) -> bool:
     """Return whether a search is the control that draws at random."""
     return "random" in name.lower()
-
-
-def search_label(name: str) -> str:
-    """Return what a search is called in figures."""
-    return f"{name}: {SPACES[name]}" if name in SPACES else name
 
 
 def hues(names: Sequence[str], best: str, theme: Theme) -> dict[str, str]:
@@ -112,18 +100,26 @@ def _name_ends(axes: Axes, ends: list[End], colors: dict[str, str], theme: Theme
         axes.plot(elbow, [y, y, at], color=colors[name], linewidth=0.6, clip_on=False)
         weight = "bold" if strong else "normal"
         look: Look = {"color": color, "va": "center", "weight": weight}
-        axes.text(right + 4 * gap, at, search_label(name), **look)
+        axes.text(right + 4 * gap, at, space(name), **look)
 
 
-def choices(trials: pd.DataFrame, search: str) -> dict[str, dict[str, list[float]]]:
-    """Return the objectives of a search's trials by subset and by the unlearner chosen there."""
+def choices(
+    trials: pd.DataFrame, search: str, subsets: Sequence[str]
+) -> dict[str, dict[str, list[float]]]:
+    """Return the objectives of a search's trials by subset and by the unlearner chosen there.
+
+    Args:
+        trials: of all searches.
+        search: whose.
+        subsets: in the order in which they are shown, whatever order a plan has; others follow.
+    """
     found: dict[str, dict[str, list[float]]] = {}
     rows = complete(trials)
     for row in rows[rows["search"] == search].to_dict("records"):
         for step in json.loads(row["plan"]):
             by_name = found.setdefault(step["subset"], {})
             by_name.setdefault(step["unlearner"]["name"], []).append(float(row["objective"]))
-    return found
+    return {name: found[name] for name in dict.fromkeys([*subsets, *found]) if name in found}
 
 
 def explained(groups: dict[str, list[float]]) -> float | None:

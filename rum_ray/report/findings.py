@@ -139,8 +139,10 @@ def conditions(report: Json) -> str:
         return " · ".join([*parts, "no search", f"attack: {attack}", "reported on test"])
     search = report["searches"][0]
     cap = f", each at most {percent(search['max_cost'])} of a retraining"
+    drawn = " at random" if search.get("sampler") == "random" else ""
+    budget = f"{count(search['trials'], 'trial')} a search{drawn}"
     parts += [
-        f"{count(search['trials'], 'trial')} a search{cap if search.get('max_cost') else ''}",
+        f"{budget}{cap if search.get('max_cost') else ''}",
         f"reference: {search['reference']}",
         f"attack: {str(search['attack']).upper()} in the search, {attack} in the report",
         f"tuned on {search['split']}, reported on test",

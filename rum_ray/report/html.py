@@ -72,7 +72,7 @@ def _context(
             "density": plates.density(report, scores),
             "entanglement": plates.entanglement(report),
             "progress": plates.progress(trials),
-            "choices": plates.choices(trials),
+            "choices": plates.choices(report, trials),
             "cost": plates.cost(report, trials),
         },
         "seeds": len(row["seeds"]) if row else 0,

@@ -155,12 +155,13 @@ def progress(trials: pd.DataFrame) -> Plate | None:
     )
 
 
-def choices(trials: pd.DataFrame) -> Plate | None:
-    """Return which unlearner did how well where, in the search of the best trial."""
+def choices(report: Json, trials: pd.DataFrame) -> Plate | None:
+    """Return which unlearner did how well where, in the search that left most to choose."""
     if figure_search.complete(trials).empty:
         return None
     search = figure_search.freest_search(trials)
-    found = figure_search.choices(trials, search)
+    subsets = [subset["name"] for subset in report["subsets"]]
+    found = figure_search.choices(trials, search, subsets)
     if not found or max(len(groups) for groups in found.values()) < 2:
         return None
     title = findings_search.choice(found)

@@ -34,6 +34,13 @@ UNLEARNERS = {
     "ssd": "SSD",
 }
 
+SPACES = {
+    "V0": "one unlearner",
+    "V1": "one, by subsets",
+    "V2": "one, and the order",
+    "V3": "one a subset, untuned",
+    "V4": "one a subset, tuned",
+}
 VARIANTS = {"vanilla": "vanilla", "shuffle": "shuffle", "rum_f": "RUM^F"}
 
 
@@ -148,6 +155,11 @@ def listed(words: Sequence[str]) -> str:
 def unlearner(name: str | None) -> str:
     """Return an algorithm's name as its paper writes it."""
     return UNLEARNERS.get(name or "", name or DASH)
+
+
+def space(name: str) -> str:
+    """Return what a space of plans is called, with what it leaves to choose."""
+    return f"{name}: {SPACES[name]}" if name in SPACES else name
 
 
 def values(step: Json) -> list[str]:

@@ -11,17 +11,16 @@ from rum_ray.data.batches import to_float
 from rum_ray.errors import ConfigError
 from rum_ray.evaluation.pool import LEAST_MODELS
 from rum_ray.models import embed
-from rum_ray.plugins import find
 from rum_ray.refinement import REFINERS
-from rum_ray.rum import Plan
 from rum_ray.scores.base import Scores
 from rum_ray.scores.memorization import included_rows
 from rum_ray.search.objective import floor
 from rum_ray.seeding import Seed
-from rum_ray.study.choosing import chosen, refined
+from rum_ray.study.choosing import chosen, ordered, refined
+from rum_ray.study.searching import check_plans
 from rum_ray.study.study import Study
 from rum_ray.training import LocalRuntime, Recipe
-from rum_ray.unlearning import UNLEARNERS, GradientUnlearner, UnlearningTask
+from rum_ray.unlearning import GradientUnlearner, UnlearningTask
 from rum_ray.work.given import read_weights
 
 LARGEST_FLOOR = 0.05
@@ -34,7 +33,8 @@ def check(study: Study) -> None:
     scores unknown is told before anything is trained.
 
     Raises:
-        ConfigError: a model does not take the data, or there is no such layer or class.
+        ConfigError: a model does not take the data, there is no such layer or class, or a search
+            has no plan that it may try.
         DataError: the list of ids is wrong.
         PlanError: the forget set or its subsets cannot be made, or an unlearner does not suit the
             model.
@@ -55,8 +55,8 @@ def check(study: Study) -> None:
     if type(experiment.refine) in REFINERS.values():
         partition = refined(experiment, bundle, forget, scores, distances)
         # Without names of their own, the subsets depend on the forget set that is chosen.
-        if experiment.plan is not None and hasattr(experiment.refine, "into"):
-            Plan.assign(partition, experiment.plan, experiment.retain)
+        if hasattr(experiment.refine, "into"):
+            check_plans(experiment, ordered(experiment, partition), len(bundle.train))
 
 
 def check_share(study: Study) -> None:
@@ -153,9 +153,8 @@ def _prepare(study: Study, model: nn.Module) -> None:
     experiment, train = study.experiment, study.context.bundle.train
     unlearners = [*(experiment.plan or {}).values(), *experiment.compare]
     if experiment.search is not None:
-        unlearners += [
-            find(name, UNLEARNERS, "unlearner")() for name in experiment.search.unlearners
-        ]
+        unlearners += [c.unlearner(c.defaults) for c in experiment.search.unlearners]
+        unlearners += experiment.search.steps.values()
     task = UnlearningTask(train.take([0]), train.take([1]), model)
     runtime = LocalRuntime(Seed(0), threads=experiment.recipe.threads)
     for unlearner in unlearners:

@@ -62,6 +62,11 @@ def refined(
     return partition
 
 
+def ordered(experiment: Experiment, partition: Partition) -> Partition:
+    """Return the subsets in the experiment's order, or in the refiner's."""
+    return partition if experiment.order is None else partition.ordered(experiment.order)
+
+
 def levels(values: NDArray[np.float64], subsets: int) -> NDArray[np.int64]:
     """Return into which subset each of the forget set's scores [S] falls, by the order of score."""
     by_score = ByScore(into=tuple(map(str, range(subsets))))

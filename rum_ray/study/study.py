@@ -14,16 +14,15 @@ from rum_ray.data.bundle import Indices
 from rum_ray.data.ids import read_rows
 from rum_ray.errors import ConfigError, PlanError
 from rum_ray.experiment import Experiment, SearchConfig, to_plain
-from rum_ray.plugins import find
 from rum_ray.refinement import Shuffle
-from rum_ray.rum import WHOLE_SETS, Partition, Plan
+from rum_ray.rum import WHOLE_SETS, Partition
 from rum_ray.scores.base import Scores
-from rum_ray.search.spaces import Space, SpaceName
 from rum_ray.seeding import Seed
-from rum_ray.study.choosing import chosen, needs_distances, refined
+from rum_ray.study.choosing import chosen, needs_distances, ordered, refined
 from rum_ray.study.scoring import Scoring
+from rum_ray.study.searching import check_plans, search_spaces, starting_plans, those_in
 from rum_ray.training.recipe import Recipe
-from rum_ray.unlearning import UNLEARNERS, Unlearner
+from rum_ray.unlearning import Unlearner
 from rum_ray.work import (
     CentroidDistances,
     Context,
@@ -35,8 +34,6 @@ from rum_ray.work import (
 )
 from rum_ray.work.given import weights_digest
 from rum_ray.work.search import FRESH_SEEDS
-
-SPACES: tuple[SpaceName, ...] = ("V0", "V1", "V4")
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,13 +109,11 @@ class Study:
     def partition(self) -> Partition:
         """The forget set as refined subsets, in the order of unlearning."""
         bundle = self.context.bundle
-        partition = refined(self.experiment, bundle, self.forget, self.scores, self.distances)
-        if self.experiment.order is not None:
-            partition = partition.ordered(self.experiment.order)
+        found = refined(self.experiment, bundle, self.forget, self.scores, self.distances)
+        partition = ordered(self.experiment, found)
         for whole in WHOLE_SETS & {*partition.names}:
             raise PlanError(f"a refiner's subset is called '{whole}', as a whole set is.")
-        if self.experiment.plan is not None:
-            Plan.assign(partition, self.experiment.plan)
+        check_plans(self.experiment, partition, len(bundle.train))
         return partition
 
     @cached_property
@@ -150,11 +145,13 @@ class Study:
 
     @cached_property
     def searches(self) -> tuple[Search, ...]:
-        """What is searched, each space with the same budget."""
+        """What is searched, each space with the same budget; the last one's pick is RUM's plan."""
         search = self.require_search()
-        unlearners = {name: find(name, UNLEARNERS, "unlearner") for name in search.unlearners}
-        spaces = (Space(n, unlearners, self.partition, self.experiment.retain) for n in SPACES)
-        return tuple(Search(s, search, self.search_originals, self.references) for s in spaces)
+        plans = [*starting_plans(self.experiment, self.partition).values()]
+        return tuple(
+            Search(space, search, self.search_originals, self.references, those_in(space, plans))
+            for space in search_spaces(self.experiment, self.partition)
+        )
 
     @property
     def given(self) -> list[TrainModel]:

@@ -24,6 +24,15 @@ from rum_ray.study.table import Row, table
 from rum_ray.study.timing import Clock
 from rum_ray.work import Search
 
+NAMES = {
+    "V0": "best_single",
+    "V1": "refined",
+    "V2": "ordered",
+    "V3": "untuned",
+    "V4": "rum",
+}
+"""What report.json calls the search of each space."""
+
 
 def summarize(study: Study, clock: Clock) -> dict[str, Any]:
     """Return report.json of a finished study."""
@@ -119,9 +128,11 @@ def _search(study: Study, search: Search, clock: Clock) -> dict[str, Any]:
     tried, fresh = (context.load(search.trial(pick, fresh)).value for fresh in (False, True))
     statuses = Counter(trial["status"] for trial in trials)
     return {
-        "name": {"V0": "best_single", "V1": "refined", "V4": "rum"}[search.name],
+        "name": NAMES[search.name],
         "space": search.name,
+        "sampler": config.sampler,
         "trials": len(trials),
+        "starts": len(search.starts),
         "objective": "tow - mia_gap",
         "split": "validation",
         "attack": config.attack,
@@ -195,6 +206,9 @@ def _warnings(study: Study, searches: list[dict[str, Any]]) -> list[str]:
             if search[status]:
                 count, total = search[status], search["trials"]
                 warnings.append(f"{search['space']}: {count} of {total} trials were {status}.")
+        if search["starts"]:
+            first = f"the first {search['starts']} of {search['trials']} trials"
+            warnings.append(f"{search['space']}: {first} were given by search.start, not found.")
     if len(study.experiment.seeds) < 5:
         seeds = (
             "One seed has no interval."

@@ -44,7 +44,8 @@ def table(study: Study) -> list[Row]:
     for unlearner in study.experiment.compare:
         rows += _compared(study, unlearner)
     if study.experiment.search is not None:
-        rows.append(_searched(study, "best_single", study.searches[0]))
+        single = [search for search in study.searches if search.name == "V0"]
+        rows += [_searched(study, "best_single", search) for search in single]
         rows.append(_searched(study, "rum", study.searches[-1]))
     if study.experiment.plan is not None:
         rows.append(planned(study))
@@ -96,13 +97,14 @@ def _compared(study: Study, unlearner: Unlearner) -> list[Row]:
     """Return an unlearner's rows: vanilla, shuffle and RUM^F.
 
     Each takes the values of its best trial: vanilla of the search on the whole forget set, the
-    other two of the search on refined subsets. Without one, the file's values count.
+    other two of the search on refined subsets in order. Without one, the file's values count.
     """
     single, refined = (unlearner, 0), (unlearner, 0)
     # What the file says explicitly is not searched for.
     untuned = unlearner == type(unlearner)()
     if study.experiment.search is not None and untuned:
-        single, refined = (_best(study, unlearner, search) for search in study.searches[:2])
+        searches = {search.name: search for search in study.searches}
+        single, refined = (_best(study, unlearner, searches.get(name)) for name in ("V0", "V1"))
     parts: tuple[tuple[str, tuple[Unlearner, int], Partition], ...] = (
         ("vanilla", single, whole(study.partition)),
         ("shuffle", refined, study.shuffled),
@@ -118,11 +120,16 @@ def _compared(study: Study, unlearner: Unlearner) -> list[Row]:
     return rows
 
 
-def _best(study: Study, unlearner: Unlearner, search: Search) -> tuple[Unlearner, int]:
-    """Return an unlearner's best values in a search, and from how many trials."""
-    trials = [t for t in search.load(study.context) if t["status"] == "complete"]
-    tried = [(search.plan(t["answers"]).steps[0].unlearner, t["objective"]) for t in trials]
-    own = [(known, j) for known, j in tried if type(known) is type(unlearner)]
+def _best(study: Study, unlearner: Unlearner, search: Search | None) -> tuple[Unlearner, int]:
+    """Return an unlearner's best values in a search for one, and from how many trials."""
+    if search is None:
+        return unlearner, 0
+    own = []
+    for trial in search.load(study.context):
+        steps = search.plan(trial["answers"]).steps
+        tried = [s.unlearner for s in steps if s.subset.name not in search.space.steps]
+        if trial["status"] == "complete" and tried and type(tried[0]) is type(unlearner):
+            own.append((tried[0], trial["objective"]))
     if not own:
         return unlearner, 0
     return max(own, key=lambda pair: pair[1])[0], len(own)

@@ -55,6 +55,7 @@ def _trial(search: str, number: int, trial: Mapping[str, Any]) -> dict[str, Any]
     return {
         "search": search,
         "trial": number,
+        "start": trial.get("start"),
         "status": trial.get("status"),
         "objective": trial.get("objective"),
         "tow": trial.get("tow"),

@@ -1,7 +1,8 @@
 """Search domains as plain values: what a hyperparameter may be."""
 
+import math
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 
 @dataclass(frozen=True)
@@ -35,4 +36,58 @@ class Choice:
     options: tuple[str | int | float, ...]
 
 
-Domain: TypeAlias = Uniform | LogUniform | Integers | Choice
+Range: TypeAlias = Uniform | LogUniform | Integers
+Domain: TypeAlias = Range | Choice
+
+
+def words(domain: Domain) -> str:
+    """Return a domain as people read it, such as "0.001 to 0.2, logarithmic"."""
+    if isinstance(domain, Choice):
+        return ", ".join(map(str, domain.options))
+    logarithmic = ", logarithmic" if isinstance(domain, LogUniform) else ""
+    return f"{domain.low:g} to {domain.high:g}{logarithmic}"
+
+
+def holds(domain: Domain, value: Any) -> bool:
+    """Return whether a value is in a domain."""
+    if isinstance(domain, Choice):
+        return value in domain.options
+    number = int if isinstance(domain, Integers) else (int, float)
+    fits = isinstance(value, number) and not isinstance(value, bool)
+    return fits and domain.low <= value <= domain.high
+
+
+def ends(domain: Domain) -> tuple[Any, ...]:
+    """Return the least and the largest number of a domain; of a choice, every option."""
+    return domain.options if isinstance(domain, Choice) else (domain.low, domain.high)
+
+
+def nearest(domain: Domain, value: Any) -> Any:
+    """Return the value of a domain that is nearest to a number; of words, it or the first."""
+    if not isinstance(domain, Choice):
+        return min(max(value, domain.low), domain.high)
+    if value in domain.options or any(isinstance(option, str) for option in domain.options):
+        return value if value in domain.options else domain.options[0]
+    return min(domain.options, key=lambda option: abs(float(option) - value))
+
+
+def coarse(domain: Domain, value: Any, count: int) -> Any:
+    """Return the middle of a value's cell, of `count` equal cells of a range.
+
+    Equal in the logarithm where the range is logarithmic, and an integer where it holds integers.
+    A choice, and integers that are no more than `count`, are as coarse as can be.
+    """
+    if isinstance(domain, Choice):
+        return value
+    if isinstance(domain, Integers):
+        size = domain.high - domain.low + 1
+        if size <= count:
+            return value
+        cell = (value - domain.low) * count // size
+        first, after = (math.ceil(end * size / count) for end in (cell, cell + 1))
+        return domain.low + (first + after - 1) // 2
+    scaled = math.log if isinstance(domain, LogUniform) else float
+    low, high = scaled(domain.low), scaled(domain.high)
+    cell = min(count - 1, int((scaled(value) - low) / (high - low) * count))
+    middle = low + (cell + 0.5) / count * (high - low)
+    return math.exp(middle) if isinstance(domain, LogUniform) else middle

@@ -1,5 +1,6 @@
 """One search: its space, its budget, and what its trials found."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,8 @@ FINALISTS = 3
 FRESH_SEEDS = 2
 
 Trial = dict[str, Any]
-"""What the ledger has of a trial: answers, plan, status, objective, tow, gap, cost, by_seed."""
+"""What the ledger has of a trial: answers, plan, whether the search was told to start with it,
+status, objective, tow, gap, cost, by_seed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,12 +33,14 @@ class Search:
         config: budget, cap and attack.
         originals: one a search seed, and the fresh ones at the end.
         references: retrained models of the search seeds, evaluated on validation data.
+        starts: plans of the space that are tried first.
     """
 
     space: Space
     config: SearchConfig
     originals: tuple[TrainModel, ...]
     references: tuple[Evaluate, ...]
+    starts: tuple[Plan, ...] = ()
 
     @property
     def name(self) -> str:
@@ -45,8 +49,11 @@ class Search:
 
     def key(self, context: Context) -> Key:
         """Return the key of the finished search."""
-        domains = {name: kind.space for name, kind in self.space.unlearners.items()}
-        made_of = {"search": self, "domains": domains, "valid": context.unseen("valid")}
+        domains = {candidate.name: candidate.domains for candidate in self.space.candidates}
+        # Which other spaces are searched, and where plans come from, changes nothing.
+        config = dataclasses.replace(self.config, spaces=SearchConfig.spaces, start=())
+        search = dataclasses.replace(self, config=config)
+        made_of = {"search": search, "domains": domains, "valid": context.unseen("valid")}
         return Key("search", {**made_of, **context.learned})
 
     def trial(self, plan: Plan, fresh: bool = False) -> TryPlan:
@@ -61,10 +68,11 @@ class Search:
     def save(self, context: Context, proposals: list[Mapping[str, Any]]) -> None:
         """Keep a finished search: its proposals in order, with what each was judged."""
         trials = []
-        for answers in proposals:
+        for number, answers in enumerate(proposals):
             plan = self.plan(answers)
             judged = context.load(self.trial(plan)).value
-            trials.append({"answers": dict(answers), "plan": plan_as_dicts(plan), **judged})
+            proposal = {"answers": dict(answers), "plan": plan_as_dicts(plan)}
+            trials.append({**proposal, "start": number < len(self.starts), **judged})
         context.store.save(self.key(context), Artifact(value=trials), {})
 
     def load(self, context: Context) -> list[Trial]:
@@ -86,7 +94,7 @@ class Search:
                 "more trials, a higher max_cost, or unlearners that cost less."
             )
         complete.sort(key=lambda trial: -trial["objective"])
-        plans = {repr(trial["answers"]): self.plan(trial["answers"]) for trial in complete}
+        plans = {repr(trial["plan"]): self.plan(trial["answers"]) for trial in complete}
         return list(plans.values())[:FINALISTS]
 
     def pick(self, context: Context) -> Plan:

@@ -9,15 +9,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rum_ray.report import markdown
+from rum_ray.report import facts, markdown
+from rum_ray.report.drawing import LIGHT
+from rum_ray.report.figure_search import choices, freest_search, progress
 from rum_ray.report.files import complete, write
+from rum_ray.report.findings import conditions
 from rum_ray.report.gallery import Gallery
 from rum_ray.report.ranking import contestants, subject, tied
 from rum_ray.report.tables import HEADLINE_COLUMNS, headline
 from rum_ray.report.text import count, duration, interval, label, number, percent, share
 
 from .conftest import NASTY
-from .sample import sample
+from .sample import busy_sample, sample
 
 FILES = ["report.html", "report.json", "report.md", "scores.parquet", "trials.parquet"]
 
@@ -197,6 +200,32 @@ def test_rows_that_differ_by_noise_are_tied():
     twin["metrics"]["objective"] |= {"values": shifted, "mean": float(np.mean(shifted))}
     assert tied([*rows, twin]) == [twin]
     assert subject([twin, *rows]) is best
+
+
+def test_every_space_is_named_wherever_it_stands():
+    report, _, trials, _ = busy_sample()
+    names = [row[1] for row in facts.searches(report).rows]
+    assert names[0] == "V0: one unlearner"
+    assert names[2:4] == ["V2: one, and the order", "V3: one a subset, untuned"]
+    assert freest_search(trials[trials["search"] != "V4"]) == "V3"
+    ends = [text.get_text() for text in progress(trials, LIGHT).axes[0].texts]
+    assert set(names) <= set(ends)
+
+
+def test_a_random_search_says_so():
+    report, _, _, _ = sample()
+    assert "24 trials a search, each at most" in conditions(report)
+    for search in report["searches"]:
+        search["sampler"] = "random"
+    assert "24 trials a search at random, each at most" in conditions(report)
+
+
+def test_panels_of_choices_come_in_the_order_of_the_subsets():
+    steps = [{"subset": name, "unlearner": {"name": "salun"}} for name in ("high", "low", "mid")]
+    trial = {"search": "V4", "trial": 0, "status": "complete", "objective": 0.5}
+    trials = pd.DataFrame([{**trial, "plan": json.dumps(steps)}])
+    assert list(choices(trials, "V4", ["low", "mid", "high"])) == ["low", "mid", "high"]
+    assert list(choices(trials, "V4", ["low"])) == ["low", "high", "mid"]
 
 
 def test_labels_name_a_row_in_one_way():

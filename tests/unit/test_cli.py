@@ -151,6 +151,12 @@ ERRORS = [
         2,
         r"0\.0001 of 1200 examples is 0; each",
     ),
+    (
+        ["demo", "--set", "search={unlearners: [scrub], max_cost: 0.01}"],
+        2,
+        r"search\.max_cost: no plan of V0 costs less than 0\.02\d+ of retraining, and 0\.01 is al",
+    ),
+    (["demo", "--set", "search.start=[no.yaml]"], 2, r"plan no\.yaml cannot be read: No such file"),
     (["demo", "--set", "score.models=8"], 3, r"memorization is unknown for \d+ of 1200 examples"),
     # Data.
     (

@@ -20,12 +20,15 @@ from rum_ray.experiment import (
     RelearnConfig,
     ScoreConfig,
     SearchConfig,
+    to_plain,
 )
 from rum_ray.models import MODELS
 from rum_ray.refinement import ByScore, Shuffle
 from rum_ray.rum import Plan
 from rum_ray.scores import PROXIES
+from rum_ray.search.candidates import Candidate
 from rum_ray.training.recipe import Recipe
+from rum_ray.training.space import Choice, Integers, LogUniform, Uniform
 from rum_ray.unlearning import UNLEARNERS, FineTune, Nothing, Retrain, SalUn
 from rum_ray.yamlfile import parse_value
 
@@ -83,7 +86,9 @@ def test_every_key_of_the_example_is_read(example):
     names = ["finetune", "l1_sparse", "neggrad+", "salun"]
     assert list(example.compare) == [UNLEARNERS[name]() for name in names]
     assert example.search.trials == 32
-    assert example.search.unlearners == ("nothing", "finetune", "neggrad+", "salun")
+    names = ("nothing", "finetune", "neggrad+", "salun")
+    assert example.search.unlearners == tuple(map(Candidate, names))
+    assert example.search.spaces == ("V0", "V1", "V4")
     assert example.evaluate.attack == "svm"
     assert example.seeds == tuple(range(10))
     assert example.cluster == ClusterConfig(workers=2, gpus_per_worker=0.0, max_failures=-1)
@@ -127,6 +132,14 @@ def test_the_demo_is_read():
     assert experiment.name == "digits"
     assert experiment.search is not None
     assert list(experiment.plan) == ["low", "medium", "high"]
+
+
+AT = r"^search\.unlearners\[1\]: "
+
+
+def narrowed(part: str) -> str:
+    """A search whose second candidate is narrowed."""
+    return f"search.unlearners=[nothing, {{name: salun, {part}}}]"
 
 
 ERRORS = [
@@ -256,7 +269,55 @@ ERRORS = [
     ("search.attack=x", r"^search\.attack: input should be 'auc' or 'svm', got 'x'\.$"),
     ("search.reference=y", r"^search\.reference: input should be 'oracle', got 'y'\.$"),
     ("search.unlearners=[]", r"^search\.unlearners must name at least one"),
-    ("search.unlearners=[retrain]", r"^search: retrain is what a search is judged against"),
+    ("search.unlearners=[retrain]", r"^search\.unlearners\[0\]: retrain is what a search is judg"),
+    (
+        "search.unlearners=[salun, {name: salun, lr: 0.1}]",
+        r"^search\.unlearners must name at least one, and each once, got \['salun', 'salun'\]$",
+    ),
+    ("search.unlearners=salun", r"^search\.unlearners: expected a list, got 'salun'\.$"),
+    ("search.spaces=[V5]", r"^search\.spaces\.0: input should be 'V0', .* or 'V4', got \['V5'\]"),
+    ("search.spaces=[V4, V4]", r"^search\.spaces must name each once, and one besides V0, got "),
+    ("search.spaces=[V0]", r"^search\.spaces must name each once, and one besides V0, got "),
+    ("search.spaces=[]", r"^search\.spaces must name each once, and one besides V0, got \[\]$"),
+    ("search.grid=1", r"^search\.grid must be at least 2, got 1"),
+    ("search.sampler=rnadom", r"^search\.sampler: .* 'tpe' or 'random', got 'rnadom'\.$"),
+    ("search.start=[plan, plan]", r"^search\.start must name each plan once, and no more than the"),
+    (
+        "search={trials: 1, start: [plan, x]}",
+        r"^search\.start must name each plan once, and no more than there are trials, got ",
+    ),
+    ("search.steps={high: retrain}", r"^search\.steps must be without retrain, which a search"),
+    ("search.steps={hihg: salun}", r"^search\.steps: unknown subset 'hihg'\. .* mean 'high'\?$"),
+    ("search.steps={high: salum}", r"^search\.steps\.high: unknown unlearner 'salum'\. "),
+    # What a candidate may be narrowed to.
+    (
+        narrowed("lr: {low: 0.1, high: 0.01}"),
+        AT + r"salun\.lr: low must be below high, got 0\.1 and",
+    ),
+    (narrowed("lr: {low: 0.1, high: 0.1}"), AT + r"salun\.lr: low must be below .* one value\.$"),
+    (
+        narrowed("lr: {high: 0.5}"),
+        AT + r"salun\.lr may be 0\.001 to 0\.2, logarithmic; got 0\.5\.$",
+    ),
+    (
+        narrowed("lr: {top: 0.1}"),
+        r"^unknown key 'search\.unlearners\[1\]\.lr\.top'\. Known: low, h",
+    ),
+    (narrowed("lr: []"), AT + r"salun\.lr: list each value once, and at least one\.$"),
+    (narrowed("epochs: [1, 1]"), AT + r"salun\.epochs: list each value once, and at least one\.$"),
+    (narrowed("epochs: [1, 11]"), AT + r"salun\.epochs may be 1 to 10; got 11\.$"),
+    (narrowed("epochs: 11"), AT + r"salun\.epochs may be 1 to 10; got 11\.$"),
+    (narrowed("epochs: 1.5"), r"^search\.unlearners\[1\]\.epochs: .* valid integer, got 1\.5\.$"),
+    (narrowed("epochs: {low: 1.5}"), r"^search\.unlearners\[1\]\.epochs\.low: .* valid integer"),
+    (
+        narrowed("lr: [1e-2]"),
+        r"^search\.unlearners\[1\]\.lr\[0\]: .* YAML reads it as text; write 0",
+    ),
+    (narrowed("lr: '0.1'"), r"^search\.unlearners\[1\]\.lr: .* YAML reads it as text; write 0\.1"),
+    (narrowed("rate: 0.1"), r"^unknown key 'search\.unlearners\[1\]\.rate'\. Known: lr, "),
+    (narrowed("batch_size: 0"), r"^search\.unlearners\[1\]: batch_size must be positive, got 0$"),
+    (narrowed("batch_size: [1, 2]"), r"^search\.unlearners\[1\]\.batch_size: .* valid integer"),
+    (narrowed("batch_size: {low: 1}"), r"^search\.unlearners\[1\]\.batch_size: .* valid integer"),
     ("evaluate.attack=z", r"^evaluate\.attack: input should be 'svm' or 'auc', got 'z'\.$"),
     ("seeds=0", r"^seeds: input should be a list, got 0\.$"),
     ("cluster.modules=x", r"^cluster\.modules: input should be a list, got 'x'\.$"),
@@ -270,7 +331,7 @@ ERRORS = [
     ("refine=by_scor", r"^refine: unknown refiner 'by_scor'\. .* Did you mean 'by_score'\?$"),
     ("plan.low=nothin", r"^plan\.low: unknown unlearner 'nothin'\. .* Did you mean 'nothing'\?$"),
     ("compare=[scrubb]", r"^compare\[0\]: unknown unlearner 'scrubb'\. .* Did you mean 'scrub'\?$"),
-    ("search.unlearners=[salum]", r"^search: unknown unlearner 'salum'\. .* mean 'salun'\?$"),
+    ("search.unlearners=[salum]", r"^search\.unlearners\[0\]: unknown .*'salum'\. .* 'salun'\?$"),
     ("plan={low: nothing}", r"^plan: subset 'medium' has no unlearner; 'nothing' is one\. "),
     ("plan.med=nothing", r"^plan: unknown subset 'med'\. Known: low, .* Did you mean 'medium'\?$"),
     ("name=../x", r"^name may have letters, digits, - and _, got '\.\./x'"),
@@ -358,11 +419,76 @@ def test_plugins_are_named_by_module(example):
         config.parse(SMALL, [f"compare=[{{name: '{mine}', strenth: 2}}]"])
 
 
-def test_a_plan_is_dumped_as_the_key_of_an_experiment(example):
+def test_a_plan_is_dumped_as_keys_of_an_experiment(example, tmp_path):
     scores = rum_ray.Scores(values=[0.0, 1.0, 2.0, 3.0], standard_errors=[0.0] * 4, name="s")
     plan = Plan.assign(rum_ray.refine([0, 1, 2, 3], scores), example.plan)
     tree = {**yaml.safe_load(EXAMPLE), **yaml.safe_load(config.dump_plan(plan))}
-    assert config.parse(tree) == example
+    assert config.parse(tree) == dataclasses.replace(example, order=("low", "medium", "high"))
+    path = tmp_path / "plan.yaml"
+    path.write_text(config.dump_plan(Plan(plan.steps[::-1])))
+    assert config.load_plan(path) == config.PlanFile(example.plan, ("high", "medium", "low"))
+    path.write_text("plan: {low: nothing, medium: nothing}")
+    assert config.load_plan(path).order is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, r"^plan \S*plan\.yaml cannot be read: No such file"),
+        ("- low", r"^plan \S*plan\.yaml must be a mapping of keys, got \['low'\]"),
+        ("order: [low]", r"^plan \S*plan\.yaml: missing key 'plan'"),
+        ("plan: {low: salum}", r"^plan \S*plan\.yaml: plan\.low: unknown unlearner 'salum'"),
+        (
+            "{plan: {low: salun}, seeds: [1]}",
+            r"^plan \S*plan\.yaml: unknown key 'seeds'\. Known: p",
+        ),
+    ],
+)
+def test_a_plan_that_cannot_be_read(tmp_path, text, message):
+    path = tmp_path / "plan.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        config.load_plan(path)
+
+
+@pytest.mark.parametrize(
+    ("part", "expected", "dumped"),
+    [
+        ("{}", {}, "salun"),
+        ("{lr: 0.1}", {"lr": 0.1}, None),
+        (
+            "{lr: 0.1, epochs: [1, 3], mask: official}",
+            {"lr": 0.1, "epochs": Choice((1, 3)), "mask": "official"},
+            None,
+        ),
+        ("{lr: {low: 0.01, high: 0.1}}", {"lr": LogUniform(0.01, 0.1)}, None),
+        ("{lr: {high: 0.1}}", {"lr": LogUniform(1e-3, 0.1)}, {"lr": {"low": 1e-3, "high": 0.1}}),
+        ("{keep: {low: 0.2}}", {"keep": Uniform(0.2, 0.9)}, {"keep": {"low": 0.2, "high": 0.9}}),
+        ("{epochs: {low: 2, high: 3}}", {"epochs": Integers(2, 3)}, None),
+        ("{lr: [0.1], keep: 0.5}", {"lr": Choice((0.1,)), "keep": 0.5}, None),
+    ],
+)
+def test_a_candidate_is_narrowed(part, expected, dumped):
+    tree = yaml.safe_load(part)
+    experiment = config.parse(SMALL, [f"search.unlearners=[{{name: salun, {part[1:]}]"])
+    assert experiment.search.unlearners == (Candidate("salun", expected),)
+    entry = dumped if isinstance(dumped, str) else {"name": "salun", **(dumped or tree)}
+    assert to_plain(experiment.search)["unlearners"] == [entry]
+    assert config.parse(yaml.safe_load(config.dump(experiment))) == experiment
+
+
+def test_a_search_is_read():
+    text = """{spaces: [V4, V2], steps: {low: nothing, high: {name: salun, lr: 0.1}}, grid: 3,
+               sampler: random, start: [plan, plan.yaml]}"""
+    search = config.parse({**yaml.safe_load(EXAMPLE), "search": yaml.safe_load(text)}).search
+    assert search.spaces == ("V4", "V2")
+    assert search.steps == {"low": Nothing(), "high": SalUn(lr=0.1)}
+    assert (search.grid, search.sampler, search.start) == (3, "random", ("plan", "plan.yaml"))
+    with pytest.raises(
+        ConfigError, match=r"^search\.start: 'plan' is the experiment's plan, and th"
+    ):
+        config.parse(SMALL, ["search.start=[plan]"])
 
 
 TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=6)
@@ -408,7 +534,15 @@ DATA = st.one_of(
 )
 SEARCH = trees(
     SearchConfig,
-    unlearners=st.lists(st.sampled_from(sorted(UNLEARNERS.keys() - {"retrain"})), min_size=1),
+    unlearners=st.lists(
+        st.sampled_from(sorted(UNLEARNERS.keys() - {"retrain"}))
+        | st.just({"name": "msg", "lr": {"low": 0.01}, "epochs": [1, 2], "redraw": 0.5}),
+        min_size=1,
+        unique_by=lambda u: u if isinstance(u, str) else u["name"],
+    ),
+    spaces=st.permutations(["V0", "V1", "V2", "V3", "V4"]),
+    grid=st.none() | st.integers(2, 9),
+    start=st.lists(TEXT.filter(lambda text: text != "plan"), max_size=3, unique=True),
 )
 
 
@@ -477,7 +611,11 @@ FLIPS: Mapping[str, Any] = {
     "compare": (SalUn(),),
     "evaluate.also": ("threshold",),
     "evaluate.relearn": RelearnConfig(),
-    "search.unlearners": ("finetune", "nothing"),
+    "search.unlearners": (Candidate("finetune"), Candidate("nothing")),
+    "search.spaces": ("V4",),
+    "search.steps": {"high": SalUn()},
+    "search.grid": 3,
+    "search.start": ("plan",),
     "seeds": (0, 1),
     "order": ("high", "low", "medium"),
     "cluster.modules": ("folder",),

@@ -1,0 +1,105 @@
+"""What an experiment searches: its spaces, the plans that they start with, and whether both fit."""
+
+from collections.abc import Sequence
+
+from rum_ray import config
+from rum_ray.errors import ConfigError, PlanError, did_you_mean
+from rum_ray.experiment import Experiment
+from rum_ray.rum import Partition, Plan
+from rum_ray.search.spaces import FREE, Space
+
+
+def search_spaces(experiment: Experiment, partition: Partition) -> tuple[Space, ...]:
+    """Return the spaces that are searched, in their order; none without a search."""
+    search = experiment.search
+    if search is None:
+        return ()
+    return tuple(
+        Space(
+            name,
+            search.unlearners,
+            partition,
+            experiment.retain,
+            ordered=experiment.order is not None,
+            steps=search.steps,
+            grid=search.grid,
+        )
+        for name in FREE
+        if name in search.spaces
+    )
+
+
+def starting_plans(experiment: Experiment, partition: Partition) -> dict[str, Plan]:
+    """Return the plans with which the searches start, by what the experiment calls them.
+
+    Raises:
+        ConfigError: a file is wrong.
+        PlanError: a plan is not one of these subsets.
+    """
+    plans = {}
+    for name in experiment.search.start if experiment.search else ():
+        if name == "plan":
+            steps, order = experiment.plan or {}, None
+        else:
+            file = config.load_plan(name)
+            steps, order = file.plan, file.order
+        try:
+            subsets = partition if order is None else partition.ordered(order)
+            plans[name] = Plan.assign(subsets, steps, experiment.retain)
+        except PlanError as error:
+            raise PlanError(f"search.start: {name}: {error}") from error
+    return plans
+
+
+def those_in(space: Space, plans: Sequence[Plan]) -> tuple[Plan, ...]:
+    """Return the plans that a space has."""
+    return tuple(plan for plan in plans if _missing(space, plan) is None)
+
+
+def check_plans(experiment: Experiment, partition: Partition, total: int) -> None:
+    """Check the plans that the experiment gives or asks for, once the subsets are known.
+
+    Args:
+        experiment: whose plan and search.
+        partition: its subsets.
+        total: number of training examples.
+
+    Raises:
+        ConfigError: a fixed step has no subset, a plan to start with lies in no space, or no plan
+            of a space is as cheap as the cap.
+        PlanError: a plan is not one of these subsets.
+    """
+    if experiment.plan is not None:
+        Plan.assign(partition, experiment.plan, experiment.retain)
+    search, spaces = experiment.search, search_spaces(experiment, partition)
+    if search is None:
+        return
+    for subset in search.steps:
+        if subset not in partition.names:
+            known = did_you_mean(subset, partition.names)
+            raise ConfigError(f"search.steps: unknown subset '{subset}'. {known}")
+    for name, plan in starting_plans(experiment, partition).items():
+        reasons = [_missing(space, plan) for space in spaces]
+        if None not in reasons:
+            raise ConfigError(
+                f"search.start: {name} lies outside of {', '.join(search.spaces)}; of "
+                f"{spaces[-1].name}: {reasons[-1]}"
+            )
+    retraining = experiment.recipe.epochs * (total - len(partition.rows))
+    for space in spaces:
+        least = space.least_cost(total) / retraining
+        if least > search.max_cost:
+            raise ConfigError(
+                f"search.max_cost: no plan of {space.name} costs less than {least:.3g} of "
+                f"retraining, and {search.max_cost:g} is allowed. Give a higher max_cost, or an "
+                "unlearner that costs less; 'nothing' costs nothing."
+            )
+
+
+def _missing(space: Space, plan: Plan) -> str | None:
+    """Return why a space does not have a plan; None if it has."""
+    try:
+        space.answers(plan)
+    except PlanError as error:
+        return str(error)
+    return None

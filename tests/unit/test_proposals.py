@@ -1,0 +1,108 @@
+"""What Optuna proposes for a space, as Tune asks it, without a cluster."""
+
+import pytest
+
+from rum_ray.cluster.tune import _proposer
+from rum_ray.experiment import SearchConfig
+from rum_ray.refinement import refine
+from rum_ray.rum import Plan
+from rum_ray.scores import Scores
+from rum_ray.search.candidates import Candidate
+from rum_ray.search.spaces import FREE, Space
+from rum_ray.training.space import Choice, Integers, LogUniform
+from rum_ray.unlearning import FineTune, Nothing, SalUn
+from rum_ray.work import Search
+
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+
+NAMES = ("low", "medium", "high")
+SOME = tuple(map(Candidate, ("nothing", "finetune", "neggrad+", "salun")))
+PLANS = (
+    {"low": Nothing(), "medium": FineTune(lr=0.05), "high": SalUn(lr=0.1)},
+    dict.fromkeys(NAMES, SalUn(epochs=3)),
+)
+
+
+def search(name, *, into=NAMES, starts=(), candidates=SOME, **changes) -> Search:
+    partition = refine(range(40), Scores([0.1] * 40), into)
+    plans = tuple(Plan.assign(partition.reversed(), plan) for plan in starts)
+    settings = {key: changes.pop(key) for key in ("grid",) if key in changes}
+    space = Space(name, candidates, partition, **settings)
+    return Search(space, SearchConfig(**changes), (), (), plans)
+
+
+def propose(of: Search, trials: int):
+    """Answers of so many trials, in batches of four, each judged by a rule."""
+    proposer, found = _proposer(of), []
+    for number in range(trials):
+        answers = proposer.suggest(str(number))
+        found.append(answers)
+        if number % 4 == 3:
+            for done in range(number - 3, number + 1):
+                rates = [step.unlearner for step in of.plan(found[done]).steps]
+                value = sum(getattr(u, "lr", 0) for u in rates) - found[done].get("high.place", 0)
+                proposer.on_trial_complete(str(done), {"objective": value})
+    return found
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+@pytest.mark.parametrize("name", FREE)
+def test_the_same_seed_gives_the_same_questions_and_answers(name, sampler):
+    first, again, other = (
+        [list(a.items()) for a in propose(search(name, sampler=sampler, seed=seed), 24)]
+        for seed in (0, 0, 1)
+    )
+    assert first == again != other
+    assert len({repr(answers) for answers in first}) > 12
+
+
+def test_the_samplers_differ_once_there_is_something_to_learn():
+    tpe, random = (propose(search("V4", sampler=s), 60) for s in ("tpe", "random"))
+    first = [[answers["high.place"] for answers in found[-20:]] for found in (tpe, random)]
+    # The rule likes "high" to come first; TPE learns it, chance has it in a third.
+    assert first[0].count(1) >= 14 > first[1].count(1)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+@pytest.mark.parametrize("grid", [None, 2])
+def test_a_search_starts_with_its_plans(sampler, grid):
+    of = search("V4", sampler=sampler, grid=grid, starts=PLANS[:1] if grid else PLANS)
+    if grid:
+        first = of.space.plan(lambda n, d: d.options[-1] if isinstance(d, Choice) else d.high)
+        of = search("V4", sampler=sampler, grid=grid)
+        of = Search(of.space, of.config, (), (), (first,))
+    found = propose(of, 8)
+    for plan, answers in zip(of.starts, found, strict=False):
+        assert of.plan(answers) == plan
+    assert of.plan(found[len(of.starts)]) not in of.starts
+
+
+@pytest.mark.parametrize("name", ["V2", "V3", "V4"])
+def test_eight_subsets_have_an_order_too(name):
+    into = tuple(f"s{k}" for k in range(8))
+    of = search(name, into=into)
+    orders = {tuple(of.plan(answers).partition.names) for answers in propose(of, 40)}
+    assert len(orders) > 20
+    assert all(sorted(order) == list(into) for order in orders)
+
+
+def test_a_thousand_random_draws_keep_to_what_is_narrowed():
+    narrowed = {"lr": LogUniform(0.05, 0.1), "epochs": Integers(2, 3), "keep": Choice((0.3, 0.6))}
+    of = search("V4", sampler="random", candidates=(Candidate("salun", narrowed),))
+    rates = []
+    for answers in propose(of, 1000):
+        for step in of.plan(answers).steps:
+            rates.append(step.unlearner.lr)
+            assert step.unlearner.epochs in (2, 3)
+            assert step.unlearner.keep in (0.3, 0.6)
+    assert 0.05 <= min(rates) < 0.051
+    assert 0.099 < max(rates) <= 0.1
+    # Still logarithmic: half of the draws lie below the geometric mean.
+    assert abs(sum(rate < 0.05 * 2**0.5 for rate in rates) / len(rates) - 0.5) < 0.05
+
+
+def test_a_space_without_questions_is_searched_as_well():
+    of = search("V1", candidates=(Candidate("nothing"),))
+    assert propose(of, 4) == [{"unlearner": "nothing"}] * 4
+    space = Space("V1", SOME, of.space.partition, steps=PLANS[0])
+    assert propose(Search(space, of.config, (), ()), 4) == [{}] * 4
