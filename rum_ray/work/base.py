@@ -1,5 +1,6 @@
 """What a job is, and where jobs are done."""
 
+import copy
 import platform
 import time
 from collections.abc import Iterable, Sequence
@@ -8,6 +9,7 @@ from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 import torch
+from torch import nn
 
 from rum_ray import __version__
 from rum_ray.data.bundle import DataBundle, LabeledData
@@ -51,6 +53,14 @@ class Keyed(Protocol):
 
     def key(self, context: "Context") -> Key:
         """Return the key of what it makes."""
+        ...
+
+
+class Loadable(Keyed, Protocol):
+    """What has a model."""
+
+    def load(self, context: "Context") -> nn.Module:
+        """Return the model."""
         ...
 
 
@@ -108,11 +118,28 @@ class Context:
         start = time.monotonic()
         runtime = StoredRuntime(job.seed, self.store, key.digest, self.device, job.recipe.threads)
         artifact = job.run(self, runtime)
-        seconds = time.monotonic() - start if artifact.seconds is None else artifact.seconds
-        made = {"seconds": seconds, "job": type(job).__name__, "rum_ray": __version__}
-        self.store.save(key, artifact, {**made, "host": platform.node(), "time": time.time()})
+        made = {"seconds": time.monotonic() - start, "job": type(job).__name__}
+        made |= {"rum_ray": __version__, "host": platform.node(), "time": time.time()}
+        self.store.save(key, artifact, {**made, **artifact.provenance})
         runtime.forget_state()
         return artifact
+
+    def make_once(self, job: Job) -> Artifact:
+        """As `make`; of several processes that want it at once, one makes it, the others wait."""
+        with self.store.alone(job.key(self)):
+            return self.make(job)
+
+    def held(self, model: Loadable) -> nn.Module:
+        """Return a copy of a model that is loaded once in this process."""
+        digest = model.key(self).digest
+        if digest not in self._held:
+            self._held[digest] = model.load(self)
+        return copy.deepcopy(self._held[digest])
+
+    @cached_property
+    def _held(self) -> dict[str, nn.Module]:
+        """The models that were asked for: every trial of a search starts from the same few."""
+        return {}
 
 
 def hardware(device: torch.device) -> dict[str, str]:
