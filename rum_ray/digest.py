@@ -15,9 +15,9 @@ import numpy as np
 def canonical(value: Any) -> Any:
     """Return `value` as plain JSON types.
 
-    Dataclasses become their type's name (with its module, if a plug-in's) and their fields; arrays
-    and tensors their type, shape and the SHA-256 of their bytes; a class or function, its
-    importable name.
+    Dataclasses become their type's name (with its module, if a plug-in's) and their fields, but for
+    those that do not compare; arrays and tensors their type, shape and the SHA-256 of their bytes;
+    a class or function, its importable name.
 
     Raises:
         TypeError: the value has no canonical form.
@@ -25,7 +25,8 @@ def canonical(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: canonical(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        counting = (field.name for field in dataclasses.fields(value) if field.compare)
+        fields = {name: canonical(getattr(value, name)) for name in counting}
         return {"type": _type_name(type(value)), **fields}
     if isinstance(value, Mapping):
         return {str(key): canonical(item) for key, item in value.items()}

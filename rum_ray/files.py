@@ -1,8 +1,10 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and locks."""
 
 import contextlib
+import fcntl
 import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from rum_ray.errors import StoreError
@@ -23,6 +25,25 @@ def write_once(path: Path, content: bytes) -> bool:
     finally:
         temporary.unlink(missing_ok=True)
     return True
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock for the length of a `with` block, after whoever has it now.
+
+    The system takes it from a process that dies; the empty file stays until the next one has it.
+    Where the file system has no locks, or the file cannot be made, nobody waits.
+    """
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            links = 0
+            while not links:  # else whoever had the lock has removed its file
+                file = stack.enter_context(path.open("ab"))
+                fcntl.flock(file, fcntl.LOCK_EX)
+                links = os.fstat(file.fileno()).st_nlink
+            stack.callback(path.unlink, missing_ok=True)
+        yield
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -117,6 +117,11 @@ class Step:
     subset: Subset
     unlearner: Unlearner
 
+    @property
+    def idle(self) -> bool:
+        """Whether it leaves the model as it is."""
+        return isinstance(self.unlearner, Nothing)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -218,10 +223,27 @@ def unlearn(
         )
     check_classes(model, train)
     unlearned = model
-    for index, step in enumerate(plan.steps):
-        retain = plan.retained(index, len(train))
-        task = UnlearningTask(train.take(step.subset.rows), train.take(retain), model, recipe)
-        part = runtime / f"step{index}"
-        if not isinstance(step.unlearner, Nothing):
-            unlearned = step.unlearner(unlearned, task, part)
+    for index in range(len(plan.steps)):
+        unlearned = take_step(plan, index, unlearned, model, train, runtime, recipe)
     return copy.deepcopy(unlearned).to(runtime.device).eval()
+
+
+def take_step(
+    plan: Plan,
+    index: int,
+    model: nn.Module,
+    original: nn.Module,
+    train: LabeledData,
+    runtime: Runtime,
+    recipe: Recipe | None = None,
+) -> nn.Module:
+    """Return what a step (0-based) makes of the model before it; that model, if the step is idle.
+
+    `original` is the model before the first step; all else is as in `unlearn`.
+    """
+    step = plan.steps[index]
+    if step.idle:
+        return model
+    retain = train.take(plan.retained(index, len(train)))
+    task = UnlearningTask(train.take(step.subset.rows), retain, original, recipe)
+    return step.unlearner(model, task, runtime / f"step{index}")

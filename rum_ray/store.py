@@ -6,6 +6,7 @@ is outside key and checksum. Files are written under a temporary name and linked
 reader finds a whole artifact or none, whatever was killed.
 """
 
+import contextlib
 import json
 import uuid
 import warnings
@@ -23,7 +24,7 @@ from safetensors.numpy import save as format_arrays
 
 from rum_ray.digest import digest
 from rum_ray.errors import IntegrityError, StoreError
-from rum_ray.files import write_once
+from rum_ray.files import locked, write_once
 
 FORMAT = 2
 
@@ -48,12 +49,13 @@ class Artifact:
     Attributes:
         arrays: by name.
         value: of plain JSON types.
-        seconds: of the work that counts, if that is not the whole job; outside the checksum.
+        provenance: what the job knows of its making; outside the checksum, and empty if the
+            artifact was read from a store.
     """
 
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     value: Any = None
-    seconds: float | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def checksum(self, key: Key) -> str:
         """Return the digest of the content under its key."""
@@ -145,7 +147,8 @@ class Store:
         checksum = artifact.checksum(key)
         metadata = {"checksum": checksum, "value": json.dumps(artifact.value)}
         arrays = {name: np.asarray(array, order="C") for name, array in artifact.arrays.items()}
-        self._write(self.path(key).replace(".safetensors", ".json"), _dump(provenance))
+        content = json.dumps(provenance, sort_keys=True).encode()
+        self._write(self.path(key).replace(".safetensors", ".json"), content)
         if not self._write(self.path(key), _format(arrays, metadata)):
             existing = self.find(key)
             if existing is None:
@@ -155,6 +158,23 @@ class Store:
                     f"{key.kind} {key.digest[:12]} was made twice with different bits. Something "
                     "outside its key changed them: another CPU, library or nondeterministic code."
                 )
+
+    def alone(self, key: Key) -> contextlib.AbstractContextManager[None]:
+        """Hold a key, so that one process makes the artifact and the others wait and read it.
+
+        A store at a URI has no locks: nobody waits there, and what is made twice costs time only.
+        """
+        if not isinstance(self._files, fs.LocalFileSystem):
+            return contextlib.nullcontext()
+        return locked(Path(self.path(key)).with_suffix(".lock"))
+
+    def discard(self, kind: str) -> None:
+        """Remove all artifacts of a kind; what another process is just writing stays."""
+        folder = fs.FileSelector(f"{self._base}/{kind}", allow_not_found=True)
+        for file in self._files.get_file_info(folder):
+            if not file.base_name.startswith("."):
+                with contextlib.suppress(OSError):
+                    self._files.delete_file(file.path)
 
     def _parse(self, key: Key, content: bytes) -> Artifact:
         """Return the artifact in a file's bytes, if they are what was written."""
@@ -227,7 +247,3 @@ def _format(arrays: dict[str, NDArray[Any]], metadata: dict[str, str]) -> bytes:
     header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
     return len(header).to_bytes(8, "little") + header + content[end:]
-
-
-def _dump(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, sort_keys=True).encode()

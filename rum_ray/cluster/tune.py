@@ -44,12 +44,10 @@ def run(
     """
     config = search.config
     limited = ConcurrencyLimiter(_proposer(search), max_concurrent=config.batch, batch=True)
-    trainable = tune.with_resources(
-        tune.with_parameters(_try, search=search, context=context), {"cpu": 1, "gpu": gpus}
-    )
+    judge = tune.with_parameters(_Judge, search=search, context=context)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
     results = tune.Tuner(
-        trainable,
+        tune.with_resources(judge, {"cpu": 1, "gpu": gpus}),
         tune_config=tune.TuneConfig(
             num_samples=config.trials,
             search_alg=limited,
@@ -61,6 +59,7 @@ def run(
             storage_path=context.store.bookkeeping,
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=3),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             callbacks=[_Watch(config.trials, progress)],
         ),
     ).fit()
@@ -106,14 +105,30 @@ def _suggest(trial: optuna.Trial, name: str, domain: Domain) -> Any:
     return trial.suggest_float(name, domain.low, domain.high, log=logarithmic)
 
 
-def _try(config: dict[str, Any], search: Search, context: Context) -> dict[str, Any]:
-    """Judge one proposal: what a trial does."""
-    try:
-        judged = context.make(search.trial(search.plan(config))).value
-    except RumRayError as error:
-        # Trying again cannot mend it; the driver raises it.
-        return {"objective": INFEASIBLE, "error": f"{type(error).__name__}: {error}"}
-    return {"objective": judged["objective"]}
+class _Judge(tune.Trainable):
+    """Judges one proposal after another; the data and the originals are loaded once."""
+
+    def setup(  # type: ignore[override]  # Tune gives it the parameters of `with_parameters`.
+        self, config: dict[str, Any], search: Search, context: Context
+    ) -> None:
+        """Hold what all proposals are judged with."""
+        del config
+        self._search, self._context = search, context
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Say that this process takes another proposal."""
+        del new_config
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Judge the proposal that `self.config` is: all that a trial does."""
+        try:
+            judged = self._context.make_once(self._search.proposed(self.config)).value
+        except RumRayError as error:
+            # Trying again cannot mend it; the driver raises it.
+            told = f"{type(error).__name__}: {error}"
+            return {"objective": INFEASIBLE, "error": told, "done": True}
+        return {"objective": judged["objective"], "done": True}
 
 
 class _Watch(tune.Callback):

@@ -63,12 +63,11 @@ def _attacks(study: Study, methods: Sequence[Row]) -> float:
 
 
 def _tried(study: Study, search: Search) -> float:
-    """Return what a search's trials and finalists cost; one that diverged counts in full."""
+    """Return what a search's trials and finalists cost."""
     context, total = study.context, len(study.context.bundle.train)
-    trials = search.load(context)
-    ran: list[float] = [t["cost"] for t in trials if t["status"] != "infeasible"]
+    ran = search.spent(context) / (study.recipe.epochs * (total - len(study.forget)))
     fresh = [relative_cost(p, study.recipe, total) for p in search.finalists(context)]
-    return sum(ran) * search.config.seeds + sum(fresh) * FRESH_SEEDS
+    return ran * search.config.seeds + sum(fresh) * FRESH_SEEDS
 
 
 def training_cost(study: Study, job: Job) -> float:

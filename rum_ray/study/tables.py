@@ -46,7 +46,7 @@ def trial_table(study: Study) -> pd.DataFrame:
             made = context.store.provenance(
                 search.trial(search.plan(trial["answers"])).key(context)
             )
-            rows.append(_trial(search.name, number, {**trial, "seconds": made.get("seconds")}))
+            rows.append(_trial(search.name, number, {**made, **trial}))
     return pd.DataFrame(rows)
 
 
@@ -62,5 +62,7 @@ def _trial(search: str, number: int, trial: Mapping[str, Any]) -> dict[str, Any]
         "mia_gap": trial.get("gap"),
         "cost": trial.get("cost"),
         "seconds": trial.get("seconds"),
+        "steps_run": trial.get("steps_run"),
+        "cache_hits": trial.get("cache_hits"),
         "plan": json.dumps(trial.get("plan")),
     }

@@ -9,6 +9,7 @@ from rum_ray.work.distances import CentroidDistances
 from rum_ray.work.judge import Evaluate, TryPlan, UnlearnedModel, relative_cost
 from rum_ray.work.moments import EmbeddingMoments, SubsetMoments
 from rum_ray.work.pool import PoolLogits, UnlearnShadow, pool_logits, shadow_logits
+from rum_ray.work.prefix import UnlearnedPrefix
 from rum_ray.work.score import ScoreByProxy
 from rum_ray.work.search import Search
 from rum_ray.work.train import (
@@ -36,6 +37,7 @@ __all__ = [
     "TryPlan",
     "UnlearnShadow",
     "UnlearnedModel",
+    "UnlearnedPrefix",
     "format_weights",
     "is_fused",
     "load_model",

@@ -1,5 +1,6 @@
 """What a job is, and where jobs are done."""
 
+import copy
 import platform
 import time
 from collections.abc import Iterable, Sequence
@@ -95,6 +96,10 @@ class Streamed(Protocol):
         ...
 
 
+class Loadable(Keyed, Model, Protocol):
+    """A model that the store has under a key."""
+
+
 J = TypeVar("J", bound=Keyed)
 
 
@@ -154,11 +159,27 @@ class Context:
         return artifact
 
     def keep(self, job: Job, artifact: Artifact, seconds: float) -> None:
-        """Save what a job made in so many seconds, of which the artifact may say which count."""
-        counted = seconds if artifact.seconds is None else artifact.seconds
-        made = {"seconds": counted, "job": type(job).__name__, "rum_ray": __version__}
+        """Save what a job made in so many seconds, with what the artifact says of its making."""
+        made = {"seconds": seconds, "job": type(job).__name__, "rum_ray": __version__}
         made |= {"host": platform.node(), "device": device_name(self.device), "time": time.time()}
-        self.store.save(job.key(self), artifact, made)
+        self.store.save(job.key(self), artifact, {**made, **artifact.provenance})
+
+    def make_once(self, job: Job) -> Artifact:
+        """As `make`; of several processes that want it at once, one makes it, the others wait."""
+        with self.store.alone(job.key(self)):
+            return self.make(job)
+
+    def held(self, model: Loadable) -> nn.Module:
+        """Return a copy of a model that is loaded once in this process."""
+        digest = model.key(self).digest
+        if digest not in self._held:
+            self._held[digest] = model.load(self)
+        return copy.deepcopy(self._held[digest])
+
+    @cached_property
+    def _held(self) -> dict[str, nn.Module]:
+        """The models that were asked for: every trial of a search starts from the same few."""
+        return {}
 
 
 def hardware(device: torch.device) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 import dataclasses
 import time
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from rum_ray.evaluation.sets import Members, Split, label_sets, subset_places
 from rum_ray.evaluation.tow import Accuracies, Evaluation, evaluate
 from rum_ray.experiment import to_plain
 from rum_ray.resume import StoredRuntime
-from rum_ray.rum import Partition, Plan, unlearn
+from rum_ray.rum import Partition, Plan, take_step, unlearn
 from rum_ray.search.objective import INFEASIBLE, Reference, judge
 from rum_ray.search.spaces import whole
 from rum_ray.seeding import Seed
@@ -23,6 +24,7 @@ from rum_ray.training.prediction import predict
 from rum_ray.training.recipe import Recipe
 from rum_ray.unlearning.finetune import FineTune
 from rum_ray.work.base import Context
+from rum_ray.work.prefix import UnlearnedPrefix
 from rum_ray.work.train import TrainModel, load_model, weights
 
 
@@ -65,11 +67,11 @@ class Evaluate:
         train = context.bundle.train
         model = self.model.load(context)
         cost = float(self.model.forget is not None)
-        seconds = None
+        provenance = {}
         if self.plan is not None:
             start = time.monotonic()
             model = unlearn(model, self.plan, train, runtime, self.recipe)
-            seconds = time.monotonic() - start
+            provenance = {"seconds": time.monotonic() - start}
             cost = relative_cost(self.plan, self.recipe, len(train))
         result = evaluate(
             model, context.bundle, self.partition, self.split, cost, members=self.members
@@ -83,7 +85,7 @@ class Evaluate:
             "relearned": self._relearned(model, context, runtime),
             "cost": result.cost,
         }
-        return Artifact({**arrays, **(weights(model) if self.keep else {})}, value, seconds)
+        return Artifact({**arrays, **(weights(model) if self.keep else {})}, value, provenance)
 
     def _relearned(
         self, model: nn.Module, context: Context, runtime: StoredRuntime
@@ -154,6 +156,8 @@ class TryPlan:
         references: retrained models, evaluated on validation data.
         attack: "auc" or "svm".
         max_cost: a plan that costs more is not run.
+        shared: how many of the plan's first steps may be those of other plans, too; what they make
+            is kept. It changes no result, so it is no part of the key.
     """
 
     plan: Plan
@@ -161,6 +165,7 @@ class TryPlan:
     references: tuple[Evaluate, ...]
     attack: str
     max_cost: float
+    shared: int = field(default=0, compare=False)
 
     @property
     def recipe(self) -> Recipe:
@@ -177,7 +182,11 @@ class TryPlan:
         return Key("trial", {"job": self, "valid": context.unseen("valid"), **context.learned})
 
     def run(self, context: Context, runtime: StoredRuntime) -> Artifact:
-        """Return, as value: status, objective, tow, gap, cost, and each seed's objective."""
+        """Return, as value: status, objective, tow, gap, cost, and each seed's objective.
+
+        Its provenance has the steps that were run, and those that had been run for other plans,
+        over all seeds; idle ones are not counted.
+        """
         cost = relative_cost(self.plan, self.recipe, len(context.bundle.train))
         failed: dict[str, Any] = {
             "objective": INFEASIBLE,
@@ -186,16 +195,17 @@ class TryPlan:
             "cost": cost,
             "by_seed": [],
         }
+        tally = Counter(steps_run=0, cache_hits=0)
         if cost > self.max_cost:
-            return Artifact(value={"status": "infeasible", **failed})
+            return Artifact(value={"status": "infeasible", **failed}, provenance=tally)
         reference = Reference.of([r.load(context) for r in self.references])
         try:
             judged = [
-                judge(self._unlearned(original, context, runtime), reference, self.attack)
+                judge(self._unlearned(original, context, runtime, tally), reference, self.attack)
                 for original in self.originals
             ]
         except DivergedError:
-            return Artifact(value={"status": "diverged", **failed})
+            return Artifact(value={"status": "diverged", **failed}, provenance=tally)
         value = {
             "status": "complete",
             "objective": float(np.mean([j.objective for j in judged])),
@@ -204,18 +214,24 @@ class TryPlan:
             "cost": cost,
             "by_seed": [j.objective for j in judged],
         }
-        return Artifact(value=value)
+        return Artifact(value=value, provenance=tally)
 
     def _unlearned(
-        self, original: TrainModel, context: Context, runtime: StoredRuntime
+        self, original: TrainModel, context: Context, runtime: StoredRuntime, tally: Counter[str]
     ) -> Evaluation:
         """Return the evaluation of one search seed's model after the plan."""
-        partition = self.references[0].partition
-        own = dataclasses.replace(runtime, seed=original.seed / "plan")
-        train = context.bundle.train
-        model = unlearn(original.load(context), self.plan, train, own, self.recipe)
-        members = self.references[0].members
-        return evaluate(model, context.bundle, partition, "valid", members=members)
+        plan, train = self.plan, context.bundle.train
+        kept = min(self.shared, len(plan.steps) - 1)
+        prefix = UnlearnedPrefix(original, plan, kept)
+        model, first = prefix.take(context, tally), context.held(original)
+        own = dataclasses.replace(runtime, seed=prefix.seed)
+        for index in range(kept, len(plan.steps)):
+            tally["steps_run"] += not plan.steps[index].idle
+            model = take_step(plan, index, model, first, train, own, self.recipe)
+        reference = self.references[0]
+        return evaluate(
+            model, context.bundle, reference.partition, "valid", members=reference.members
+        )
 
 
 def relative_cost(plan: Plan, recipe: Recipe, total: int) -> float:

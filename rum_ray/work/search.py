@@ -1,6 +1,8 @@
 """One search: its space, its budget, and what its trials found."""
 
 import dataclasses
+import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +14,10 @@ from rum_ray.experiment import SearchConfig, plan_as_dicts
 from rum_ray.rum import Plan
 from rum_ray.search.spaces import Space
 from rum_ray.store import Artifact, Key
+from rum_ray.training.space import Domain, LogUniform, Uniform
 from rum_ray.work.base import Context
 from rum_ray.work.judge import Evaluate, TryPlan
+from rum_ray.work.prefix import PREFIX, UnlearnedPrefix
 from rum_ray.work.train import TrainModel
 
 FINALISTS = 3
@@ -56,29 +60,69 @@ class Search:
         made_of = {"search": search, "domains": domains, "valid": context.unseen("valid")}
         return Key("search", {**made_of, **context.learned})
 
+    def proposed(self, answers: Mapping[str, Any]) -> TryPlan:
+        """Return the job that judges what a trial's answers make, sharing what others may have."""
+        return dataclasses.replace(self.trial(self.plan(answers)), shared=self.shared(answers))
+
     def trial(self, plan: Plan, fresh: bool = False) -> TryPlan:
         """Return the job that judges a plan, on the search seeds or on the fresh ones."""
         originals = self.originals[-FRESH_SEEDS:] if fresh else self.originals[:-FRESH_SEEDS]
         return TryPlan(plan, originals, self.references, self.config.attack, self.config.max_cost)
+
+    def shared(self, answers: Mapping[str, Any]) -> int:
+        """Return how many of a plan's first steps other trials may have, too.
+
+        A value from a continuous range comes but once. So these are the steps that stay as they are
+        when each such value moves to the number beside it; one that is rounded to a grid stays.
+        """
+
+        def moved(name: str, domain: Domain) -> Any:
+            if not isinstance(domain, Uniform | LogUniform):
+                return answers[name]
+            end = domain.low if answers[name] > domain.low else domain.high
+            return math.nextafter(answers[name], end)
+
+        steps = zip(self.plan(answers).steps, self.space.plan(moved).steps, strict=True)
+        return sum(1 for _ in itertools.takewhile(lambda both: both[0] == both[1], steps))
 
     def plan(self, answers: Mapping[str, Any]) -> Plan:
         """Return the plan that a trial's answers make."""
         return self.space.plan(lambda name, _: answers[name])
 
     def save(self, context: Context, proposals: list[Mapping[str, Any]]) -> None:
-        """Keep a finished search: its proposals in order, with what each was judged."""
+        """Keep a finished search: its proposals in order, with what each was judged.
+
+        Prefixes are of no use any more. All that lie in the store go, those of searches that were
+        killed, too; another that runs just now makes again what it needs.
+        """
         trials = []
         for number, answers in enumerate(proposals):
             plan = self.plan(answers)
             judged = context.load(self.trial(plan)).value
             proposal = {"answers": dict(answers), "plan": plan_as_dicts(plan)}
             trials.append({**proposal, "start": number < len(self.starts), **judged})
+        context.store.discard(PREFIX)
         context.store.save(self.key(context), Artifact(value=trials), {})
 
     def load(self, context: Context) -> list[Trial]:
         """Return the trials of a finished search, in order."""
         trials: list[Trial] = context.store.load(self.key(context)).value
         return trials
+
+    def spent(self, context: Context) -> float:
+        """Return what the trials cost on one seed, as in `Plan.cost`; each prefix counts once.
+
+        A step that diverged counts in full; what a crash made run again does not count.
+        """
+        plans = [self.plan(t["answers"]) for t in self.load(context) if t["status"] != "infeasible"]
+        prefixes = [
+            UnlearnedPrefix(self.originals[0], plan, number)
+            for plan in plans
+            for number, step in enumerate(plan.steps, start=1)
+            if not step.idle
+        ]
+        total = len(context.bundle.train)
+        return sum(prefix.cost(total) for prefix in context.distinct(prefixes))
 
     def finalists(self, context: Context) -> list[Plan]:
         """Return the best plans, best first; ties go to the earlier trial.

@@ -127,9 +127,8 @@ class Run:
         return sum(len(list(self.store.glob(f"{kind}/*.safetensors"))) for kind in kinds)
 
     def table(self, name: str) -> pd.DataFrame:
-        return pd.read_parquet(self.out / f"{name}.parquet").drop(
-            columns="seconds", errors="ignore"
-        )
+        idle = ["seconds", "steps_run", "cache_hits"]
+        return pd.read_parquet(self.out / f"{name}.parquet").drop(columns=idle, errors="ignore")
 
     def assert_same_science(self, other: "Run") -> None:
         """Same bits in every artifact, table and number."""

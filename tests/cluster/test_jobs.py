@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import importlib
 import io
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from grids import Coarse
 from PIL import Image
 from reference.streaming import embeddings
 
@@ -28,6 +30,7 @@ from rum_ray.models import build, embed
 from rum_ray.rum import Partition, Plan, Subset
 from rum_ray.scores.discrepancy import Waves, frequencies, median_gamma
 from rum_ray.scores.entanglement import Moments
+from rum_ray.search.spaces import Space
 from rum_ray.seeding import Seed
 from rum_ray.study.table import table as table_of
 from rum_ray.unlearning import FineTune, NegGrad
@@ -85,6 +88,28 @@ class TestWorkers:
         with pytest.raises(StalledError, match=r"in each of 3 attempts: KeyError: "):
             self.run(study, [bad[0], *good])
         assert all(map(study.context.has, good))
+
+    def test_a_search_runs_each_prefix_once_on_one_worker_or_two(self, study):
+        from rum_ray.cluster import tune
+
+        space = Space("V4", {"coarse": Coarse}, study.partition)
+        whole = study.searches[-1]
+        config = dataclasses.replace(whole.config, trials=12, max_cost=9)
+        search, context = dataclasses.replace(whole, space=space, config=config), study.context
+        path, contents = Path(context.store.path(search.key(context))), []
+        for workers in (2, 1):
+            tune.run(search, context, workers, lambda *told: None)
+            jobs = [search.proposed(trial["answers"]) for trial in search.load(context)]
+            made = [context.store.provenance(job.key(context)) for job in context.distinct(jobs)]
+            plans = {tuple(step.unlearner for step in job.plan.steps) for job in jobs}
+            prefixes = {plan[:n] for plan in plans for n in (1, 2, 3)}
+            assert sum(each["steps_run"] for each in made) == 3 * len(prefixes)
+            assert sum(each["cache_hits"] for each in made) >= 3 * 6
+            assert not list(path.parents[1].glob("prefix/*"))
+            contents.append(path.read_bytes())
+            path.unlink()
+            shutil.rmtree(path.parents[1] / "trial")
+        assert contents[0] == contents[1]
 
     @pytest.mark.parametrize("workers", [1, 2])
     def test_streamed_sums_are_those_of_one_process(self, study, mini, workers):

@@ -113,6 +113,13 @@ def test_the_searches_had_equal_budgets(mini):
     trials = pd.read_parquet(mini.out / "trials.parquet")
     assert trials["search"].value_counts().to_dict() == {"V0": 4, "V1": 4, "V4": 4}
     assert trials["seconds"].notna().all()
+    judged = trials[trials["status"] == "complete"]
+    steps = [
+        [s for s in json.loads(plan) if s["unlearner"] != {"name": "nothing"}]
+        for plan in judged["plan"]
+    ]
+    assert list(judged["steps_run"] + judged["cache_hits"]) == [3 * len(some) for some in steps]
+    assert mini.count("prefix") == 0
 
 
 def test_the_files_of_the_report(mini):

@@ -1,7 +1,7 @@
 import json
 import subprocess
 import sys
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 import pytest
@@ -71,6 +71,17 @@ def test_every_field_of_a_recipe_counts():
     digests = {digest(replace(recipe, **{name: value})) for name, value in OTHER.items()}
     assert len(digests | {digest(recipe)}) == len(OTHER) + 1
     assert digest(Recipe("mlp")) == digest(recipe)
+
+
+@dataclass(frozen=True)
+class Noted:
+    value: int
+    note: str = field(default="", compare=False)
+
+
+def test_a_field_that_does_not_compare_does_not_count():
+    assert digest(Noted(1, "a")) == digest(Noted(1, "b")) != digest(Noted(2, "a"))
+    assert canonical(Noted(1, "a")) == {"type": f"{__name__}:Noted", "value": 1}
 
 
 def test_the_type_counts():

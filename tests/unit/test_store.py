@@ -1,10 +1,14 @@
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import pickle
 import resource
+import subprocess
+import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -359,6 +363,88 @@ def test_files_are_created_once_or_replaced_whole(tmp_path):
     assert list(path.parent.iterdir()) == [path]
     with pytest.raises(StoreError, match=r"^cannot write .*/file/below: "):
         write_bytes(path / "below", b"")
+
+
+def test_a_kind_is_discarded_but_for_what_is_being_written(store):
+    one, other, elsewhere = (Key("a", {"n": 1}), Key("a", {"n": 2}), Key("b", {"n": 1}))
+    store.discard("a")
+    for key in (one, other, elsewhere):
+        store.save(key, ARTIFACT, {})
+    writing = file_of(store, one).with_name(".half")
+    writing.touch()
+    store.discard("a")
+    assert store.have([one, other, elsewhere]) == [False, False, True]
+    assert list(writing.parent.iterdir()) == [writing]
+
+
+def test_one_at_a_time_holds_a_key(store):
+    inside = threading.Event()
+
+    def wait(key: Key) -> None:
+        with store.alone(key):
+            inside.set()
+
+    with store.alone(KEY):
+        for key in (OTHER, KEY):
+            thread = threading.Thread(target=wait, args=(key,))
+            thread.start()
+            assert inside.wait(0.3 if key is KEY else 60) == (key is OTHER)
+            inside.clear()
+    assert inside.wait(60)
+    thread.join()
+    assert files(store) == []
+
+
+def test_many_hold_a_key_one_after_another(store):
+    holders, most = [], []
+
+    def hold() -> None:
+        for _ in range(100):
+            with store.alone(KEY):
+                holders.append(1)
+                time.sleep(0.0005)
+                most.append(len(holders))
+                holders.pop()
+
+    threads = [threading.Thread(target=hold) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (max(most), len(most)) == (1, 400)
+    assert files(store) == []
+
+
+def test_a_killed_process_leaves_no_lock(store):
+    code = (
+        "import sys, time; from rum_ray.store import Key, Store\n"
+        "with Store(sys.argv[1]).alone(Key('model', {})): print('held', flush=True); time.sleep(99)"
+    )
+    command = [sys.executable, "-c", code, store.root]
+    holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "held\n"
+    lock = file_of(store, Key("model", {})).with_suffix(".lock")
+    with lock.open() as file, pytest.raises(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    holder.kill()
+    holder.communicate()
+    with store.alone(Key("model", {})):
+        assert lock.exists()
+    assert files(store) == []
+
+
+def test_where_no_lock_can_be_had_nobody_waits(tmp_path, store, monkeypatch):
+    (tmp_path / "file").touch()
+    for place in (Store(tmp_path / "file" / "store"), Store("mock://bucket")):
+        with place.alone(KEY), place.alone(KEY):
+            pass
+
+    def refuse(*args: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with store.alone(KEY), store.alone(KEY):
+        pass
 
 
 class Stores(RuleBasedStateMachine):
