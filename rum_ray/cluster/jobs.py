@@ -87,6 +87,7 @@ def _signals() -> Iterator[None]:
     """Let `STOP` raise KeyboardInterrupt, and put the handler of SIGINT back in the end.
 
     Train puts one of its own in place, which exits the process, but not while Train waits for room.
+    After `STOP`, Train's controller lives until the driver leaves the cluster.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
