@@ -12,12 +12,13 @@ import pytest
 from rum_ray.errors import DivergedError
 from rum_ray.experiment import SearchConfig
 from rum_ray.rum import Partition, Plan, Step, Subset, unlearn
+from rum_ray.search.candidates import Candidate
 from rum_ray.search.spaces import Space
 from rum_ray.seeding import Seed
 from rum_ray.store import Store
 from rum_ray.testing import same_bits
 from rum_ray.training import LocalRuntime, Recipe
-from rum_ray.training.space import Choice, Integers, LogUniform, Uniform
+from rum_ray.training.space import Choice, LogUniform, Uniform
 from rum_ray.unlearning import FineTune, NegGradPlus, Nothing, SalUn, Scrub
 from rum_ray.work import (
     Context,
@@ -288,12 +289,9 @@ def test_a_held_model_is_loaded_once_and_cannot_be_spoilt(context, monkeypatch):
     assert same_bits(context.held(TrainModel(RECIPE, Seed(0) / "a")), fresh)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Coarse(FineTune):
-    """Fine-tuning whose values are on a grid."""
-
-    name: ClassVar[str] = "coarse"
-    space: ClassVar = {"lr": Choice((0.05, 0.1)), "epochs": Integers(1, 2)}
+COARSE = Candidate("l1_sparse", {"lr": Choice((0.05, 0.1)), "alpha": 1e-4})
+FREE = Candidate("finetune")
+IDLE = Candidate("nothing")
 
 
 @dataclass(frozen=True)
@@ -305,7 +303,7 @@ class Rounded:
 
     def plan(self, choose) -> Plan:
         first = round(choose("first", Uniform(0.1, 0.4)), 1)
-        steps = FineTune(lr=first), Coarse(), FineTune(lr=choose("last", LogUniform(0.01, 0.1)))
+        steps = FineTune(lr=first), TUNE, FineTune(lr=choose("last", LogUniform(0.01, 0.1)))
         return plan(*steps)
 
 
@@ -317,15 +315,15 @@ def search(space) -> Search:
 @pytest.mark.parametrize(
     ("chosen", "shared"),
     [
-        (("coarse", "coarse", "coarse"), 3),
-        (("coarse", "nothing", "finetune"), 2),
-        (("nothing", "finetune", "coarse"), 1),
-        (("finetune", "coarse", "nothing"), 0),
+        (("l1_sparse", "l1_sparse", "l1_sparse"), 3),
+        (("l1_sparse", "nothing", "finetune"), 2),
+        (("nothing", "finetune", "l1_sparse"), 1),
+        (("finetune", "l1_sparse", "nothing"), 0),
     ],
 )
 @pytest.mark.parametrize("lr", [1e-3, 0.02, 0.2])
 def test_steps_are_shared_up_to_the_first_that_comes_but_once(chosen, shared, lr):
-    space = Space("V4", {u.name: u for u in (Nothing, Coarse, FineTune)}, PARTITION)
+    space = Space("V4", (IDLE, COARSE, FREE), PARTITION, ordered=True)
     answers = grid(*chosen)
     for name in PARTITION.names:
         answers |= {f"{name}.finetune.lr": lr, f"{name}.finetune.epochs": 1}
@@ -337,7 +335,7 @@ def test_what_is_rounded_to_a_grid_is_shared():
     answers = {"first": 0.234, "last": 0.05}
     assert search(Rounded()).shared(answers) == 2
     job = search(Rounded()).proposed(answers)
-    assert [step.unlearner.lr for step in job.plan.steps] == [0.2, 0.01, 0.05]
+    assert [step.unlearner.lr for step in job.plan.steps] == [0.2, 0.1, 0.05]
     assert job.originals == ORIGINALS
 
 
@@ -346,17 +344,17 @@ def grid(*chosen: str) -> dict:
     answers = {}
     for name, unlearner in zip(PARTITION.names, chosen, strict=True):
         answers[f"{name}.unlearner"] = unlearner
-        answers |= {f"{name}.coarse.lr": 0.05, f"{name}.coarse.epochs": 1}
+        answers |= {f"{name}.l1_sparse.lr": 0.05, f"{name}.l1_sparse.epochs": 1}
     return answers
 
 
 def test_a_finished_search_leaves_no_prefix_and_costs_what_was_run(context):
-    made = search(Space("V4", {"coarse": Coarse, "nothing": Nothing}, PARTITION))
+    made = search(Space("V4", (COARSE, IDLE), PARTITION, ordered=True))
     proposals = [
-        grid("coarse", "coarse", "nothing"),
-        grid("coarse", "coarse", "coarse"),
-        grid("coarse", "coarse", "nothing"),
-        grid("coarse", "nothing", "coarse"),
+        grid("l1_sparse", "l1_sparse", "nothing"),
+        grid("l1_sparse", "l1_sparse", "l1_sparse"),
+        grid("l1_sparse", "l1_sparse", "nothing"),
+        grid("l1_sparse", "nothing", "l1_sparse"),
     ]
     jobs = list(map(made.proposed, proposals))
     for job in jobs:
