@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy import special
+from numpy.typing import ArrayLike, NDArray
 
 
 @dataclass(frozen=True)
@@ -115,3 +115,20 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(order) - rank) * p_values[index]))
         corrected[index] = largest
     return [float(p) for p in corrected]
+
+
+def expected_best(values: ArrayLike) -> NDArray[np.float64]:
+    """Return [N] the best of n = 1 .. N trials that one may expect, higher is better.
+
+    Trials are taken as draws from the distribution that the N found ones have (Dodge et al., "Show
+    your work", EMNLP 2019), so the last value is below the best trial.
+
+    Args:
+        values: [N] what the trials reached.
+    """
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    total = len(ordered)
+    below = np.arange(total + 1)[:, None] / total
+    shares = np.diff(below ** np.arange(1, total + 1), axis=0)
+    best: NDArray[np.float64] = ordered @ shares
+    return best

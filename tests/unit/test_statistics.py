@@ -1,10 +1,11 @@
+import itertools
 from dataclasses import asdict
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from rum_ray.evaluation.statistics import Gap, Mean, compare, holm, kendall
+from rum_ray.evaluation.statistics import Gap, Mean, compare, expected_best, holm, kendall
 from rum_ray.seeding import Seed
 
 
@@ -114,3 +115,15 @@ def test_kendall_counts_pairs():
     assert kendall(a, a) == pytest.approx(1)
     assert kendall(a, -a) == pytest.approx(-1)
     assert kendall([1, 1, 1], [1, 2, 3]) is None
+
+
+def test_the_expected_best_is_that_of_all_draws():
+    values = [0.3, -1.0, 0.7]
+    found = expected_best(values)
+    for n in (1, 2, 3):
+        draws = itertools.product(values, repeat=n)
+        assert found[n - 1] == pytest.approx(np.mean([max(draw) for draw in draws]))
+    assert found[0] == pytest.approx(np.mean(values))
+    assert np.all(np.diff(found) > 0)
+    assert found[-1] < max(values)
+    assert expected_best([0.4] * 5) == pytest.approx([0.4] * 5)
