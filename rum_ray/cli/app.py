@@ -2,20 +2,17 @@
 
 import io
 import json
-import os
-import signal
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
 from rum_ray import __version__
-from rum_ray.errors import ConfigError, RumRayError
+from rum_ray.cli.guard import INTERRUPTED, guarded, leave
+from rum_ray.errors import ConfigError
 
-INTERRUPTED = 75
 HELP = {
     "run": "Make everything that is missing, then the report.",
     "train": "Train the original and the retrained models.",
@@ -23,7 +20,7 @@ HELP = {
     "refine": "Choose the forget set and split it into subsets, with their entanglement.",
     "unlearn": "Unlearn with the file's plan, and write the unlearned models.",
     "evaluate": "Measure the file's plan: accuracies, attacks, ToW.",
-    "tune": "Search the assignment of unlearners to subsets, and write plan.yaml.",
+    "ladder": "Search the spaces V0 to V4, each with the same budget, and say what each is worth.",
     "estimate": "Say what a run would make, what that costs in trainings, and how long it takes.",
 }
 
@@ -37,6 +34,7 @@ app = typer.Typer(
 File = Annotated[Path, typer.Argument(help="The experiment's YAML file.", show_default=False)]
 Files = Annotated[list[Path], typer.Argument(help="Experiment files.", show_default=False)]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="key=value, on top of the file.")]
+Pick = Annotated[str | None, typer.Option(help='Such as "cost<=0.2": as key search.pick.')]
 SeedFlag = Annotated[int | None, typer.Option("--seed", help="Replaces the file's seeds.")]
 Address = Annotated[str, typer.Option(help="Ray cluster: local, auto, or HOST:PORT.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the report.  [default: out/<name>]")]
@@ -78,7 +76,7 @@ def _verb(name: str) -> Callable[..., None]:
         debug: Debug = False,
     ) -> None:
         flags = (sets, seed, address, out, store, dashboard, dry_run)
-        _guarded(lambda: _do(name, file, *flags), as_json, debug)
+        guarded(lambda: _do(name, file, *flags), as_json, debug)
 
     command.__doc__ = HELP[name]
     return command
@@ -103,7 +101,27 @@ def demo(
     """Run the embedded experiment, from nothing to a report, in minutes on two cores."""
     file = Path(__file__).parents[1] / "demo.yaml"
     flags = (sets, seed, address, out, store, dashboard, dry_run)
-    _guarded(lambda: _do("run", file, *flags), as_json, debug)
+    guarded(lambda: _do("run", file, *flags), as_json, debug)
+
+
+@app.command()
+def tune(
+    file: File,
+    pick: Pick = None,
+    sets: Sets = None,
+    seed: SeedFlag = None,
+    address: Address = "local",
+    out: Out = None,
+    store: StoreFlag = "store",
+    dashboard: Dashboard = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Search the assignment of unlearners to subsets, and write plan.yaml."""
+    picked = [] if pick is None else [f"search.pick={json.dumps(pick)}"]
+    flags = ([*(sets or ()), *picked], seed, address, out, store, dashboard, dry_run)
+    guarded(lambda: _do("tune", file, *flags), as_json, debug)
 
 
 @app.command()
@@ -128,7 +146,7 @@ def report(
         answers = [_do("report", file, *flags) for file in files]
         return answers[0] if len(answers) == 1 else {"reports": answers}
 
-    _guarded(do, as_json, debug)
+    guarded(do, as_json, debug)
 
 
 @app.command()
@@ -151,7 +169,7 @@ def doctor(
 
         return {"checks": examine(store)}
 
-    _guarded(do, as_json, debug)
+    guarded(do, as_json, debug)
 
 
 def _do(
@@ -172,6 +190,8 @@ def _do(
     if seed is not None:
         overrides.append(f"seeds=[{seed}]")
     experiment = config.load(file, overrides)
+    if verb == "ladder":
+        experiment = experiment.ladder()
     # Ray and pandas are loaded only now, when the file is known to be right.
     from rum_ray.cli import verbs
 
@@ -180,42 +200,6 @@ def _do(
     if dry_run or verb == "estimate":
         return verbs.dry_run(study, verb)
     return verbs.VERBS[verb](study, options)
-
-
-def _guarded(do: Callable[[], dict[str, Any]], as_json: bool, debug: bool) -> None:
-    """Do something; print its answer, or its one error, and leave with the right exit code."""
-    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
-    try:
-        answer = do()
-    except KeyboardInterrupt:
-        _leave("interrupted; the same command goes on from here.", INTERRUPTED)
-    except RumRayError as error:
-        _leave(str(error), error.exit_code, debug)
-    except Exception as error:
-        told = f"a bug: {type(error).__name__}: {error}. Run again with --debug, and report it."
-        _leave(told, 1, debug)
-    if as_json:
-        from rum_ray.report.text import plain
-
-        typer.echo(json.dumps(plain(answer.get("answer", answer)), allow_nan=False))
-    else:
-        from rum_ray.cli.console import show
-
-        show(answer)
-
-
-def _interrupt() -> NoReturn:
-    raise KeyboardInterrupt
-
-
-def _leave(message: str, code: int, debug: bool = False) -> NoReturn:
-    """Print one line and exit, without waiting for what third parties left running."""
-    if debug:
-        traceback.print_exc()
-    print(f"rum-ray: {' '.join(message.split())}", file=sys.stderr)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 def main() -> None:
@@ -227,11 +211,11 @@ def main() -> None:
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except typer.Abort:
-        _leave("interrupted; the same command goes on from here.", INTERRUPTED)
+        leave("interrupted; the same command goes on from here.", INTERRUPTED)
     except Exception as error:
         # By its version, Typer has a click of its own, or imports the one that is installed.
         if not hasattr(error, "format_message"):
             raise
         message = error.format_message().rstrip(".")
-        _leave(f"{message}. See 'rum-ray --help', and 'rum-ray VERB --help'.", 2)
+        leave(f"{message}. See 'rum-ray --help', and 'rum-ray VERB --help'.", 2)
     sys.exit(code)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rum_ray.seeding import Seed
 from rum_ray.study.attacks import pool_jobs, shadow_jobs
-from rum_ray.study.costs import training_cost
+from rum_ray.study.costs import training_cost, trainings
 from rum_ray.study.residuals import residual_jobs
 from rum_ray.study.study import Study
 from rum_ray.study.table import planned, table, unsearched_table
@@ -30,6 +30,7 @@ STAGES = {
     "unlearn": ("train", "distances", "unlearn"),
     "evaluate": ("train", "distances", "retrain", "evaluate"),
     "tune": (*_FIRST, "search", "validate"),
+    "ladder": _ALL,
     "report": (),
 }
 """Which stages a verb runs."""
@@ -79,21 +80,21 @@ def _stages(study: Study) -> Iterator[tuple[str, int, int, float]]:
         scored = scored and not left
     left = _missing(study, study.moments) if scored else seeds
     yield "embed", seeds, left, left * FORWARD_ONLY / study.experiment.recipe.epochs
-    total = 2 * seeds + (search.seeds if search else 0)
-    left = _missing(study, study.retrain_jobs) if scored else total
-    yield "retrain", total, left, left
+    known = search.references if search else ()
+    total = 2 * seeds + (search.seeds * len(known) if search else 0)
+    left, cost = total, total - (search.seeds if search and "pool" in known else 0)
+    if scored:
+        jobs = study.context.missing(study.retrain_jobs)
+        left, cost = len(jobs), sum(map(trainings, jobs))
+    yield "retrain", total, left, cost
     searched, cap = scored, search.max_cost if search else 0.5
     if search is not None:
-        spaces = len(search.spaces)
-        done = _missing(study, study.searches) if scored else spaces
-        yield (
-            "search",
-            spaces * search.trials,
-            done * search.trials,
-            done * search.trials * search.seeds * cap,
-        )
-        total = spaces * FINALISTS
-        left = total if done else _missing(study, study.validations)
+        searches = len(search.spaces) + len(search.also)
+        undone = _missing(study, [*study.searches.values()]) if scored else searches
+        left = undone * search.trials
+        yield "search", searches * search.trials, left, left * search.seeds * cap
+        total = searches * FINALISTS
+        left = total if undone else _missing(study, study.validations)
         yield "validate", total, left, left * FRESH_SEEDS * cap
         searched = scored and not left
     yield from _measured(study, searched, cap)
@@ -105,8 +106,9 @@ def _measured(study: Study, searched: bool, cap: float) -> Iterator[tuple[str, i
     """Yield the stages that measure the rows, once their plans are known."""
     search, seeds = study.experiment.search, len(study.originals)
     kept = (search is not None) + (study.experiment.plan is not None)
-    single = search is not None and "V0" in search.spaces
-    plans = 3 * len(study.experiment.compare) + kept + single
+    plans = 3 * len(study.experiment.compare) + (study.experiment.plan is not None)
+    if search is not None:
+        plans += len(search.spaces) + ("V1" in search.spaces) + len(search.also)
     asked, again = pool_jobs(study), study.experiment.evaluate.relearn
     total = (plans + 3) * seeds
     left = _missing(study, [j for row in table(study) for j in row.jobs]) if searched else total

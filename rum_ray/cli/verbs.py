@@ -22,8 +22,10 @@ from rum_ray.store import Store
 from rum_ray.study.checks import check, check_share
 from rum_ray.study.examples import precision_entry, subset_entries
 from rum_ray.study.progress import Journal
+from rum_ray.study.searches import search_entries
+from rum_ray.study.searching import found
 from rum_ray.study.study import Study
-from rum_ray.study.summary import row_entries, search_entries, summarize
+from rum_ray.study.summary import row_entries, summarize
 from rum_ray.study.table import planned, unsearched_table
 from rum_ray.study.tables import score_table, trial_table
 from rum_ray.study.timing import Clock
@@ -200,7 +202,7 @@ def tune(study: Study, options: Options) -> Answer:
     with _running(study, options) as pipeline:
         for stage in (*_REFERENCES, Pipeline.search):
             stage(pipeline)
-    plan = study.searches[-1].pick(study.context)
+    plan = found(study.rungs[-1], study.context, study.partition)
     path = options.folder(study.experiment) / "plan.yaml"
     write_bytes(path, config.dump_plan(plan).encode())
     return {"plan": str(path), "searches": search_entries(study, pipeline.clock)}
@@ -232,5 +234,6 @@ VERBS: Mapping[str, Callable[[Study, Options], Answer]] = {
     "unlearn": unlearn,
     "evaluate": evaluate,
     "tune": tune,
+    "ladder": run,
     "report": report,
 }

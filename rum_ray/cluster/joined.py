@@ -45,7 +45,17 @@ class Cluster:
         """Stream embeddings for these jobs."""
         embed.stream(self.context, missing, self.config.workers, self.config.gpus_per_worker)
 
-    def search(self, missing: Search, tell: Callable[[int, int, float], None]) -> None:
-        """Run a search; `tell` is told how many trials are done, of how many, and the best."""
+    def search(
+        self, name: str, missing: Search, tell: Callable[[int, int, float], Standing]
+    ) -> None:
+        """Run a search.
+
+        Args:
+            name: of the stage.
+            missing: the search.
+            tell: is told how many trials are done, of how many, and the best J so far; returns how
+                far the stage is, for the metrics.
+        """
+        metrics = Metrics(name)
         workers, gpus = self.config.workers, self.config.gpus_per_worker
-        tune.run(missing, self.context, workers, tell, gpus)
+        tune.run(missing, self.context, workers, lambda *of: metrics.set(tell(*of)), gpus)

@@ -13,6 +13,7 @@ NAMES = {
     "rum_ray_jobs_again": "How often a job was handed out again.",
     "rum_ray_worker_restarts": "How often all workers were started again.",
     "rum_ray_standard_error": "Mean standard error of memorization so far.",
+    "rum_ray_search_best": "Best J of a search so far.",
     "rum_ray_device_memory_share": "Share of a device's memory in use; CUDA only.",
 }
 
@@ -39,6 +40,7 @@ class Metrics:
             "rum_ray_jobs_again": standing.again,
             "rum_ray_worker_restarts": standing.restarts,
             "rum_ray_standard_error": standing.standard_error,
+            "rum_ray_search_best": standing.best,
         }
         for name, value in values.items():
             if value is not None:

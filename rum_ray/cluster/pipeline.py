@@ -95,8 +95,8 @@ class Pipeline:
         if self.study.experiment.search is None:
             return
         check_floor(self.study)
-        for search in self.study.searches:
-            self._search(search)
+        for name, search in self.study.searches.items():
+            self._search(name, search)
         self._jobs("validate", self.study.validations)
 
     def rows(self) -> None:
@@ -145,21 +145,22 @@ class Pipeline:
                     self._cluster.stream(left)
             stage.made += len(missing)
 
-    def _search(self, search: Search) -> None:
+    def _search(self, name: str, search: Search) -> None:
         """Run one search."""
         context, total = self.study.context, search.config.trials
         missing = 0 if context.store.has(search.key(context)) else total
-        with self._stage(f"search {search.name}", lambda: (total, missing)) as stage:
+        with self._stage(f"search {name}", lambda: (total, missing)) as stage:
             if missing:
                 cluster, began = self._cluster, time.monotonic()
 
-                def tell(done: int, total: int, best: float) -> None:
+                def tell(done: int, total: int, best: float) -> Standing:
                     stage.made = done
-                    seconds = time.monotonic() - began
-                    note = f"best {best:.3f}"
-                    self.progress.update(Standing(done, total, 0, seconds, note=note))
+                    seconds, note = time.monotonic() - began, f"best {best:.3f}"
+                    found = Standing(done, total, 0, seconds, best=best, note=note)
+                    self.progress.update(found)
+                    return found
 
-                cluster.search(search, tell)
+                cluster.search(f"search {name}", search, tell)
 
     def _jobs(
         self,
@@ -233,8 +234,8 @@ def check_finished(study: Study) -> None:
         "distances": lambda: study.distance_jobs,
         "embed": lambda: study.moments,
         "retrain": lambda: study.retrain_jobs,
-        "search": lambda: study.searches if study.experiment.search else [],
-        "validate": lambda: study.validations if study.experiment.search else [],
+        "search": lambda: [*study.searches.values()],
+        "validate": lambda: study.validations,
         "rows": lambda: measuring_jobs(study, table(study)),
         "residuals": lambda: residual_jobs(study, table(study)),
         "shadows": lambda: shadow_jobs(study, table(study)),

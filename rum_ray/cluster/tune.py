@@ -6,6 +6,7 @@ was judged before, in this run or in one that was killed, is read from the store
 started again replays itself and goes on.
 """
 
+import math
 import os
 import uuid
 from collections.abc import Callable
@@ -83,8 +84,8 @@ def _proposer(search: Search) -> OptunaSearch:
         sampler = optuna.samplers.TPESampler(multivariate=True, group=True, seed=seed)
     return OptunaSearch(
         partial(_ask, search.space),
-        metric="objective",
-        mode="max",
+        metric=["objective", "cost"] if search.config.front else "objective",
+        mode=["max", "min"] if search.config.front else "max",
         points_to_evaluate=[search.space.answers(plan) for plan in search.starts],
         sampler=sampler,
     )
@@ -127,8 +128,8 @@ class _Judge(tune.Trainable):
         except RumRayError as error:
             # Trying again cannot mend it; the driver raises it.
             told = f"{type(error).__name__}: {error}"
-            return {"objective": INFEASIBLE, "error": told, "done": True}
-        return {"objective": judged["objective"], "done": True}
+            return {"objective": INFEASIBLE, "cost": math.inf, "error": told, "done": True}
+        return {"objective": judged["objective"], "cost": judged["cost"], "done": True}
 
 
 class _Watch(tune.Callback):

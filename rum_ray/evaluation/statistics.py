@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
 from numpy.typing import ArrayLike, NDArray
+from scipy import special
 
 
 @dataclass(frozen=True)

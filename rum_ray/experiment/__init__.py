@@ -7,10 +7,10 @@ from rum_ray.experiment.parts import (
     EvaluateConfig,
     ForgetConfig,
     RelearnConfig,
-    SearchConfig,
 )
 from rum_ray.experiment.plain import key_of, plan_as_dicts, to_plain
 from rum_ray.experiment.score import Precision, ScoreConfig
+from rum_ray.experiment.search import ReferenceName, SearchConfig
 
 __all__ = [
     "ClusterConfig",
@@ -19,6 +19,7 @@ __all__ = [
     "Experiment",
     "ForgetConfig",
     "Precision",
+    "ReferenceName",
     "RelearnConfig",
     "ScoreConfig",
     "SearchConfig",

@@ -13,11 +13,12 @@ from rum_ray.experiment.parts import (
     DataConfig,
     EvaluateConfig,
     ForgetConfig,
-    SearchConfig,
 )
 from rum_ray.experiment.score import Precision, ScoreConfig
+from rum_ray.experiment.search import SearchConfig
 from rum_ray.refinement import ByScore, Refiner
 from rum_ray.rum import WHOLE_SETS, Retain
+from rum_ray.search.spaces import FREE
 from rum_ray.training.fused import FUSED
 from rum_ray.training.recipe import Recipe
 from rum_ray.unlearning import Unlearner
@@ -90,7 +91,7 @@ class Experiment:
         self._check_search(into)
         self._check_scoring()
         if self.evaluate.of_pool:
-            self._check_pool(self.evaluate.of_pool[0])
+            self._check_pool(f"evaluate.also: {self.evaluate.of_pool[0]}")
 
     def _check_search(self, into: Sequence[str] | None) -> None:
         """Raise ConfigError if the search fixes a step, or starts at a plan, that is not there."""
@@ -104,6 +105,13 @@ class Experiment:
             raise ConfigError(
                 "search.start: 'plan' is the experiment's plan, and there is none; add 'plan'."
             )
+        if "pool" in self.search.references:
+            self._check_pool("search.reference: pool")
+            if not self.score.confidences:
+                raise ConfigError(
+                    "search.reference: pool asks what the leave-k-out models say of labels they "
+                    "did not learn; set score.confidences: true."
+                )
 
     def _check_scoring(self) -> None:
         """Raise ConfigError if the pool cannot be trained together, or not be as large as asked.
@@ -131,17 +139,17 @@ class Experiment:
                 "standard_error."
             )
 
-    def _check_pool(self, attack: str) -> None:
-        """Raise ConfigError unless there is a pool that the attack can ask."""
+    def _check_pool(self, what: str) -> None:
+        """Raise ConfigError unless there is a pool that can be asked, `what` saying who asks."""
         score = self.score
         if score.file is not None or score.name != "memorization":
             raise ConfigError(
-                f"evaluate.also: {attack} asks the leave-k-out pool, which only score.name: "
+                f"{what} asks the leave-k-out pool, which only score.name: "
                 f"memorization trains; the score is {score.file or score.name}."
             )
         if score.recipe not in (None, dataclasses.replace(self.recipe, weights=None)):
             raise ConfigError(
-                f"evaluate.also: {attack} compares the model with the pool's, so they must be "
+                f"{what} compares the model with the pool's, so they must be "
                 "trained alike; remove score.recipe."
             )
         if "u_lira" in self.evaluate.also and self.plan is None and self.search is None:
@@ -169,6 +177,17 @@ class Experiment:
             )
         proxies = score.compare if score.file else (score.name, *score.compare)
         return bundle.halved() if self.search and "heldout" in proxies else bundle
+
+    def ladder(self) -> "Experiment":
+        """Return the same experiment with every space searched, under a name of its own.
+
+        Raises:
+            ConfigError: there is no search.
+        """
+        if self.search is None:
+            raise ConfigError("the experiment has no key 'search', so there is no ladder to climb.")
+        search = dataclasses.replace(self.search, spaces=tuple(FREE))
+        return dataclasses.replace(self, name=f"{self.name}-ladder", search=search)
 
     @property
     def digest(self) -> str:

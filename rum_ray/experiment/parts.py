@@ -8,10 +8,7 @@ from rum_ray.data import DataBundle, load
 from rum_ray.errors import ConfigError
 from rum_ray.evaluation.sets import Members
 from rum_ray.refinement import Middle, Pick
-from rum_ray.search.candidates import Candidate
-from rum_ray.search.spaces import SpaceName
 from rum_ray.training.recipe import check_not_negative, check_positive
-from rum_ray.unlearning import Retrain, Unlearner
 from rum_ray.unlearning.finetune import FineTune
 
 
@@ -76,67 +73,6 @@ class ForgetConfig:
     def by_distance(self) -> bool:
         """Whether distances in embedding space decide."""
         return self.by == "entanglement" and self.size is not None and self.pick != "random"
-
-
-@dataclass(frozen=True)
-class SearchConfig:
-    """What the searches may do, the same for each space.
-
-    Attributes:
-        trials: plans that are tried in each space.
-        spaces: which are searched; the pick of the last one, in their order, is the plan of RUM.
-        unlearners: what may be chosen, and what of its domains.
-        steps: unlearners that are fixed, by subset, in every space that has subsets.
-        grid: how many values each number of the first step that is searched, and is not "nothing",
-            may have, where others follow it, so that plans begin alike: the middles of equal parts
-            of its domain. Null is any value.
-        sampler: "tpe" learns from the trials; "random" does not, and is the control.
-        start: plans that are tried first, in every space that has them: "plan", the experiment's
-            own, or a file such as plan.yaml. They count as trials.
-        reference: "oracle": models retrained without the forget set, on search seeds.
-        attack: whose gap counts in the objective: "auc", or the paper's "svm".
-        max_cost: cap on a plan's cost, as a share of retraining.
-        seed: root of all draws of the search, models included.
-        batch: trials that are proposed at a time, whatever the number of workers.
-        seeds: search seeds that each trial is averaged over, and models in the reference.
-    """
-
-    trials: int = 32
-    spaces: tuple[SpaceName, ...] = ("V0", "V1", "V4")
-    unlearners: tuple[Candidate, ...] = tuple(
-        map(Candidate, ("nothing", "finetune", "neggrad+", "salun"))
-    )
-    steps: Mapping[str, Unlearner] = field(default_factory=dict)
-    grid: int | None = None
-    sampler: Literal["tpe", "random"] = "tpe"
-    start: tuple[str, ...] = ()
-    reference: Literal["oracle"] = "oracle"
-    attack: Literal["auc", "svm"] = "auc"
-    max_cost: float = 0.5
-    seed: int = 0
-    batch: int = 4
-    seeds: int = 3
-
-    def __post_init__(self) -> None:
-        check_positive(self, "trials", "max_cost", "batch")
-        if self.seeds < 3:
-            raise ValueError(f"seeds must be at least 3, got {self.seeds}")
-        if len({*self.spaces}) < len(self.spaces) or {*self.spaces} <= {"V0"}:
-            raise ValueError(
-                f"spaces must name each once, and one besides V0, got {list(self.spaces)}"
-            )
-        if self.grid is not None and self.grid < 2:
-            raise ValueError(f"grid must be at least 2, got {self.grid}")
-        names = [candidate.name for candidate in self.unlearners]
-        if not names or len({c.kind for c in self.unlearners}) < len(names):
-            raise ValueError(f"unlearners must name at least one, and each once, got {names}")
-        if any(isinstance(step, Retrain) for step in self.steps.values()):
-            raise ValueError("steps must be without retrain, which a search is judged against")
-        if not len({*self.start}) == len(self.start) <= self.trials:
-            raise ValueError(
-                f"start must name each plan once, and no more than there are trials, "
-                f"got {list(self.start)}"
-            )
 
 
 @dataclass(frozen=True)

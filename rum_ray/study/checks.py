@@ -21,9 +21,13 @@ from rum_ray.study.searching import check_plans
 from rum_ray.study.study import Study
 from rum_ray.training import LocalRuntime, Recipe
 from rum_ray.unlearning import GradientUnlearner, UnlearningTask
+from rum_ray.work import Retrained
 from rum_ray.work.given import read_weights
 
 LARGEST_FLOOR = 0.05
+LEAST_VALID = math.ceil(1 / (12 * LARGEST_FLOOR**2))
+"""Below it, the standard error of an AUC is above the largest floor whatever the forget set's size:
+with n non-members its variance is more than 1 / (12 n) where nothing can be told apart."""
 
 
 def check(study: Study) -> None:
@@ -48,6 +52,7 @@ def check(study: Study) -> None:
     if experiment.score.recipe is not None:
         _build(study, experiment.score.recipe, embeds=False)
     check_pool(study)
+    check_valid(study)
     scores = _expected(study)
     distances = Scores(np.zeros(len(scores)), name="distance") if study.distance_jobs else None
     bundle = study.context.bundle
@@ -97,6 +102,17 @@ def check_pool(study: Study) -> None:
         )
 
 
+def check_valid(study: Study) -> None:
+    """Raise ConfigError if V is too small for any attack of a search."""
+    search, unseen = study.experiment.search, len(study.context.bundle.valid)
+    if search is not None and unseen < LEAST_VALID:
+        raise ConfigError(
+            f"search.attack: {search.attack} on {unseen} validation examples is noisier than the "
+            f"gap of {LARGEST_FLOOR} that a search must see; it needs at least {LEAST_VALID}. Set "
+            "more aside, such as with data.valid_fraction."
+        )
+
+
 def check_floor(study: Study) -> None:
     """Raise ConfigError if the search's attack tells retrained models from each other.
 
@@ -104,17 +120,20 @@ def check_floor(study: Study) -> None:
     of the number of non-members, so its square says how many would do (docs/protocol.md 4).
     """
     attack, unseen = study.require_search().attack, len(study.context.bundle.valid)
-    references = [job.load(study.context) for job in study.references]
-    found = floor(references, attack)
-    if found > LARGEST_FLOOR:
-        pairs = len(references) * (len(references) - 1) // 2
-        needed = math.ceil(unseen * (found / LARGEST_FLOOR) ** 2)
-        other = "auc" if attack == "svm" else "a larger forget set"
-        raise ConfigError(
-            f"search.attack: {attack} sees a gap of {found:.3f} between retrained models (the "
-            f"95th percentile of {pairs} pairs), and {LARGEST_FLOOR} is allowed. About {needed:,} "
-            f"validation examples would do, and there are {unseen:,}; or use {other}."
-        )
+    for known in study.references.values():
+        if not isinstance(known, Retrained):
+            continue
+        found = floor([model.load(study.context) for model in known.models], attack)
+        if found > LARGEST_FLOOR:
+            pairs = math.comb(len(known.models), 2)
+            needed = math.ceil(unseen * (found / LARGEST_FLOOR) ** 2)
+            other = "auc" if attack == "svm" else "a larger forget set"
+            raise ConfigError(
+                f"search.attack: {attack} sees a gap of {found:.3f} between retrained models (the "
+                f"95th percentile of {pairs} pairs), and {LARGEST_FLOOR} is allowed. About "
+                f"{needed:,} validation examples would do, and there are {unseen:,}; or use "
+                f"{other}."
+            )
 
 
 def _build(study: Study, recipe: Recipe, embeds: bool) -> nn.Module:
@@ -167,8 +186,8 @@ def _expected(study: Study) -> Scores:
     if study.experiment.score.file is not None:
         return study.scores
     total = len(study.context.bundle.train)
-    unknown = np.full((2, total), bool(study.scoring.pool))
-    for job in study.scoring.pool:
+    unknown = np.full((2, total), bool(study.scoring.choosing))
+    for job in study.scoring.choosing:
         rows = included_rows(total, job.fraction, job.seed)
         unknown[0, rows] = False
         unknown[1] &= np.isin(np.arange(total), rows, assume_unique=True)

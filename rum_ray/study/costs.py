@@ -32,14 +32,14 @@ def costs(study: Study, methods: Sequence[Row], rows: Sequence[dict[str, Any]]) 
         methods: the rows, with their jobs.
         rows: as report.json has them.
     """
-    seeds, search = len(study.originals), study.experiment.search
+    seeds = len(study.originals)
     trained = 0 if study.experiment.recipe.weights else 1
-    prepared = trained * len(study.search_originals) + len(study.references) if search else 0
+    prepared = trained * len(study.search_originals) + sum(map(trainings, study.judged))
     return {
         "unit": "trainings of the original",
         "scores": sum(training_cost(study, job) for job in study.scoring.jobs),
         "originals": trained * seeds,
-        "search": prepared + (sum(_tried(study, s) for s in study.searches) if search else 0),
+        "search": prepared + sum(_tried(study, s) for s in study.searches.values()),
         "references": 2 * seeds,
         "plans": sum(
             row["metrics"]["cost"]["mean"] * seeds

@@ -25,6 +25,7 @@ class Standing:
         restarts: how often all workers were started again: one died, or their number changed.
         memory: by device, the share of its memory in use, in [0, 1]; CUDA only.
         standard_error: mean standard error of memorization, of the finished prefix of the pool.
+        best: of a search, the best J so far.
         note: the one figure that matters now.
     """
 
@@ -37,6 +38,7 @@ class Standing:
     restarts: int = 0
     memory: Mapping[str, float] = field(default_factory=dict)
     standard_error: float | None = None
+    best: float | None = None
     note: str = ""
 
     @property

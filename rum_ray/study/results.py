@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from rum_ray.study.attacks import Attacks
 from rum_ray.study.residuals import Residuals
 from rum_ray.study.study import Study
 from rum_ray.study.table import Row
+
+Labelled: TypeAlias = tuple[str, dict[str, Any]]
+"""A row of the report, and what tables call it."""
 
 
 def measure(study: Study, row: Row, attacks: Attacks, residuals: Residuals) -> dict[str, Any]:
@@ -62,33 +65,35 @@ def add_excess(rows: list[dict[str, Any]]) -> None:
         row["metrics"]["excess"] = asdict(Mean.of(values))
 
 
-def comparisons(rows: Sequence[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Return the paired comparisons of the searched plan with every other method.
+def comparisons(rows: Sequence[Labelled]) -> list[dict[str, Any]]:
+    """Return the claims that the first row, the searched plan, is better than each other one."""
+    return claims([(rows[0], other) for other in rows[1:]])
+
+
+def claims(pairs: Sequence[tuple[Labelled, Labelled]]) -> list[dict[str, Any]]:
+    """Return what J says of claims "A is better than B", paired by seed.
 
     Args:
-        rows: labels and rows; the first is compared with the others.
+        pairs: A and B of each, as labels and rows.
 
     Returns:
-        One entry a comparison, corrected by Holm over all of them; none with fewer than three
-        seeds. "shown" says that A is better:
-        the lower bound of the difference is above 0 and the corrected p below 0.05.
+        One entry a claim, corrected by Holm over all of them; none with fewer than three seeds.
+        "shown" says that A is better: the lower bound of the difference is above 0 and the
+        corrected p below 0.05.
     """
-    if not rows:
+    values = [[row["metrics"]["objective"]["values"] for _, row in pair] for pair in pairs]
+    if not pairs or len(values[0][0]) < LEAST_SEEDS:
         return []
-    (label, ours), *others = rows
-    a = ours["metrics"]["objective"]["values"]
-    if not others or len(a) < LEAST_SEEDS:
-        return []
-    results = [compare(a, other["metrics"]["objective"]["values"]) for _, other in others]
+    results = [compare(a, b) for a, b in values]
     corrected = holm([result.p for result in results])
     return [
         {
-            "a": label,
-            "b": name,
+            "a": a,
+            "b": b,
             "metric": "objective",
             **asdict(result),
             "p_holm": p_holm,
             "shown": result.low > 0 and p_holm < 0.05,
         }
-        for (name, _), result, p_holm in zip(others, results, corrected, strict=True)
+        for ((a, _), (b, _)), result, p_holm in zip(pairs, results, corrected, strict=True)
     ]

@@ -120,6 +120,17 @@ class Scoring:
         included, correct = self.pool_bits
         return tuple(InOutCounts.of(included[half::2], correct[half::2]) for half in (0, 1))
 
+    @property
+    def unused(self) -> tuple[TrainPoolModel, ...]:
+        """Half B of the pool, if a search asks it what to expect: then it chooses nothing."""
+        search = self.experiment.search
+        return self.pool[1::2] if search and "pool" in search.references else ()
+
+    @property
+    def choosing(self) -> tuple[TrainPoolModel, ...]:
+        """The models whose scores choose the forget set: half A, or all."""
+        return self.pool[::2] if self.unused else self.pool
+
     @cached_property
     def scores(self) -> Scores:
         """How hard D's examples are to forget."""
@@ -128,7 +139,7 @@ class Scoring:
             return read_scores(file, self.context.bundle.train.ids, self.experiment.score.name)
         if self.pool:
             a, b = self.pool_halves
-            return (a + b).scores()
+            return (a if self.unused else a + b).scores()
         (job,) = self._by_proxy
         return job.load(self.context)
 

@@ -1,12 +1,60 @@
-"""What an experiment searches: its spaces, the plans that they start with, and whether both fit."""
+"""What an experiment searches: spaces, references, plans to start with, and whether they fit."""
 
 from collections.abc import Sequence
 
 from rum_ray import config
 from rum_ray.errors import ConfigError, PlanError, did_you_mean
-from rum_ray.experiment import Experiment
+from rum_ray.experiment import Experiment, ReferenceName
+from rum_ray.refinement.matched import matched
 from rum_ray.rum import Partition, Plan
-from rum_ray.search.spaces import FREE, Space
+from rum_ray.search.spaces import FREE, Space, whole
+from rum_ray.seeding import Seed
+from rum_ray.study.scoring import Scoring
+from rum_ray.work import Context, Evaluate, Expected, Retrained, Search, TrainModel
+from rum_ray.work.search import FRESH_SEEDS
+
+
+def reference(
+    experiment: Experiment,
+    name: ReferenceName,
+    partition: Partition,
+    originals: Sequence[TrainModel],
+    scoring: Scoring,
+) -> Retrained | Expected:
+    """Return what plans are judged against.
+
+    Args:
+        experiment: with a search.
+        name: what the search may know.
+        partition: the forget set.
+        originals: of the search seeds, the fresh ones at the end.
+        scoring: whose pool is asked, and whose scores say which examples are alike.
+    """
+    searched, members = originals[:-FRESH_SEEDS], experiment.evaluate.members
+    models = list(searched)
+    if name == "surrogate":
+        labels = scoring.context.bundle.train.y.numpy()
+        partition = matched(partition, scoring.scores, labels, _search_seed(experiment))
+    if name != "pool":
+        models = [TrainModel(o.recipe, o.seed, partition.rows) for o in searched]
+    evaluated = tuple(Evaluate(m, partition, m.seed, "valid", members=members) for m in models)
+    if name == "pool":
+        return Expected(partition, evaluated, scoring.unused)
+    return Retrained(evaluated)
+
+
+def _search_seed(experiment: Experiment) -> Seed:
+    """Return the root of the choice of a surrogate."""
+    seed = experiment.search.seed if experiment.search else 0
+    return Seed(seed) / "surrogate"
+
+
+def found(search: Search, context: Context, forget: Partition) -> Plan:
+    """Return the plan that a finished search has found, for the forget set itself."""
+    plan = search.pick(context)
+    assignment = {step.subset.name: step.unlearner for step in plan.steps}
+    subsets = whole(forget) if search.space.name == "V0" else forget.ordered([*assignment])
+    return Plan.assign(subsets, assignment, plan.retain)
 
 
 def search_spaces(experiment: Experiment, partition: Partition) -> tuple[Space, ...]:

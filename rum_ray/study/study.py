@@ -13,14 +13,20 @@ import numpy as np
 from rum_ray.data.bundle import Indices
 from rum_ray.data.ids import read_rows
 from rum_ray.errors import ConfigError, PlanError
-from rum_ray.experiment import Experiment, SearchConfig, to_plain
+from rum_ray.experiment import Experiment, ReferenceName, SearchConfig, to_plain
 from rum_ray.refinement import Shuffle
 from rum_ray.rum import WHOLE_SETS, Partition
 from rum_ray.scores.base import Scores
 from rum_ray.seeding import Seed
 from rum_ray.study.choosing import chosen, needs_distances, ordered, refined
 from rum_ray.study.scoring import Scoring
-from rum_ray.study.searching import check_plans, search_spaces, starting_plans, those_in
+from rum_ray.study.searching import (
+    check_plans,
+    reference,
+    search_spaces,
+    starting_plans,
+    those_in,
+)
 from rum_ray.training.recipe import Recipe
 from rum_ray.unlearning import Unlearner
 from rum_ray.work import (
@@ -28,7 +34,9 @@ from rum_ray.work import (
     Context,
     EmbeddingMoments,
     Evaluate,
+    Expected,
     Job,
+    Retrained,
     Search,
     TrainModel,
 )
@@ -134,24 +142,41 @@ class Study:
         return tuple(TrainModel(self.recipe, seed, self.forget) for seed in again)
 
     @cached_property
-    def references(self) -> tuple[Evaluate, ...]:
-        """The search's references: retrained models of the search seeds, on validation data."""
-        searched = self.search_originals[:-FRESH_SEEDS]
-        retrained = [TrainModel(o.recipe, o.seed, self.forget) for o in searched]
-        members = self.experiment.evaluate.members
-        return tuple(
-            Evaluate(m, self.partition, m.seed, "valid", members=members) for m in retrained
-        )
+    def references(self) -> Mapping[str, Retrained | Expected]:
+        """What searches judge plans against, by name, the one that counts first."""
+        given = self.partition, self.search_originals, self.scoring
+        names = self.experiment.search.references if self.experiment.search else ()
+        return {name: reference(self.experiment, name, *given) for name in names}
 
     @cached_property
-    def searches(self) -> tuple[Search, ...]:
-        """What is searched, each space with the same budget; the last one's pick is RUM's plan."""
-        search = self.require_search()
-        plans = [*starting_plans(self.experiment, self.partition).values()]
-        return tuple(
-            Search(space, search, self.search_originals, self.references, those_in(space, plans))
-            for space in search_spaces(self.experiment, self.partition)
-        )
+    def searches(self) -> Mapping[str, Search]:
+        """What is searched, each with the same budget, by name; nothing without a search.
+
+        "V4" is a space. "V4 surrogate" is the last one, searched once more with that reference.
+        """
+        searches: dict[str, Search] = {}
+        for name in self.experiment.search.references if self.experiment.search else ():
+            found = self._searches(name)
+            if searches:
+                searches[f"{found[-1].name} {name}"] = found[-1]
+            else:
+                searches |= {search.name: search for search in found}
+        return searches
+
+    def _searches(self, name: ReferenceName) -> list[Search]:
+        """Return the search of each space with one reference."""
+        config = dataclasses.replace(self.require_search(), reference=name, also=())
+        against = self.references[name]
+        plans = [*starting_plans(self.experiment, against.partition).values()]
+        return [
+            Search(space, config, self.search_originals, against, those_in(space, plans))
+            for space in search_spaces(self.experiment, against.partition)
+        ]
+
+    @property
+    def rungs(self) -> list[Search]:
+        """The spaces' searches with the reference that counts; the last pick is RUM's plan."""
+        return [search for name, search in self.searches.items() if name == search.name]
 
     @property
     def given(self) -> list[TrainModel]:
@@ -167,7 +192,12 @@ class Study:
     @property
     def retrain_jobs(self) -> list[Job]:
         """What is trained without the forget set."""
-        return [*self.retrained, *self.retrained_again, *self.references]
+        return [*self.retrained, *self.retrained_again, *self.judged]
+
+    @property
+    def judged(self) -> list[Evaluate]:
+        """The models that the searches' references are made of."""
+        return [model for known in self.references.values() for model in known.models]
 
     @property
     def moments(self) -> list[EmbeddingMoments]:
@@ -187,7 +217,7 @@ class Study:
         """What tries each search's finalists on fresh seeds; searches must be finished."""
         return [
             search.trial(plan, fresh=True)
-            for search in self.searches
+            for search in self.searches.values()
             for plan in search.finalists(self.context)
         ]
 

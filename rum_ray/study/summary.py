@@ -1,12 +1,11 @@
 """The report's numbers: report.json."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from rum_ray import config as files
-from rum_ray.experiment import ForgetConfig, plan_as_dicts
+from rum_ray.experiment import ForgetConfig
 from rum_ray.study.attacks import Attacks
 from rum_ray.study.costs import costs
 from rum_ray.study.environment import environment
@@ -19,19 +18,10 @@ from rum_ray.study.examples import (
 )
 from rum_ray.study.residuals import Residuals
 from rum_ray.study.results import add_excess, comparisons, measure
+from rum_ray.study.searches import ladder_entry, reference_entries, search_entries
 from rum_ray.study.study import Study
 from rum_ray.study.table import Row, table
 from rum_ray.study.timing import Clock
-from rum_ray.work import Search
-
-NAMES = {
-    "V0": "best_single",
-    "V1": "refined",
-    "V2": "ordered",
-    "V3": "untuned",
-    "V4": "rum",
-}
-"""What report.json calls the search of each space."""
 
 
 def summarize(study: Study, clock: Clock) -> dict[str, Any]:
@@ -63,6 +53,8 @@ def summarize(study: Study, clock: Clock) -> dict[str, Any]:
         "rows": rows,
         "comparisons": comparisons(_competing(methods, rows)),
         "searches": searches,
+        "ladder": ladder_entry(study, rows),
+        "references": reference_entries(study, rows),
         "stages": [asdict(stage) for stage in clock.stages.values()],
         "costs": costs(study, methods, rows),
         "selected_on": _selected_on(study),
@@ -78,13 +70,6 @@ def row_entries(study: Study, methods: Sequence[Row]) -> list[dict[str, Any]]:
     return rows
 
 
-def search_entries(study: Study, clock: Clock) -> list[dict[str, Any]]:
-    """Return what each search may do, did and found; nothing without a search."""
-    if study.experiment.search is None:
-        return []
-    return [_search(study, search, clock) for search in study.searches]
-
-
 def _competing(
     methods: Sequence[Row], rows: Sequence[dict[str, Any]]
 ) -> list[tuple[str, dict[str, Any]]]:
@@ -93,7 +78,9 @@ def _competing(
     first = [p for p in pairs if p[1]["method"] == "rum" and p[1]["source"] == "search"]
     second = [p for p in pairs if p[1]["method"] == "best_single"]
     references = ("retrained", "retrained_again", "best_single")
-    others = [p for p in pairs if p not in first and p[1]["method"] not in references]
+    # Plans that other references of the search led to have their own comparison: regret.
+    others = [p for p in pairs if p not in first and p[1]["source"] in (None, "search", "file")]
+    others = [p for p in others if p[1]["method"] not in references]
     return [*first, *second, *others] if first else []
 
 
@@ -119,42 +106,6 @@ def _data(study: Study) -> dict[str, Any]:
         "label_noise": bundle.label_noise.fraction if bundle.label_noise else None,
         "flipped": None if flipped is None else int(flipped.sum()),
     }
-
-
-def _search(study: Study, search: Search, clock: Clock) -> dict[str, Any]:
-    """Return what a search may do, did and found."""
-    context, config = study.context, search.config
-    trials, pick = search.load(context), search.pick(context)
-    tried, fresh = (context.load(search.trial(pick, fresh)).value for fresh in (False, True))
-    statuses = Counter(trial["status"] for trial in trials)
-    return {
-        "name": NAMES[search.name],
-        "space": search.name,
-        "sampler": config.sampler,
-        "trials": len(trials),
-        "starts": len(search.starts),
-        "objective": "tow - mia_gap",
-        "split": "validation",
-        "attack": config.attack,
-        "reference": config.reference,
-        "max_cost": config.max_cost,
-        "seconds": _seconds(clock, f"search {search.name}"),
-        "complete": statuses["complete"],
-        "infeasible": statuses["infeasible"],
-        "diverged": statuses["diverged"],
-        "best": {
-            "plan": plan_as_dicts(pick),
-            "objective": tried["objective"],
-            "validated": fresh["objective"],
-            "cost": tried["cost"],
-        },
-    }
-
-
-def _seconds(clock: Clock, stage: str) -> float | None:
-    """Return what a stage took; None if it was made elsewhere."""
-    known = clock.stages.get(stage)
-    return None if known is None else known.seconds
 
 
 def _chosen_by(study: Study) -> str:

@@ -1,13 +1,24 @@
 """The rows of the report: which methods are measured, and by which jobs."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rum_ray.rum import Partition, Plan
-from rum_ray.search.spaces import whole
+from rum_ray.search.spaces import SpaceName, whole
 from rum_ray.seeding import Seed
+from rum_ray.study.searching import found
 from rum_ray.study.study import Study
 from rum_ray.unlearning import Unlearner
 from rum_ray.work import Evaluate, Search, TrainModel
+
+METHODS: Mapping[SpaceName, str] = {
+    "V0": "best_single",
+    "V1": "refined",
+    "V2": "ordered",
+    "V3": "untuned",
+    "V4": "rum",
+}
+"""What report.json calls each space's search, and the row of its pick."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +29,7 @@ class Row:
         method: as report.json names it.
         jobs: one a reported seed.
         unlearner: for methods that use a single one.
-        source: where a plan's values come from: "search" or "file".
+        source: where a plan's values come from: "search", "file", or another reference of a search.
         trials: how many trials they were chosen from.
         plan: the steps; None for models that are measured as they are.
     """
@@ -43,10 +54,10 @@ def table(study: Study) -> list[Row]:
     rows = _models(study)
     for unlearner in study.experiment.compare:
         rows += _compared(study, unlearner)
-    if study.experiment.search is not None:
-        single = [search for search in study.searches if search.name == "V0"]
-        rows += [_searched(study, "best_single", search) for search in single]
-        rows.append(_searched(study, "rum", study.searches[-1]))
+    for search in study.searches.values():
+        rows.append(_searched(study, search))
+        if search.name == "V1":
+            rows += _shuffled(study, search)
     if study.experiment.plan is not None:
         rows.append(planned(study))
     return rows
@@ -80,17 +91,30 @@ def _models(study: Study) -> list[Row]:
     ]
 
 
-def _searched(study: Study, method: str, search: Search) -> Row:
+def _searched(study: Study, search: Search) -> Row:
     """Return the row of a search's pick."""
-    plan = search.pick(study.context)
+    plan, config = found(search, study.context, study.partition), study.require_search()
+    is_rum = search.name == study.rungs[-1].name
+    counts, single = search.config.reference == config.reference, search.single(plan)
     return Row(
-        method,
-        _evaluations(study, plan, keep=method == "rum"),
-        unlearner=plan.steps[0].unlearner.name if method == "best_single" else None,
-        source="search",
-        trials=len(search.load(study.context)),
+        "rum" if is_rum else METHODS[search.name],
+        _evaluations(study, plan, keep=is_rum and counts),
+        unlearner=None if is_rum or single is None else single.name,
+        source="search" if counts else search.config.reference,
+        trials=config.trials,
         plan=plan,
     )
+
+
+def _shuffled(study: Study, search: Search) -> list[Row]:
+    """Return the row of the control: the one unlearner that a search found, on random subsets."""
+    unlearner = search.single(search.pick(study.context))
+    if unlearner is None:
+        return []
+    same = dict.fromkeys(study.shuffled.names, unlearner)
+    plan = Plan.assign(study.shuffled, same, study.experiment.retain)
+    jobs, trials = _evaluations(study, plan), search.config.trials
+    return [Row("shuffled", jobs, unlearner.name, "search", trials, plan)]
 
 
 def _compared(study: Study, unlearner: Unlearner) -> list[Row]:
@@ -103,8 +127,8 @@ def _compared(study: Study, unlearner: Unlearner) -> list[Row]:
     # What the file says explicitly is not searched for.
     untuned = unlearner == type(unlearner)()
     if study.experiment.search is not None and untuned:
-        searches = {search.name: search for search in study.searches}
-        single, refined = (_best(study, unlearner, searches.get(name)) for name in ("V0", "V1"))
+        searches = (study.searches.get(name) for name in ("V0", "V1"))
+        single, refined = (_best(study, unlearner, search) for search in searches)
     parts: tuple[tuple[str, tuple[Unlearner, int], Partition], ...] = (
         ("vanilla", single, whole(study.partition)),
         ("shuffle", refined, study.shuffled),
@@ -126,10 +150,9 @@ def _best(study: Study, unlearner: Unlearner, search: Search | None) -> tuple[Un
         return unlearner, 0
     own = []
     for trial in search.load(study.context):
-        steps = search.plan(trial["answers"]).steps
-        tried = [s.unlearner for s in steps if s.subset.name not in search.space.steps]
-        if trial["status"] == "complete" and tried and type(tried[0]) is type(unlearner):
-            own.append((tried[0], trial["objective"]))
+        tried = search.single(search.plan(trial["answers"]))
+        if trial["status"] == "complete" and type(tried) is type(unlearner):
+            own.append((tried, trial["objective"]))
     if not own:
         return unlearner, 0
     return max(own, key=lambda pair: pair[1])[0], len(own)

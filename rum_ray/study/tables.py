@@ -38,15 +38,15 @@ def score_table(study: Study, subsets: bool = True) -> pd.DataFrame:
 
 def trial_table(study: Study) -> pd.DataFrame:
     """Return trials.parquet: one row a trial of each search."""
-    if study.experiment.search is None:
+    if not study.searches:
         return pd.DataFrame(columns=list(_trial("", 0, {})))
     context, rows = study.context, []
-    for search in study.searches:
+    for name, search in study.searches.items():
         for number, trial in enumerate(search.load(context)):
             made = context.store.provenance(
                 search.trial(search.plan(trial["answers"])).key(context)
             )
-            rows.append(_trial(search.name, number, {**made, **trial}))
+            rows.append(_trial(name, number, {**made, **trial}))
     return pd.DataFrame(rows)
 
 
@@ -61,6 +61,8 @@ def _trial(search: str, number: int, trial: Mapping[str, Any]) -> dict[str, Any]
         "tow": trial.get("tow"),
         "mia_gap": trial.get("gap"),
         "cost": trial.get("cost"),
+        "by_seed": trial.get("by_seed"),
+        **{f"forget_accuracy_{n}": a for n, a in trial.get("subsets", {}).items()},
         "seconds": trial.get("seconds"),
         "steps_run": trial.get("steps_run"),
         "cache_hits": trial.get("cache_hits"),

@@ -6,10 +6,11 @@ needed: `Context.make` does one job in this process, `rum_ray.cluster.jobs` does
 
 from rum_ray.work.base import Context, Job
 from rum_ray.work.distances import CentroidDistances
-from rum_ray.work.judge import Evaluate, TryPlan, UnlearnedModel, relative_cost
+from rum_ray.work.evaluate import Evaluate, UnlearnedModel, relative_cost
 from rum_ray.work.moments import EmbeddingMoments, SubsetMoments
 from rum_ray.work.pool import PoolLogits, UnlearnShadow, pool_logits, shadow_logits
 from rum_ray.work.prefix import UnlearnedPrefix
+from rum_ray.work.reference import Expected, Retrained
 from rum_ray.work.score import ScoreByProxy
 from rum_ray.work.search import Search
 from rum_ray.work.train import (
@@ -21,14 +22,17 @@ from rum_ray.work.train import (
     pool_bits,
     train_together,
 )
+from rum_ray.work.trial import TryPlan
 
 __all__ = [
     "CentroidDistances",
     "Context",
     "EmbeddingMoments",
     "Evaluate",
+    "Expected",
     "Job",
     "PoolLogits",
+    "Retrained",
     "ScoreByProxy",
     "Search",
     "SubsetMoments",

@@ -18,7 +18,7 @@ from rum_ray.scores.discrepancy import SAMPLE as PILOT
 from rum_ray.scores.entanglement import Moments
 from rum_ray.store import Artifact, Key
 from rum_ray.work.base import Context
-from rum_ray.work.judge import UnlearnedModel
+from rum_ray.work.evaluate import UnlearnedModel
 from rum_ray.work.measures import (
     FREQUENCIES,
     SEED,

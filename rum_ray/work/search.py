@@ -12,13 +12,15 @@ import numpy as np
 from rum_ray.errors import StalledError
 from rum_ray.experiment import SearchConfig, plan_as_dicts
 from rum_ray.rum import Plan
-from rum_ray.search.spaces import Space
+from rum_ray.search.spaces import FREE, Space, SpaceName
 from rum_ray.store import Artifact, Key
 from rum_ray.training.space import Domain, LogUniform, Uniform
+from rum_ray.unlearning import Unlearner
 from rum_ray.work.base import Context
-from rum_ray.work.judge import Evaluate, TryPlan
 from rum_ray.work.prefix import PREFIX, UnlearnedPrefix
+from rum_ray.work.reference import Expected, Retrained
 from rum_ray.work.train import TrainModel
+from rum_ray.work.trial import TryPlan
 
 FINALISTS = 3
 FRESH_SEEDS = 2
@@ -36,26 +38,28 @@ class Search:
         space: what may be proposed.
         config: budget, cap and attack.
         originals: one a search seed, and the fresh ones at the end.
-        references: retrained models of the search seeds, evaluated on validation data.
+        reference: what unlearned models should be like.
         starts: plans of the space that are tried first.
     """
 
     space: Space
     config: SearchConfig
     originals: tuple[TrainModel, ...]
-    references: tuple[Evaluate, ...]
+    reference: Retrained | Expected
     starts: tuple[Plan, ...] = ()
 
     @property
-    def name(self) -> str:
+    def name(self) -> SpaceName:
         """The space's name."""
         return self.space.name
 
     def key(self, context: Context) -> Key:
         """Return the key of the finished search."""
         domains = {candidate.name: candidate.domains for candidate in self.space.candidates}
-        # Which other spaces are searched, and where plans come from, changes nothing.
-        config = dataclasses.replace(self.config, spaces=SearchConfig.spaces, start=())
+        # What else is searched, where plans come from, and which are picked changes no trial.
+        config = dataclasses.replace(
+            self.config, spaces=SearchConfig.spaces, start=(), also=(), pick=None
+        )
         search = dataclasses.replace(self, config=config)
         made_of = {"search": search, "domains": domains, "valid": context.unseen("valid")}
         return Key("search", {**made_of, **context.learned})
@@ -67,7 +71,7 @@ class Search:
     def trial(self, plan: Plan, fresh: bool = False) -> TryPlan:
         """Return the job that judges a plan, on the search seeds or on the fresh ones."""
         originals = self.originals[-FRESH_SEEDS:] if fresh else self.originals[:-FRESH_SEEDS]
-        return TryPlan(plan, originals, self.references, self.config.attack, self.config.max_cost)
+        return TryPlan(plan, originals, self.reference, self.config.attack, self.config.max_cost)
 
     def shared(self, answers: Mapping[str, Any]) -> int:
         """Return how many of a plan's first steps other trials may have, too.
@@ -88,6 +92,13 @@ class Search:
     def plan(self, answers: Mapping[str, Any]) -> Plan:
         """Return the plan that a trial's answers make."""
         return self.space.plan(lambda name, _: answers[name])
+
+    def single(self, plan: Plan) -> Unlearner | None:
+        """Return what all searched steps of a plan share; None if each may have its own."""
+        if "assignment" in FREE[self.space.name]:
+            return None
+        searched = (s.unlearner for s in plan.steps if s.subset.name not in self.space.steps)
+        return next(searched, None)
 
     def save(self, context: Context, proposals: list[Mapping[str, Any]]) -> None:
         """Keep a finished search: its proposals in order, with what each was judged.
@@ -124,21 +135,40 @@ class Search:
         total = len(context.bundle.train)
         return sum(prefix.cost(total) for prefix in context.distinct(prefixes))
 
+    def front(self, context: Context) -> list[Trial]:
+        """Return the trials that no cheaper one matches, by rising cost, with their `number`."""
+        numbered = [{"number": n, **trial} for n, trial in enumerate(self.load(context))]
+        complete = [trial for trial in numbered if trial["status"] == "complete"]
+        complete.sort(key=lambda trial: (trial["cost"], -trial["objective"]))
+        front: list[Trial] = []
+        for trial in complete:
+            if not front or trial["objective"] > front[-1]["objective"]:
+                front.append(trial)
+        return front
+
     def finalists(self, context: Context) -> list[Plan]:
-        """Return the best plans, best first; ties go to the earlier trial.
+        """Return the best plans of those that may be picked, best first; ties go to the earlier.
 
         Raises:
-            StalledError: no trial could be judged.
+            StalledError: no trial could be judged, or none is as cheap as it must be.
         """
-        complete = [t for t in self.load(context) if t["status"] == "complete"]
-        if not complete:
+        config, front = self.config, self.front(context)
+        if not front:
             raise StalledError(
-                f"none of the {self.config.trials} trials of search {self.name} could be judged: "
-                f"each diverged, or costs more than search.max_cost={self.config.max_cost}. Give "
+                f"none of the {config.trials} trials of search {self.name} could be judged: "
+                f"each diverged, or costs more than search.max_cost={config.max_cost:g}. Give "
                 "more trials, a higher max_cost, or unlearners that cost less."
             )
-        complete.sort(key=lambda trial: -trial["objective"])
-        plans = {repr(trial["plan"]): self.plan(trial["answers"]) for trial in complete}
+        if front[0]["cost"] > config.budget:
+            raise StalledError(
+                f"search.pick: none of the {config.trials} trials of search {self.name} has "
+                f"{config.pick}; the cheapest that was judged costs {front[0]['cost']:.3g}. "
+                "Allow more, give more trials, or lower search.max_cost."
+            )
+        found = [t for t in self.load(context) if t["status"] == "complete"]
+        found = [t for t in found if t["cost"] <= config.budget]
+        found.sort(key=lambda trial: -trial["objective"])
+        plans = {repr(trial["plan"]): self.plan(trial["answers"]) for trial in found}
         return list(plans.values())[:FINALISTS]
 
     def pick(self, context: Context) -> Plan:

@@ -23,13 +23,14 @@ from rum_ray.unlearning import FineTune, NegGradPlus, Nothing, SalUn, Scrub
 from rum_ray.work import (
     Context,
     Evaluate,
+    Retrained,
     Search,
     TrainModel,
     TryPlan,
     UnlearnedPrefix,
-    judge,
     prefix,
 )
+from rum_ray.work import trial as trials
 
 RECIPE = Recipe("small_cnn", epochs=3, lr=0.05, batch_size=32)
 ORIGINALS = (TrainModel(RECIPE, Seed(0) / "a"), TrainModel(RECIPE, Seed(0) / "b"))
@@ -70,7 +71,7 @@ def reference() -> Evaluate:
 
 
 def trial(made: Plan, shared: int = 0, max_cost: float = 99.0) -> TryPlan:
-    return TryPlan(made, ORIGINALS, (reference(),), "auc", max_cost, shared)
+    return TryPlan(made, ORIGINALS, Retrained((reference(),)), "auc", max_cost, shared)
 
 
 def key(made: Plan, steps: int, context: Context) -> str:
@@ -109,13 +110,13 @@ def test_a_prefix_is_the_plan_with_nothing_after_it(context, unlearners, retain)
 def test_the_bits_of_a_trial_are_the_same_with_and_without_the_cache(
     context, unlearners, retain, monkeypatch
 ):
-    models, evaluate = [], judge.evaluate
+    models, evaluate = [], trials.evaluate
 
     def see(model, *arguments, **options):
         models.append(model)
         return evaluate(model, *arguments, **options)
 
-    monkeypatch.setattr(judge, "evaluate", see)
+    monkeypatch.setattr(trials, "evaluate", see)
     made = plan(*unlearners, retain=retain)
     expected = [
         unlearn(o.load(context), made, context.bundle.train, LocalRuntime(o.seed / "plan"), RECIPE)
@@ -309,7 +310,7 @@ class Rounded:
 
 def search(space) -> Search:
     config = SearchConfig(trials=4, max_cost=99.0)
-    return Search(space, config, (*ORIGINALS, *ORIGINALS), (reference(),))
+    return Search(space, config, (*ORIGINALS, *ORIGINALS), Retrained((reference(),)))
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,16 @@
-"""Jobs that judge a plan: for the report, and as one trial of a search."""
+"""The job that evaluates a model, unlearned by a plan first if there is one."""
 
-import dataclasses
 import time
-from collections import Counter
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-import numpy as np
 from torch import nn
 
 from rum_ray.data.bundle import complement
-from rum_ray.errors import DivergedError
 from rum_ray.evaluation.sets import Members, Split, label_sets, subset_places
 from rum_ray.evaluation.tow import Accuracies, Evaluation, evaluate
 from rum_ray.experiment import to_plain
 from rum_ray.resume import StoredRuntime
-from rum_ray.rum import Partition, Plan, take_step, unlearn
-from rum_ray.search.objective import INFEASIBLE, Reference, judge
+from rum_ray.rum import Partition, Plan, unlearn
 from rum_ray.search.spaces import whole
 from rum_ray.seeding import Seed
 from rum_ray.store import Artifact, Key
@@ -24,7 +18,6 @@ from rum_ray.training.prediction import predict
 from rum_ray.training.recipe import Recipe
 from rum_ray.unlearning.finetune import FineTune
 from rum_ray.work.base import Context
-from rum_ray.work.prefix import UnlearnedPrefix
 from rum_ray.work.train import TrainModel, load_model, weights
 
 
@@ -144,94 +137,6 @@ class UnlearnedModel:
     def load(self, context: Context) -> nn.Module:
         """Return the model; the evaluation must be finished."""
         return load_model(self.recipe, context, context.load(self.made))
-
-
-@dataclass(frozen=True, eq=False)
-class TryPlan:
-    """One trial of a search: judge a plan on validation data and search seeds.
-
-    Attributes:
-        plan: the proposal.
-        originals: one a search seed.
-        references: retrained models, evaluated on validation data.
-        attack: "auc" or "svm".
-        max_cost: a plan that costs more is not run.
-        shared: how many of the plan's first steps may be those of other plans, too; what they make
-            is kept. It changes no result, so it is no part of the key.
-    """
-
-    plan: Plan
-    originals: tuple[TrainModel, ...]
-    references: tuple[Evaluate, ...]
-    attack: str
-    max_cost: float
-    shared: int = field(default=0, compare=False)
-
-    @property
-    def recipe(self) -> Recipe:
-        """The originals' recipe."""
-        return self.originals[0].recipe
-
-    @property
-    def seed(self) -> Seed:
-        """The first original's; each plan is run under the seed of its own original."""
-        return self.originals[0].seed
-
-    def key(self, context: Context) -> Key:
-        """Return the key of the trial."""
-        return Key("trial", {"job": self, "valid": context.unseen("valid"), **context.learned})
-
-    def run(self, context: Context, runtime: StoredRuntime) -> Artifact:
-        """Return, as value: status, objective, tow, gap, cost, and each seed's objective.
-
-        Its provenance has the steps that were run, and those that had been run for other plans,
-        over all seeds; idle ones are not counted.
-        """
-        cost = relative_cost(self.plan, self.recipe, len(context.bundle.train))
-        failed: dict[str, Any] = {
-            "objective": INFEASIBLE,
-            "tow": None,
-            "gap": None,
-            "cost": cost,
-            "by_seed": [],
-        }
-        tally = Counter(steps_run=0, cache_hits=0)
-        if cost > self.max_cost:
-            return Artifact(value={"status": "infeasible", **failed}, provenance=tally)
-        reference = Reference.of([r.load(context) for r in self.references])
-        try:
-            judged = [
-                judge(self._unlearned(original, context, runtime, tally), reference, self.attack)
-                for original in self.originals
-            ]
-        except DivergedError:
-            return Artifact(value={"status": "diverged", **failed}, provenance=tally)
-        value = {
-            "status": "complete",
-            "objective": float(np.mean([j.objective for j in judged])),
-            "tow": float(np.mean([j.tow for j in judged])),
-            "gap": float(np.mean([j.gap for j in judged])),
-            "cost": cost,
-            "by_seed": [j.objective for j in judged],
-        }
-        return Artifact(value=value, provenance=tally)
-
-    def _unlearned(
-        self, original: TrainModel, context: Context, runtime: StoredRuntime, tally: Counter[str]
-    ) -> Evaluation:
-        """Return the evaluation of one search seed's model after the plan."""
-        plan, train = self.plan, context.bundle.train
-        kept = min(self.shared, len(plan.steps) - 1)
-        prefix = UnlearnedPrefix(original, plan, kept)
-        model, first = prefix.take(context, tally), context.held(original)
-        own = dataclasses.replace(runtime, seed=prefix.seed)
-        for index in range(kept, len(plan.steps)):
-            tally["steps_run"] += not plan.steps[index].idle
-            model = take_step(plan, index, model, first, train, own, self.recipe)
-        reference = self.references[0]
-        return evaluate(
-            model, context.bundle, reference.partition, "valid", members=reference.members
-        )
 
 
 def relative_cost(plan: Plan, recipe: Recipe, total: int) -> float:
