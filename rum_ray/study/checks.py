@@ -5,13 +5,17 @@ import math
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from rum_ray.data.batches import to_float
 from rum_ray.errors import ConfigError
 from rum_ray.evaluation.pool import LEAST_MODELS
+from rum_ray.experiment import Experiment
 from rum_ray.models import embed
 from rum_ray.refinement import REFINERS
+from rum_ray.refinement.matched import matched
+from rum_ray.rum import Partition
 from rum_ray.scores.base import Scores
 from rum_ray.scores.memorization import included_rows
 from rum_ray.search.objective import floor
@@ -59,9 +63,23 @@ def check(study: Study) -> None:
     forget = chosen(experiment, bundle, scores, distances)
     if type(experiment.refine) in REFINERS.values():
         partition = refined(experiment, bundle, forget, scores, distances)
+        check_surrogate(experiment, partition, scores, bundle.train.y.numpy())
         # Without names of their own, the subsets depend on the forget set that is chosen.
         if hasattr(experiment.refine, "into"):
             check_plans(experiment, ordered(experiment, partition), len(bundle.train))
+
+
+def check_surrogate(
+    experiment: Experiment, partition: Partition, scores: Scores, labels: NDArray[np.int64]
+) -> None:
+    """Raise ScoreError if too few of a class are retained to make a surrogate of the forget set.
+
+    How many of each class are forgotten is known beforehand unless scores choose among all classes.
+    """
+    search, forget = experiment.search, experiment.forget
+    known = forget.ids is not None or forget.label is not None or forget.pick == "random"
+    if search is not None and "surrogate" in search.references and known:
+        matched(partition, scores, labels, Seed(0))
 
 
 def check_share(study: Study) -> None:

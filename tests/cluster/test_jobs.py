@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from grids import Coarse
 from PIL import Image
 from reference.streaming import embeddings
 
@@ -30,9 +29,11 @@ from rum_ray.models import build, embed
 from rum_ray.rum import Partition, Plan, Subset
 from rum_ray.scores.discrepancy import Waves, frequencies, median_gamma
 from rum_ray.scores.entanglement import Moments
+from rum_ray.search.candidates import Candidate
 from rum_ray.search.spaces import Space
 from rum_ray.seeding import Seed
 from rum_ray.study.table import table as table_of
+from rum_ray.training.space import Choice
 from rum_ray.unlearning import FineTune, NegGrad
 from rum_ray.work import CentroidDistances, Evaluate, SubsetMoments, UnlearnedModel
 from rum_ray.work.base import hardware
@@ -92,8 +93,9 @@ class TestWorkers:
     def test_a_search_runs_each_prefix_once_on_one_worker_or_two(self, study):
         from rum_ray.cluster import tune
 
-        space = Space("V4", {"coarse": Coarse}, study.partition)
-        whole = study.searches[-1]
+        coarse = Candidate("finetune", {"lr": Choice((0.02, 0.1)), "epochs": 2})
+        space = Space("V4", (coarse,), study.partition, ordered=True)
+        whole = study.rungs[-1]
         config = dataclasses.replace(whole.config, trials=12, max_cost=9)
         search, context = dataclasses.replace(whole, space=space, config=config), study.context
         path, contents = Path(context.store.path(search.key(context))), []

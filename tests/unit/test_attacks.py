@@ -297,9 +297,9 @@ def test_a_search_with_too_loud_an_attack_is_refused(bundle, study, monkeypatch)
     search = SearchConfig(trials=1)
     context = Context(replace(bundle, test=Trap()), study.context.store)
     searched = Study(changed(search=search), context)
-    for job in searched.references:
+    for job in searched.judged:
         context.make(job)
-    found = [job.load(context) for job in searched.references]
+    found = [job.load(context) for job in searched.judged]
     answers = [evaluation.auc for evaluation in found]
     loudest = max(answers) - min(answers)
     assert loudest > 0

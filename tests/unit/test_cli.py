@@ -18,7 +18,7 @@ from rum_ray.cli.workplace import EXPERIMENT, claimed
 from rum_ray.errors import BusyError
 
 DEMO = Path(rum_ray.__file__).parent / "demo.yaml"
-VERBS = ["demo", "run", "train", "score", "refine", "unlearn", "evaluate", "tune"]
+VERBS = ["demo", "run", "train", "score", "refine", "unlearn", "evaluate", "tune", "ladder"]
 VERBS += ["report", "estimate", "doctor"]
 FLAGS = {"--set", "--seed", "--address", "--out", "--store", "--dashboard"}
 FLAGS |= {"--dry-run", "--json", "--debug"}
@@ -85,7 +85,12 @@ def test_every_verb_has_the_flags(verb):
     options = {name for parameter in commands()[verb].params for name in parameter.opts}
     arguments = options - FLAGS - {"--help"}
     assert options >= FLAGS
-    expected = {"demo": set(), "doctor": set(), "report": {"files"}}
+    expected = {
+        "demo": set(),
+        "doctor": set(),
+        "report": {"files"},
+        "tune": {"file", "--pick"},
+    }
     assert arguments == expected.get(verb, {"file"})
 
 

@@ -267,7 +267,10 @@ ERRORS = [
     ("compare=[finetune, finetune]", r"^compare names an unlearner twice"),
     ("search=5", r"^search: expected a mapping, got 5\.$"),
     ("search.attack=x", r"^search\.attack: input should be 'auc' or 'svm', got 'x'\.$"),
-    ("search.reference=y", r"^search\.reference: input should be 'oracle', got 'y'\.$"),
+    (
+        "search.reference=y",
+        r"^search\.reference: input should be 'oracle', 'surrogate' or 'pool', got 'y'\.$",
+    ),
     ("search.unlearners=[]", r"^search\.unlearners must name at least one"),
     ("search.unlearners=[retrain]", r"^search\.unlearners\[0\]: retrain is what a search is judg"),
     (
@@ -307,6 +310,24 @@ ERRORS = [
     (narrowed("epochs: [1, 1]"), AT + r"salun\.epochs: list each value once, and at least one\.$"),
     (narrowed("epochs: [1, 11]"), AT + r"salun\.epochs may be 1 to 10; got 11\.$"),
     (narrowed("epochs: 11"), AT + r"salun\.epochs may be 1 to 10; got 11\.$"),
+    (
+        "search.also=[oracle]",
+        r"^search\.also must name references besides 'oracle', each once, got",
+    ),
+    ("search.also=[pool, pool]", r"^search\.also must name references besides 'oracle', each once"),
+    (
+        "search.pick=cost<0.2",
+        r"^search\.pick must be 'cost<=X', X above 0 and at most max_cost = 0",
+    ),
+    (
+        "search.pick=cost<=0.6",
+        r"^search\.pick must be .* at most max_cost = 0\.5, got 'cost<=0\.6'",
+    ),
+    ("search.pick=cost<=0", r"^search\.pick must be 'cost<=X', X above 0 and at most max_cost = 0"),
+    (
+        "search.reference=pool",
+        r"^search\.reference: pool asks what .* set score\.confidences: true",
+    ),
     (narrowed("epochs: 1.5"), r"^search\.unlearners\[1\]\.epochs: .* valid integer, got 1\.5\.$"),
     (narrowed("epochs: {low: 1.5}"), r"^search\.unlearners\[1\]\.epochs\.low: .* valid integer"),
     (
@@ -542,6 +563,9 @@ SEARCH = trees(
     ),
     spaces=st.permutations(["V0", "V1", "V2", "V3", "V4"]),
     grid=st.none() | st.integers(2, 9),
+    reference=st.sampled_from(["oracle", "surrogate"]),
+    also=st.just([]),
+    pick=st.none(),
     start=st.lists(TEXT.filter(lambda text: text != "plan"), max_size=3, unique=True),
 )
 
@@ -615,6 +639,8 @@ FLIPS: Mapping[str, Any] = {
     "search.spaces": ("V4",),
     "search.steps": {"high": SalUn()},
     "search.grid": 3,
+    "search.also": ("surrogate",),
+    "search.pick": "cost<=0.2",
     "search.start": ("plan",),
     "seeds": (0, 1),
     "order": ("high", "low", "medium"),
@@ -623,7 +649,7 @@ FLIPS: Mapping[str, Any] = {
 
 
 # They replace another key, have one value, or none that is allowed.
-UNFLIPPED = {"forget.ids", "search.reference", "score.recipe.weights"}
+UNFLIPPED = {"forget.ids", "score.recipe.weights"}
 
 
 def flipped(value: Any, hint: Any) -> Any:

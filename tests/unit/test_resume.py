@@ -19,7 +19,7 @@ from rum_ray.seeding import Seed
 from rum_ray.store import Store
 from rum_ray.training import LocalRuntime, Recipe
 from rum_ray.unlearning import FineTune, NegGrad, SalUn, Scrub
-from rum_ray.work import Context, Evaluate, TrainModel, TryPlan, base
+from rum_ray.work import Context, Evaluate, Retrained, TrainModel, TryPlan, base
 
 RECIPE = Recipe("small_cnn", epochs=4, lr=0.05, batch_size=16)
 
@@ -170,8 +170,9 @@ def trials(bundle, tmp_path) -> tuple[Context, list[TryPlan]]:
     reference = Evaluate(retrained, partition, Seed(0), "valid")
     context.make(reference)
     steps = [FineTune(epochs=2), FineTune(epochs=3, lr=0.05), NegGrad(epochs=1)]
+    known = Retrained((reference,))
     plans = [Plan.assign(partition, dict.fromkeys(partition.names, step)) for step in steps]
-    return context, [TryPlan(plan, (model,), (reference,), "auc", 99.0) for plan in plans]
+    return context, [TryPlan(plan, (model,), known, "auc", 99.0) for plan in plans]
 
 
 def test_trials_do_not_go_on_from_each_others_states(trials, tmp_path, monkeypatch):

@@ -58,26 +58,26 @@ def scored(study):
 
 
 def keys(ours: Study) -> dict[str, str]:
-    return {search.name: search.key(ours.context).digest for search in ours.searches}
+    return {search.name: search.key(ours.context).digest for search in ours.rungs}
 
 
 def test_spaces_come_in_their_order(scored):
     ours = scored("search.spaces=[V4, V2, V1]")
-    assert [search.name for search in ours.searches] == ["V1", "V2", "V4"]
-    assert [search.name for search in scored().searches] == ["V0", "V1", "V4"]
+    assert [*ours.searches] == ["V1", "V2", "V4"]
+    assert [*scored().searches] == ["V0", "V1", "V4"]
 
 
 def test_spaces_are_those_of_the_experiment(scored):
     ours = scored(
         "search.steps={low: nothing}", "search.grid=3", "order=[high, low, medium]", "retain=final"
     )
-    for search in ours.searches:
+    for search in ours.rungs:
         space = search.space
         assert space.partition.names == ("high", "low", "medium")
         assert (space.ordered, space.grid, space.retain) == (True, 3, "final")
         assert space.steps == {"low": Nothing()}
         assert space.candidates == SearchConfig().unlearners
-    assert not scored().searches[0].space.ordered
+    assert not scored().rungs[0].space.ordered
 
 
 def test_a_search_does_not_depend_on_the_others(scored):
@@ -116,7 +116,7 @@ def test_searches_start_with_the_plans_that_they_have(scored, tmp_path):
         str(path),
         str(untuned),
     ]
-    started = {search.name: search.starts for search in ours.searches}
+    started = {name: search.starts for name, search in ours.searches.items()}
     same = Plan.assign(ours.partition, dict.fromkeys(PLAN, SalUn()))
     given = Plan.assign(ours.partition, PLAN)
     assert started["V0"] == ()
@@ -240,13 +240,13 @@ def test_without_a_search_there_are_no_spaces(scored):
 def test_the_forecast_counts_the_spaces_that_are_searched(study):
     from rum_ray.cli.forecast import forecast
 
-    for spaces, rows in (("V0, V1, V4", 6), ("V2, V4", 5)):
+    for spaces, rows in (("V0, V1, V4", 8), ("V2, V4", 6)):
         ours = study(f"search.spaces=[{spaces}]", "search.trials=5")
         stages = {stage.stage: stage for stage in forecast(ours)}
         searched = len(spaces.split(","))
         assert (stages["search"].total, stages["search"].missing) == (5 * searched,) * 2
         assert stages["validate"].total == 3 * searched
-        # Three models as they are, the searched plan, the file's, and the best single one.
+        # Three models as they are, the file's plan, each space's, and the control of V1.
         assert stages["rows"].total == rows
 
 
@@ -279,8 +279,11 @@ def test_rows_take_what_was_searched(scored, monkeypatch, spaces):
     monkeypatch.setattr(Search, "load", load)
     monkeypatch.setattr(Search, "pick", lambda search, _: search.space.plan(lambda n, d: answer(d)))
     rows = {row.method: row for row in table(ours) if row.source != "file" or row.unlearner}
-    assert ("best_single" in rows) == ("V0" in spaces)
-    assert rows["rum"].plan == ours.searches[-1].pick(None)
+    named = {"V0": "best_single", "V1": "refined", "V2": "ordered", "V3": "untuned"}
+    *others, last = spaces.split(", ")
+    assert {*named.values(), "rum"} & {*rows} == {"rum", *(named[name] for name in others)}
+    assert rows["rum"].plan == ours.searches[last].pick(None)
+    assert ("shuffled" in rows) == ("V1" in spaces)
     tuned = {m: rows[m].plan.steps[-1].unlearner.lr for m in ("vanilla", "shuffle", "rum_f")}
     refined = 0.04 if "V1" in spaces else 0.01
     single = 0.03 if "V0" in spaces else 0.01
