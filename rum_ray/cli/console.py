@@ -136,12 +136,16 @@ def show(answer: Mapping[str, Any]) -> None:
 
 
 def _show_report(answer: Mapping[str, Any]) -> None:
-    """Print the headline table, and where the report is."""
+    """Print the headline table, the ladder if there is one, and where the report is."""
+    from rum_ray.report import ladder
     from rum_ray.report.tables import HEADLINE_COLUMNS, headline
 
     report = answer["answer"]
     rows = [list(row) for row in headline(report)]
     table(f"{report['experiment']['name']}: best first", list(HEADLINE_COLUMNS), rows)
+    if ladder.climbed(report):
+        rungs = ladder.rungs(report)
+        table(f"{ladder.finding(report)}.", list(rungs.columns), [list(row) for row in rungs.rows])
     print(f"report: {answer['report']}")
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from rum_ray.report.text import (
     DASH,
+    KNOWLEDGE,
+    OBJECTIVE,
     Json,
     count,
     duration,
@@ -107,7 +109,7 @@ def searches(report: Json) -> Table:
         cells.append(
             (
                 search["name"],
-                space(str(search["space"])),
+                space(str(search["space"])) + _reference(report, search),
                 *(count(search.get(key)) for key in ("trials", "infeasible", "diverged")),
                 number(best.get("objective")),
                 number(best.get("validated")),
@@ -119,7 +121,57 @@ def searches(report: Json) -> Table:
     return Table((*columns, "time", "best plan"), tuple(cells), frozenset({0, 1, 9}))
 
 
-def claims(report: Json) -> Table:
+def _reference(report: Json, search: Json) -> str:
+    """Return by which reference a search was made, if it is not the main one's."""
+    main, own = (each["reference"] for each in (report["searches"][0], search))
+    return "" if own == main else f", by the {own}"
+
+
+def front(search: Json) -> Table:
+    """Return the plans of a search that no cheaper one matches, by rising cost."""
+    cells = tuple(
+        (
+            count(point["trial"] + 1),
+            percent(point["cost"]),
+            number(point["objective"]),
+            plan(point["plan"]),
+        )
+        for point in search["front"]
+    )
+    return Table(("trial", "cost", OBJECTIVE, "plan"), cells, frozenset({0, 3}))
+
+
+def references(report: Json) -> Table:
+    """Return what a plan is worth by what its search knew, and what knowing that takes."""
+    columns = (
+        "reference",
+        "what it knows",
+        "trials",
+        "trainings",
+        OBJECTIVE,
+        "regret",
+        "95 % interval",
+        "p",
+    )
+    cells = []
+    for entry in report["references"]:
+        name, regret = entry["reference"], entry.get("regret") or {}
+        cells.append(
+            (
+                f"{name}, main" if entry.get("main") else name,
+                KNOWLEDGE[name],
+                count(entry["trials"]),
+                count(entry["trainings"]),
+                interval(entry["objective"]),
+                number(regret.get("mean"), sign=True),
+                span(regret.get("low"), regret.get("high")),
+                p_value(regret.get("p")),
+            )
+        )
+    return Table(columns, tuple(cells), frozenset({0, 1}))
+
+
+def claims(comparisons: Sequence[Json]) -> Table:
     """Return each claim with its interval, and whether it is shown."""
     columns = ("claim", "difference", "95 % interval", "p", "p, Holm", "verdict")
     cells = tuple(
@@ -131,7 +183,7 @@ def claims(report: Json) -> Table:
             p_value(claim.get("p_holm")),
             "shown" if claim.get("shown") else "not shown",
         )
-        for claim in report["comparisons"]
+        for claim in comparisons
     )
     return Table(columns, cells, frozenset({0, 5}))
 

@@ -12,7 +12,7 @@ from matplotlib.transforms import Bbox
 from rum_ray.report.drawing import Look, Theme, canvas, quiet
 from rum_ray.report.labels import Tag, place
 from rum_ray.report.ranking import contestants, find, mean, metric
-from rum_ray.report.text import VARIANTS, Json, label, unlearner
+from rum_ray.report.text import KNOWLEDGE, VARIANTS, Json, label, unlearner
 
 _ALONG = [step / 30 for step in range(1, 30)]  # points of a line that labels keep off
 SHAPES = {"vanilla": "o", "shuffle": "^", "rum_f": "s"}
@@ -49,7 +49,8 @@ def marks(rows: Sequence[Json], theme: Theme, x: str, y: str) -> list[Mark]:
         if row["method"] in SHAPES:
             shape, color = SHAPES[row["method"]], hues[str(row["unlearner"])]
         elif row["method"] == "rum":
-            shape, color, size = "*", theme.accent, 15.0
+            beside = row.get("source") in KNOWLEDGE
+            shape, color, size = "*", theme.accent, 9.0 if beside else 15.0
         elif row["method"] in ("original", "retrained_again"):
             shape, color = ("X" if row["method"] == "original" else "P"), theme.grey
             size = 8.0
@@ -74,7 +75,11 @@ def tags(shown: Sequence[Mark], theme: Theme) -> list[Tag]:
     """Return the labels of marks: one a family, at the mark that tells most, and all others."""
     found, families_seen = [], set()
     order = {"rum": 0, "retrained_again": 1, "original": 2, "best_single": 3, "rum_f": 4}
-    for mark in sorted(shown, key=lambda mark: order.get(mark.row["method"], 5)):
+
+    def rank(mark: Mark) -> int:
+        return 5 if mark.row.get("source") in KNOWLEDGE else order.get(mark.row["method"], 5)
+
+    for mark in sorted(shown, key=rank):
         method = mark.row["method"]
         text, color = label(mark.row), mark.color
         if method in VARIANTS:
@@ -85,9 +90,7 @@ def tags(shown: Sequence[Mark], theme: Theme) -> list[Tag]:
         elif method != "rum":
             color = theme.muted
         text = "noise floor: retrained again" if method == "retrained_again" else text
-        found.append(
-            Tag(mark.x, mark.y, text, color, bold=method == "rum", must=order.get(method, 9) < 4)
-        )
+        found.append(Tag(mark.x, mark.y, text, color, bold=rank(mark) == 0, must=rank(mark) < 4))
     return found
 
 

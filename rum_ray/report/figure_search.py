@@ -12,11 +12,11 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from rum_ray.report.drawing import Look, Theme, canvas, quiet
 from rum_ray.report.figure_result import draw_marks, join, marks, write_tags
 from rum_ray.report.ranking import contestants
-from rum_ray.report.text import OBJECTIVE, Json, space, unlearner
+from rum_ray.report.text import KNOWLEDGE, OBJECTIVE, Json, space, unlearner
 
 SHAPES = "ovs^D<>"
 
-End = tuple[float, float, str, bool]  # of a line: y, x, its name, whether it is the best
+End = tuple[float, float, str, str, bool]  # of a line: y, x, its name and colour, whether strong
 
 
 def complete(trials: pd.DataFrame) -> pd.DataFrame:
@@ -24,6 +24,17 @@ def complete(trials: pd.DataFrame) -> pd.DataFrame:
     if "objective" not in trials:
         return pd.DataFrame(columns=["search", "trial", "status", "objective", "cost", "plan"])
     return trials[(trials["status"] == "complete") & trials["objective"].notna()]
+
+
+def alike(trials: pd.DataFrame) -> pd.DataFrame:
+    """Return the trials whose objectives can be compared: without searches by other references.
+
+    Those are named after their space and their reference, as in "V4 surrogate".
+    """
+    if "search" not in trials:
+        return trials
+    ends = trials["search"].astype(str).str.rpartition(" ")[2]
+    return trials[~ends.isin(list(KNOWLEDGE))]
 
 
 def is_random(name: str) -> bool:
@@ -73,18 +84,18 @@ def progress(trials: pd.DataFrame, theme: Theme) -> Figure:
         width = 2.2 if strong else 1.4
         axes.plot(rows["trial"] + 1, rows["objective"], ".", color=colors[name], ms=3.5, alpha=0.45)
         axes.plot(x, y, drawstyle="steps-post", color=colors[name], linewidth=width)
-        ends.append((float(best.iloc[-1]), float(until), name, strong))
+        ends.append((float(best.iloc[-1]), float(until), space(name), colors[name], strong))
     axes.set_xlabel("trials so far")
     axes.set_ylabel(f"{OBJECTIVE} on validation data")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     tops = found.groupby("search")["objective"].cummax()
     axes.set_ylim(float(tops.quantile(0.02)) - 0.03, float(tops.max()) + 0.02)
     axes.set_xlim(0.5, max((end[1] for end in ends), default=1) + 0.3)
-    _name_ends(axes, ends, colors, theme)
+    name_ends(axes, ends, theme)
     return figure
 
 
-def _name_ends(axes: Axes, ends: list[End], colors: dict[str, str], theme: Theme) -> None:
+def name_ends(axes: Axes, ends: list[End], theme: Theme) -> None:
     """Write the names of lines at their right ends, moved apart where they would meet."""
     (low, high), right = axes.get_ylim(), axes.get_xlim()[1]
     step, gap = 0.062 * (high - low), 0.012 * right
@@ -94,13 +105,12 @@ def _name_ends(axes: Axes, ends: list[End], colors: dict[str, str], theme: Theme
     for i, y in reversed(list(enumerate(places))):
         above = places[i + 1] - step if i + 1 < len(places) else high
         places[i] = min(y, above)
-    for at, (y, x, name, strong) in zip(places, sorted(ends), strict=True):
-        color = theme.muted if is_random(name) else colors[name]
+    for at, (y, x, name, color, strong) in zip(places, sorted(ends), strict=True):
         elbow = [x, right + gap, right + 3 * gap]
-        axes.plot(elbow, [y, y, at], color=colors[name], linewidth=0.6, clip_on=False)
-        weight = "bold" if strong else "normal"
-        look: Look = {"color": color, "va": "center", "weight": weight}
-        axes.text(right + 4 * gap, at, space(name), **look)
+        axes.plot(elbow, [y, y, at], color=color, linewidth=0.6, clip_on=False)
+        weight, ink = "bold" if strong else "normal", theme.muted if color == theme.grey else color
+        look: Look = {"color": ink, "va": "center", "weight": weight}
+        axes.text(right + 4 * gap, at, name, **look)
 
 
 def choices(

@@ -7,6 +7,7 @@ import pandas as pd
 
 from rum_ray.files import write_bytes
 from rum_ray.report import html, markdown
+from rum_ray.report.figure_search import alike
 from rum_ray.report.gallery import Gallery
 from rum_ray.report.text import Json, label, plain, printable
 
@@ -21,6 +22,8 @@ _DEFAULTS: Json = {
     "rows": [],
     "comparisons": [],
     "searches": [],
+    "ladder": None,
+    "references": [],
     "stages": [],
     "costs": {},
     "selected_on": [],
@@ -43,17 +46,17 @@ def write(
         scores: one row an example: `id`, `memorization`, `standard_error`, one column a proxy,
             `label`, `true_label`, `subset`.
         trials: one row a trial: `search`, `trial`, `status`, `objective`, `tow`, `mia_gap`, `cost`,
-            `seconds`, `plan`.
+            `seconds`, `plan`. Searches by other references are named "V4 surrogate".
         gallery: pictures of examples.
     """
     report = plain(report)
-    shown = complete(printable(report))
+    shown, judged = complete(printable(report)), alike(trials)
     files = {
         "scores.parquet": scores.to_parquet(None, index=False),
         "trials.parquet": trials.to_parquet(None, index=False),
         "report.json": (json.dumps(report, indent=2, allow_nan=False) + "\n").encode(),
-        "report.md": markdown.render(shown, trials).encode(),
-        "report.html": html.render(shown, scores, trials, gallery).encode(),
+        "report.md": markdown.render(shown, judged).encode(),
+        "report.html": html.render(shown, scores, judged, gallery).encode(),
     }
     out.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():

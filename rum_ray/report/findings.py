@@ -147,6 +147,8 @@ def conditions(report: Json) -> str:
         f"attack: {str(search['attack']).upper()} in the search, {attack} in the report",
         f"tuned on {search['split']}, reported on test",
     ]
+    if search.get("pick"):
+        parts.append(f"picked among trials of {search['pick']}")
     return " · ".join(parts)
 
 

@@ -3,8 +3,32 @@
 import pandas as pd
 
 from rum_ray.report import figure_search
-from rum_ray.report.ranking import metric, subject
-from rum_ray.report.text import Json, count, duration, label, number, percent, share
+from rum_ray.report.ranking import LEVEL, metric, subject
+from rum_ray.report.text import (
+    Json,
+    count,
+    duration,
+    interval,
+    label,
+    number,
+    percent,
+    share,
+    span,
+)
+
+PICK = 'rum-ray tune FILE --pick "cost<=0.2"'
+PICKS = "takes the best of the trials that cost at most 20 % of a retraining."
+"""How to choose from the front: a command, and what it does."""
+REFERENCES = (
+    "Main: the search that the rest of this report is about. Trainings: how many models were "
+    "trained to know the reference, in trainings of the original. "
+    "Regret: what the plan loses against the oracle's on test data, paired by seed; lower is "
+    "better. The oracle knows models retrained without the forget set, and who has those need not "
+    "unlearn: it is a bound for the others. A user can deploy the surrogate, tuned on a matched "
+    "set of examples that stay, and applied to the forget set unchanged. The pool needs no "
+    "retraining; its expected accuracies are too low as levels, but rank plans."
+)
+"""How the table of references is read."""
 
 
 def plan(report: Json) -> str:
@@ -47,6 +71,54 @@ def cost(trials: pd.DataFrame) -> str:
     if near["cost"] >= best["cost"]:
         return f"{text}; no cheaper one comes within 0.02 of it"
     return f"{text}; one for {percent(float(near['cost']))} comes within 0.02 of it"
+
+
+def freest(report: Json) -> Json | None:
+    """Return the main search that leaves most to choose, if its Pareto front is known."""
+    searches = [
+        search
+        for search in report["searches"]
+        if search.get("front") and search["reference"] == report["searches"][0]["reference"]
+    ]
+    return max(
+        searches, key=lambda s: (not figure_search.is_random(s["name"]), s["space"]), default=None
+    )
+
+
+def front(search: Json) -> str:
+    """Return the finding of a search's Pareto front."""
+    first, last = search["front"][0], search["front"][-1]
+    if first is last:
+        return (
+            f"One trial is the best and the cheapest, for {percent(last['cost'])} of a retraining"
+        )
+    ends = [f"{number(p['objective'])} for {percent(p['cost'])}" for p in (first, last)]
+    return f"From {ends[0]} of a retraining to {ends[1]}: the trials that no cheaper one matches"
+
+
+def reading(search: Json) -> str:
+    """Return how the table of the front is read."""
+    text = (
+        f"Trials of the search {search['space']}, by rising cost, with what each reached on "
+        "validation data."
+    )
+    if not search.get("pick"):
+        return text
+    return f"{text} The plan of this report was picked among trials of {search['pick']}."
+
+
+def references(report: Json) -> str:
+    """Return what tuning without knowing models retrained without the forget set loses."""
+    entries = {entry["reference"]: entry for entry in report["references"]}
+    oracle, ours = entries.get("oracle"), entries.get("surrogate") or {}
+    regret = ours.get("regret")
+    if regret is None:
+        return f"The plan of the oracle reaches {interval((oracle or {}).get('objective'))}"
+    far = f"{number(regret['mean'])} {span(regret['low'], regret['high'])}"
+    if regret["low"] > 0 and regret["p"] < LEVEL:
+        return f"What a user can deploy, the surrogate's plan, loses {far} against the oracle's"
+    who = "What a user can deploy, the surrogate's plan, is not shown to lose"
+    return f"{who} against the oracle's: {far}"
 
 
 def stages(report: Json) -> str:

@@ -4,8 +4,9 @@ import re
 
 import pandas as pd
 
-from rum_ray.report import attacks, facts, figure_search, findings, findings_search, tables
+from rum_ray.report import attacks, facts, figure_search, findings, findings_search, ladder, tables
 from rum_ray.report.facts import Table
+from rum_ray.report.findings_search import PICK, PICKS
 from rum_ray.report.ranking import metric, subject
 from rum_ray.report.text import OBJECTIVE, Json, number, share
 
@@ -21,7 +22,7 @@ MARKS = {"best": ", best", "tied": ", ≈ best", "": ""}
 
 def render(report: Json, trials: pd.DataFrame) -> str:
     """Return the report. `report` has every key and holds printable text only."""
-    sections = (_top, _results, _scores, _search, _belief, _making)
+    sections = (_top, _results, _scores, _search, _ladder, _references, _belief, _making)
     blocks = [block for section in sections for block in section(report, trials)]
     return "\n\n".join(blocks) + "\n"
 
@@ -100,14 +101,44 @@ def _search(report: Json, trials: pd.DataFrame) -> list[str]:
     if not figure_search.complete(trials).empty:
         blocks.append(_text(findings_search.progress(trials)) + ".")
         blocks.append(_text(findings_search.cost(trials)) + ".")
+    freest = findings_search.freest(report)
+    if freest is not None:
+        reading = _text(findings_search.reading(freest))
+        blocks.append(f"**{_text(findings_search.front(freest))}.**")
+        blocks += [_table(facts.front(freest)), reading, f"`{PICK}` {PICKS}"]
     return [*blocks, _table(facts.searches(report))]
+
+
+def _ladder(report: Json, _: pd.DataFrame) -> list[str]:
+    if not ladder.climbed(report):
+        return []
+    blocks = [
+        "## The ladder",
+        f"**{_text(ladder.finding(report))}.**",
+        _table(ladder.rungs(report)),
+    ]
+    if ladder.claims(report):
+        subsets = f"{_text(ladder.subsets(report))}."
+        blocks += [subsets, _table(facts.claims(ladder.claims(report)))]
+    return blocks
+
+
+def _references(report: Json, _: pd.DataFrame) -> list[str]:
+    if not report["references"]:
+        return []
+    return [
+        "## What the search was allowed to know",
+        f"**{_text(findings_search.references(report))}.**",
+        _table(facts.references(report)),
+        findings_search.REFERENCES,
+    ]
 
 
 def _belief(report: Json, _: pd.DataFrame) -> list[str]:
     blocks = ["## May one believe it?", _list(findings.reliability(report))]
     blocks.append(f"**{_text(findings.claims(report))}.**")
     if report["comparisons"]:
-        blocks.append(_table(facts.claims(report)))
+        blocks.append(_table(facts.claims(report["comparisons"])))
     if report["selected_on"]:
         blocks += ["What was selected on what:", _table(facts.selected(report))]
     warnings = report["warnings"]

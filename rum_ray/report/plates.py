@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from rum_ray.report import (
+    figure_ladder,
     figure_result,
     figure_scores,
     figure_search,
@@ -15,8 +16,9 @@ from rum_ray.report import (
     findings_scores,
     findings_search,
 )
+from rum_ray.report import ladder as rungs
 from rum_ray.report.drawing import draw
-from rum_ray.report.ranking import gap, mean
+from rum_ray.report.ranking import find, gap, mean
 from rum_ray.report.text import Json, count, number
 
 
@@ -201,3 +203,31 @@ def cost(report: Json, trials: pd.DataFrame) -> Plate | None:
     caption += f"n = {count(len(figure_search.complete(trials)), 'trial')}, {count(seeds, 'seed')}."
     picture = draw("cost", title, lambda theme: figure_search.cost(trials, rows, cap, theme))
     return Plate("cost", title, caption, picture)
+
+
+def ladder(report: Json) -> Plate | None:
+    """Return what each rung of the ladder reaches, and after how many trials."""
+    shown, control, curves = rungs.climbed(report), rungs.control(report), rungs.curves(report)
+    if not shown:
+        return None
+    title, floor = rungs.finding(report), mean(find(report["rows"], "retrained_again"), "objective")
+    caption = (
+        "Each rung is a space of plans, named by what it leaves free, and searched with as many "
+        "trials under the same cap. Dots: its plan, with the 95 % interval over seeds. The dashed "
+        "line is retraining a second time. "
+    )
+    if control is not None:
+        caption += "Grey, at the end: the plan of V1 on random subsets. "
+    if curves:
+        caption += (
+            "Right: the best objective that n of a search's trials may be expected to reach "
+            "(Dodge et al., 2019). That takes trials as independent draws. Those of TPE are not, "
+            "since later ones are proposed in the light of earlier ones: read the curves as what "
+            "a space holds, not as how fast its search was. "
+        )
+    seeds, trials = len(shown[0]["objective"]["values"]), max(rung["trials"] for rung in shown)
+    caption += f"n = {count(seeds, 'seed')}, {count(trials, 'trial')} a rung."
+    picture = draw(
+        "ladder", title, lambda t: figure_ladder.ladder(shown, control, floor, curves, t)
+    )
+    return Plate("ladder", title, caption, picture)

@@ -54,11 +54,11 @@ def contestants(rows: Sequence[Json]) -> list[Json]:
 def subject(rows: Sequence[Json]) -> Json | None:
     """Return the row that the report is about.
 
-    That is RUM's plan from the search, else the one from the file, else the best row that does
-    something.
+    That is RUM's plan from the main search, else the one from the file, else the best row that
+    does something.
     """
     plans = [row for row in rows if row["method"] == "rum"]
-    searched = [row for row in plans if row.get("source") != "file"]
+    searched = [row for row in plans if row.get("source") == "search"]
     others = [row for row in contestants(rows) if row["method"] != "original"]
     return next(iter([*searched, *plans, *others]), None)
 

@@ -40,8 +40,22 @@ SPACES = {
     "V2": "one, and the order",
     "V3": "one a subset, untuned",
     "V4": "one a subset, tuned",
+    "shuffle": "random subsets",
+}
+KNOWLEDGE = {
+    "oracle": "models retrained without the forget set",
+    "surrogate": "models retrained without another set like it, of examples that stay",
+    "pool": "pool models, for each example those that left it out",
 }
 VARIANTS = {"vanilla": "vanilla", "shuffle": "shuffle", "rum_f": "RUM^F"}
+METHODS = {
+    "retrained_again": "retrained again",
+    "original": "doing nothing",
+    "refined": "best single, refined",
+    "ordered": "best single, ordered",
+    "shuffled": "best single, shuffled",
+    "untuned": "RUM, untuned",
+}
 
 
 def plain(report: Mapping[str, Any]) -> Json:
@@ -178,7 +192,7 @@ def label(row: Json) -> str:
     if method in VARIANTS:
         return f"{name} {VARIANTS[method]}"
     if method == "rum":
-        return "RUM (file)" if row.get("source") == "file" else "RUM (search)"
+        return f"RUM ({row.get('source') or 'search'})"
     if method == "best_single":
         return f"best single ({name})"
-    return {"retrained_again": "retrained again", "original": "doing nothing"}.get(method, method)
+    return METHODS.get(method, method)

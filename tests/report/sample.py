@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
+from rum_ray.evaluation.statistics import compare, holm
 from rum_ray.report.gallery import Gallery, Picture
 from rum_ray.report.text import label
 
@@ -202,20 +203,26 @@ def trials_frame(rng: np.random.Generator) -> pd.DataFrame:
 
 
 def _searches(trials: pd.DataFrame) -> list[Json]:
+    """Return what each search found; "V4 pool" is one of V4 by the reference "pool"."""
     searches = []
     for name, rows in trials.groupby("search", sort=False):
         best = rows.loc[rows["objective"].idxmax()]
         status = rows["status"].value_counts()
+        known = rows["objective"].fillna(-1.0)
+        space, _, reference = str(name).partition(" ")
         searches.append(
             {
                 "name": name,
-                "space": "V4" if name == "random" else name,
+                "space": "V4" if name == "random" else space,
                 "trials": len(rows),
                 "objective": "tow - mia_gap",
                 "split": "validation",
                 "attack": "auc",
-                "reference": "oracle",
+                "reference": reference or "oracle",
                 "max_cost": 0.5,
+                "pick": None,
+                "front": _front(rows),
+                "expected_best": _expected_best(known.to_numpy()),
                 "seconds": float(rows["seconds"].sum()),
                 "complete": int(status.get("complete", 0)),
                 "infeasible": int(status.get("infeasible", 0)),
@@ -229,6 +236,25 @@ def _searches(trials: pd.DataFrame) -> list[Json]:
             }
         )
     return searches
+
+
+def _front(rows: pd.DataFrame) -> list[Json]:
+    """Return the trials that no cheaper one matches."""
+    found: list[Json] = []
+    known = rows[rows["status"] == "complete"].sort_values(["cost", "objective"])
+    for row in known.to_dict("records"):
+        if not found or row["objective"] > found[-1]["objective"]:
+            point = {key: row[key] for key in ("trial", "objective", "cost")}
+            found.append({**point, "plan": json.loads(row["plan"])})
+    return found
+
+
+def _expected_best(values: NDArray[np.float64]) -> list[float]:
+    """Return the expected maximum of n = 1 to N draws with replacement from N values."""
+    total = len(values)
+    below = np.arange(total + 1) / total
+    chances = [np.diff(below**n) for n in range(1, total + 1)]
+    return [float(chance @ np.sort(values)) for chance in chances]
 
 
 def scores_frame(rng: np.random.Generator, count: int = 1200) -> pd.DataFrame:
@@ -384,6 +410,8 @@ def sample(
         "rows": rows,
         "comparisons": _comparisons(rows),
         "searches": _searches(trials),
+        "ladder": None,
+        "references": [],
         "stages": [
             {"name": "scores", "seconds": 71.2, "trainings": 128, "made": 128, "reused": 0},
             {"name": "originals", "seconds": 9.8, "trainings": 16, "made": 13, "reused": 3},
@@ -416,23 +444,83 @@ def sample(
     return report, scores, trials, _gallery(scores, classes, color)
 
 
+def _shifted(row: Json, rng: np.random.Generator, shift: float, **changes: Any) -> Json:
+    """Return a row that is another one with a lower objective."""
+    found = copy.deepcopy(row) | changes
+    for name, part in (("tow", 0.75), ("mia_gap", -0.25), ("objective", 1.0)):
+        values = np.array(found["metrics"][name]["values"]) - shift * part
+        found["metrics"][name] = _metric(values + rng.normal(0, 0.01, len(SEEDS)))
+    return found
+
+
+RUNGS = [
+    ("V0", "best_single", 0.09),
+    ("V1", "refined", 0.06),
+    ("V2", "ordered", 0.058),
+    ("V3", "untuned", 0.055),
+    ("V4", "rum", 0.0),
+    ("shuffle", "shuffled", 0.085),
+]
+
+
+def _ladder(rows: list[Json], rng: np.random.Generator) -> Json:
+    """Return the ladder, and give `rows` those of its rungs that they lack."""
+    rum = next(row for row in rows if row["method"] == "rum")
+    found, rungs = {}, []
+    for space, method, shift in RUNGS:
+        row = next((row for row in rows if row["method"] == method), None)
+        if row is None:
+            row = _shifted(rum, rng, shift, method=method)
+            rows.append(row)
+        found[space] = row
+        metrics = {name: row["metrics"][name] for name in ("objective", "tow", "cost")}
+        rungs.append({"space": space, "method": method, "trials": 24, **metrics})
+    pairs = [("V1", "V0"), ("V2", "V1"), ("V3", "V2"), ("V4", "V3"), ("V1", "shuffle")]
+    pairs.append(("V4", "V0"))
+    values = {space: row["metrics"]["objective"]["values"] for space, row in found.items()}
+    p = [compare(values[a], values[b]).p for a, b in pairs]
+    claims = [
+        _compare(found[a], found[b], *both) | {"a": a, "b": b}
+        for (a, b), both in zip(pairs, zip(p, holm(p), strict=True), strict=True)
+    ]
+    return {"rungs": rungs, "claims": claims}
+
+
+def _references(rows: list[Json], rng: np.random.Generator) -> list[Json]:
+    """Return what each reference led to, and give `rows` the plans of those beside the main one."""
+    rum = next(row for row in rows if row["method"] == "rum")
+    found = []
+    for reference, trainings, shift in (
+        ("oracle", 4.8, 0),
+        ("surrogate", 4.8, 0.009),
+        ("pool", 0, 0.04),
+    ):
+        row = rum if reference == "oracle" else _shifted(rum, rng, shift, source=reference)
+        if row is not rum:
+            rows.append(row)
+        regret = _compare(rum, row, 0.002 if shift > 0.03 else 0.08, 0)
+        entry = {"reference": reference, "main": row is rum, "trials": 24, "trainings": trainings}
+        entry |= {"objective": row["metrics"]["objective"]}
+        kept = {key: regret[key] for key in ("mean", "low", "high", "p")} | {"n": len(SEEDS)}
+        found.append({**entry, "regret": None if row is rum else kept})
+    return found
+
+
 def busy_sample() -> tuple[Json, pd.DataFrame, pd.DataFrame, Gallery]:
-    """Return a study with a plan from the file beside the searched one, and five searches."""
+    """Return a study with all there may be: a plan from the file, the ladder, all references."""
     report, scores, trials, gallery = sample()
     rng = np.random.default_rng(11)
     parts = []
-    for rung in range(5):
+    for rung, name in enumerate(("V0", "V1", "V2", "V3", "V4", "V4 surrogate", "V4 pool")):
         part = trials[trials["search"] == ("V0" if rung == 0 else "V4")].copy()
-        part["search"] = f"V{rung}"
+        part["search"] = name
         part["objective"] += 0.01 * rung + rng.normal(0, 0.02, len(part))
         parts.append(part)
     frame = pd.concat(parts, ignore_index=True)
     report["searches"] = _searches(frame)
-    given = copy.deepcopy(next(row for row in report["rows"] if row["method"] == "rum"))
-    given |= {"source": "file", "trials": None}
-    for name, shift in (("tow", -0.012), ("mia_gap", 0.004), ("objective", -0.016)):
-        values = np.array(given["metrics"][name]["values"]) + shift
-        given["metrics"][name] = _metric(values + rng.normal(0, 0.01, len(SEEDS)))
-    report["rows"].append(given)
+    rows = report["rows"]
+    rum = next(row for row in rows if row["method"] == "rum")
+    report["ladder"], report["references"] = _ladder(rows, rng), _references(rows, rng)
+    rows.append(_shifted(rum, rng, 0.016, source="file", trials=None))
     report["comparisons"][0] |= {"mean": 0.02, "low": -0.01, "high": 0.05, "shown": False}
     return report, scores, frame, gallery

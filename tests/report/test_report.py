@@ -11,7 +11,7 @@ import pytest
 
 from rum_ray.report import facts, markdown
 from rum_ray.report.drawing import LIGHT
-from rum_ray.report.figure_search import choices, freest_search, progress
+from rum_ray.report.figure_search import alike, choices, freest_search, progress
 from rum_ray.report.files import complete, write
 from rum_ray.report.findings import conditions
 from rum_ray.report.gallery import Gallery
@@ -73,7 +73,7 @@ def test_the_headline_goes_from_the_floor_to_the_worst():
 
 def test_markdown_tables_are_tables(grey):
     tables = _cells((grey / "report.md").read_text())
-    assert len(tables) == 12
+    assert len(tables) == 13
     for table in tables:
         assert len({len(row) for row in table}) == 1
         assert all(re.fullmatch(" (:--|--:) ", cell) for cell in table[1])
@@ -204,12 +204,14 @@ def test_rows_that_differ_by_noise_are_tied():
 
 def test_every_space_is_named_wherever_it_stands():
     report, _, trials, _ = busy_sample()
+    trials = alike(trials)
     names = [row[1] for row in facts.searches(report).rows]
+    assert names[5:] == [f"{names[4]}, by the {reference}" for reference in ("surrogate", "pool")]
     assert names[0] == "V0: one unlearner"
     assert names[2:4] == ["V2: one, and the order", "V3: one a subset, untuned"]
     assert freest_search(trials[trials["search"] != "V4"]) == "V3"
     ends = [text.get_text() for text in progress(trials, LIGHT).axes[0].texts]
-    assert set(names) <= set(ends)
+    assert set(names[:5]) <= set(ends)
 
 
 def test_a_random_search_says_so():
@@ -232,6 +234,9 @@ def test_labels_name_a_row_in_one_way():
     assert label({"method": "rum_f", "unlearner": "neggrad+"}) == "NegGrad+ RUM^F"
     assert label({"method": "vanilla", "unlearner": "my.module:Thing"}) == "my.module:Thing vanilla"
     assert label({"method": "rum", "source": "file"}) == "RUM (file)"
+    assert label({"method": "rum", "source": "surrogate"}) == "RUM (surrogate)"
+    assert label({"method": "untuned"}) == "RUM, untuned"
+    assert label({"method": "shuffled"}) == "best single, shuffled"
     assert label({"method": "retrained"}) == "retrained"
 
 
