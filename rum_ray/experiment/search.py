@@ -82,13 +82,13 @@ class SearchConfig:
             raise ValueError("steps must be without retrain, which a search is judged against")
         if len({self.reference, *self.also}) < 1 + len(self.also):
             raise ValueError(
-                f"also must name references besides '{self.reference}', each once, "
-                f"got {list(self.also)}"
+                "also must name each reference once, without the one that counts, "
+                f"got {list(self.also)} beside '{self.reference}'"
             )
         if not 0 < self.budget <= self.max_cost:
             raise ValueError(
-                f"pick must be 'cost<=X', X above 0 and at most max_cost = {self.max_cost:g}, "
-                f"got '{self.pick}'"
+                "pick must be cost<=X, with X above 0 and at most max_cost, "
+                f"got '{self.pick}' with max_cost {self.max_cost:g}"
             )
         if not len({*self.start}) == len(self.start) <= self.trials:
             raise ValueError(
