@@ -10,20 +10,15 @@ import math
 import os
 import uuid
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
-import optuna
 from ray import tune
 from ray.tune.search import ConcurrencyLimiter
-from ray.tune.search.optuna import OptunaSearch
 
 from rum_ray import errors
+from rum_ray.cluster.proposals import Proposals
 from rum_ray.errors import RumRayError, StalledError
 from rum_ray.search.objective import INFEASIBLE
-from rum_ray.search.spaces import Space
-from rum_ray.seeding import Seed
-from rum_ray.training.space import Choice, Domain, Integers, LogUniform
 from rum_ray.work import Context, Search
 
 
@@ -44,7 +39,8 @@ def run(
         progress: is told how many trials are done, of how many, and the best objective so far.
     """
     config = search.config
-    limited = ConcurrencyLimiter(_proposer(search), max_concurrent=config.batch, batch=True)
+    proposals = Proposals(search, len(context.bundle.train))
+    limited = ConcurrencyLimiter(proposals, max_concurrent=config.batch, batch=True)
     judge = tune.with_parameters(_Judge, search=search, context=context)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
     results = tune.Tuner(
@@ -70,40 +66,8 @@ def run(
             raise getattr(errors, kind)(message)
     if results.errors:
         raise StalledError(f"search {search.space.name} failed: {results.errors[0]}")
-    search.save(context, [results[number].config or {} for number in range(len(results))])
-
-
-def _proposer(search: Search) -> OptunaSearch:
-    """Return what proposes: first the plans to start with, then those of the sampler."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    seed = int((Seed(search.config.seed) / "sampler" / search.space.name).words(1)[0] >> 32)
-    sampler: optuna.samplers.BaseSampler
-    if search.config.sampler == "random":
-        sampler = optuna.samplers.RandomSampler(seed=seed)
-    else:
-        sampler = optuna.samplers.TPESampler(multivariate=True, group=True, seed=seed)
-    return OptunaSearch(
-        partial(_ask, search.space),
-        metric=["objective", "cost"] if search.config.front else "objective",
-        mode=["max", "min"] if search.config.front else "max",
-        points_to_evaluate=[search.space.answers(plan) for plan in search.starts],
-        sampler=sampler,
-    )
-
-
-def _ask(space: Space, trial: optuna.Trial) -> None:
-    """Let Optuna answer a space's questions."""
-    space.plan(lambda name, domain: _suggest(trial, name, domain))
-
-
-def _suggest(trial: optuna.Trial, name: str, domain: Domain) -> Any:
-    """Let Optuna choose a value of a domain."""
-    if isinstance(domain, Choice):
-        return trial.suggest_categorical(name, domain.options)
-    if isinstance(domain, Integers):
-        return trial.suggest_int(name, domain.low, domain.high)
-    logarithmic = isinstance(domain, LogUniform)
-    return trial.suggest_float(name, domain.low, domain.high, log=logarithmic)
+    proposed = [results[number].config or {} for number in range(len(results))]
+    search.save(context, proposed, proposals.drawn_again)
 
 
 class _Judge(tune.Trainable):

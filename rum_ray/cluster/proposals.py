@@ -1,0 +1,95 @@
+"""What a search tries next: answers that Optuna draws, and plans that cost no more than the cap."""
+
+from functools import partial
+from typing import Any
+
+import optuna
+from ray.tune.search import Searcher
+from ray.tune.search.optuna import OptunaSearch
+
+from rum_ray.search.spaces import Space
+from rum_ray.seeding import Seed
+from rum_ray.training.space import Choice, Domain, Integers, LogUniform
+from rum_ray.work import Search
+
+DRAWS = 100
+"""How often a proposal is drawn at most; the last one is tried, and told to cost too much."""
+
+
+class Proposals(Searcher):
+    """Proposes plans within the cap; one that costs more is drawn again, and is no trial.
+
+    So a space in which most plans are dear is searched with as many evaluations as another one. A
+    sampler is not told of what it drew in vain: its first draws at random would be lost to it.
+
+    Attributes:
+        drawn_again: how many proposals cost too much.
+    """
+
+    def __init__(self, search: Search, total: int) -> None:
+        """Begin a search; `total` is the number of training examples."""
+        self._search, self._total, self._optuna = search, total, _optuna(search)
+        super().__init__(metric=self._optuna.metric, mode=self._optuna.mode)
+        self._starts, self._drawn = len(search.starts), dict[str, str]()
+        self.drawn_again = 0
+
+    def suggest(self, trial_id: str) -> dict[str, Any]:
+        """Return the answers of the next trial; plans to start with are tried as they are."""
+        draws = 1 if len(self._drawn) < self._starts else DRAWS
+        for draw in range(draws):
+            name = self._drawn[trial_id] = f"{trial_id}.{draw}"
+            answers: dict[str, Any] = self._optuna.suggest(name) or {}
+            if self._search.affordable(answers, self._total) or draw + 1 == draws:
+                break
+            self.drawn_again += 1
+            self._optuna.on_trial_complete(name, error=True)
+        return answers
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Pass a result on."""
+        self._optuna.on_trial_result(self._drawn[trial_id], result)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Pass the last result on."""
+        self._optuna.on_trial_complete(self._drawn[trial_id], result, error)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Do nothing: a search that is started again is replayed."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Do nothing: a search that is started again is replayed."""
+
+
+def _optuna(search: Search) -> OptunaSearch:
+    """Return what proposes: first the plans to start with, then what the sampler draws."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    seed = int((Seed(search.config.seed) / "sampler" / search.space.name).words(1)[0] >> 32)
+    sampler: optuna.samplers.BaseSampler
+    if search.config.sampler == "random":
+        sampler = optuna.samplers.RandomSampler(seed=seed)
+    else:
+        sampler = optuna.samplers.TPESampler(multivariate=True, group=True, seed=seed)
+    return OptunaSearch(
+        partial(_ask, search.space),
+        metric=["objective", "cost"] if search.config.front else "objective",
+        mode=["max", "min"] if search.config.front else "max",
+        points_to_evaluate=[search.space.answers(plan) for plan in search.starts],
+        sampler=sampler,
+    )
+
+
+def _ask(space: Space, trial: optuna.Trial) -> None:
+    """Let Optuna answer a space's questions."""
+    space.plan(lambda name, domain: _suggest(trial, name, domain))
+
+
+def _suggest(trial: optuna.Trial, name: str, domain: Domain) -> Any:
+    """Let Optuna choose a value of a domain."""
+    if isinstance(domain, Choice):
+        return trial.suggest_categorical(name, domain.options)
+    if isinstance(domain, Integers):
+        return trial.suggest_int(name, domain.low, domain.high)
+    logarithmic = isinstance(domain, LogUniform)
+    return trial.suggest_float(name, domain.low, domain.high, log=logarithmic)
