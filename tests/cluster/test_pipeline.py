@@ -42,6 +42,8 @@ METHODS = [
     ("shuffle", "finetune", ["shuffle1", "shuffle2", "shuffle3"]),
     ("rum_f", "finetune", ["low", "medium", "high"]),
     ("best_single", "any", ["all"]),
+    ("refined", "any", ["low", "medium", "high"]),
+    ("shuffled", "any", ["shuffle1", "shuffle2", "shuffle3"]),
     ("rum", None, ["low", "medium", "high"]),
     ("rum", None, ["low", "medium", "high"]),
 ]
@@ -120,6 +122,24 @@ def test_the_searches_had_equal_budgets(mini):
     ]
     assert list(judged["steps_run"] + judged["cache_hits"]) == [3 * len(some) for some in steps]
     assert mini.count("prefix") == 0
+
+
+def test_the_ladder_and_the_fronts_are_told(mini):
+    report = mini.report()
+    rungs = [(rung["space"], rung["method"]) for rung in report["ladder"]["rungs"]]
+    expected = [("V0", "best_single"), ("V1", "refined"), ("V4", "rum"), ("shuffle", "shuffled")]
+    assert rungs == expected
+    # Two seeds are too few for a claim.
+    assert report["ladder"]["claims"] == report["references"] == []
+    trials = mini.table("trials")
+    for search in report["searches"]:
+        costs = [point["cost"] for point in search["front"]]
+        assert costs == sorted(costs)
+        of_search = trials[trials["search"] == search["space"]]
+        assert search["front"][-1]["objective"] == of_search["objective"].max()
+        assert len(search["expected_best"]) == 4
+        assert search["expected_best"][0] == pytest.approx(of_search["objective"].mean())
+    assert {"by_seed", "forget_accuracy_low", "forget_accuracy_high"} < {*trials.columns}
 
 
 def test_the_files_of_the_report(mini):
@@ -251,7 +271,7 @@ def test_no_trial_looks_at_t(study, place, monkeypatch):
     monkeypatch.syspath_prepend(str(place / "plugins"))
     bundle = importlib.import_module("trapped").digits()
     context = dataclasses.replace(study.context, bundle=bundle)
-    for epochs, search in enumerate(study.searches, start=1):
+    for epochs, search in enumerate(study.rungs, start=1):
         subsets = search.pick(study.context).partition
         plan = Plan.assign(subsets, dict.fromkeys(subsets.names, FineTune(epochs=epochs)))
         for fresh in (False, True):
@@ -300,7 +320,7 @@ def test_other_spaces_beside_what_is_there(mini, run, demo, settings):
     experiment = config.load(demo, (*settings, *changes))
     study = Study(experiment, Context(experiment.load_data(), Store(more.store)))
     orders, asked = set(), set()
-    for search in study.searches:
+    for search in study.rungs:
         trials = search.load(study.context)
         first = [trial["start"] for trial in trials]
         assert first == [search.name == "V4", False, False, False]
@@ -310,7 +330,7 @@ def test_other_spaces_beside_what_is_there(mini, run, demo, settings):
             orders |= {tuple(step["subset"] for step in trial["plan"]) for trial in trials}
     assert len(orders) > 1
     assert {"medium.place", "high.place", "unlearner", "low.unlearner"} < asked
-    (found,) = (search for search in study.searches if search.name == "V4")
+    (found,) = (search for search in study.rungs if search.name == "V4")
     assert (
         plan_as_dicts(Plan.assign(study.partition, experiment.plan))
         == (found.load(study.context)[0]["plan"])
