@@ -21,8 +21,8 @@ from rum_ray.training.runtime import Runtime
 from rum_ray.unlearning.base import Unlearner, UnlearningTask
 from rum_ray.unlearning.baselines import Nothing
 
-WHOLE_SETS = frozenset({"forget", "retain", "test"})
-"""Names that no subset may have, since metrics are named after both."""
+WHOLE_SETS = frozenset({"all", "forget", "retain", "test"})
+"""Names that no subset may have: of sets that have metrics, and of the forget set unrefined."""
 Retain: TypeAlias = Literal["remaining", "final"]
 Assignment: TypeAlias = Mapping[str, Unlearner]
 """Subset name -> unlearner."""

@@ -93,7 +93,7 @@ def _stages(study: Study) -> Iterator[tuple[str, int, int, float]]:
         undone = _missing(study, [*study.searches.values()]) if scored else searches
         left = undone * search.trials
         yield "search", searches * search.trials, left, left * search.seeds * cap
-        total = searches * FINALISTS
+        total = searches * min(FINALISTS, search.trials)
         left = total if undone else _missing(study, study.validations)
         yield "validate", total, left, left * FRESH_SEEDS * cap
         searched = scored and not left

@@ -202,10 +202,15 @@ def tune(study: Study, options: Options) -> Answer:
     with _running(study, options) as pipeline:
         for stage in (*_REFERENCES, Pipeline.search):
             stage(pipeline)
+    return {"plan": _write_plan(study, options), "searches": search_entries(study, pipeline.clock)}
+
+
+def _write_plan(study: Study, options: Options) -> str:
+    """Write the plan that was found, as an experiment takes it, and return where."""
     plan = found(study.rungs[-1], study.context, study.partition)
     path = options.folder(study.experiment) / "plan.yaml"
     write_bytes(path, config.dump_plan(plan).encode())
-    return {"plan": str(path), "searches": search_entries(study, pipeline.clock)}
+    return str(path)
 
 
 def _publish(pipeline: Pipeline, options: Options) -> Answer:
@@ -218,6 +223,8 @@ def _publish(pipeline: Pipeline, options: Options) -> Answer:
     out = options.folder(study.experiment)
     answer = summarize(study, pipeline.clock)
     write(out, answer, score_table(study), trial_table(study), gallery(study))
+    if study.searches:
+        _write_plan(study, options)
     return {"out": str(out), "report": str(out / "report.html"), "answer": answer}
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import optuna
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
+from ray.tune.utils import flatten_dict
 
 from rum_ray.search.spaces import Space
 from rum_ray.seeding import Seed
@@ -38,7 +39,7 @@ class Proposals(Searcher):
         draws = 1 if len(self._drawn) < self._starts else DRAWS
         for draw in range(draws):
             name = self._drawn[trial_id] = f"{trial_id}.{draw}"
-            answers: dict[str, Any] = self._optuna.suggest(name) or {}
+            answers: dict[str, Any] = flatten_dict(self._optuna.suggest(name) or {})
             if self._search.affordable(answers, self._total) or draw + 1 == draws:
                 break
             self.drawn_again += 1

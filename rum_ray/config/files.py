@@ -72,8 +72,19 @@ def parse(tree: Mapping[str, Any], overrides: Sequence[str] = ()) -> Experiment:
     changed = dict(tree)
     for override in overrides:
         _override(changed, override)
+    if isinstance(changed.get("plan"), str):
+        changed |= _plan_of(changed["plan"], changed.get("order"))
     experiment: Experiment = build(Experiment, changed, "")
     return _with_recipe(experiment)
+
+
+def _plan_of(path: str, order: Any) -> dict[str, Any]:
+    """Return the keys that a plan's file has in place of its name: the plan, and its order."""
+    load_plan(path)
+    found = read(Path(path), "plan")
+    if order is not None and found.get("order", order) != order:
+        raise ConfigError(f"plan: {path} has order {found['order']}, and key 'order' is {order}.")
+    return found
 
 
 def _with_recipe(experiment: Experiment) -> Experiment:

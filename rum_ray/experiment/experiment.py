@@ -40,7 +40,8 @@ class Experiment:
         order: the subsets' names in the order of unlearning, then of every plan; by default the
             refiner's, and a search may find others.
         retain: what a step may learn from; see `Plan.retain`.
-        plan: an unlearner for each subset: the row "rum" from the file.
+        plan: an unlearner for each subset: the row "rum" from the file. In a file, the name of
+            another one, such as plan.yaml, stands for its plan and its order.
         compare: unlearners that get the rows vanilla, shuffle and rum_f.
         search: how assignments are searched; None is not at all.
         evaluate: which attacks are reported, and which counts.
@@ -111,6 +112,11 @@ class Experiment:
                 raise ConfigError(
                     "search.reference: pool asks what the leave-k-out models say of labels they "
                     "did not learn; set score.confidences: true."
+                )
+            if isinstance(self.score.models, Precision):
+                raise ConfigError(
+                    "search.reference: pool takes half of the models from the scores, so the "
+                    "precision of all says nothing of them; give score.models as a number."
                 )
 
     def _check_scoring(self) -> None:
@@ -185,12 +191,18 @@ class Experiment:
             ConfigError: there is no search.
         """
         if self.search is None:
-            raise ConfigError("the experiment has no key 'search', so there is no ladder to climb.")
-        search = dataclasses.replace(self.search, spaces=tuple(FREE))
+            raise ConfigError("the experiment has no key 'search', so there is no ladder. Add one.")
+        # Where the order is given, V2 is V1.
+        spaces = tuple(name for name in FREE if name != "V2" or self.order is None)
+        search = dataclasses.replace(self.search, spaces=spaces)
         return dataclasses.replace(self, name=f"{self.name}-ladder", search=search)
 
     @property
     def digest(self) -> str:
-        """Digest of all that determines the results: not the name, nor the cluster."""
-        science = dataclasses.replace(self, name="digest", cluster=ClusterConfig())
+        """Digest of all that determines the results: not the name, the cluster, nor the pick.
+
+        Another plan may be picked of the trials that an output folder tells of.
+        """
+        search = None if self.search is None else dataclasses.replace(self.search, pick=None)
+        science = dataclasses.replace(self, name="digest", cluster=ClusterConfig(), search=search)
         return digest(science)

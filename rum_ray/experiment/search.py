@@ -36,7 +36,8 @@ class SearchConfig:
             the forget set. "pool": no retrained model, but what the leave-k-out models that did
             not learn an example say of it.
         also: other references, with which the last space is searched, too; their plans' rows, and
-            their regret against the oracle's plan, stand beside.
+            their regret against the oracle's plan, stand beside. With "pool", half of the models
+            score the examples, so the forget set is another one.
         attack: whose gap counts in the objective: "auc", or the paper's "svm".
         max_cost: cap on a plan's cost, as a share of retraining.
         pick: such as "cost<=0.2": plans are chosen among trials that cost at most so much. It

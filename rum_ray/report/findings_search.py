@@ -17,7 +17,7 @@ from rum_ray.report.text import (
 )
 
 PICK = 'rum-ray tune FILE --pick "cost<=0.2"'
-PICKS = "takes the best of the trials that cost at most 20 % of a retraining."
+PICKS = "picks among the trials that cost at most 20 % of a retraining."
 """How to choose from the front: a command, and what it does."""
 REFERENCES = (
     "Main: the search that the rest of this report is about. Trainings: how many models were "
@@ -110,10 +110,11 @@ def reading(search: Json) -> str:
 def references(report: Json) -> str:
     """Return what tuning without knowing models retrained without the forget set loses."""
     entries = {entry["reference"]: entry for entry in report["references"]}
-    oracle, ours = entries.get("oracle"), entries.get("surrogate") or {}
-    regret = ours.get("regret")
+    if "oracle" not in entries:
+        return "Regret is unknown: no search knew the oracle"
+    regret = entries.get("surrogate", {}).get("regret")
     if regret is None:
-        return f"The plan of the oracle reaches {interval((oracle or {}).get('objective'))}"
+        return f"The plan of the oracle reaches {interval(entries['oracle']['objective'])}"
     far = f"{number(regret['mean'])} {span(regret['low'], regret['high'])}"
     if regret["low"] > 0 and regret["p"] < LEVEL:
         return f"What a user can deploy, the surrogate's plan, loses {far} against the oracle's"

@@ -45,7 +45,7 @@ def shadow_jobs(study: Study, rows: Sequence[Row]) -> list[UnlearnShadow]:
     """Return what runs each plan "rum" of these rows on each pool model, for U-LiRA."""
     if "u_lira" not in study.experiment.evaluate.also:
         return []
-    plans = [row.plan for row in rows if row.method == "rum" and row.plan is not None]
+    plans = [row.plan for row in rows if row.plan is not None and row.jobs[0].keep]
     return [UnlearnShadow(model, plan) for plan in plans for model in study.scoring.pool]
 
 
@@ -138,7 +138,7 @@ class Attacks:
 
     def _by_shadows(self, row: Row, evaluations: Sequence[Evaluation]) -> dict[str, Entry]:
         """Return what U-LiRA tells; models as they are get the shadows of the first plan."""
-        plan = row.plan if row.method == "rum" else None
+        plan = row.plan if row.jobs[0].keep else None
         if row.method in MODELS:
             plan = next(r.plan for r in self.rows if r.method == "rum")
         if plan is None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rum_ray.data.batches import to_float
+from rum_ray.data.bundle import complement
 from rum_ray.errors import ConfigError
 from rum_ray.evaluation.pool import LEAST_MODELS
 from rum_ray.experiment import Experiment
@@ -65,8 +66,15 @@ def check(study: Study) -> None:
         partition = refined(experiment, bundle, forget, scores, distances)
         check_surrogate(experiment, partition, scores, bundle.train.y.numpy())
         # Without names of their own, the subsets depend on the forget set that is chosen.
-        if hasattr(experiment.refine, "into"):
+        if hasattr(experiment.refine, "into") or _chosen_already(experiment):
             check_plans(experiment, ordered(experiment, partition), len(bundle.train))
+
+
+def _chosen_already(experiment: Experiment) -> bool:
+    """Return whether the forget set is known before anything is trained."""
+    forget = experiment.forget
+    by_file = experiment.score.file is not None and not forget.by_distance
+    return forget.ids is not None or forget.pick == "random" or forget.size is None or by_file
 
 
 def check_surrogate(
@@ -74,10 +82,10 @@ def check_surrogate(
 ) -> None:
     """Raise ScoreError if too few of a class are retained to make a surrogate of the forget set.
 
-    How many of each class are forgotten is known beforehand unless scores choose among all classes.
+    How many of each class are forgotten is known unless scores choose among all classes.
     """
-    search, forget = experiment.search, experiment.forget
-    known = forget.ids is not None or forget.label is not None or forget.pick == "random"
+    search, of_class = experiment.search, experiment.forget.label is not None
+    known = of_class or _chosen_already(experiment)
     if search is not None and "surrogate" in search.references and known:
         matched(partition, scores, labels, Seed(0))
 
@@ -96,11 +104,21 @@ def check_share(study: Study) -> None:
 
 
 def check_pool(study: Study) -> None:
-    """Raise ConfigError if a pool attack will find too few models for an example.
+    """Raise ConfigError if an attack, or a search, will find too few models for an example.
 
     Which examples a model is trained on is known beforehand.
     """
     attacks = study.experiment.evaluate.of_pool
+    total = len(study.context.bundle.train)
+    left_out = np.zeros(total, dtype=bool)
+    for job in study.scoring.unused:
+        left_out[complement(included_rows(total, job.fraction, job.seed), total)] = True
+    if study.scoring.unused and not left_out.all():
+        raise ConfigError(
+            f"search.reference: pool asks the {len(study.scoring.unused)} models of odd number "
+            f"what they say of examples that they did not learn, and all of them learn "
+            f"{int((~left_out).sum())} of the {total} examples. Give more score.models."
+        )
     if not attacks:
         return
     total, pool = len(study.context.bundle.train), study.scoring.pool
@@ -138,7 +156,7 @@ def check_floor(study: Study) -> None:
     of the number of non-members, so its square says how many would do (docs/protocol.md 4).
     """
     attack, unseen = study.require_search().attack, len(study.context.bundle.valid)
-    for known in study.references.values():
+    for name, known in study.references.items():
         if not isinstance(known, Retrained):
             continue
         found = floor([model.load(study.context) for model in known.models], attack)
@@ -147,10 +165,10 @@ def check_floor(study: Study) -> None:
             needed = math.ceil(unseen * (found / LARGEST_FLOOR) ** 2)
             other = "auc" if attack == "svm" else "a larger forget set"
             raise ConfigError(
-                f"search.attack: {attack} sees a gap of {found:.3f} between retrained models (the "
-                f"95th percentile of {pairs} pairs), and {LARGEST_FLOOR} is allowed. About "
-                f"{needed:,} validation examples would do, and there are {unseen:,}; or use "
-                f"{other}."
+                f"search.attack: {attack} sees a gap of {found:.3f} between the retrained models "
+                f"of the {name} (the 95th percentile of {pairs} pairs), and {LARGEST_FLOOR} is "
+                f"allowed. About {needed:,} validation examples would do, and there are "
+                f"{unseen:,}; or use {other}."
             )
 
 

@@ -63,7 +63,7 @@ def score_entry(study: Study) -> dict[str, Any]:
     """Return how reliable the scores are, and how well proxies follow them."""
     score, scores = study.experiment.score, study.scores
     flipped = study.context.bundle.flipped
-    known, pool = np.isfinite(scores.values), study.scoring.pool
+    known, pool = np.isfinite(scores.values), study.scoring.choosing
     half = split_half(*study.scoring.pool_halves) if pool else None
     wrong = None
     if flipped is not None and flipped[known].any():

@@ -111,12 +111,12 @@ class Scoring:
 
     @cached_property
     def pool_bits(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Which examples the pool's models were trained on and are right about, each [M, N]."""
-        return pool_bits(self.context, self.pool)
+        """Which examples the models that score saw and are right about, each [M, N]."""
+        return pool_bits(self.context, self.choosing)
 
     @cached_property
     def pool_halves(self) -> tuple[InOutCounts, ...]:
-        """The counts of the pool's halves A and B: models of even and of odd number."""
+        """The counts of two halves of these models: of even and of odd place."""
         included, correct = self.pool_bits
         return tuple(InOutCounts.of(included[half::2], correct[half::2]) for half in (0, 1))
 
@@ -139,7 +139,7 @@ class Scoring:
             return read_scores(file, self.context.bundle.train.ids, self.experiment.score.name)
         if self.pool:
             a, b = self.pool_halves
-            return (a if self.unused else a + b).scores()
+            return (a + b).scores()
         (job,) = self._by_proxy
         return job.load(self.context)
 
@@ -162,6 +162,6 @@ class Scoring:
         """Memorization of the probabilities that the pool's models kept, [1, N], if they did."""
         if not self.pool or not self.experiment.score.confidences:
             return {}
-        kept = np.stack([self.context.load(job).arrays["confidences"] for job in self.pool])
+        kept = np.stack([self.context.load(job).arrays["confidences"] for job in self.choosing])
         scores = soft_memorization(self.pool_bits[0], kept)
         return {scores.name: scores.values[None]}

@@ -8,7 +8,6 @@ from rum_ray.experiment import Experiment, ReferenceName
 from rum_ray.refinement.matched import matched
 from rum_ray.rum import Partition, Plan
 from rum_ray.search.spaces import FREE, Space, whole
-from rum_ray.seeding import Seed
 from rum_ray.study.scoring import Scoring
 from rum_ray.work import Context, Evaluate, Expected, Retrained, Search, TrainModel
 from rum_ray.work.search import FRESH_SEEDS
@@ -34,19 +33,13 @@ def reference(
     models = list(searched)
     if name == "surrogate":
         labels = scoring.context.bundle.train.y.numpy()
-        partition = matched(partition, scoring.scores, labels, _search_seed(experiment))
+        partition = matched(partition, scoring.scores, labels, originals[0].seed / "surrogate")
     if name != "pool":
         models = [TrainModel(o.recipe, o.seed, partition.rows) for o in searched]
     evaluated = tuple(Evaluate(m, partition, m.seed, "valid", members=members) for m in models)
     if name == "pool":
         return Expected(partition, evaluated, scoring.unused)
     return Retrained(evaluated)
-
-
-def _search_seed(experiment: Experiment) -> Seed:
-    """Return the root of the choice of a surrogate."""
-    seed = experiment.search.seed if experiment.search else 0
-    return Seed(seed) / "surrogate"
 
 
 def found(search: Search, context: Context, forget: Partition) -> Plan:
@@ -101,7 +94,7 @@ def starting_plans(experiment: Experiment, partition: Partition) -> dict[str, Pl
 
 def those_in(space: Space, plans: Sequence[Plan]) -> tuple[Plan, ...]:
     """Return the plans that a space has."""
-    return tuple(plan for plan in plans if _missing(space, plan) is None)
+    return tuple(plan for plan in plans if _why_not(space, plan) is None)
 
 
 def check_plans(experiment: Experiment, partition: Partition, total: int) -> None:
@@ -127,7 +120,7 @@ def check_plans(experiment: Experiment, partition: Partition, total: int) -> Non
             known = did_you_mean(subset, partition.names)
             raise ConfigError(f"search.steps: unknown subset '{subset}'. {known}")
     for name, plan in starting_plans(experiment, partition).items():
-        reasons = [_missing(space, plan) for space in spaces]
+        reasons = [_why_not(space, plan) for space in spaces]
         if None not in reasons:
             raise ConfigError(
                 f"search.start: {name} lies outside of {', '.join(search.spaces)}; of "
@@ -136,15 +129,16 @@ def check_plans(experiment: Experiment, partition: Partition, total: int) -> Non
     retraining = experiment.recipe.epochs * (total - len(partition.rows))
     for space in spaces:
         least = space.least_cost(total) / retraining
-        if least > search.max_cost:
+        if least > search.budget:
+            key = "max_cost" if least > search.max_cost else "pick"
             raise ConfigError(
-                f"search.max_cost: no plan of {space.name} costs less than {least:.3g} of "
-                f"retraining, and {search.max_cost:g} is allowed. Give a higher max_cost, or an "
+                f"search.{key}: no plan of {space.name} costs less than {least:.3g} of "
+                f"retraining, and {search.budget:g} is allowed. Give a higher {key}, or an "
                 "unlearner that costs less; 'nothing' costs nothing."
             )
 
 
-def _missing(space: Space, plan: Plan) -> str | None:
+def _why_not(space: Space, plan: Plan) -> str | None:
     """Return why a space does not have a plan; None if it has."""
     try:
         space.answers(plan)

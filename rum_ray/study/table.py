@@ -57,7 +57,7 @@ def table(study: Study) -> list[Row]:
     for search in study.searches.values():
         rows.append(_searched(study, search))
         if search.name == "V1":
-            rows += _shuffled(study, search)
+            rows.append(_shuffled(study, search))
     if study.experiment.plan is not None:
         rows.append(planned(study))
     return rows
@@ -106,15 +106,15 @@ def _searched(study: Study, search: Search) -> Row:
     )
 
 
-def _shuffled(study: Study, search: Search) -> list[Row]:
-    """Return the row of the control: the one unlearner that a search found, on random subsets."""
-    unlearner = search.single(search.pick(study.context))
-    if unlearner is None:
-        return []
-    same = dict.fromkeys(study.shuffled.names, unlearner)
-    plan = Plan.assign(study.shuffled, same, study.experiment.retain)
+def _shuffled(study: Study, search: Search) -> Row:
+    """Return the row of the control: what a search found, step by step, on random subsets."""
+    pick = search.pick(study.context)
+    unlearners, single = [step.unlearner for step in pick.steps], search.single(pick)
+    steps = dict(zip(study.shuffled.names, unlearners, strict=True))
+    plan = Plan.assign(study.shuffled, steps, study.experiment.retain)
     jobs, trials = _evaluations(study, plan), search.config.trials
-    return [Row("shuffled", jobs, unlearner.name, "search", trials, plan)]
+    name = None if single is None else single.name
+    return Row("shuffled", jobs, name, "search", trials, plan)
 
 
 def _compared(study: Study, unlearner: Unlearner) -> list[Row]:
@@ -151,7 +151,8 @@ def _best(study: Study, unlearner: Unlearner, search: Search | None) -> tuple[Un
     own = []
     for trial in search.load(study.context):
         tried = search.single(search.plan(trial["answers"]))
-        if trial["status"] == "complete" and type(tried) is type(unlearner):
+        judged = trial["status"] == "complete" and trial["cost"] <= search.config.budget
+        if judged and type(tried) is type(unlearner):
             own.append((tried, trial["objective"]))
     if not own:
         return unlearner, 0

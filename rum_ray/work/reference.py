@@ -51,8 +51,9 @@ class Expected:
 
     On the forget set, as often right as the models of the pool that did not see an example; on
     retain and validation set, as the originals. An attack meets the forget set where a model did
-    not see it, and as non-members all of D that the model did not see. Pool models learn less than
-    retrained ones, so the level on the forget set is too low; see docs/protocol.md 5.
+    not see it, and as non-members a sample, as large as the validation set, of all that the model
+    did not see. Pool models learn less than retrained ones, so the level on the forget set is too
+    low; see docs/protocol.md 5.
 
     Attributes:
         partition: the forget set.
@@ -92,8 +93,9 @@ class Expected:
         outside = ~included[:, forget]
         right = (correct[:, forget] & outside).sum(axis=0) / outside.sum(axis=0)
         known = [model.load(context).accuracies for model in self.models]
+        size = len(context.bundle.valid)
         answers = [
-            self._asked(context.load(asked).arrays["confidences"], learned)
+            self._asked(context.load(asked).arrays["confidences"], learned, size)
             for asked, learned in zip(self.pool, included, strict=True)
             if not learned[forget].all()
         ]
@@ -108,11 +110,19 @@ class Expected:
         return Artifact(value=value)
 
     def _asked(
-        self, confidences: NDArray[np.float16], learned: NDArray[np.bool_]
+        self, confidences: NDArray[np.float16], learned: NDArray[np.bool_], size: int
     ) -> tuple[float, float]:
-        """Return what both attacks answer of one model's confidences [N], given what it learned."""
+        """Return what both attacks answer of one model's confidences [N].
+
+        Args:
+            confidences: of the labels, of all of D.
+            learned: [N], what the model was trained on.
+            size: of the validation set.
+        """
         forget, retain = self.partition.rows, complement(self.partition.rows, len(learned))
         members, unseen = retain[learned[retain]], np.flatnonzero(~learned)
+        # As many as V has: an SVM on more takes its square, and would be another attack.
+        unseen = unseen[sample_members(len(unseen), size, "random")]
         sample = sample_members(len(members), len(unseen), self.members)
         sets = (members[sample], unseen, forget[~learned[forget]])
         inside, outside, targets = (_predictions(confidences[rows]) for rows in sets)
@@ -120,7 +130,7 @@ class Expected:
 
     def load(self, context: Context) -> Reference:
         """Return the reference, made if need be."""
-        value = dict(context.make(self).value)
+        value = dict(context.make_once(self).value)
         mia, ranked = value.pop("mia"), value.pop("auc")
         return Reference(Accuracies(**value), mia=mia, auc=ranked)
 

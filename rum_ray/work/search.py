@@ -5,6 +5,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,8 @@ class Search:
         )
         search = dataclasses.replace(self, config=config)
         made_of = {"search": search, "domains": domains, "valid": context.unseen("valid")}
+        # Another release of the sampler proposes other trials.
+        made_of["optuna"] = version("optuna")
         return Key("search", {**made_of, **context.learned})
 
     def proposed(self, answers: Mapping[str, Any]) -> TryPlan:

@@ -443,6 +443,28 @@ def test_a_plan_is_dumped_as_keys_of_an_experiment(example, tmp_path):
     assert config.load_plan(path).order is None
 
 
+def test_a_plan_file_stands_for_its_plan_and_order(example, tmp_path):
+    path = tmp_path / "plan.yaml"
+    path.write_text(
+        "{plan: {low: nothing, medium: finetune, high: salun}, order: [high, low, medium]}"
+    )
+    tree = yaml.safe_load(EXAMPLE)
+    found = config.parse(tree, [f"plan={path}"])
+    assert found.plan == {"low": Nothing(), "medium": FineTune(), "high": SalUn()}
+    assert found.order == ("high", "low", "medium")
+    assert config.parse(parse_value(config.dump(found), "dumped")) == found
+    assert config.parse(tree, [f"plan={path}", "order=[high, low, medium]"]) == found
+    with pytest.raises(ConfigError, match=r"^plan: \S+ has order .*, and key 'order' is \['low', "):
+        config.parse(tree, [f"plan={path}", "order=[low, medium, high]"])
+    with pytest.raises(ConfigError, match=r"^plan nowhere\.yaml cannot be read: No such file"):
+        config.parse(tree, ["plan=nowhere.yaml"])
+    path.write_text("plan: {low: nothing, medium: finetune, high: salun}")
+    assert config.parse(tree, [f"plan={path}"]).order is None
+    path.write_text("{plan: {low: nothin}}")
+    with pytest.raises(ConfigError, match=r"unknown unlearner 'nothin'\. .*'nothing'"):
+        config.parse(tree, [f"plan={path}"])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -631,7 +653,6 @@ FLIPS: Mapping[str, Any] = {
     "search.steps": {"high": SalUn()},
     "search.grid": 3,
     "search.also": ("surrogate",),
-    "search.pick": "cost<=0.2",
     "search.start": ("plan",),
     "seeds": (0, 1),
     "order": ("high", "low", "medium"),
@@ -640,7 +661,7 @@ FLIPS: Mapping[str, Any] = {
 
 
 # They replace another key, have one value, or none that is allowed.
-UNFLIPPED = {"forget.ids", "score.recipe.weights"}
+UNFLIPPED = {"forget.ids", "search.pick", "score.recipe.weights"}
 
 
 def flipped(value: Any, hint: Any) -> Any:
@@ -677,6 +698,11 @@ def test_the_digest_counts_every_science_key_and_no_other(example):
             digests.append(other.digest)
     assert same == {"name", "cluster"}
     assert len(set(digests)) == len(digests) > 35
+
+
+def test_another_pick_is_the_same_experiment(example):
+    search = dataclasses.replace(example.search, pick="cost<=0.2")
+    assert dataclasses.replace(example, search=search).digest == example.digest
 
 
 def test_the_digest_counts_what_replaces_other_keys(example):

@@ -270,7 +270,9 @@ def test_rows_take_what_was_searched(scored, monkeypatch, spaces):
             known = {"unlearner": unlearner.name}
             known |= {f"{unlearner.name}.{k}": getattr(unlearner, k) for k in unlearner.space}
             assert search.plan(known) == plan
-            found.append({"answers": known, "status": "complete", "objective": objective})
+            found.append(
+                {"answers": known, "status": "complete", "objective": objective, "cost": 0}
+            )
         return found
 
     def answer(domain):

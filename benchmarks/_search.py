@@ -1,0 +1,78 @@
+"""A search as its benchmarks share it: three subsets of the digits, an MLP, a store."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from rum_ray.data import load
+from rum_ray.experiment import SearchConfig
+from rum_ray.refinement import forget_set, refine
+from rum_ray.scores import Scores
+from rum_ray.search.candidates import Candidate
+from rum_ray.search.spaces import Space
+from rum_ray.seeding import Seed
+from rum_ray.store import Store
+from rum_ray.training import Recipe
+from rum_ray.work import Context, Evaluate, Retrained, Search, TrainModel
+from rum_ray.work.search import FRESH_SEEDS
+
+RECIPE = Recipe("mlp", epochs=20, batch_size=64)
+REFERENCES = 3
+TOTAL = 1200
+"""Training examples of the digits."""
+
+Answers: TypeAlias = dict[str, Any]
+
+
+def digits(folder: Path) -> Context:
+    """Return the digits, with a store."""
+    return Context(load("digits"), Store(folder))
+
+
+def prepared(
+    context: Context,
+    unlearners: tuple[Candidate, ...],
+    trials: int,
+    seeds: int,
+    sampler: str = "tpe",
+    **narrowed: Any,
+) -> Search:
+    """Return a search of V4 whose originals and references are trained.
+
+    Its 120 examples in three subsets have scores that are drawn, since only sizes matter here.
+
+    Args:
+        context: the digits.
+        unlearners: that may be chosen.
+        trials: of the search.
+        seeds: search seeds, at most as many as there are references.
+        sampler: as `SearchConfig` has it.
+        narrowed: of the space: its `grid`, or that it is `ordered`.
+    """
+    scores = Scores((Seed(0) / "scores").uniform(len(context.bundle.train)))
+    partition = refine(forget_set(scores, 120), scores)
+    roots = [Seed(0) / "search" / number for number in range(REFERENCES)]
+    retrained = [TrainModel(RECIPE, root, partition.rows) for root in roots]
+    references = tuple(Evaluate(m, partition, m.seed, "valid") for m in retrained)
+    originals = tuple(TrainModel(RECIPE, root) for root in roots[:seeds])
+    for job in (*originals, *references):
+        context.make(job)
+    config = SearchConfig(trials=trials, unlearners=unlearners, sampler=sampler, max_cost=99.0)
+    space = Space("V4", unlearners, partition, **narrowed)
+    fresh = originals[:1] * FRESH_SEEDS
+    return Search(space, config, (*originals, *fresh), Retrained(references))
+
+
+def propose(search: Search, judge: Callable[[Answers], float]) -> list[Answers]:
+    """Return what a search proposes, in its batches; it is told how good those before were."""
+    from rum_ray.cluster.proposals import Proposals
+
+    proposer, found = Proposals(search, TOTAL), []
+    for first in range(0, search.config.trials, search.config.batch):
+        batch = {
+            str(first + n): proposer.suggest(str(first + n)) for n in range(search.config.batch)
+        }
+        for number, answers in batch.items():
+            proposer.on_trial_complete(number, {"objective": judge(answers)})
+        found += batch.values()
+    return found

@@ -1,0 +1,145 @@
+"""TPE against random search at equal trials, on the digits of the demo.
+
+Each search seed is the root of all draws of its search: originals, retrained references, proposals.
+The two samplers share the models. Proposals are the package's own, in its batches, and judged in
+this process; what was judged is read from the store, so that a run that was killed goes on.
+
+    .venv/bin/python experiments/samplers.py [STORE]
+"""
+
+import json
+import multiprocessing
+import os
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from datetime import date
+from functools import partial
+from pathlib import Path
+from statistics import mean, median
+from time import perf_counter
+from typing import Any
+
+import optuna
+import torch
+from scipy.stats import binomtest
+
+import rum_ray
+from rum_ray import config
+from rum_ray.cluster.connect import WORKER_SETTINGS
+from rum_ray.cluster.proposals import Proposals
+from rum_ray.store import Store
+from rum_ray.study.environment import machine
+from rum_ray.study.study import Study
+from rum_ray.work import Context, Search
+from rum_ray.work.search import FRESH_SEEDS
+
+DEMO = Path(rum_ray.__file__).parent / "demo.yaml"
+RESULT = Path(__file__).parent / "results" / "samplers.json"
+SEEDS, TRIALS, PROCESSES = range(20), 32, 2
+SAMPLERS = ("tpe", "random")
+Found = Mapping[str, Sequence[float]]
+"""J of each trial, in the order of proposal, by sampler."""
+
+
+def study(store: str, seed: int, sampler: str) -> Study:
+    """Return the demo with a search of V4 alone."""
+    search = {"seed": seed, "sampler": sampler, "trials": TRIALS, "spaces": "[V4]"}
+    experiment = config.load(DEMO, [f"search.{key}={value}" for key, value in search.items()])
+    return Study(experiment, Context(experiment.load_data(), Store(store)))
+
+
+def prepare(store: str) -> None:
+    """Make the pool that scores the examples, and so chooses what is forgotten."""
+    demo = study(store, SEEDS[0], "tpe")
+    for job in demo.scoring.pool:
+        demo.context.make(job)
+
+
+def objectives(search: Search, context: Context) -> list[float]:
+    """Return J of each trial, in the order of proposal."""
+    proposer, found = Proposals(search, len(context.bundle.train)), []
+    for first in range(0, search.config.trials, search.config.batch):
+        numbers = [str(first + n) for n in range(search.config.batch)]
+        jobs = [search.proposed(proposer.suggest(number)) for number in numbers]
+        for number, job in zip(numbers, jobs, strict=True):
+            judged = context.make(job).value["objective"]
+            proposer.on_trial_complete(number, {"objective": judged})
+            found.append(judged)
+    return found
+
+
+def searched(store: str, seed: int) -> tuple[int, dict[str, list[float]]]:
+    """Return a search seed, and J of each trial by sampler."""
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    torch.set_num_threads(1)
+    found = {}
+    for sampler in SAMPLERS:
+        of = study(store, seed, sampler)
+        (search,) = of.rungs
+        for job in (*of.search_originals[:-FRESH_SEEDS], *of.judged):
+            of.context.make(job)
+        found[sampler] = objectives(search, of.context)
+    return seed, found
+
+
+def needed(found: Found) -> float:
+    """Return the trials until TPE is as good as random's best, as a share of all.
+
+    Where it never is, that is more than all: one trial more.
+    """
+    tpe, goal = found["tpe"], max(found["random"])
+    reached = (n for n, objective in enumerate(tpe, start=1) if objective >= goal)
+    return next(reached, len(tpe) + 1) / len(tpe)
+
+
+def summary(found: Mapping[int, Found]) -> dict[str, Any]:
+    """Return what the searches say, with the goals; ties of the best count for neither."""
+    best = {seed: {name: max(of[name]) for name in SAMPLERS} for seed, of in found.items()}
+    gains = [each["tpe"] - each["random"] for each in best.values()]
+    wins, losses = sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains)
+    shares = {seed: needed(of) for seed, of in found.items()}
+    test = binomtest(wins, wins + losses) if wins + losses else None
+    return {
+        "wins": wins,
+        "losses": losses,
+        "p": test.pvalue if test else 1.0,
+        "mean_gain": mean(gains),
+        "median_trials_to_random_best": median(shares.values()),
+        "goals": {"wins": ">= 15 of 20", "median_trials_to_random_best": "<= 0.6"},
+        "best": best,
+        "trials_to_random_best": shares,
+    }
+
+
+def main() -> None:
+    """Search, print each seed as it is finished, and keep everything."""
+    store = sys.argv[1] if len(sys.argv) > 1 else "store"
+    prepare(store)
+    began, found = perf_counter(), {}
+    os.environ.update(WORKER_SETTINGS)
+    with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
+        for seed, of in pool.imap_unordered(partial(searched, store), SEEDS):
+            found[seed] = of
+            best = ", ".join(f"{name} {max(of[name]):.4f}" for name in SAMPLERS)
+            left = (perf_counter() - began) / len(found) * (len(SEEDS) - len(found)) / 60
+            print(
+                f"{len(found)} of {len(SEEDS)}: seed {seed}, {best}; {left:.0f} min left",
+                flush=True,
+            )
+    found = dict(sorted(found.items()))
+    result = {
+        "experiment": "samplers",
+        "date": date.today().isoformat(),
+        **summary(found),
+        "trials": TRIALS,
+        "objectives": found,
+        "minutes": (perf_counter() - began) / 60,
+        "environment": machine(),
+    }
+    RESULT.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    print({key: result[key] for key in ("wins", "losses", "p", "median_trials_to_random_best")})
+
+
+if __name__ == "__main__":
+    main()
