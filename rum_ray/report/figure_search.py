@@ -37,31 +37,20 @@ def alike(trials: pd.DataFrame) -> pd.DataFrame:
     return trials[~ends.isin(list(KNOWLEDGE))]
 
 
-def is_random(name: str) -> bool:
-    """Return whether a search is the control that draws at random."""
-    return "random" in name.lower()
-
-
 def hues(names: Sequence[str], best: str, theme: Theme) -> dict[str, str]:
-    """Return a colour for each search: the accent for the best, grey for random search."""
+    """Return a colour for each search: the accent for the best."""
     others = iter(theme.families * (len(names) // len(theme.families) + 1))
-    return {
-        name: theme.grey if is_random(name) else theme.accent if name == best else next(others)
-        for name in names
-    }
+    return {name: theme.accent if name == best else next(others) for name in names}
 
 
 def best_search(trials: pd.DataFrame) -> str:
-    """Return the search with the best trial, random search only if there is no other."""
-    tops = complete(trials).groupby("search")["objective"].max()
-    named = tops[[not is_random(str(name)) for name in tops.index]]
-    return str((named if len(named) else tops).idxmax())
+    """Return the search with the best trial."""
+    return str(complete(trials).groupby("search")["objective"].max().idxmax())
 
 
 def freest_search(trials: pd.DataFrame) -> str:
     """Return the search that leaves most to choose: spaces are named in the order of their size."""
-    names = [str(name) for name in complete(trials)["search"].unique()]
-    return max([name for name in names if not is_random(name)] or names)
+    return max(str(name) for name in complete(trials)["search"].unique())
 
 
 def progress(trials: pd.DataFrame, theme: Theme) -> Figure:

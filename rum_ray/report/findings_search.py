@@ -80,9 +80,7 @@ def freest(report: Json) -> Json | None:
         for search in report["searches"]
         if search.get("front") and search["reference"] == report["searches"][0]["reference"]
     ]
-    return max(
-        searches, key=lambda s: (not figure_search.is_random(s["name"]), s["space"]), default=None
-    )
+    return max(searches, key=lambda search: str(search["space"]), default=None)
 
 
 def front(search: Json) -> str:

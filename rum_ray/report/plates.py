@@ -145,8 +145,8 @@ def progress(trials: pd.DataFrame) -> Plate | None:
         return None
     title = findings_search.progress(trials)
     caption = (
-        "Lines: the best trial so far; dots: the trials. Every search has the same cap on cost; "
-        "random search, where it ran, is grey. Trials that cost too much, diverged, or lie below "
+        "Lines: the best trial so far; dots: the trials. Every search has the same cap on cost. "
+        "Trials that cost too much, diverged, or lie below "
         f"the frame have no dot. n = {count(len(found))} complete of {count(len(trials), 'trial')}."
     )
     return Plate(
@@ -170,9 +170,9 @@ def choices(report: Json, trials: pd.DataFrame) -> Plate | None:
     total = sum(len(values) for values in next(iter(found.values())).values())
     caption = (
         f"Each dot is a trial of the search {search}, drawn in each panel at the unlearner that "
-        "the subset got; strokes are medians, the star is the best trial. Later trials were "
-        "proposed in the light of earlier ones, so this describes the search, and proves nothing "
-        f"of the unlearners. n = {count(total, 'trial')}."
+        "the subset got; strokes are medians, the star is the best trial. Unless they are drawn at "
+        "random, later trials are proposed in the light of earlier ones, so this describes the "
+        f"search, and proves nothing of the unlearners. n = {count(total, 'trial')}."
     )
     return Plate(
         "choices",

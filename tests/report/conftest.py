@@ -50,7 +50,7 @@ def nasty(tmp_path_factory) -> Path:
     report["environment"]["hardware"] = script
     report["warnings"] = NASTY
     report["searches"][0]["name"] = script
-    trials = trials.replace({"search": {"random": script}})
+    trials = trials.replace({"search": {"V1": script}})
     for row in report["rows"]:
         if row["unlearner"] == "finetune":
             row["unlearner"] = f"{image}:$x^2$"

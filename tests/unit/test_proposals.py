@@ -154,3 +154,22 @@ def test_a_sampler_learns_of_trials_only():
     ]
     failed = sum(trial.state.name == "FAIL" for trial in study.trials)
     assert failed == proposals.drawn_again > 0
+
+
+def test_two_objectives_at_once_seek_cheap_plans_too():
+    costs = {}
+    for front in (False, True):
+        of = search("V4", front=front)
+        proposals, found = Proposals(of, TOTAL), []
+        for number in range(60):
+            answers = proposals.suggest(str(number))
+            cost = relative_cost(of.plan(answers), ORIGINAL.recipe, TOTAL)
+            # A rule by which quality does not depend on cost, but for a place in the order.
+            told = {"objective": float(answers["high.place"]), "cost": cost}
+            proposals.on_trial_complete(str(number), told)
+            found.append(cost)
+        directions = [d.name for d in proposals._optuna._ot_study.directions]
+        assert directions == (["MAXIMIZE", "MINIMIZE"] if front else ["MAXIMIZE"])
+        assert len(proposals._optuna._ot_study.trials) == 60
+        costs[front] = sum(found[-20:])
+    assert costs[True] < 0.6 * costs[False]
