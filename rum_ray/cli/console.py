@@ -128,6 +128,8 @@ def show(answer: Mapping[str, Any]) -> None:
     elif "checks" in answer:
         rows = [[c["check"], "ok" if c["ok"] else "WRONG", c["found"]] for c in answer["checks"]]
         table("doctor", ["check", "state", "found"], rows)
+    elif "searches" in answer:
+        _show_searches(answer)
     elif "reports" in answer:
         for one in answer["reports"]:
             _show_report(one)
@@ -137,16 +139,33 @@ def show(answer: Mapping[str, Any]) -> None:
 
 def _show_report(answer: Mapping[str, Any]) -> None:
     """Print the headline table, the ladder if there is one, and where the report is."""
-    from rum_ray.report import ladder
+    from rum_ray.report import findings_search, ladder
     from rum_ray.report.tables import HEADLINE_COLUMNS, headline
 
     report = answer["answer"]
     rows = [list(row) for row in headline(report)]
     table(f"{report['experiment']['name']}: best first", list(HEADLINE_COLUMNS), rows)
+    if report["references"]:
+        print(f"{findings_search.references(report)}.")
     if ladder.climbed(report):
         rungs = ladder.rungs(report)
         table(f"{ladder.finding(report)}.", list(rungs.columns), [list(row) for row in rungs.rows])
     print(f"report: {answer['report']}")
+
+
+def _show_searches(answer: Mapping[str, Any]) -> None:
+    """Print what was searched and found, and where the plan is."""
+    from rum_ray.report import facts
+
+    found = facts.searches({"searches": answer["searches"]})
+    columns = ("space", "trials", "best, validated", "cost")
+    places = [found.columns.index(name) for name in columns]
+    rows = [[row[place] for place in places] for row in found.rows]
+    known = answer["searches"][0]["reference"]
+    table(f"J on validation data, by the {known}", list(columns), rows)
+    main = [search for search in answer["searches"] if search["reference"] == known]
+    print(f"found: {facts.plan(main[-1]['best']['plan'])}")
+    print(f"plan: {answer['plan']}")
 
 
 def _show_forecast(stages: list[dict[str, Any]]) -> None:

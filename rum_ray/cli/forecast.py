@@ -29,7 +29,7 @@ STAGES = {
     "refine": ("train", "distances", "embed"),
     "unlearn": ("train", "distances", "unlearn"),
     "evaluate": ("train", "distances", "retrain", "evaluate"),
-    "tune": (*_FIRST, "search", "validate"),
+    "tune": ("train", "distances", "references", "search", "validate"),
     "ladder": _ALL,
     "report": (),
 }
@@ -87,6 +87,7 @@ def _stages(study: Study) -> Iterator[tuple[str, int, int, float]]:
         jobs = study.context.missing(study.retrain_jobs)
         left, cost = len(jobs), sum(map(trainings, jobs))
     yield "retrain", total, left, cost
+    yield "references", *_referred(study, scored)
     searched, cap = scored, search.max_cost if search else 0.5
     if search is not None:
         searches = len(search.spaces) + len(search.also)
@@ -100,6 +101,18 @@ def _stages(study: Study) -> Iterator[tuple[str, int, int, float]]:
     yield from _measured(study, searched, cap)
     if study.experiment.plan is not None:
         yield from _planned(study, scored, cap)
+
+
+def _referred(study: Study, scored: bool) -> tuple[int, int, float]:
+    """Return how many models the searches' references are made of, how many of them are missing."""
+    search = study.experiment.search
+    if search is None:
+        return 0, 0, 0.0
+    total = search.seeds * len(search.references)
+    if not scored:
+        return total, total, total - search.seeds * ("pool" in search.references)
+    missing = study.context.missing(study.judged)
+    return total, len(missing), sum(map(trainings, missing))
 
 
 def _measured(study: Study, searched: bool, cap: float) -> Iterator[tuple[str, int, int, float]]:

@@ -10,20 +10,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rum_ray import config
 from rum_ray.cli.console import Bars, quiet
 from rum_ray.cli.forecast import forecast
-from rum_ray.cli.workplace import check_writable, claimed
-from rum_ray.cluster.pipeline import Pipeline, Where, check_finished
+from rum_ray.cli.workplace import check_writable, claimed, write_plans
+from rum_ray.cluster.pipeline import Pipeline, Where
 from rum_ray.errors import ConfigError
 from rum_ray.experiment import Experiment
 from rum_ray.files import write_bytes
 from rum_ray.store import Store
 from rum_ray.study.checks import check, check_share
 from rum_ray.study.examples import precision_entry, subset_entries
+from rum_ray.study.finished import check_finished
 from rum_ray.study.progress import Journal
 from rum_ray.study.searches import search_entries
-from rum_ray.study.searching import found
 from rum_ray.study.study import Study
 from rum_ray.study.summary import row_entries, summarize
 from rum_ray.study.table import planned, unsearched_table
@@ -200,17 +199,12 @@ def tune(study: Study, options: Options) -> Answer:
     """Search the assignment, and write the plan that was found."""
     study.require_search()
     with _running(study, options) as pipeline:
-        for stage in (*_REFERENCES, Pipeline.search):
+        for stage in (Pipeline.train, Pipeline.refer, Pipeline.search):
             stage(pipeline)
-    return {"plan": _write_plan(study, options), "searches": search_entries(study, pipeline.clock)}
-
-
-def _write_plan(study: Study, options: Options) -> str:
-    """Write the plan that was found, as an experiment takes it, and return where."""
-    plan = found(study.rungs[-1], study.context, study.partition)
-    path = options.folder(study.experiment) / "plan.yaml"
-    write_bytes(path, config.dump_plan(plan).encode())
-    return str(path)
+    return {
+        "plan": write_plans(options.folder(study.experiment), study),
+        "searches": search_entries(study, pipeline.clock),
+    }
 
 
 def _publish(pipeline: Pipeline, options: Options) -> Answer:
@@ -224,7 +218,7 @@ def _publish(pipeline: Pipeline, options: Options) -> Answer:
     answer = summarize(study, pipeline.clock)
     write(out, answer, score_table(study), trial_table(study), gallery(study))
     if study.searches:
-        _write_plan(study, options)
+        write_plans(options.folder(study.experiment), study)
     return {"out": str(out), "report": str(out / "report.html"), "answer": answer}
 
 

@@ -1,4 +1,4 @@
-"""The output folder of a run: one experiment, one live run at a time."""
+"""The output folder of a run: one experiment, one live run at a time, and the plans it found."""
 
 import fcntl
 import os
@@ -11,6 +11,8 @@ from rum_ray.errors import BusyError, RumRayError, StoreError
 from rum_ray.experiment import Experiment
 from rum_ray.files import write_bytes
 from rum_ray.store import Store
+from rum_ray.study.searching import found
+from rum_ray.study.study import Study
 
 EXPERIMENT = "experiment.yaml"
 
@@ -73,3 +75,17 @@ def _check_same(out: Path, experiment: Experiment) -> None:
             f"{experiment.digest[:12]}). Name another --out, or remove that folder; what is in the "
             "store is reused either way."
         )
+
+
+def write_plans(folder: Path, study: Study) -> str:
+    """Write the plan that was found, as an experiment takes it, and return where.
+
+    Those that other references led to lie beside it, as plan-surrogate.yaml and so on.
+    """
+    last = study.rungs[-1]
+    for name, search in study.searches.items():
+        if search.name == last.name:
+            plan = found(search, study.context, study.partition)
+            path = folder / ("plan" + name.removeprefix(last.name).replace(" ", "-") + ".yaml")
+            write_bytes(path, config.dump_plan(plan).encode())
+    return str(folder / "plan.yaml")

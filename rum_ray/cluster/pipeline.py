@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from rum_ray.errors import IntegrityError, StoreError
+from rum_ray.errors import IntegrityError
 from rum_ray.study.attacks import measuring_jobs, shadow_jobs
 from rum_ray.study.checks import check_floor
 from rum_ray.study.costs import trainings
@@ -89,6 +89,10 @@ class Pipeline:
     def retrain(self) -> None:
         """Retrain without the forget set: references, noise floor, and the search's references."""
         self._jobs("retrain", self.study.retrain_jobs)
+
+    def refer(self) -> None:
+        """Make what the searches judge plans against, and no other retrained model."""
+        self._jobs("references", self.study.judged)
 
     def search(self) -> None:
         """Search every space with the same budget, then try the finalists on fresh seeds."""
@@ -225,26 +229,3 @@ class Pipeline:
         if url is not None:
             where.announce(url)
         return Cluster(self.study.context, config)
-
-
-def check_finished(study: Study) -> None:
-    """Raise StoreError unless everything that the report needs is in the store."""
-    stages: dict[str, Callable[[], Sequence[Any]]] = {
-        "train": lambda: study.first_jobs,
-        "distances": lambda: study.distance_jobs,
-        "embed": lambda: study.moments,
-        "retrain": lambda: study.retrain_jobs,
-        "search": lambda: [*study.searches.values()],
-        "validate": lambda: study.validations,
-        "rows": lambda: measuring_jobs(study, table(study)),
-        "residuals": lambda: residual_jobs(study, table(study)),
-        "shadows": lambda: shadow_jobs(study, table(study)),
-    }
-    for name, needed in stages.items():
-        store = study.context.store
-        missing = len(study.context.missing(needed()))
-        if missing:
-            raise StoreError(
-                f"stage '{name}' is not finished: {missing} results are missing in the store "
-                f"{store.root}. Use 'rum-ray run' first."
-            )

@@ -40,8 +40,7 @@ def matched(partition: Partition, scores: Scores, labels: ArrayLike, seed: Seed)
         if len(known) < len(forget):
             raise ScoreError(
                 f"a surrogate needs as many retain examples of class {label} as are forgotten, "
-                f"{len(forget)}, and there are {len(known)} with a score. Forget fewer of them, or "
-                "use search.reference: oracle."
+                f"{len(forget)}, and {len(known)} have a score. Forget fewer of them."
             )
         for row, partner in _partners(forget, known, values, seed / int(label)):
             rows[subset_of[row]].append(partner)

@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 from rum_ray.report.facts import Table
+from rum_ray.report.ranking import LEVEL
 from rum_ray.report.text import (
     DASH,
     OBJECTIVE,
@@ -47,8 +48,11 @@ def finding(report: Json) -> str:
     text = f"{names[-1]} is {_worth(whole)} over {names[0]}"
     steps = [step for a, b in pairwise(names) if (step := _claim(report, b, a)) is not None]
     shown = [f"{step['a']} adds {number(step['mean'])}" for step in steps if step["shown"]]
-    others = [str(step["a"]) for step in steps if not step["shown"]]
-    told = [listed(shown)] if shown else []
+    worse = [
+        f"{s['a']} is worse than {s['b']} by {number(-s['mean'])}" for s in steps if _is_worse(s)
+    ]
+    others = [str(s["a"]) for s in steps if not s["shown"] and not _is_worse(s)]
+    told = [listed(found) for found in (shown, worse) if found]
     told += [f"what {listed(others)} {'add' if others[1:] else 'adds'} is not shown"] * any(others)
     return f"{text}: {'; '.join(told)}" if len(names) > 2 else text
 
@@ -72,6 +76,7 @@ def rungs(report: Json) -> Table:
     for rung in (*climbed(report), *([random] if random else [])):
         claim = _claim(report, rung["space"], below.get(rung["space"], ""))
         verdict = "" if claim is None or claim["shown"] else ", not shown"
+        verdict = ", worse" if _is_worse(claim) else verdict
         cells.append(
             (
                 space(rung["space"]),
@@ -103,6 +108,11 @@ def _all(report: Json) -> list[Json]:
 def _claim(report: Json, a: str, b: str) -> Json | None:
     """Return the claim that the plan of one space is better than that of another."""
     return next((each for each in claims(report) if (each["a"], each["b"]) == (a, b)), None)
+
+
+def _is_worse(claim: Json | None) -> bool:
+    """Return whether A is shown to be worse than B, by the same test."""
+    return claim is not None and claim["high"] < 0 and claim["p_holm"] < LEVEL
 
 
 def _worth(claim: Json) -> str:

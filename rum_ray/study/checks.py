@@ -10,7 +10,7 @@ from torch import nn
 
 from rum_ray.data.batches import to_float
 from rum_ray.data.bundle import complement
-from rum_ray.errors import ConfigError
+from rum_ray.errors import ConfigError, ScoreError
 from rum_ray.evaluation.pool import LEAST_MODELS
 from rum_ray.experiment import Experiment
 from rum_ray.models import embed
@@ -84,9 +84,15 @@ def check_surrogate(
 
     How many of each class are forgotten is known unless scores choose among all classes.
     """
-    search, of_class = experiment.search, experiment.forget.label is not None
-    known = of_class or _chosen_already(experiment)
-    if search is not None and "surrogate" in search.references and known:
+    if experiment.search is None or "surrogate" not in experiment.search.references:
+        return
+    size, total = len(partition.rows), len(labels)
+    if 2 * size > total:
+        raise ScoreError(
+            f"a surrogate has as many retain examples as are forgotten, and {size} of {total} are: "
+            "forget fewer of them."
+        )
+    if experiment.forget.label is not None or _chosen_already(experiment):
         matched(partition, scores, labels, Seed(0))
 
 

@@ -152,6 +152,11 @@ def _warnings(study: Study, searches: list[dict[str, Any]]) -> list[str]:
             "All seeds, also those of the search, share one given original: intervals cover the "
             "draws of plans and of retraining, and the reference has other initial weights."
         )
+    if study.scoring.unused:
+        warnings.append(
+            f"The reference 'pool' asks {len(study.scoring.unused)} of the leave-k-out models, so "
+            "only the others score the examples: another forget set than without it."
+        )
     for search in searches:
         for status in ("infeasible", "diverged"):
             if search[status]:

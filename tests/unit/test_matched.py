@@ -70,5 +70,5 @@ def test_unknown_scores_are_nobodys_partners():
 
 def test_a_class_that_is_forgotten_whole_has_no_surrogate():
     labels = np.array([1, 1, 1, 0, 0, 0, 0])
-    with pytest.raises(ScoreError, match=r"class 1 as are forgotten, 2, and there are 1 with"):
+    with pytest.raises(ScoreError, match=r"class 1 as are forgotten, 2, and 1 have"):
         matched(parted([0, 1], ("a", "b")), Scores(np.arange(7.0)), labels, SEED)

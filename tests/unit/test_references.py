@@ -325,8 +325,10 @@ def test_what_cannot_be_known_is_told_before_anything_is_trained(digits, tmp_pat
         checked("search.unlearners=[finetune]", "search.pick=cost<=0.05")
     with pytest.raises(ConfigError, match=r"^search\.steps: unknown subset 'low'\. Known: class3"):
         checked("forget={class: 3}", "refine=by_class", "search={steps: {low: nothing}}")
-    with pytest.raises(ScoreError, match=r"as many retain examples of class 3 .*, and there are 0"):
+    with pytest.raises(ScoreError, match=r"as many retain examples of class 3 .*, and 0 have"):
         checked("forget={class: 3}", "refine=by_class", "search.unlearners=[finetune]")
+    with pytest.raises(ScoreError, match=r"and 601 of 1200 are: forget fewer of them\.$"):
+        checked("forget.size=601")
     checked("forget={class: 3, size: 60}", "refine=by_class")
     assert not any(tmp_path.iterdir())
 
