@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from rum_ray import __version__
-from rum_ray.cli.guard import INTERRUPTED, guarded, leave
+from rum_ray.cli.guard import guarded, leave, leave_interrupted
 from rum_ray.errors import ConfigError
 
 HELP = {
@@ -211,7 +211,7 @@ def main() -> None:
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except typer.Abort:
-        leave("interrupted; the same command goes on from here.", INTERRUPTED)
+        leave_interrupted()
     except Exception as error:
         # By its version, Typer has a click of its own, or imports the one that is installed.
         if not hasattr(error, "format_message"):

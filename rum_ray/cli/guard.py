@@ -21,7 +21,7 @@ def guarded(do: Callable[[], dict[str, Any]], as_json: bool, debug: bool) -> Non
     try:
         answer = do()
     except KeyboardInterrupt:
-        leave("interrupted; the same command goes on from here.", INTERRUPTED)
+        leave_interrupted()
     except RumRayError as error:
         leave(str(error), error.exit_code, debug)
     except Exception as error:
@@ -39,6 +39,11 @@ def guarded(do: Callable[[], dict[str, Any]], as_json: bool, debug: bool) -> Non
 
 def _interrupt() -> NoReturn:
     raise KeyboardInterrupt
+
+
+def leave_interrupted() -> NoReturn:
+    """Say that the command was interrupted, and exit."""
+    leave("interrupted; the same command goes on from here.", INTERRUPTED)
 
 
 def leave(message: str, code: int, debug: bool = False) -> NoReturn:
