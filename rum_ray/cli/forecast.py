@@ -1,6 +1,7 @@
 """What a run would make and how long that would take, without making any of it."""
 
 import dataclasses
+import operator
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -80,14 +81,10 @@ def _stages(study: Study) -> Iterator[tuple[str, int, int, float]]:
         scored = scored and not left
     left = _missing(study, study.moments) if scored else seeds
     yield "embed", seeds, left, left * FORWARD_ONLY / study.experiment.recipe.epochs
-    known = search.references if search else ()
-    total = 2 * seeds + (search.seeds * len(known) if search else 0)
-    left, cost = total, total - (search.seeds if search and "pool" in known else 0)
-    if scored:
-        jobs = study.context.missing(study.retrain_jobs)
-        left, cost = len(jobs), sum(map(trainings, jobs))
-    yield "retrain", total, left, cost
-    yield "references", *_referred(study, scored)
+    referred = _referred(study, scored)
+    left = _missing(study, [*study.retrained, *study.retrained_again]) if scored else 2 * seeds
+    yield "retrain", *map(operator.add, (2 * seeds, left, left), referred)
+    yield "references", *referred
     searched, cap = scored, search.max_cost if search else 0.5
     if search is not None:
         searches = len(search.spaces) + len(search.also)
