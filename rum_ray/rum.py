@@ -185,13 +185,14 @@ class Plan:
     def cost(self, total: int) -> float:
         """Return the examples passed forward and backward; forward-only ones count a third.
 
-        Args:
-            total: number of training examples.
+        `total` is the number of training examples.
         """
-        return sum(
-            step.unlearner.cost(len(step.subset), len(self.retained(index, total)))
-            for index, step in enumerate(self.steps)
-        )
+        return sum(self.step_cost(index, total) for index in range(len(self.steps)))
+
+    def step_cost(self, index: int, total: int) -> float:
+        """Return what a 0-based step costs, as in `cost`."""
+        step = self.steps[index]
+        return step.unlearner.cost(len(step.subset), len(self.retained(index, total)))
 
 
 def unlearn(

@@ -59,7 +59,11 @@ def load_plan(path: str | Path) -> PlanFile:
     Raises:
         ConfigError: the file, a key or a value is wrong; the message says where.
     """
-    tree = read(path, "plan")
+    return _plan_file(read(path, "plan"), path)
+
+
+def _plan_file(tree: Any, path: str | Path) -> PlanFile:
+    """Return the plan that a file's tree describes."""
     try:
         plan: PlanFile = build(PlanFile, tree, "")
     except ConfigError as error:
@@ -80,8 +84,8 @@ def parse(tree: Mapping[str, Any], overrides: Sequence[str] = ()) -> Experiment:
 
 def _plan_of(path: str, order: Any) -> dict[str, Any]:
     """Return the keys that a plan's file has in place of its name: the plan, and its order."""
-    load_plan(path)
-    found = read(Path(path), "plan")
+    found = dict(read(path, "plan"))
+    _plan_file(found, path)
     if order is not None and found.get("order", order) != order:
         raise ConfigError(f"plan: {path} has order {found['order']}, and key 'order' is {order}.")
     return found

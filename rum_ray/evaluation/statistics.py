@@ -1,4 +1,4 @@
-"""Statistics over seeds: t-intervals, paired comparisons, Holm's correction; rank agreement."""
+"""Statistics over seeds: t-intervals, paired comparisons, Holm; rank agreement; best trials."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -115,6 +115,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(order) - rank) * p_values[index]))
         corrected[index] = largest
     return [float(p) for p in corrected]
+
+
+def pareto(costs: Sequence[float], values: Sequence[float]) -> list[int]:
+    """Return the indices of the points whose value none at most as dear reaches, by rising cost."""
+    front: list[int] = []
+    for index in sorted(range(len(costs)), key=lambda i: (costs[i], -values[i])):
+        if not front or values[index] > values[front[-1]]:
+            front.append(index)
+    return front
 
 
 def expected_best(values: ArrayLike) -> NDArray[np.float64]:

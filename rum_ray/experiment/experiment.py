@@ -98,10 +98,8 @@ class Experiment:
         """Raise ConfigError if the search fixes a step, or starts at a plan, that is not there."""
         if self.search is None:
             return
-        for subset in self.search.steps:
-            if into is not None and subset not in into:
-                known = did_you_mean(subset, into)
-                raise ConfigError(f"search.steps: unknown subset '{subset}'. {known}")
+        if into is not None:
+            self.search.check_steps(into)
         if "plan" in self.search.start and self.plan is None:
             raise ConfigError(
                 "search.start: 'plan' is the experiment's plan, and there is none; add 'plan'."

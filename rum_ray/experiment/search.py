@@ -1,10 +1,11 @@
 """What the searches may do."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from rum_ray.errors import ConfigError, did_you_mean
 from rum_ray.search.candidates import Candidate
 from rum_ray.search.spaces import SpaceName
 from rum_ray.training.recipe import check_positive
@@ -96,6 +97,13 @@ class SearchConfig:
                 f"start must name each plan once, and no more than there are trials, "
                 f"got {list(self.start)}"
             )
+
+    def check_steps(self, subsets: Sequence[str]) -> None:
+        """Raise ConfigError if a step is fixed for a subset that is not one of these."""
+        for subset in self.steps:
+            if subset not in subsets:
+                known = did_you_mean(subset, subsets)
+                raise ConfigError(f"search.steps: unknown subset '{subset}'. {known}")
 
     @property
     def budget(self) -> float:

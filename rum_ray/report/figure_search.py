@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from rum_ray.evaluation.statistics import pareto
 from rum_ray.report.drawing import Look, Theme, canvas, quiet
 from rum_ray.report.figure_result import draw_marks, join, marks, write_tags
 from rum_ray.report.ranking import contestants
@@ -163,9 +164,8 @@ def choice_panels(found: dict[str, dict[str, list[float]]], theme: Theme) -> Fig
 
 def front(trials: pd.DataFrame) -> pd.DataFrame:
     """Return the trials that no cheaper one matches, by rising cost."""
-    rows = complete(trials).sort_values(["cost", "objective"], ascending=[True, False])
-    best = rows["objective"].cummax().shift(fill_value=-np.inf)
-    return rows[rows["objective"] > best]
+    rows = complete(trials)
+    return rows.iloc[pareto(rows["cost"].tolist(), rows["objective"].tolist())]
 
 
 def cost(

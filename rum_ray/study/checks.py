@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -9,7 +10,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rum_ray.data.batches import to_float
-from rum_ray.data.bundle import complement
 from rum_ray.errors import ConfigError, ScoreError
 from rum_ray.evaluation.pool import LEAST_MODELS
 from rum_ray.experiment import Experiment
@@ -26,7 +26,7 @@ from rum_ray.study.searching import check_plans
 from rum_ray.study.study import Study
 from rum_ray.training import LocalRuntime, Recipe
 from rum_ray.unlearning import GradientUnlearner, UnlearningTask
-from rum_ray.work import Retrained
+from rum_ray.work import Retrained, TrainPoolModel
 from rum_ray.work.given import read_weights
 
 LARGEST_FLOOR = 0.05
@@ -114,23 +114,18 @@ def check_pool(study: Study) -> None:
 
     Which examples a model is trained on is known beforehand.
     """
-    attacks = study.experiment.evaluate.of_pool
-    total = len(study.context.bundle.train)
-    left_out = np.zeros(total, dtype=bool)
-    for job in study.scoring.unused:
-        left_out[complement(included_rows(total, job.fraction, job.seed), total)] = True
-    if study.scoring.unused and not left_out.all():
+    total, unused = len(study.context.bundle.train), study.scoring.unused
+    always = int((_learned(unused, total) == len(unused)).sum()) if unused else 0
+    if always:
         raise ConfigError(
-            f"search.reference: pool asks the {len(study.scoring.unused)} models of odd number "
-            f"what they say of examples that they did not learn, and all of them learn "
-            f"{int((~left_out).sum())} of the {total} examples. Give more score.models."
+            f"search.reference: pool asks the {len(unused)} models of odd number what they say of "
+            f"examples that they did not learn, and all of them learn {always} of the {total} "
+            "examples. Give more score.models."
         )
+    attacks, pool = study.experiment.evaluate.of_pool, study.scoring.pool
     if not attacks:
         return
-    total, pool = len(study.context.bundle.train), study.scoring.pool
-    seen = np.zeros(total, dtype=np.int64)
-    for job in pool:
-        seen[included_rows(total, job.fraction, job.seed)] += 1
+    seen = _learned(pool, total)
     enough = len(pool) - seen >= LEAST_MODELS
     if "u_lira" in attacks:
         enough &= seen >= LEAST_MODELS
@@ -142,6 +137,14 @@ def check_pool(study: Study) -> None:
             f"{len(pool)}, {int((~enough).sum())} of {total} examples lack them. Give more models, "
             f"or a score.fraction nearer to 0.5 (now {study.experiment.score.fraction:g})."
         )
+
+
+def _learned(models: Sequence[TrainPoolModel], total: int) -> NDArray[np.int64]:
+    """Return how many of these models learn each of `total` examples, [N]."""
+    seen = np.zeros(total, dtype=np.int64)
+    for model in models:
+        seen[included_rows(total, model.fraction, model.seed)] += 1
+    return seen
 
 
 def check_valid(study: Study) -> None:

@@ -16,6 +16,7 @@ from rum_ray.work import (
     TrainModel,
     TrainPoolModel,
     relative_cost,
+    retraining_cost,
 )
 from rum_ray.work.search import FRESH_SEEDS
 
@@ -65,7 +66,7 @@ def _attacks(study: Study, methods: Sequence[Row]) -> float:
 def _tried(study: Study, search: Search) -> float:
     """Return what a search's trials and finalists cost."""
     context, total = study.context, len(study.context.bundle.train)
-    ran = search.spent(context) / (study.recipe.epochs * (total - len(study.forget)))
+    ran = search.spent(context) / retraining_cost(study.recipe, len(study.forget), total)
     fresh = [relative_cost(p, study.recipe, total) for p in search.finalists(context)]
     return ran * search.config.seeds + sum(fresh) * FRESH_SEEDS
 

@@ -3,13 +3,21 @@
 from collections.abc import Sequence
 
 from rum_ray import config
-from rum_ray.errors import ConfigError, PlanError, did_you_mean
+from rum_ray.errors import ConfigError, PlanError
 from rum_ray.experiment import Experiment, ReferenceName
 from rum_ray.refinement.matched import matched
 from rum_ray.rum import Partition, Plan
 from rum_ray.search.spaces import FREE, Space, whole
 from rum_ray.study.scoring import Scoring
-from rum_ray.work import Context, Evaluate, Expected, Retrained, Search, TrainModel
+from rum_ray.work import (
+    Context,
+    Evaluate,
+    Expected,
+    Retrained,
+    Search,
+    TrainModel,
+    retraining_cost,
+)
 from rum_ray.work.search import FRESH_SEEDS
 
 
@@ -30,23 +38,24 @@ def reference(
         scoring: whose pool is asked, and whose scores say which examples are alike.
     """
     searched, members = originals[:-FRESH_SEEDS], experiment.evaluate.members
-    models = list(searched)
     if name == "surrogate":
         labels = scoring.context.bundle.train.y.numpy()
         partition = matched(partition, scoring.scores, labels, originals[0].seed / "surrogate")
-    if name != "pool":
-        models = [TrainModel(o.recipe, o.seed, partition.rows) for o in searched]
-    evaluated = tuple(Evaluate(m, partition, m.seed, "valid", members=members) for m in models)
+
+    def on_valid(model: TrainModel) -> Evaluate:
+        return Evaluate(model, partition, model.seed, "valid", members=members)
+
     if name == "pool":
-        return Expected(partition, evaluated, scoring.unused)
-    return Retrained(evaluated)
+        return Expected(partition, tuple(map(on_valid, searched)), scoring.unused)
+    retrained = (TrainModel(o.recipe, o.seed, partition.rows) for o in searched)
+    return Retrained(tuple(map(on_valid, retrained)))
 
 
 def found(search: Search, context: Context, forget: Partition) -> Plan:
     """Return the plan that a finished search has found, for the forget set itself."""
     plan = search.pick(context)
     assignment = {step.subset.name: step.unlearner for step in plan.steps}
-    subsets = whole(forget) if search.space.name == "V0" else forget.ordered([*assignment])
+    subsets = whole(forget) if search.name == "V0" else forget.ordered([*assignment])
     return Plan.assign(subsets, assignment, plan.retain)
 
 
@@ -115,10 +124,7 @@ def check_plans(experiment: Experiment, partition: Partition, total: int) -> Non
     search, spaces = experiment.search, search_spaces(experiment, partition)
     if search is None:
         return
-    for subset in search.steps:
-        if subset not in partition.names:
-            known = did_you_mean(subset, partition.names)
-            raise ConfigError(f"search.steps: unknown subset '{subset}'. {known}")
+    search.check_steps(partition.names)
     for name, plan in starting_plans(experiment, partition).items():
         reasons = [_why_not(space, plan) for space in spaces]
         if None not in reasons:
@@ -126,7 +132,7 @@ def check_plans(experiment: Experiment, partition: Partition, total: int) -> Non
                 f"search.start: {name} lies outside of {', '.join(search.spaces)}; of "
                 f"{spaces[-1].name}: {reasons[-1]}"
             )
-    retraining = experiment.recipe.epochs * (total - len(partition.rows))
+    retraining = retraining_cost(experiment.recipe, len(partition.rows), total)
     for space in spaces:
         least = space.least_cost(total) / retraining
         if least > search.budget:

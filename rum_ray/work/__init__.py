@@ -6,7 +6,7 @@ needed: `Context.make` does one job in this process, `rum_ray.cluster.jobs` does
 
 from rum_ray.work.base import Context, Job
 from rum_ray.work.distances import CentroidDistances
-from rum_ray.work.evaluate import Evaluate, UnlearnedModel, relative_cost
+from rum_ray.work.evaluate import Evaluate, UnlearnedModel, relative_cost, retraining_cost
 from rum_ray.work.moments import EmbeddingMoments, SubsetMoments
 from rum_ray.work.pool import PoolLogits, UnlearnShadow, pool_logits, shadow_logits
 from rum_ray.work.prefix import UnlearnedPrefix
@@ -48,6 +48,7 @@ __all__ = [
     "pool_bits",
     "pool_logits",
     "relative_cost",
+    "retraining_cost",
     "shadow_logits",
     "train_together",
 ]

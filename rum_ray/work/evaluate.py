@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from rum_ray.data.bundle import complement
 from rum_ray.evaluation.sets import Members, Split, label_sets, subset_places
 from rum_ray.evaluation.tow import Accuracies, Evaluation, evaluate
 from rum_ray.experiment import to_plain
@@ -141,5 +140,9 @@ class UnlearnedModel:
 
 def relative_cost(plan: Plan, recipe: Recipe, total: int) -> float:
     """Return a plan's cost as a share of retraining without its forget set."""
-    retained = len(complement(plan.partition.rows, total))
-    return plan.cost(total) / (recipe.epochs * retained)
+    return plan.cost(total) / retraining_cost(recipe, len(plan.partition.rows), total)
+
+
+def retraining_cost(recipe: Recipe, forget: int, total: int) -> float:
+    """Return what retraining without so many of `total` examples costs, as in `Plan.cost`."""
+    return float(recipe.epochs * (total - forget))

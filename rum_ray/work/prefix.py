@@ -63,11 +63,6 @@ class UnlearnedPrefix:
         ]
         return Key(PREFIX, {"original": self.original, "steps": steps, **context.learned})
 
-    def cost(self, total: int) -> float:
-        """Return what the last step costs, as in `Plan.cost`; `total` examples are learned."""
-        step, last = self.plan.steps[self.steps - 1], self.steps - 1
-        return step.unlearner.cost(len(step.subset), len(self.plan.retained(last, total)))
-
     def run(self, context: Context, runtime: StoredRuntime) -> Artifact:
         """Return the weights, or as value why there are none: a step diverged."""
         tally: Counter[str] = Counter()

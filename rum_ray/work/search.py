@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from rum_ray.errors import StalledError
+from rum_ray.evaluation.statistics import pareto
 from rum_ray.experiment import SearchConfig, plan_as_dicts
 from rum_ray.rum import Plan
 from rum_ray.search.spaces import FREE, Space, SpaceName
@@ -104,7 +105,7 @@ class Search:
 
     def single(self, plan: Plan) -> Unlearner | None:
         """Return what all searched steps of a plan share; None if each may have its own."""
-        if "assignment" in FREE[self.space.name]:
+        if "assignment" in FREE[self.name]:
             return None
         searched = (s.unlearner for s in plan.steps if s.subset.name not in self.space.steps)
         return next(searched, None)
@@ -152,18 +153,18 @@ class Search:
             if not step.idle
         ]
         total = len(context.bundle.train)
-        return sum(prefix.cost(total) for prefix in context.distinct(prefixes))
+        return sum(p.plan.step_cost(p.steps - 1, total) for p in context.distinct(prefixes))
 
     def front(self, context: Context) -> list[Trial]:
         """Return the trials that no cheaper one matches, by rising cost, with their `number`."""
-        numbered = [{"number": n, **trial} for n, trial in enumerate(self.load(context))]
-        complete = [trial for trial in numbered if trial["status"] == "complete"]
-        complete.sort(key=lambda trial: (trial["cost"], -trial["objective"]))
-        front: list[Trial] = []
-        for trial in complete:
-            if not front or trial["objective"] > front[-1]["objective"]:
-                front.append(trial)
-        return front
+        found = self._complete(context)
+        edge = pareto([trial["cost"] for trial in found], [trial["objective"] for trial in found])
+        return [found[index] for index in edge]
+
+    def _complete(self, context: Context) -> list[Trial]:
+        """Return the trials that have an objective, with their `number`."""
+        numbered = ({"number": n, **trial} for n, trial in enumerate(self.load(context)))
+        return [trial for trial in numbered if trial["status"] == "complete"]
 
     def finalists(self, context: Context) -> list[Plan]:
         """Return the best plans of those that may be picked, best first; ties go to the earlier.
@@ -171,21 +172,21 @@ class Search:
         Raises:
             StalledError: no trial could be judged, or none is as cheap as it must be.
         """
-        config, front = self.config, self.front(context)
-        if not front:
+        config, complete = self.config, self._complete(context)
+        if not complete:
             raise StalledError(
                 f"none of the {config.trials} trials of search {self.name} could be judged: "
                 f"each diverged, or costs more than search.max_cost={config.max_cost:g}. Give "
                 "more trials, a higher max_cost, or unlearners that cost less."
             )
-        if front[0]["cost"] > config.budget:
+        found = [trial for trial in complete if trial["cost"] <= config.budget]
+        if not found:
+            least = min(trial["cost"] for trial in complete)
             raise StalledError(
                 f"search.pick: none of the {config.trials} trials of search {self.name} has "
-                f"{config.pick}; the cheapest that was judged costs {front[0]['cost']:.3g}. "
+                f"{config.pick}; the cheapest that was judged costs {least:.3g}. "
                 "Allow more, give more trials, or lower search.max_cost."
             )
-        found = [t for t in self.load(context) if t["status"] == "complete"]
-        found = [t for t in found if t["cost"] <= config.budget]
         found.sort(key=lambda trial: -trial["objective"])
         plans = {repr(trial["plan"]): self.plan(trial["answers"]) for trial in found}
         return list(plans.values())[:FINALISTS]

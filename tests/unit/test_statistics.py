@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rum_ray.evaluation.statistics import Gap, Mean, compare, expected_best, holm, kendall
+from rum_ray.evaluation.statistics import Gap, Mean, compare, expected_best, holm, kendall, pareto
 from rum_ray.seeding import Seed
 
 
@@ -127,3 +127,14 @@ def test_the_expected_best_is_that_of_all_draws():
     assert np.all(np.diff(found) > 0)
     assert found[-1] < max(values)
     assert expected_best([0.4] * 5) == pytest.approx([0.4] * 5)
+
+
+def test_the_front_has_each_point_that_none_as_cheap_reaches():
+    for draw in range(50):
+        costs, values = ((Seed(draw) / name).integers(30, 8) for name in ("costs", "values"))
+        edge = pareto(costs.tolist(), values.tolist())
+        best = {cost: values[costs <= cost].max() for cost in costs}
+        wanted = sorted({(c, v) for c, v in zip(costs, values, strict=True) if v == best[c]})
+        reached = [pair for n, pair in enumerate(wanted) if not n or pair[1] > wanted[n - 1][1]]
+        assert [(costs[i], values[i]) for i in edge] == reached
+    assert pareto([], []) == []
