@@ -218,7 +218,7 @@ def _publish(pipeline: Pipeline, options: Options) -> Answer:
     answer = summarize(study, pipeline.clock)
     write(out, answer, score_table(study), trial_table(study), gallery(study))
     if study.searches:
-        write_plans(options.folder(study.experiment), study)
+        write_plans(out, study)
     return {"out": str(out), "report": str(out / "report.html"), "answer": answer}
 
 

@@ -13,6 +13,7 @@ from rum_ray.files import write_bytes
 from rum_ray.store import Store
 from rum_ray.study.searching import found
 from rum_ray.study.study import Study
+from rum_ray.study.table import method_of
 
 EXPERIMENT = "experiment.yaml"
 
@@ -82,10 +83,9 @@ def write_plans(folder: Path, study: Study) -> str:
 
     Those that other references led to lie beside it, as plan-surrogate.yaml and so on.
     """
-    last = study.rungs[-1]
     for name, search in study.searches.items():
-        if search.name == last.name:
+        if method_of(study, search) == "rum":
             plan = found(search, study.context, study.partition)
-            path = folder / ("plan" + name.removeprefix(last.name).replace(" ", "-") + ".yaml")
+            path = folder / ("plan" + name.removeprefix(search.name).replace(" ", "-") + ".yaml")
             write_bytes(path, config.dump_plan(plan).encode())
     return str(folder / "plan.yaml")

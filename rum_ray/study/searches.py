@@ -10,7 +10,7 @@ from rum_ray.experiment import plan_as_dicts
 from rum_ray.study.costs import trainings
 from rum_ray.study.results import claims
 from rum_ray.study.study import Study
-from rum_ray.study.table import METHODS
+from rum_ray.study.table import METHODS, method_of
 from rum_ray.study.timing import Clock
 
 Entry = dict[str, Any]
@@ -76,17 +76,14 @@ def ladder_entry(study: Study, rows: Sequence[Entry]) -> Entry | None:
     """
     if len(study.rungs) < 2:
         return None
-    last = study.rungs[-1].name
-    methods: dict[str, str] = {
-        s.name: "rum" if s.name == last else METHODS[s.name] for s in study.rungs
-    }
-    found = {space: _row(rows, method) for space, method in methods.items()}
+    found: dict[str, Entry] = {s.name: _row(rows, method_of(study, s)) for s in study.rungs}
+    first, *_, last = found
     pairs = list(zip(found, [*found][1:], strict=False))
     if any(row["method"] == "shuffled" for row in rows):
         found["shuffle"] = _row(rows, "shuffled")
         pairs.append(("shuffle", "V1"))
     if len(study.rungs) > 2:
-        pairs.append((study.rungs[0].name, last))
+        pairs.append((first, last))
     return {
         "rungs": [
             {

@@ -18,7 +18,7 @@ METHODS: Mapping[SpaceName, str] = {
     "V3": "untuned",
     "V4": "rum",
 }
-"""What report.json calls each space's search, and the row of its pick."""
+"""What report.json calls each space's search, and the row of its pick but the last one's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,13 +91,18 @@ def _models(study: Study) -> list[Row]:
     ]
 
 
+def method_of(study: Study, search: Search) -> str:
+    """Return what the row of a search's pick is called: "rum" for the last space."""
+    return "rum" if search.name == study.rungs[-1].name else METHODS[search.name]
+
+
 def _searched(study: Study, search: Search) -> Row:
     """Return the row of a search's pick."""
     plan, config = found(search, study.context, study.partition), study.require_search()
-    is_rum = search.name == study.rungs[-1].name
-    counts, single = search.config.reference == config.reference, search.single(plan)
+    method, single = method_of(study, search), search.single(plan)
+    is_rum, counts = method == "rum", search.config.reference == config.reference
     return Row(
-        "rum" if is_rum else METHODS[search.name],
+        method,
         _evaluations(study, plan, keep=is_rum and counts),
         unlearner=None if is_rum or single is None else single.name,
         source="search" if counts else search.config.reference,
