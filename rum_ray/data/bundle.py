@@ -1,8 +1,9 @@
 """Labelled examples, and the data set they come in."""
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -65,6 +66,17 @@ class LabeledData:
 
     def __len__(self) -> int:
         return len(self.y)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: arrays, which the processes of a machine can share."""
+        return {**self.__dict__, "x": self.x.numpy(), "y": self.y.numpy()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take arrays as they lie in shared memory, which cannot be written; nothing here does."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            tensors = {name: torch.from_numpy(state[name]) for name in ("x", "y")}
+        self.__dict__.update(state, **tensors)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -30,6 +32,19 @@ def test_defaults():
     assert data.ids.tolist() == [0, 1, 2, 3]
     assert (data.num_classes, data.shape, len(data)) == (3, (1, 2, 2), 4)
     assert LabeledData(np.zeros((1, 1, 2, 2), np.uint8), [0]).x.dtype == torch.uint8
+
+
+def test_processes_of_a_machine_share_the_arrays(data):
+    buffers = []
+    small = pickle.dumps(data, protocol=5, buffer_callback=buffers.append)
+    read_only = [memoryview(bytes(buffer)) for buffer in buffers]
+    there = pickle.loads(small, buffers=read_only)
+    places = {np.frombuffer(buffer, np.uint8).ctypes.data for buffer in read_only}
+    assert {there.x.data_ptr(), there.y.data_ptr(), there.ids.ctypes.data} == places
+    assert torch.equal(there.x, data.x)
+    assert torch.equal(there.y, data.y)
+    assert there.take([3]).x.add_(1.0).tolist() == [[7.0, 8.0]]
+    assert (there.shape, there.mean, there.std) == (data.shape, data.mean, data.std)
 
 
 @pytest.mark.parametrize(
