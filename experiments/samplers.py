@@ -36,7 +36,7 @@ from rum_ray.work.search import FRESH_SEEDS
 
 DEMO = Path(rum_ray.__file__).parent / "demo.yaml"
 RESULT = Path(__file__).parent / "results" / "samplers.json"
-SEEDS, TRIALS, PROCESSES = range(20), 32, 2
+SEEDS, TRIALS, PROCESSES = range(20, 40), 48, 2
 SAMPLERS = ("tpe", "random")
 Found = Mapping[str, Sequence[float]]
 """J of each trial, in the order of proposal, by sampler."""
