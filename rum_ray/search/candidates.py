@@ -74,6 +74,9 @@ def _check(name: str, key: str, part: Any, declared: Domain | None) -> None:
         if isinstance(part, Domain):
             raise ConfigError(f"{what} is not searched, so it can have one value only.")
         return
+    for value in ends(part) if isinstance(part, Domain) else (part,):
+        if not holds(declared, value):
+            raise ConfigError(f"{what} may be {words(declared)}; got {value}.")
     if isinstance(part, Choice):
         if not part.options or len(set(part.options)) < len(part.options):
             raise ConfigError(f"{what}: list each value once, and at least one.")
@@ -85,6 +88,3 @@ def _check(name: str, key: str, part: Any, declared: Domain | None) -> None:
                 f"{what}: low must be below high, got {part.low} and {part.high}; "
                 "to fix it, give one value."
             )
-    for value in ends(part) if isinstance(part, Domain) else (part,):
-        if not holds(declared, value):
-            raise ConfigError(f"{what} may be {words(declared)}; got {value}.")

@@ -94,8 +94,10 @@ def starting_plans(experiment: Experiment, partition: Partition) -> dict[str, Pl
             file = config.load_plan(name)
             steps, order = file.plan, file.order
         try:
-            subsets = partition if order is None else partition.ordered(order)
-            plans[name] = Plan.assign(subsets, steps, experiment.retain)
+            # A plan of other subsets has another order, too; the subsets are what is wrong.
+            plans[name] = Plan.assign(partition, steps, experiment.retain)
+            if order is not None:
+                plans[name] = Plan.assign(partition.ordered(order), steps, experiment.retain)
         except PlanError as error:
             raise PlanError(f"search.start: {name}: {error}") from error
     return plans

@@ -299,6 +299,10 @@ ERRORS = [
     ),
     (narrowed("lr: {low: 0.1, high: 0.1}"), AT + r"salun\.lr: low must be below .* one value\.$"),
     (
+        narrowed("lr: {low: 0.5}"),
+        AT + r"salun\.lr may be 0\.001 to 0\.2, logarithmic; got 0\.5\.$",
+    ),
+    (
         narrowed("lr: {high: 0.5}"),
         AT + r"salun\.lr may be 0\.001 to 0\.2, logarithmic; got 0\.5\.$",
     ),

@@ -186,7 +186,11 @@ def test_a_start_plan_must_be_one_of_the_subsets(study, tmp_path):
         ),
         ("plan: {a: nothing}", r"^search\.start: \S+plan\.yaml: the plan names subset 'a'"),
         (
-            "{plan: {low: salun}, order: [low]}",
+            "{plan: {a: salun, b: salun}, order: [b, a]}",
+            r"^search\.start: \S+plan\.yaml: the plan names subset 'a'",
+        ),
+        (
+            "{plan: {low: salun, medium: salun, high: salun}, order: [low]}",
             r"yaml: an order names each of low, medium, high once",
         ),
     ):
