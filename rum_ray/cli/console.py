@@ -1,6 +1,5 @@
 """What a person sees in a terminal: progress bars, tables, and nothing of third parties."""
 
-import json
 import os
 import sys
 import time
@@ -134,7 +133,7 @@ def show(answer: Mapping[str, Any]) -> None:
         for one in answer["reports"]:
             _show_report(one)
     else:
-        print(json.dumps(answer, indent=2))
+        _show_parts(answer)
 
 
 def _show_report(answer: Mapping[str, Any]) -> None:
@@ -153,6 +152,30 @@ def _show_report(answer: Mapping[str, Any]) -> None:
     print(f"report: {answer['report']}")
 
 
+def _show_parts(answer: Mapping[str, Any]) -> None:
+    """Print tables of subsets and methods, and a line for whatever else there is."""
+    from rum_ray.report import facts
+    from rum_ray.report.tables import HEADLINE_COLUMNS, headline
+
+    for key, value in answer.items():
+        if key == "subsets":
+            found = facts.subsets({**answer})
+            table("the forget set", list(found.columns), [list(row) for row in found.rows])
+        elif key == "rows":
+            rows = [list(row) for row in headline({**answer})]
+            table("best first", list(HEADLINE_COLUMNS), rows)
+        elif value is not None:
+            for line in value if isinstance(value, list) else [value]:
+                print(f"{key.replace('_', ' ')}: {_text(line)}")
+
+
+def _text(value: Any) -> str:
+    """Return a value as people read it."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_text(part)}" for key, part in value.items())
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
 def _show_searches(answer: Mapping[str, Any]) -> None:
     """Print what was searched and found, and where the plan is."""
     from rum_ray.report import facts
@@ -165,7 +188,8 @@ def _show_searches(answer: Mapping[str, Any]) -> None:
     table(f"J on validation data, by the {known}", list(columns), rows)
     main = [search for search in answer["searches"] if search["reference"] == known]
     print(f"found: {facts.plan(main[-1]['best']['plan'])}")
-    print(f"plan: {answer['plan']}")
+    for key in ("trials", "plan"):
+        print(f"{key}: {answer[key]}")
 
 
 def _show_forecast(stages: list[dict[str, Any]]) -> None:

@@ -192,17 +192,22 @@ def evaluate(study: Study, options: Options) -> Answer:
         pipeline.train()
         pipeline.retrain()
         pipeline.evaluate()
-    return {"rows": row_entries(study, unsearched_table(study))}
+    attack = study.experiment.evaluate.attack
+    return {"attack": attack, "rows": row_entries(study, unsearched_table(study))}
 
 
 def tune(study: Study, options: Options) -> Answer:
-    """Search the assignment, and write the plan that was found."""
+    """Search the assignment, and write the trials and the plan that was found."""
     study.require_search()
     with _running(study, options) as pipeline:
         for stage in (Pipeline.train, Pipeline.refer, Pipeline.search):
             stage(pipeline)
+    out = options.folder(study.experiment)
+    path = out / "trials.parquet"
+    write_bytes(path, trial_table(study).to_parquet(None, index=False))
     return {
-        "plan": write_plans(options.folder(study.experiment), study),
+        "plan": write_plans(out, study),
+        "trials": str(path),
         "searches": search_entries(study, pipeline.clock),
     }
 

@@ -348,7 +348,7 @@ VERBS = {
     "refine": lambda answer, out: [answer["scores"]],
     "unlearn": lambda answer, out: answer["unlearned"],
     "evaluate": lambda answer, out: [],
-    "tune": lambda answer, out: [answer["plan"]],
+    "tune": lambda answer, out: [answer["plan"], answer["trials"]],
     "report": lambda answer, out: [out / "report.html", out / "report.json"],
 }
 
