@@ -181,11 +181,11 @@ def _show_searches(answer: Mapping[str, Any]) -> None:
     from rum_ray.report import facts
 
     found = facts.searches({"searches": answer["searches"]})
-    columns = ("space", "trials", "best, validated", "cost")
+    columns = ("space", "trials", "on fresh seeds", "cost")
     places = [found.columns.index(name) for name in columns]
     rows = [[row[place] for place in places] for row in found.rows]
     known = answer["searches"][0]["reference"]
-    table(f"J on validation data, by the {known}", list(columns), rows)
+    table(f"J of each pick on validation data, by the {known}", list(columns), rows)
     main = [search for search in answer["searches"] if search["reference"] == known]
     print(f"found: {facts.plan(main[-1]['best']['plan'])}")
     for key in ("trials", "plan"):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rum_ray.report.ranking import same
 from rum_ray.report.text import (
     DASH,
     KNOWLEDGE,
@@ -100,8 +101,8 @@ def searches(report: Json) -> Table:
         "drawn again",
         "infeasible",
         "diverged",
-        "best",
-        "best, validated",
+        "J of its pick",
+        "on fresh seeds",
         "cost",
     )
     counted = ("trials", "drawn_again", "infeasible", "diverged")
@@ -120,13 +121,14 @@ def searches(report: Json) -> Table:
                 plan(best.get("plan") or []),
             )
         )
-    return Table((*columns, "time", "best plan"), tuple(cells), frozenset({0, 1, 10}))
+    return Table((*columns, "time", "its pick"), tuple(cells), frozenset({0, 1, 10}))
 
 
 def _reference(report: Json, search: Json) -> str:
-    """Return by which reference a search was made, if it is not the main one's."""
+    """Return by which reference a search was made, if it is not the main one's, and its own set."""
     main, own = (each["reference"] for each in (report["searches"][0], search))
-    return "" if own == main else f", by the {own}"
+    practised = " on its matched set" if own == "surrogate" else ""
+    return practised if own == main else f", by the {own}{practised}"
 
 
 def front(search: Json) -> Table:
@@ -167,7 +169,7 @@ def references(report: Json) -> Table:
                 interval(entry["objective"]),
                 number(regret.get("mean"), sign=True),
                 span(regret.get("low"), regret.get("high")),
-                p_value(regret.get("p")),
+                "the same plan" if same(regret) else p_value(regret.get("p")),
             )
         )
     return Table(columns, tuple(cells), frozenset({0, 1}))
@@ -183,7 +185,7 @@ def claims(comparisons: Sequence[Json]) -> Table:
             span(claim.get("low"), claim.get("high")),
             p_value(claim.get("p")),
             p_value(claim.get("p_holm")),
-            "shown" if claim.get("shown") else "not shown",
+            "shown" if claim.get("shown") else "the same" if same(claim) else "not shown",
         )
         for claim in comparisons
     )

@@ -15,6 +15,7 @@ from rum_ray.report.ranking import (
     mean,
     metric,
     paired_p,
+    same,
     subject,
     tied,
 )
@@ -125,6 +126,8 @@ def _margin(report: Json) -> Figure:
     if claim.get("shown"):
         note = f"{ends} · p = {p_value(claim.get('p_holm'))}".replace("= <", "<")
         return Figure(f"Better than {name}", f"by {number(claim['mean'])}", note)
+    if same(claim):
+        return Figure(f"Better than {name}", "the same", "on every seed")
     return Figure(
         f"Better than {name}", "not shown", f"{number(claim.get('mean'), sign=True)} {ends}"
     )

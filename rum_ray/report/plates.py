@@ -146,7 +146,8 @@ def progress(trials: pd.DataFrame) -> Plate | None:
     title = findings_search.progress(trials)
     caption = (
         "Lines: the best trial so far; dots: the trials. Every search has the same cap on cost. "
-        "Trials that cost too much, diverged, or lie below "
+        "The best three run again on fresh seeds, which pick one of them: not always the best "
+        "trial. Trials that cost too much, diverged, or lie below "
         f"the frame have no dot. n = {count(len(found))} complete of {count(len(trials), 'trial')}."
     )
     return Plate(

@@ -71,6 +71,11 @@ def tied(rows: Sequence[Json]) -> list[Json]:
     return [row for p, (_, row) in zip(corrected, tests, strict=True) if p >= LEVEL]
 
 
+def same(claim: Json) -> bool:
+    """Return whether the two rows of a comparison were equal on every seed."""
+    return claim.get("low") == claim.get("high") == 0
+
+
 def paired_p(a: Json, b: Json) -> float | None:
     """Return the two-sided p of a paired t-test over the seeds that two rows share."""
     left, right = _by_seed(a), _by_seed(b)

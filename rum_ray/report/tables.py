@@ -4,7 +4,16 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from rum_ray.report.facts import Table
-from rum_ray.report.ranking import contestants, find, gap, mean, metric, references, tied
+from rum_ray.report.ranking import (
+    REFERENCES,
+    contestants,
+    find,
+    gap,
+    mean,
+    metric,
+    references,
+    tied,
+)
 from rum_ray.report.text import DASH, MINUS, Json, count, interval, label, plain, printable, share
 
 
@@ -67,7 +76,7 @@ def headline(report: Json) -> list[Headline]:
             tow=interval(metric(row, "tow")),
             mia_gap=interval(metric(row, gap(report))),
             objective=interval(metric(row, "objective")),
-            cost=share(metric(row, "cost")),
+            cost=_cost(row, report),
         )
         for row in (*references(rows), *contestants(rows))
     ]
@@ -88,7 +97,7 @@ def results(report: Json) -> list[ResultRow]:
             auc_gap=interval(metric(row, "auc_gap")),
             test=interval(metric(row, "test_accuracy")),
             bars=_bars(row, report),
-            cost=share(metric(row, "cost")),
+            cost=_cost(row, report),
             cost_share=mean(row, "cost"),
         )
         for row in (*references(rows), *contestants(rows))
@@ -99,6 +108,14 @@ def _mark(row: Json, best: list[Json], ties: list[Json]) -> str:
     if mean(row, "objective") is None:
         return ""
     return "best" if row in best else "tied" if row in ties else ""
+
+
+def _cost(row: Json, report: Json) -> str:
+    """Return what a row costs, and whether that is more than the searches' plans may cost."""
+    cost, searches = mean(row, "cost"), report.get("searches") or [{}]
+    cap = searches[0].get("max_cost")
+    above = None not in (cost, cap) and cost > cap and row["method"] not in REFERENCES
+    return share(metric(row, "cost")) + (", above the cap" if above else "")
 
 
 def _bars(row: Json, report: Json) -> tuple[Bar, ...]:

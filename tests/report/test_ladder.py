@@ -12,7 +12,7 @@ from rum_ray.report.drawing import DARK
 from rum_ray.report.figure_ladder import ladder as drawn
 from rum_ray.report.figure_search import alike, best_search, freest_search, front
 from rum_ray.report.files import complete, write
-from rum_ray.report.findings import conditions
+from rum_ray.report.findings import conditions, numbers
 from rum_ray.report.ranking import mean, subject
 from rum_ray.report.text import DASH, Json, label, number, percent
 
@@ -224,6 +224,28 @@ def test_what_the_surrogate_loses_is_said_with_its_interval(regret, sentence):
         sentence[sentence.index("[") :].removesuffix(" against the oracle's"),
         number(regret["p"]),
     )
+
+
+def test_one_plan_that_two_searches_found_is_called_the_same():
+    report = busy_sample()[0]
+    none = {"mean": 0.0, "low": 0.0, "high": 0.0, "p": 1.0, "p_holm": 1.0, "n": 10, "shown": False}
+    report["references"][1]["regret"] = none
+    assert facts.references(report).rows[1][-1] == "the same plan"
+    claim, other = ({**report["comparisons"][0], **each} for each in (none, {"shown": False}))
+    assert [row[-1] for row in facts.claims([claim, other]).rows] == ["the same", "not shown"]
+    report["comparisons"] = [claim]
+    margin = numbers(report)[-1]
+    assert (margin.value, margin.note) == ("the same", "on every seed")
+
+
+def test_what_a_search_practised_on_is_told():
+    report = busy_sample()[0]
+    practised = [row[1] for row in facts.searches(report).rows if "matched set" in row[1]]
+    assert len(practised) == 1
+    assert practised[0].endswith(", by the surrogate on its matched set")
+    for search in report["searches"]:
+        search["reference"] = "surrogate"
+    assert all(row[1].endswith(" on its matched set") for row in facts.searches(report).rows)
 
 
 def test_the_pool_is_in_no_headline():

@@ -16,7 +16,7 @@ from rum_ray.report.files import complete, write
 from rum_ray.report.findings import conditions
 from rum_ray.report.gallery import Gallery
 from rum_ray.report.ranking import contestants, subject, tied
-from rum_ray.report.tables import HEADLINE_COLUMNS, headline
+from rum_ray.report.tables import HEADLINE_COLUMNS, headline, results
 from rum_ray.report.text import count, duration, interval, label, number, percent, share
 
 from .conftest import NASTY
@@ -69,6 +69,19 @@ def test_the_headline_goes_from_the_floor_to_the_worst():
     assert table[-1].method == "doing nothing"
     assert re.fullmatch(r"0\.\d{3} ± 0\.\d{3}", table[2].objective)
     assert table[2].cost == "21 %"
+
+
+def test_what_costs_more_than_the_cap_is_marked():
+    report = sample()[0]
+    cost = {row["method"]: row["metrics"]["cost"] for row in report["rows"]}
+    cost["rum"]["mean"] = report["searches"][0]["max_cost"] + 0.01
+    marked = [row for row in headline(report) if row.cost.endswith("%, above the cap")]
+    over = [row for row in report["rows"] if row["metrics"]["cost"]["mean"] > 0.5]
+    assert 1 <= len(marked) == len(over) - 2
+    assert not {"retrained", "retrained again"} & {row.method for row in marked}
+    assert [row.cost for row in results(report)] == [row.cost for row in headline(report)]
+    report["searches"] = []
+    assert not any("above" in row.cost for row in headline(report))
 
 
 def test_markdown_tables_are_tables(grey):
@@ -206,7 +219,9 @@ def test_every_space_is_named_wherever_it_stands():
     report, _, trials, _ = busy_sample()
     trials = alike(trials)
     names = [row[1] for row in facts.searches(report).rows]
-    assert names[5:] == [f"{names[4]}, by the {reference}" for reference in ("surrogate", "pool")]
+    assert names[5:] == [
+        f"{names[4]}, by the {known}" for known in ("surrogate on its matched set", "pool")
+    ]
     assert names[0] == "V0: one unlearner"
     assert names[2:4] == ["V2: one, and the order", "V3: one a subset, untuned"]
     assert freest_search(trials[trials["search"] != "V4"]) == "V3"
