@@ -213,7 +213,9 @@ class Pipeline:
             self.progress.update(Standing(total - missing, total, total - missing))
             yield stage
         total, missing = size()
-        self.progress.finish(f"{total} done, {total - missing} of them before")
+        # A search reads what it had judged before it was killed, and does not count that.
+        before = f", {total - missing} of them before" if total > missing else ""
+        self.progress.finish(f"{total} done{before}")
 
     @cached_property
     def _cluster(self) -> "Cluster":

@@ -55,6 +55,7 @@ def run(
             name=f"{search.space.name}-{uuid.uuid4().hex[:8]}",
             storage_path=context.store.bookkeeping,
             verbose=0,
+            stop=_Stop(),
             failure_config=tune.FailureConfig(max_failures=3),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             callbacks=[_Watch(config.trials, progress)],
@@ -90,10 +91,25 @@ class _Judge(tune.Trainable):
         try:
             judged = self._context.make_once(self._search.proposed(self.config)).value
         except RumRayError as error:
-            # Trying again cannot mend it; the driver raises it.
+            # Trying again cannot mend it: the search ends, and the driver raises it.
             told = f"{type(error).__name__}: {error}"
             return {"objective": INFEASIBLE, "cost": math.inf, "error": told, "done": True}
         return {"objective": judged["objective"], "cost": judged["cost"], "done": True}
+
+
+class _Stop(tune.Stopper):
+    """Ends the whole search with the first trial that has an error."""
+
+    _over = False
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Look at a result; its own trial is over anyhow."""
+        self._over = self._over or "error" in result
+        return False
+
+    def stop_all(self) -> bool:
+        """Return whether no other trial shall run."""
+        return self._over
 
 
 class _Watch(tune.Callback):

@@ -59,10 +59,11 @@ def digits():
     return dataclasses.replace(whole(), test=Trap())
 '''
 BROKEN = '''
-"""An unlearner with a bug."""
+"""An unlearner with a bug, and one that is refused."""
 
 from dataclasses import dataclass
 
+from rum_ray.errors import DataError
 from rum_ray.unlearning import FineTune
 
 
@@ -72,6 +73,14 @@ class Broken(FineTune):
 
     def losses(self, model, teacher, data, epoch):
         raise KeyError("of two\\nlines")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused(FineTune):
+    name = "refused"
+
+    def losses(self, model, teacher, data, epoch):
+        raise DataError("nobody may learn this")
 '''
 
 

@@ -113,6 +113,18 @@ class TestWorkers:
             shutil.rmtree(path.parents[1] / "trial")
         assert contents[0] == contents[1]
 
+    def test_an_error_of_a_trial_ends_the_search(self, study):
+        from rum_ray.cluster import tune
+
+        (*_, whole), told = study.rungs, []
+        space = Space("V4", (Candidate("broken:Refused"),), study.partition, ordered=True)
+        config = dataclasses.replace(whole.config, trials=12, batch=1, max_cost=99)
+        search = dataclasses.replace(whole, space=space, config=config)
+        with pytest.raises(DataError, match=r"^nobody may learn this$"):
+            tune.run(search, study.context, 1, lambda *standing: told.append(standing))
+        assert len(told) == 1
+        assert not study.context.store.has(search.key(study.context))
+
     @pytest.mark.parametrize("workers", [1, 2])
     def test_streamed_sums_are_those_of_one_process(self, study, mini, workers):
         from rum_ray.cluster.embed import stream

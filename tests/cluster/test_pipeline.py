@@ -154,7 +154,7 @@ def test_the_files_of_the_report(mini):
     assert "report: out/digits/report.html" in out
     assert re.search(r"│ RUM \(search\) +│", out)
     told = (mini.folder / "stderr").read_text()
-    assert re.findall(r"^(\S.*?) +[\d.]+ s  \d+ done, 0 of them before$", told, re.MULTILINE) == [
+    assert re.findall(r"^(\S.*?) +[\d.]+ s  \d+ done$", told, re.MULTILINE) == [
         "train",
         "embed",
         "retrain",
@@ -243,7 +243,7 @@ def test_a_pool_grows_until_it_is_precise_enough_and_can_be_extended(run):
     answer = json.loads(out)
     models, trained = answer["models"], precise.count("pool")
     # 2 originals and 5 of the search; models that were in training at the end are there, too.
-    assert 7 + models == int(re.search(r"^train .* (\d+) done, 0 of them before$", err, re.M)[1])
+    assert 7 + models == int(re.search(r"^train .* (\d+) done$", err, re.M)[1])
     assert models % 64 == 0
     assert models <= trained < 1000
     scores = pd.read_parquet(precise.out / "scores.parquet")
@@ -309,8 +309,8 @@ def test_other_spaces_beside_what_is_there(mini, run, demo, settings):
     flags = [part for change in changes for part in ("--set", change)]
     code, out, err = more("tune", *flags, "--json")
     assert code == 0, err
-    told = re.findall(r"^search (V\d) .* 4 done, (\d) of them before$", err, re.MULTILINE)
-    assert told == [("V1", "4"), ("V2", "0"), ("V3", "0"), ("V4", "0")]
+    told = re.findall(r"^search (V\d) .* 4 done(?:, (\d) of them before)?$", err, re.MULTILINE)
+    assert told == [("V1", "4"), ("V2", ""), ("V3", ""), ("V4", "")]
     answer = json.loads(out)
     assert [(s["name"], s["space"], s["starts"]) for s in answer["searches"]] == [
         ("refined", "V1", 0), ("ordered", "V2", 0), ("untuned", "V3", 0), ("rum", "V4", 1),
