@@ -8,12 +8,15 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 from ray.tune.utils import flatten_dict
 
+from rum_ray.search.objective import INFEASIBLE
 from rum_ray.search.spaces import Space
 from rum_ray.seeding import Seed
 from rum_ray.training.space import Choice, Domain, Integers, LogUniform
 from rum_ray.work import Search
 
-DRAWS = 100
+PATIENCE = 100
+"""After so many draws in vain, a sampler is told that the last one was bad."""
+DRAWS = 1000
 """How often a proposal is drawn at most; the last one is tried, and told to cost too much."""
 
 
@@ -21,7 +24,9 @@ class Proposals(Searcher):
     """Proposes plans within the cap; one that costs more is drawn again, and is no trial.
 
     So a space in which most plans are dear is searched with as many evaluations as another one. A
-    sampler is not told of what it drew in vain: its first draws at random would be lost to it.
+    sampler is not told of what it drew in vain: its first draws at random would be lost to it. But
+    one that takes the good plans to be beyond the cap would draw there for ever, so it is told of
+    one in a hundred.
 
     Attributes:
         drawn_again: how many proposals cost too much.
@@ -37,13 +42,15 @@ class Proposals(Searcher):
     def suggest(self, trial_id: str) -> dict[str, Any]:
         """Return the answers of the next trial; plans to start with are tried as they are."""
         draws = 1 if len(self._drawn) < self._starts else DRAWS
-        for draw in range(draws):
+        for draw in range(1, draws + 1):
             name = self._drawn[trial_id] = f"{trial_id}.{draw}"
             answers: dict[str, Any] = flatten_dict(self._optuna.suggest(name) or {})
-            if self._search.affordable(answers, self._total) or draw + 1 == draws:
+            cost = self._search.cost(answers, self._total)
+            if cost <= self._search.config.max_cost or draw == draws:
                 break
             self.drawn_again += 1
-            self._optuna.on_trial_complete(name, error=True)
+            told = None if draw % PATIENCE else {"objective": INFEASIBLE, "cost": cost}
+            self._optuna.on_trial_complete(name, told, error=told is None)
         return answers
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:

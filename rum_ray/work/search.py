@@ -98,10 +98,9 @@ class Search:
         """Return the plan that a trial's answers make."""
         return self.space.plan(lambda name, _: answers[name])
 
-    def affordable(self, answers: Mapping[str, Any], total: int) -> bool:
-        """Return whether a plan costs no more than the cap, where `total` examples are learned."""
-        plan = self.plan(answers)
-        return relative_cost(plan, self.originals[0].recipe, total) <= self.config.max_cost
+    def cost(self, answers: Mapping[str, Any], total: int) -> float:
+        """Return a plan's cost as a share of retraining, where `total` examples are learned."""
+        return relative_cost(self.plan(answers), self.originals[0].recipe, total)
 
     def single(self, plan: Plan) -> Unlearner | None:
         """Return what all searched steps of a plan share; None if each may have its own."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rum_ray.cluster.proposals import DRAWS, Proposals
+from rum_ray.cluster.proposals import DRAWS, PATIENCE, Proposals
 from rum_ray.experiment import SearchConfig
 from rum_ray.refinement import refine
 from rum_ray.rum import Plan
@@ -137,8 +137,21 @@ def test_draws_come_to_an_end_and_plans_to_start_with_are_tried_as_they_are():
     proposals = Proposals(of, TOTAL)
     assert of.plan(proposals.suggest("0")) == of.starts[0]
     assert proposals.drawn_again == 0
-    assert not of.affordable(proposals.suggest("1"), TOTAL)
+    assert of.cost(proposals.suggest("1"), TOTAL) > 0.001
     assert proposals.drawn_again == DRAWS - 1
+
+
+def test_a_sampler_that_seeks_beyond_the_cap_comes_back():
+    # The more epochs the better, and more than three cost too much.
+    of = search("V0", max_cost=0.16, candidates=(Candidate("finetune", {"lr": 0.1}),))
+    proposals, found = Proposals(of, TOTAL), []
+    for number in range(40):
+        found.append(proposals.suggest(str(number)))
+        told = {"objective": found[-1]["finetune.epochs"] / 10}
+        proposals.on_trial_complete(str(number), told)
+    assert max(of.cost(answers, TOTAL) for answers in found) <= 0.16
+    learned = [t for t in proposals._optuna._ot_study.trials if t.state.name == "COMPLETE"]
+    assert 40 < len(learned) <= 40 + proposals.drawn_again // PATIENCE
 
 
 def test_a_sampler_learns_of_trials_only():
