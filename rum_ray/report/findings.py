@@ -169,7 +169,8 @@ def table(report: Json) -> str:
     if not ranked:
         return "No method has been measured yet"
     best = interval(metric(ranked[0], "objective"))
-    first = f"{label(ranked[0])} has the best {OBJECTIVE}, {best}"
+    name = label(ranked[0])
+    first = f"{name[:1].upper()}{name[1:]} has the best {OBJECTIVE}, {best}"
     seeds = len(ranked[0]["seeds"])
     if seeds < LEAST_SEEDS:
         return f"{first}; {count(seeds, 'seed')} cannot tell methods apart"
