@@ -13,20 +13,19 @@ from rum_ray.search.spaces import Space
 from rum_ray.seeding import Seed
 from rum_ray.training.space import Choice, Domain, Integers, LogUniform
 from rum_ray.work import Search
-
-PATIENCE = 100
-"""After so many draws in vain, a sampler is told that the last one was bad."""
-DRAWS = 1000
-"""How often a proposal is drawn at most; the last one is tried, and told to cost too much."""
+from rum_ray.work.search import DRAWS, PATIENCE
 
 
 class Proposals(Searcher):
-    """Proposes plans within the cap; one that costs more is drawn again, and is no trial.
+    """Proposes plans within the cap, in batches of a fixed size.
 
-    So a space in which most plans are dear is searched with as many evaluations as another one. A
-    sampler is not told of what it drew in vain: its first draws at random would be lost to it. But
-    one that takes the good plans to be beyond the cap would draw there for ever, so it is told of
-    one in a hundred.
+    What was found is passed on when all of a batch is judged, and only then the next one begins. So
+    proposals do not depend on how many are judged at a time, nor on which is judged first.
+
+    A plan that costs more than the cap is drawn again. So a space in which most plans are dear is
+    searched with as many evaluations as another one. A sampler is not told of what it drew in vain:
+    its first draws at random would be lost to it. But one that takes the good plans to be beyond
+    the cap would draw there for ever, so it is told of one in `PATIENCE`.
 
     Attributes:
         drawn_again: how many proposals cost too much.
@@ -37,13 +36,24 @@ class Proposals(Searcher):
         self._search, self._total, self._optuna = search, total, _optuna(search)
         super().__init__(metric=self._optuna.metric, mode=self._optuna.mode)
         self._starts, self._drawn = len(search.starts), dict[str, str]()
+        self._open, self._judged = set[str](), dict[str, tuple[dict[str, Any] | None, bool]]()
         self.drawn_again = 0
 
-    def suggest(self, trial_id: str) -> dict[str, Any]:
-        """Return the answers of the next trial; plans to start with are tried as they are."""
+    @property
+    def _full(self) -> bool:
+        """Whether a batch has all its proposals."""
+        return len(self._drawn) % self._search.config.batch == 0
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """Return the answers of the next trial; None as long as a full batch is being judged.
+
+        Plans to start with are tried as they are.
+        """
+        if self._full and self._open:
+            return None
         draws = 1 if len(self._drawn) < self._starts else DRAWS
         for draw in range(1, draws + 1):
-            name = self._drawn[trial_id] = f"{trial_id}.{draw}"
+            name = f"{trial_id}.{draw}"
             answers: dict[str, Any] = flatten_dict(self._optuna.suggest(name) or {})
             cost = self._search.cost(answers, self._total)
             if cost <= self._search.config.max_cost or draw == draws:
@@ -51,17 +61,22 @@ class Proposals(Searcher):
             self.drawn_again += 1
             told = None if draw % PATIENCE else {"objective": INFEASIBLE, "cost": cost}
             self._optuna.on_trial_complete(name, told, error=told is None)
+        self._drawn[trial_id] = name
+        self._open.add(trial_id)
         return answers
-
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Pass a result on."""
-        self._optuna.on_trial_result(self._drawn[trial_id], result)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Pass the last result on."""
-        self._optuna.on_trial_complete(self._drawn[trial_id], result, error)
+        """Keep what was found, and pass it on when the batch is judged."""
+        self._open.remove(trial_id)
+        self._judged[trial_id] = result, error
+        if self._full and not self._open:
+            for judged in [trial for trial in self._drawn if trial in self._judged]:
+                self._optuna.on_trial_complete(self._drawn[judged], *self._judged.pop(judged))
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Do nothing: a trial has one result, its last."""
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: a search that is started again is replayed."""

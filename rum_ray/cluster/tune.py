@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any
 
 from ray import tune
-from ray.tune.search import ConcurrencyLimiter
 
 from rum_ray import errors
 from rum_ray.cluster.proposals import Proposals
@@ -38,16 +37,16 @@ def run(
         gpus: a trial's share of one.
         progress: is told how many trials are done, of how many, and the best objective so far.
     """
-    config = search.config
+    config, stop = search.config, _Stop()
     proposals = Proposals(search, len(context.bundle.train))
-    limited = ConcurrencyLimiter(proposals, max_concurrent=config.batch, batch=True)
     judge = tune.with_parameters(_Judge, search=search, context=context)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
     results = tune.Tuner(
         tune.with_resources(judge, {"cpu": 1, "gpu": gpus}),
         tune_config=tune.TuneConfig(
             num_samples=config.trials,
-            search_alg=limited,
+            search_alg=proposals,
+            max_concurrent_trials=workers,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: str(trial.trial_id),
         ),
@@ -55,10 +54,10 @@ def run(
             name=f"{search.space.name}-{uuid.uuid4().hex[:8]}",
             storage_path=context.store.bookkeeping,
             verbose=0,
-            stop=_Stop(),
+            stop=stop,
             failure_config=tune.FailureConfig(max_failures=3),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            callbacks=[_Watch(config.trials, progress)],
+            callbacks=[_Watch(config.trials, progress, stop)],
         ),
     ).fit()
     for number in range(len(results)):
@@ -92,31 +91,39 @@ class _Judge(tune.Trainable):
             judged = self._context.make_once(self._search.proposed(self.config)).value
         except RumRayError as error:
             # Trying again cannot mend it: the search ends, and the driver raises it.
-            told = f"{type(error).__name__}: {error}"
+            names = (cls.__name__ for cls in type(error).__mro__)
+            told = f"{next(name for name in names if hasattr(errors, name))}: {error}"
             return {"objective": INFEASIBLE, "cost": math.inf, "error": told, "done": True}
         return {"objective": judged["objective"], "cost": judged["cost"], "done": True}
 
 
 class _Stop(tune.Stopper):
-    """Ends the whole search with the first trial that has an error."""
+    """Ends the whole search with the first trial that cannot be judged.
 
-    _over = False
+    Attributes:
+        over: whether there was one.
+    """
+
+    over = False
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Look at a result; its own trial is over anyhow."""
-        self._over = self._over or "error" in result
+        self.over = self.over or "error" in result
         return False
 
     def stop_all(self) -> bool:
         """Return whether no other trial shall run."""
-        return self._over
+        return self.over
 
 
 class _Watch(tune.Callback):
-    """Tells the progress after each trial."""
+    """Tells the progress after each trial, and stops at one that has failed too often."""
 
-    def __init__(self, total: int, progress: Callable[[int, int, float], None]) -> None:
+    def __init__(
+        self, total: int, progress: Callable[[int, int, float], None], stop: _Stop
+    ) -> None:
         self._done, self._total, self._best, self._progress = 0, total, float("-inf"), progress
+        self._stop = stop
 
     def __getstate__(self) -> dict[str, Any]:
         """Keep nothing: Tune saves its callbacks, but the progress belongs to this process."""
@@ -133,3 +140,7 @@ class _Watch(tune.Callback):
         self._done += 1
         self._best = max(self._best, trial.last_result.get("objective", float("-inf")))
         self._progress(self._done, self._total, self._best)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """End the search."""
+        self._stop.over = True

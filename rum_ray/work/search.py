@@ -27,6 +27,10 @@ from rum_ray.work.trial import TryPlan
 
 FINALISTS = 3
 FRESH_SEEDS = 2
+DRAWS = 1000
+"""How often a proposal is drawn at most; the last one is tried, and told to cost too much."""
+PATIENCE = 100
+"""After so many draws in vain, a sampler is told that the last one was bad."""
 
 Trial = dict[str, Any]
 """What the ledger has of a trial: answers, plan, whether the search was told to start with it,
@@ -65,8 +69,8 @@ class Search:
         )
         search = dataclasses.replace(self, config=config)
         made_of = {"search": search, "domains": domains, "valid": context.unseen("valid")}
-        # Another release of the sampler proposes other trials.
-        made_of["optuna"] = version("optuna")
+        # Another release of the sampler, or another rule by which it is asked, proposes others.
+        made_of |= {"optuna": version("optuna"), "draws": DRAWS, "patience": PATIENCE}
         return Key("search", {**made_of, **context.learned})
 
     def proposed(self, answers: Mapping[str, Any]) -> TryPlan:

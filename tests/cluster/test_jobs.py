@@ -6,6 +6,7 @@ import math
 import operator
 import pickle
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,9 @@ class TestWorkers:
             assert sum(each["steps_run"] for each in made) == 3 * len(prefixes)
             assert sum(each["cache_hits"] for each in made) >= 3 * 6
             assert not list(path.parents[1].glob("prefix/*"))
+            ends = sorted((each["time"], each["time"] - each["seconds"]) for each in made)
+            alone = all(began >= before for (before, _), (_, began) in pairwise(ends))
+            assert alone == (workers == 1)
             contents.append(path.read_bytes())
             path.unlink()
             shutil.rmtree(path.parents[1] / "trial")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rum_ray.cluster.proposals import DRAWS, PATIENCE, Proposals
+from rum_ray.cluster.proposals import Proposals
 from rum_ray.experiment import SearchConfig
 from rum_ray.refinement import refine
 from rum_ray.rum import Plan
@@ -15,6 +15,7 @@ from rum_ray.training.space import Choice, Integers, LogUniform
 from rum_ray.unlearning import FineTune, Nothing, SalUn
 from rum_ray.work import Retrained, Search, TrainModel
 from rum_ray.work.evaluate import relative_cost
+from rum_ray.work.search import DRAWS, PATIENCE
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 
@@ -120,8 +121,32 @@ def test_a_space_without_questions_is_searched_as_well():
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_who_judges_a_batch_and_when_changes_no_proposal(sampler):
+    found = []
+    for order in ([0, 1, 2, 3], [2, 0, 3, 1]):
+        of = search("V4", sampler=sampler, max_cost=0.5)
+        proposals, answers = Proposals(of, TOTAL), []
+        for first in range(0, 24, 4):
+            names = [str(first + number) for number in range(4)]
+            answers += [proposals.suggest(name) for name in names]
+            for place in order:
+                assert proposals.suggest("early") is None
+                rate = sum(v for k, v in answers[first + place].items() if k.endswith("lr"))
+                proposals.on_trial_complete(names[place], {"objective": rate})
+        found.append(answers)
+        # One at a time, the second only after the first is judged.
+        proposals, answers = Proposals(of, TOTAL), []
+        for number in range(24):
+            answers.append(proposals.suggest(str(number)))
+            rate = sum(v for k, v in answers[-1].items() if k.endswith("lr"))
+            proposals.on_trial_complete(str(number), {"objective": rate})
+        found.append(answers)
+    assert found[1:] == found[:1] * 3
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_what_costs_too_much_is_drawn_again_and_is_no_trial(sampler):
-    of = search("V4", sampler=sampler, max_cost=0.5)
+    of = search("V4", sampler=sampler, max_cost=0.5, batch=30)
     proposals = Proposals(of, TOTAL)
     plans = [of.plan(proposals.suggest(str(number))) for number in range(30)]
     costs = [relative_cost(plan, ORIGINAL.recipe, TOTAL) for plan in plans]
