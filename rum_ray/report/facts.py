@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rum_ray.report.ranking import same
+from rum_ray.report.ranking import same, worse
 from rum_ray.report.text import (
     DASH,
     KNOWLEDGE,
@@ -185,11 +185,17 @@ def claims(comparisons: Sequence[Json]) -> Table:
             span(claim.get("low"), claim.get("high")),
             p_value(claim.get("p")),
             p_value(claim.get("p_holm")),
-            "shown" if claim.get("shown") else "the same" if same(claim) else "not shown",
+            _verdict(claim),
         )
         for claim in comparisons
     )
     return Table(columns, cells, frozenset({0, 5}))
+
+
+def _verdict(claim: Json) -> str:
+    if claim.get("shown"):
+        return "shown"
+    return "the same" if same(claim) else "worse" if worse(claim) else "not shown"
 
 
 def selected(report: Json) -> Table:

@@ -18,6 +18,7 @@ from rum_ray.report.ranking import (
     same,
     subject,
     tied,
+    worse,
 )
 from rum_ray.report.text import (
     DASH,
@@ -123,9 +124,10 @@ def _margin(report: Json) -> Figure:
     other = str(claim["b"])
     name = "the best single unlearner" if other.startswith("best single") else other
     ends = span(claim.get("low"), claim.get("high"))
-    if claim.get("shown"):
+    if claim.get("shown") or worse(claim):
         note = f"{ends} · p = {p_value(claim.get('p_holm'))}".replace("= <", "<")
-        return Figure(f"Better than {name}", f"by {number(claim['mean'])}", note)
+        which, by = ("Worse", -claim["mean"]) if worse(claim) else ("Better", claim["mean"])
+        return Figure(f"{which} than {name}", f"by {number(by)}", note)
     if same(claim):
         return Figure(f"Better than {name}", "the same", "on every seed")
     return Figure(

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 from rum_ray.report.facts import Table
-from rum_ray.report.ranking import LEVEL
+from rum_ray.report.ranking import worse
 from rum_ray.report.text import (
     DASH,
     OBJECTIVE,
@@ -48,11 +48,9 @@ def finding(report: Json) -> str:
     text = f"{names[-1]} is {_worth(whole)} over {names[0]}"
     steps = [step for a, b in pairwise(names) if (step := _claim(report, b, a)) is not None]
     shown = [f"{step['a']} adds {number(step['mean'])}" for step in steps if step["shown"]]
-    worse = [
-        f"{s['a']} is worse than {s['b']} by {number(-s['mean'])}" for s in steps if _is_worse(s)
-    ]
-    others = [str(s["a"]) for s in steps if not s["shown"] and not _is_worse(s)]
-    told = [listed(found) for found in (shown, worse) if found]
+    lost = [f"{s['a']} is worse than {s['b']} by {number(-s['mean'])}" for s in steps if worse(s)]
+    others = [str(s["a"]) for s in steps if not s["shown"] and not worse(s)]
+    told = [listed(found) for found in (shown, lost) if found]
     told += [f"what {listed(others)} {'add' if others[1:] else 'adds'} is not shown"] * any(others)
     return f"{text}: {'; '.join(told)}" if len(names) > 2 else text
 
@@ -76,7 +74,7 @@ def rungs(report: Json) -> Table:
     for rung in (*climbed(report), *([random] if random else [])):
         claim = _claim(report, rung["space"], below.get(rung["space"], ""))
         verdict = "" if claim is None or claim["shown"] else ", not shown"
-        verdict = ", worse" if _is_worse(claim) else verdict
+        verdict = ", worse" if claim is not None and worse(claim) else verdict
         cells.append(
             (
                 space(rung["space"]),
@@ -110,13 +108,9 @@ def _claim(report: Json, a: str, b: str) -> Json | None:
     return next((each for each in claims(report) if (each["a"], each["b"]) == (a, b)), None)
 
 
-def _is_worse(claim: Json | None) -> bool:
-    """Return whether A is shown to be worse than B, by the same test."""
-    return claim is not None and claim["high"] < 0 and claim["p_holm"] < LEVEL
-
-
 def _worth(claim: Json) -> str:
-    return f"worth {number(claim['mean'])}" if claim["shown"] else "not shown to be worth anything"
+    known = claim["shown"] or worse(claim)
+    return f"worth {number(claim['mean'])}" if known else "not shown to be worth anything"
 
 
 def _difference(claim: Json) -> str:

@@ -76,6 +76,13 @@ def same(claim: Json) -> bool:
     return claim.get("low") == claim.get("high") == 0
 
 
+def worse(claim: Json) -> bool:
+    """Return whether A is shown to be worse than B, by the test that shows what is better."""
+    return None not in (claim.get("high"), claim.get("p_holm")) and (
+        claim["high"] < 0 and claim["p_holm"] < LEVEL
+    )
+
+
 def paired_p(a: Json, b: Json) -> float | None:
     """Return the two-sided p of a paired t-test over the seeds that two rows share."""
     left, right = _by_seed(a), _by_seed(b)

@@ -54,9 +54,9 @@ def table(study: Study) -> list[Row]:
     rows = _models(study)
     for unlearner in study.experiment.compare:
         rows += _compared(study, unlearner)
-    for search in study.searches.values():
+    for name, search in study.searches.items():
         rows.append(_searched(study, search))
-        if search.name == "V1":
+        if name == "V1":
             rows.append(_shuffled(study, search))
     if study.experiment.plan is not None:
         rows.append(planned(study))
@@ -129,7 +129,7 @@ def _compared(study: Study, unlearner: Unlearner) -> list[Row]:
     other two of the search on refined subsets in order. Without one, the file's values count.
     """
     single, refined = (unlearner, 0), (unlearner, 0)
-    # What the file says explicitly is not searched for.
+    # Values other than the defaults are meant as they are.
     untuned = unlearner == type(unlearner)()
     if study.experiment.search is not None and untuned:
         searches = (study.searches.get(name) for name in ("V0", "V1"))

@@ -28,12 +28,13 @@ def climb(*steps: tuple[str, bool], whole: bool = True) -> Json:
         | {"cost": metric}
         for name in names
     ]
-    between = {"mean": 0.01, "low": 0.002, "high": 0.018}
+    between = {"mean": 0.01, "low": 0.002, "high": 0.018, "p_holm": 0.03}
     claims = [
         {"a": name, "b": names[i], "shown": shown, **between}
         for i, (name, shown) in enumerate(steps)
     ]
     ends = {"a": names[-1], "b": "V0", "shown": whole, "mean": 0.03, "low": 0.01, "high": 0.05}
+    ends["p_holm"] = 0.01
     return {"ladder": {"rungs": rungs, "claims": [*claims[:1], ends, *claims[1:]][-len(names) :]}}
 
 
@@ -61,6 +62,20 @@ def climb(*steps: tuple[str, bool], whole: bool = True) -> Json:
 )
 def test_what_each_rung_is_worth_is_said_and_what_is_not_shown(report, sentence):
     assert ladder.finding(report) == sentence
+
+
+def test_a_ladder_that_leads_down_is_worth_less_than_nothing():
+    report = climb(("V1", False), ("V4", False), whole=False)
+    down = {"mean": -0.1, "low": -0.15, "high": -0.05, "p_holm": 0.004}
+    for claim in report["ladder"]["claims"][:2]:
+        claim.update(down)
+    assert ladder.finding(report) == (
+        "V4 is worth \u22120.100 over V0: V1 is worse than V0 by 0.100; what V4 adds is not shown"
+    )
+    report = {**busy_sample()[0], "comparisons": [{**report["ladder"]["claims"][0], "p": 0.002}]}
+    assert facts.claims(report["comparisons"]).rows[0][-1] == "worse"
+    margin = numbers(report)[-1]
+    assert (margin.name, margin.value) == ("Worse than V0", "by 0.100")
 
 
 def test_two_rungs_are_one_claim_and_few_seeds_are_none():

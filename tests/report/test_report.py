@@ -80,6 +80,11 @@ def test_what_costs_more_than_the_cap_is_marked():
     assert 1 <= len(marked) == len(over) - 2
     assert not {"retrained", "retrained again"} & {row.method for row in marked}
     assert [row.cost for row in results(report)] == [row.cost for row in headline(report)]
+    row = next(row for row in report["rows"] if row["method"] == "rum")
+    row["metrics"]["cost"]["mean"] = float(np.mean([0.2] * 3))
+    report["searches"][0]["max_cost"] = 0.2
+    assert row["metrics"]["cost"]["mean"] > 0.2
+    assert [each.cost for each in headline(report) if each.method == label(row)] == ["20 %"]
     report["searches"] = []
     assert not any("above" in row.cost for row in headline(report))
 

@@ -251,12 +251,27 @@ def test_regret_is_what_the_oracles_plan_is_better_by(trained):
     assert reference_entries(alone, ROWS) == []
 
 
-def test_every_pick_has_its_row_and_none_but_the_main_one_is_kept(trained, monkeypatch):
-    def first(search, context):
-        return search.space.plan(
-            lambda name, domain: domain.options[-1] if hasattr(domain, "options") else domain.low
-        )
+def first(search, context):
+    """A plan that a search may have picked."""
+    return search.space.plan(
+        lambda name, domain: domain.options[-1] if hasattr(domain, "options") else domain.low
+    )
 
+
+def test_there_is_one_control_whatever_else_a_search_knew(trained, monkeypatch):
+    changes = ["search.spaces=[V0, V1]", "search.also=[surrogate]"]
+    study = Study(config.parse(BASE, changes), trained.context)
+    monkeypatch.setattr(Search, "pick", first)
+    rows = [(row.method, row.source) for row in table(study)[3:]]
+    assert rows == [
+        ("best_single", "search"),
+        ("rum", "search"),
+        ("shuffled", "search"),
+        ("rum", "surrogate"),
+    ]
+
+
+def test_every_pick_has_its_row_and_none_but_the_main_one_is_kept(trained, monkeypatch):
     monkeypatch.setattr(Search, "pick", first)
     rows = [(row.method, row.source) for row in table(trained)[3:]]
     assert rows == [
