@@ -85,6 +85,6 @@ def _check(name: str, key: str, part: Any, declared: Domain | None) -> None:
             raise ConfigError(f"{what} takes a {type(declared).__name__} or a Choice; got {part}.")
         if not part.low < part.high:
             raise ConfigError(
-                f"{what}: low must be below high, got {part.low} and {part.high}; "
-                "to fix it, give one value."
+                f"{what}: low must be below high, got {part.low} and {part.high}; one that is left "
+                f"out is declared: {words(declared)}. To fix the value, give that one value."
             )

@@ -298,6 +298,7 @@ ERRORS = [
         AT + r"salun\.lr: low must be below high, got 0\.1 and",
     ),
     (narrowed("lr: {low: 0.1, high: 0.1}"), AT + r"salun\.lr: low must be below .* one value\.$"),
+    (narrowed("lr: {low: 0.2}"), AT + r"salun\.lr: .*; one that is left out is declared: 0\.001"),
     (
         narrowed("lr: {low: 0.5}"),
         AT + r"salun\.lr may be 0\.001 to 0\.2, logarithmic; got 0\.5\.$",
