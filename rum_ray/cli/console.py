@@ -178,7 +178,7 @@ def _text(value: Any) -> str:
 
 def _show_searches(answer: Mapping[str, Any]) -> None:
     """Print what was searched and found, and where the plan is."""
-    from rum_ray.report import facts
+    from rum_ray.report import facts, findings_search
 
     found = facts.searches({"searches": answer["searches"]})
     columns = ("space", "trials", "on fresh seeds", "cost")
@@ -186,8 +186,7 @@ def _show_searches(answer: Mapping[str, Any]) -> None:
     rows = [[row[place] for place in places] for row in found.rows]
     known = answer["searches"][0]["reference"]
     table(f"J of each pick on validation data, by the {known}", list(columns), rows)
-    main = [search for search in answer["searches"] if search["reference"] == known]
-    print(f"found: {facts.plan(main[-1]['best']['plan'])}")
+    print(f"picked: {facts.plan(findings_search.main({**answer})[-1]['best']['plan'])}")
     for key in ("trials", "plan"):
         print(f"{key}: {answer[key]}")
 

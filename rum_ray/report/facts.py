@@ -133,9 +133,10 @@ def _reference(report: Json, search: Json) -> str:
 
 def front(search: Json) -> Table:
     """Return the plans of a search that no cheaper one matches, by rising cost."""
+    picked = search["best"]["plan"]
     cells = tuple(
         (
-            count(point["trial"] + 1),
+            count(point["trial"] + 1) + (", picked" if point["plan"] == picked else ""),
             percent(point["cost"]),
             number(point["objective"]),
             plan(point["plan"]),

@@ -1,5 +1,7 @@
 """What the search and its cost show, in words."""
 
+import json
+
 import pandas as pd
 
 from rum_ray.report import figure_search
@@ -37,16 +39,39 @@ def plan(report: Json) -> str:
     if row is None or not row.get("plan"):
         return "There is no plan"
     steps = count(len(row["plan"]), "step")
-    return f"{label(row)}: {steps} for {share(metric(row, 'cost'))} of the cost of one retraining"
+    picked = (row["method"], row.get("source")) == ("rum", "search")
+    name = f"{label(row)}, the plan that was picked" if picked else label(row)
+    return f"{name}: {steps} for {share(metric(row, 'cost'))} of the cost of one retraining"
 
 
-def progress(trials: pd.DataFrame) -> str:
-    """Return the finding of the search curves."""
+def main(report: Json) -> list[Json]:
+    """Return the searches by the reference that counts; the last one's pick is RUM's plan."""
+    searches = report["searches"]
+    return [each for each in searches if each["reference"] == searches[0]["reference"]]
+
+
+def progress(report: Json, trials: pd.DataFrame) -> str:
+    """Return the finding of the search curves: the best trial, and whether it was picked."""
     found = figure_search.complete(trials)
     best = found.loc[found["objective"] == found["objective"].max()].iloc[0]
     total = int((trials["search"] == best["search"]).sum())
     which = f"{best['search']}, number {int(best['trial']) + 1} of {total}"
-    return f"The best trial came from {which}, with {number(float(best['objective']))}"
+    text = f"The best trial came from {which}, with {number(float(best['objective']))}"
+    search = main(report)[-1]
+    if json.loads(best["plan"]) == search["best"]["plan"]:
+        return f"{text}; its plan was picked"
+    picked = number(search["best"]["objective"])
+    return f"{text}; the plan that was picked is another one, of {search['space']}, with {picked}"
+
+
+def picks(report: Json) -> str:
+    """Return how the table of searches is read."""
+    return (
+        "Its pick: the best trials of a search run again on fresh seeds, and the plan that is best "
+        f"over all seeds is picked. That of {main(report)[-1]['space']} is the plan of this "
+        "report. J is on validation data: first on the seeds of the search, where the best of many "
+        "trials is partly luck, then on the fresh ones."
+    )
 
 
 def choice(found: dict[str, dict[str, list[float]]]) -> str:
@@ -75,11 +100,7 @@ def cost(trials: pd.DataFrame) -> str:
 
 def freest(report: Json) -> Json | None:
     """Return the main search that leaves most to choose, if its Pareto front is known."""
-    searches = [
-        search
-        for search in report["searches"]
-        if search.get("front") and search["reference"] == report["searches"][0]["reference"]
-    ]
+    searches = [search for search in main(report) if search.get("front")]
     return max(searches, key=lambda search: str(search["space"]), default=None)
 
 

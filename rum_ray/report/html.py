@@ -74,7 +74,7 @@ def _context(
             "histogram": plates.histogram(report, scores),
             "density": plates.density(report, scores),
             "entanglement": plates.entanglement(report),
-            "progress": plates.progress(trials),
+            "progress": plates.progress(report, trials),
             "choices": plates.choices(report, trials),
             "cost": plates.cost(report, trials),
             "ladder": plates.ladder(report),

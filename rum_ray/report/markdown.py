@@ -99,14 +99,14 @@ def _search(report: Json, trials: pd.DataFrame) -> list[str]:
     if not report["searches"]:
         return [*blocks, "No search ran."]
     if not figure_search.complete(trials).empty:
-        blocks.append(_text(findings_search.progress(trials)) + ".")
+        blocks.append(_text(findings_search.progress(report, trials)) + ".")
         blocks.append(_text(findings_search.cost(trials)) + ".")
     freest = findings_search.freest(report)
     if freest is not None:
         reading = _text(findings_search.reading(freest))
         blocks.append(f"**{_text(findings_search.front(freest))}.**")
         blocks += [_table(facts.front(freest)), reading, f"`{PICK}` {PICKS}"]
-    return [*blocks, _table(facts.searches(report))]
+    return [*blocks, _table(facts.searches(report)), _text(findings_search.picks(report))]
 
 
 def _ladder(report: Json, _: pd.DataFrame) -> list[str]:

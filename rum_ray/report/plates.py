@@ -138,16 +138,15 @@ def _ranked_alike(report: Json) -> str:
     return f"Spearman of MMD with the entanglement score over the subsets: {number(value, 2)}. "
 
 
-def progress(trials: pd.DataFrame) -> Plate | None:
+def progress(report: Json, trials: pd.DataFrame) -> Plate | None:
     """Return the best objective so far of each search."""
     found = figure_search.complete(trials)
     if found.empty:
         return None
-    title = findings_search.progress(trials)
+    title = findings_search.progress(report, trials)
     caption = (
         "Lines: the best trial so far; dots: the trials. Every search has the same cap on cost. "
-        "The best three run again on fresh seeds, which pick one of them: not always the best "
-        "trial. Trials that cost too much, diverged, or lie below "
+        "Trials that cost too much, diverged, or lie below "
         f"the frame have no dot. n = {count(len(found))} complete of {count(len(trials), 'trial')}."
     )
     return Plate(

@@ -191,11 +191,37 @@ def test_the_front_is_that_of_the_freest_search_by_its_trials():
     assert (search["name"], search["reference"]) == ("V4", "oracle")
     edge = front(trials[trials["search"] == "V4"])
     table = facts.front(search)
-    assert [row[0] for row in table.rows] == [str(trial + 1) for trial in edge["trial"]]
+    numbers = [str(trial + 1) for trial in edge["trial"]]
+    assert [row[0] for row in table.rows] == [*numbers[:-1], f"{numbers[-1]}, picked"]
     assert [row[1] for row in table.rows] == [percent(cost) for cost in edge["cost"]]
     assert [row[2] for row in table.rows] == [number(value) for value in edge["objective"]]
     plans = [json.loads(plan) for plan in edge["plan"]]
     assert [row[3] for row in table.rows] == [facts.plan(plan) for plan in plans]
+
+
+def test_the_best_trial_and_the_plan_that_was_picked_are_told_apart():
+    report, _, trials, _ = busy_sample()
+    judged, (first, *_, search) = alike(trials), findings_search.main(report)
+    best = number(search["best"]["objective"])
+    assert findings_search.progress(report, judged).endswith(f"with {best}; its plan was picked")
+    search["best"] = first["best"]
+    picked = number(first["best"]["objective"])
+    end = f"with {best}; the plan that was picked is another one, of V4, with {picked}"
+    assert findings_search.progress(report, judged).endswith(end)
+    assert not any("picked" in row[0] for row in facts.front(search).rows)
+
+
+def test_page_and_markdown_say_which_plan_is_the_report_s(busy):
+    for name in ("report.html", "report.md"):
+        text = (busy / name).read_text()
+        for sentence in (
+            "RUM (search), the plan that was picked: 3 steps",
+            "That of V4 is the plan of this report.",
+        ):
+            assert sentence in text, name
+    report = sample()[0]
+    report["rows"] = [row for row in report["rows"] if row["method"] != "rum"]
+    assert "picked" not in findings_search.plan(report)
 
 
 def test_a_front_of_one_trial_is_said_to_be_that():
