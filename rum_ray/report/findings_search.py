@@ -70,7 +70,9 @@ def picks(report: Json) -> str:
         "Its pick: the best trials of a search run again on fresh seeds, and the plan that is best "
         f"over all seeds is picked. That of {main(report)[-1]['space']} is the plan of this "
         "report. J is on validation data: first on the seeds of the search, where the best of many "
-        "trials is partly luck, then on the fresh ones."
+        "trials is partly luck, then on the fresh ones. It is about the forget set, or, where "
+        "that is said, about the matched set: examples that stay, on which the surrogate tries its "
+        "plans. J on one set is not compared with J on the other."
     )
 
 

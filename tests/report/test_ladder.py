@@ -217,6 +217,7 @@ def test_page_and_markdown_say_which_plan_is_the_report_s(busy):
         for sentence in (
             "RUM (search), the plan that was picked: 3 steps",
             "That of V4 is the plan of this report.",
+            "about the matched set: examples that stay",
         ):
             assert sentence in text, name
     report = sample()[0]
