@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rum_ray.report.ranking import same, worse
+from rum_ray.report.ranking import same, verdict
 from rum_ray.report.text import (
     DASH,
     KNOWLEDGE,
@@ -168,8 +168,7 @@ def references(report: Json) -> Table:
                 count(entry["trials"]),
                 count(entry["trainings"]),
                 interval(entry["objective"]),
-                number(regret.get("mean"), sign=True),
-                span(regret.get("low"), regret.get("high")),
+                *_difference(regret),
                 "the same plan" if same(regret) else p_value(regret.get("p")),
             )
         )
@@ -182,21 +181,20 @@ def claims(comparisons: Sequence[Json]) -> Table:
     cells = tuple(
         (
             f"{claim['a']} better than {claim['b']}",
-            number(claim.get("mean"), sign=True),
-            span(claim.get("low"), claim.get("high")),
-            p_value(claim.get("p")),
-            p_value(claim.get("p_holm")),
-            _verdict(claim),
+            *_difference(claim),
+            *(DASH if same(claim) else p_value(claim.get(key)) for key in ("p", "p_holm")),
+            verdict(claim),
         )
         for claim in comparisons
     )
     return Table(columns, cells, frozenset({0, 5}))
 
 
-def _verdict(claim: Json) -> str:
-    if claim.get("shown"):
-        return "shown"
-    return "the same" if same(claim) else "worse" if worse(claim) else "not shown"
+def _difference(claim: Json) -> tuple[str, str]:
+    """Return a difference and its interval; of what is the same there is none."""
+    if same(claim):
+        return DASH, DASH
+    return number(claim.get("mean"), sign=True), span(claim.get("low"), claim.get("high"))
 
 
 def selected(report: Json) -> Table:

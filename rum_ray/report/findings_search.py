@@ -5,7 +5,7 @@ import json
 import pandas as pd
 
 from rum_ray.report import figure_search
-from rum_ray.report.ranking import LEVEL, metric, subject
+from rum_ray.report.ranking import LEVEL, metric, same, subject
 from rum_ray.report.text import (
     Json,
     count,
@@ -136,6 +136,8 @@ def references(report: Json) -> str:
     regret = entries.get("surrogate", {}).get("regret")
     if regret is None:
         return f"The plan of the oracle reaches {interval(entries['oracle']['objective'])}"
+    if same(regret):
+        return "What a user can deploy, the surrogate's plan, is the oracle's plan"
     far = f"{number(regret['mean'])} {span(regret['low'], regret['high'])}"
     if regret["low"] > 0 and regret["p"] < LEVEL:
         return f"What a user can deploy, the surrogate's plan, loses {far} against the oracle's"

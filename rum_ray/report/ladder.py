@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 from rum_ray.report.facts import Table
-from rum_ray.report.ranking import worse
+from rum_ray.report.ranking import same, verdict, worse
 from rum_ray.report.text import (
     DASH,
     OBJECTIVE,
@@ -73,14 +73,14 @@ def rungs(report: Json) -> Table:
     cells = []
     for rung in (*climbed(report), *([random] if random else [])):
         claim = _claim(report, rung["space"], below.get(rung["space"], ""))
-        verdict = "" if claim is None or claim["shown"] else ", not shown"
-        verdict = ", worse" if claim is not None and worse(claim) else verdict
+        told = "shown" if claim is None else verdict(claim)
+        more = "" if told in ("shown", "the same") else f", {told}"
         cells.append(
             (
                 space(rung["space"]),
                 interval(rung["objective"]),
                 share(rung["cost"]),
-                DASH if claim is None else f"{_difference(claim)}{verdict}",
+                DASH if claim is None else f"{_difference(claim)}{more}",
             )
         )
     columns = ("rung", OBJECTIVE, "cost", "worth over the one before")
@@ -114,4 +114,6 @@ def _worth(claim: Json) -> str:
 
 
 def _difference(claim: Json) -> str:
+    if same(claim):
+        return "the same plan"
     return f"{number(claim['mean'], sign=True)} {span(claim['low'], claim['high'])}"

@@ -83,6 +83,13 @@ def worse(claim: Json) -> bool:
     )
 
 
+def verdict(claim: Json) -> str:
+    """Return what a comparison says of "A is better than B", in words."""
+    if claim.get("shown"):
+        return "shown"
+    return "the same" if same(claim) else "worse" if worse(claim) else "not shown"
+
+
 def paired_p(a: Json, b: Json) -> float | None:
     """Return the two-sided p of a paired t-test over the seeds that two rows share."""
     left, right = _by_seed(a), _by_seed(b)

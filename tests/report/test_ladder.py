@@ -272,9 +272,16 @@ def test_one_plan_that_two_searches_found_is_called_the_same():
     report = busy_sample()[0]
     none = {"mean": 0.0, "low": 0.0, "high": 0.0, "p": 1.0, "p_holm": 1.0, "n": 10, "shown": False}
     report["references"][1]["regret"] = none
-    assert facts.references(report).rows[1][-1] == "the same plan"
+    assert facts.references(report).rows[1][-3:] == (DASH, DASH, "the same plan")
+    told = "What a user can deploy, the surrogate's plan, is the oracle's plan"
+    assert findings_search.references(report) == told
+    ladder.claims(report)[0].update(none)
+    assert [row[-1] for row in ladder.rungs(report).rows[:2]] == [DASH, "the same plan"]
     claim, other = ({**report["comparisons"][0], **each} for each in (none, {"shown": False}))
-    assert [row[-1] for row in facts.claims([claim, other]).rows] == ["the same", "not shown"]
+    same, differs = facts.claims([claim, other]).rows
+    assert same[1:] == (DASH, DASH, DASH, DASH, "the same")
+    assert differs[-1] == "not shown"
+    assert DASH not in differs
     report["comparisons"] = [claim]
     margin = numbers(report)[-1]
     assert (margin.value, margin.note) == ("the same", "on every seed")
