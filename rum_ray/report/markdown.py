@@ -60,7 +60,7 @@ def _results(report: Json, _: pd.DataFrame) -> list[str]:
         "## The result",
         f"**{_text(findings.table(report))}.**",
         _table(Table(head, cells)),
-        note,
+        f"{note} {tables.CAP}",
         *_attacks(report),
     ]
 

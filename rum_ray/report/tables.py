@@ -28,6 +28,11 @@ class Headline(NamedTuple):
 
 
 HEADLINE_COLUMNS = Headline("method", "ToW", "MIA gap", f"ToW {MINUS} gap", "cost")
+CAP = (
+    "Above the cap: it costs more than the searches let their plans cost, so to compare it with "
+    "them is unfair to them."
+)
+"""What a mark at the cost says."""
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,11 @@ def test_what_costs_more_than_the_cap_is_marked():
     assert not any("above" in row.cost for row in headline(report))
 
 
+def test_page_and_markdown_say_what_above_the_cap_means(grey):
+    for name in ("report.html", "report.md"):
+        assert "Above the cap: it costs more than the searches let" in (grey / name).read_text()
+
+
 def test_markdown_tables_are_tables(grey):
     tables = _cells((grey / "report.md").read_text())
     assert len(tables) == 13
