@@ -95,7 +95,6 @@ def plan(steps: Sequence[Json], settings: bool = False) -> str:
 def searches(report: Json) -> Table:
     """Return what each search was given and what it found."""
     columns = (
-        "search",
         "space",
         "trials",
         "drawn again",
@@ -111,7 +110,6 @@ def searches(report: Json) -> Table:
         best = search.get("best") or {}
         cells.append(
             (
-                search["name"],
                 space(str(search["space"])) + _reference(report, search),
                 *(count(search.get(key)) for key in counted),
                 number(best.get("objective")),
@@ -121,7 +119,7 @@ def searches(report: Json) -> Table:
                 plan(best.get("plan") or []),
             )
         )
-    return Table((*columns, "time", "its pick"), tuple(cells), frozenset({0, 1, 10}))
+    return Table((*columns, "time", "its pick"), tuple(cells), frozenset({0, 9}))
 
 
 def _reference(report: Json, search: Json) -> str:
@@ -136,7 +134,7 @@ def front(search: Json) -> Table:
     picked = search["best"]["plan"]
     cells = tuple(
         (
-            count(point["trial"] + 1) + (", picked" if point["plan"] == picked else ""),
+            count(point["trial"]) + (", picked" if point["plan"] == picked else ""),
             percent(point["cost"]),
             number(point["objective"]),
             plan(point["plan"]),

@@ -30,7 +30,7 @@ def ladder(
         theme: the colours.
     """
     figure = canvas(4.2, layout=None)
-    colors = hues([rung["space"] for rung in rungs], rungs[-1]["space"], theme)
+    colors = hues([rung["space"] for rung in rungs], theme)
     left = figure.add_axes((0.065, 0.2, 0.53 if curves else 0.9, 0.72))
     shown = [*rungs, *([control] if control else [])]
     _rungs(left, shown, colors, theme)

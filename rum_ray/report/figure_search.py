@@ -38,15 +38,10 @@ def alike(trials: pd.DataFrame) -> pd.DataFrame:
     return trials[~ends.isin(list(KNOWLEDGE))]
 
 
-def hues(names: Sequence[str], best: str, theme: Theme) -> dict[str, str]:
-    """Return a colour for each search: the accent for the best."""
+def hues(names: Sequence[str], theme: Theme) -> dict[str, str]:
+    """Return a colour for each space, the same in every figure: the accent is RUM's, the freest."""
     others = iter(theme.families * (len(names) // len(theme.families) + 1))
-    return {name: theme.accent if name == best else next(others) for name in names}
-
-
-def best_search(trials: pd.DataFrame) -> str:
-    """Return the search with the best trial."""
-    return str(complete(trials).groupby("search")["objective"].max().idxmax())
+    return {name: theme.accent if name == max(names) else next(others) for name in names}
 
 
 def freest_search(trials: pd.DataFrame) -> str:
@@ -62,7 +57,7 @@ def progress(trials: pd.DataFrame, theme: Theme) -> Figure:
     found = complete(trials)
     ends: list[End] = []
     names = [str(name) for name in trials["search"].unique()]
-    colors = hues(names, best_search(trials), theme)
+    colors = hues(names, theme)
     for name in names:
         rows = found[found["search"] == name].sort_values("trial")
         if rows.empty:
@@ -201,8 +196,8 @@ def cost(
 def _trial_cost(axes: Axes, trials: pd.DataFrame, max_cost: float | None, theme: Theme) -> None:
     quiet(axes, theme)
     rows = complete(trials)
-    names = [str(name) for name in rows["search"].unique()]
-    colors = hues(names, best_search(trials), theme)
+    names = [str(name) for name in trials["search"].unique()]
+    colors = hues(names, theme)
     for index, name in enumerate(names):
         of_search = rows[rows["search"] == name]
         shape = SHAPES[index % len(SHAPES)]

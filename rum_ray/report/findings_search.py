@@ -54,14 +54,24 @@ def progress(report: Json, trials: pd.DataFrame) -> str:
     """Return the finding of the search curves: the best trial, and whether it was picked."""
     found = figure_search.complete(trials)
     best = found.loc[found["objective"] == found["objective"].max()].iloc[0]
-    total = int((trials["search"] == best["search"]).sum())
-    which = f"{best['search']}, number {int(best['trial']) + 1} of {total}"
-    text = f"The best trial came from {which}, with {number(float(best['objective']))}"
+    value = number(float(best["objective"]))
+    text = f"The best trial is number {int(best['trial'])} of {best['search']}, with {value}"
     search = main(report)[-1]
     if json.loads(best["plan"]) == search["best"]["plan"]:
         return f"{text}; its plan was picked"
     picked = number(search["best"]["objective"])
     return f"{text}; the plan that was picked is another one, of {search['space']}, with {picked}"
+
+
+def outdone(report: Json) -> list[str]:
+    """Return which other searches' picks did better on fresh seeds than the plan, a line each."""
+    *others, last = main(report)
+    return [
+        f"On fresh seeds the pick of {other['space']} did better: "
+        f"{number(other['best']['validated'])}, and {last['space']}'s {number(own)}."
+        for other in others
+        if other["best"]["validated"] > (own := last["best"]["validated"])
+    ]
 
 
 def picks(report: Json) -> str:

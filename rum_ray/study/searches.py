@@ -7,6 +7,7 @@ from typing import Any
 
 from rum_ray.evaluation.statistics import LEAST_SEEDS, compare, expected_best
 from rum_ray.experiment import plan_as_dicts
+from rum_ray.search.objective import INFEASIBLE
 from rum_ray.study.costs import trainings
 from rum_ray.study.results import claims
 from rum_ray.study.study import Study
@@ -28,6 +29,12 @@ def _search(study: Study, name: str, clock: Clock) -> dict[str, Any]:
     trials, pick = search.load(context), search.pick(context)
     tried, fresh = (context.load(search.trial(pick, fresh)).value for fresh in (False, True))
     statuses = Counter(trial["status"] for trial in trials)
+    # As a pick sees them: without those that were given, and none that costs more than it may.
+    drawn = [
+        trial["objective"] if trial["cost"] <= config.budget else INFEASIBLE
+        for trial in trials
+        if not trial["start"]
+    ]
     return {
         "name": METHODS[search.name],
         "space": search.name,
@@ -55,14 +62,14 @@ def _search(study: Study, name: str, clock: Clock) -> dict[str, Any]:
             {**{key: trial[key] for key in ("objective", "cost", "plan")}, "trial": trial["number"]}
             for trial in search.front(context)
         ],
-        "expected_best": expected_best([trial["objective"] for trial in trials]).tolist(),
+        "expected_best": expected_best(drawn).tolist() if drawn else [],
     }
 
 
 def _seconds(clock: Clock, stage: str) -> float | None:
     """Return what a stage took; None if it was made elsewhere."""
     known = clock.stages.get(stage)
-    return None if known is None else known.seconds
+    return None if known is None or not known.made else known.seconds
 
 
 def ladder_entry(study: Study, rows: Sequence[Entry]) -> Entry | None:

@@ -158,10 +158,10 @@ def _warnings(study: Study, searches: list[dict[str, Any]]) -> list[str]:
             "only the others score the examples: another forget set than without it."
         )
     for search in searches:
-        for status in ("infeasible", "diverged"):
+        for status, did in (("infeasible", "cost more than the cap"), ("diverged", "diverged")):
             if search[status]:
                 count, total = search[status], search["trials"]
-                warnings.append(f"{search['space']}: {count} of {total} trials were {status}.")
+                warnings.append(f"{search['space']}: {count} of {total} trials {did}.")
         if search["starts"]:
             first = f"the first {search['starts']} of {search['trials']} trials"
             warnings.append(f"{search['space']}: {first} were given by search.start, not found.")

@@ -10,7 +10,7 @@ from rum_ray.cli.console import show
 from rum_ray.report import facts, findings_search, ladder, markdown
 from rum_ray.report.drawing import DARK
 from rum_ray.report.figure_ladder import ladder as drawn
-from rum_ray.report.figure_search import alike, best_search, freest_search, front
+from rum_ray.report.figure_search import alike, freest_search, front, hues
 from rum_ray.report.files import complete, write
 from rum_ray.report.findings import conditions, numbers
 from rum_ray.report.ranking import mean, subject
@@ -184,6 +184,14 @@ def test_the_terminal_has_a_line_for_each_rung(capsys):
     assert ladder.finding(report) in told
 
 
+def test_a_space_has_one_colour_in_every_figure():
+    spaces = ["V0", "V1", "V2", "V3", "V4"]
+    colors = hues(spaces, DARK)
+    assert colors["V4"] == DARK.accent
+    assert len(set(colors.values())) == 5
+    assert hues([*spaces[:2], "V4"], DARK).items() <= colors.items()
+
+
 def test_the_front_is_that_of_the_freest_search_by_its_trials():
     report, _, trials, _ = busy_sample()
     search = findings_search.freest(report)
@@ -191,7 +199,7 @@ def test_the_front_is_that_of_the_freest_search_by_its_trials():
     assert (search["name"], search["reference"]) == ("V4", "oracle")
     edge = front(trials[trials["search"] == "V4"])
     table = facts.front(search)
-    numbers = [str(trial + 1) for trial in edge["trial"]]
+    numbers = [str(trial) for trial in edge["trial"]]
     assert [row[0] for row in table.rows] == [*numbers[:-1], f"{numbers[-1]}, picked"]
     assert [row[1] for row in table.rows] == [percent(cost) for cost in edge["cost"]]
     assert [row[2] for row in table.rows] == [number(value) for value in edge["objective"]]
@@ -289,12 +297,12 @@ def test_one_plan_that_two_searches_found_is_called_the_same():
 
 def test_what_a_search_practised_on_is_told():
     report = busy_sample()[0]
-    practised = [row[1] for row in facts.searches(report).rows if "matched set" in row[1]]
+    practised = [row[0] for row in facts.searches(report).rows if "matched set" in row[0]]
     assert len(practised) == 1
     assert practised[0].endswith(", by the surrogate on its matched set")
     for search in report["searches"]:
         search["reference"] = "surrogate"
-    assert all(row[1].endswith(" on its matched set") for row in facts.searches(report).rows)
+    assert all(row[0].endswith(" on its matched set") for row in facts.searches(report).rows)
 
 
 def test_the_pool_is_in_no_headline():
@@ -308,9 +316,9 @@ def test_the_pool_is_in_no_headline():
 
 def test_searches_by_other_references_stay_out_of_what_compares_trials(busy):
     trials = busy_sample()[2]
-    assert best_search(trials) == "V4 pool"
-    assert best_search(alike(trials)) == freest_search(alike(trials)) == "V4"
-    assert "The best trial came from V4, number" in (busy / "report.html").read_text()
+    assert freest_search(trials) == "V4 surrogate"
+    assert freest_search(alike(trials)) == "V4"
+    assert "The best trial is number " in (busy / "report.html").read_text()
     assert set(pd.read_parquet(busy / "trials.parquet")["search"]) == set(trials["search"])
     assert alike(pd.DataFrame()).empty
 

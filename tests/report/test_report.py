@@ -228,7 +228,7 @@ def test_rows_that_differ_by_noise_are_tied():
 def test_every_space_is_named_wherever_it_stands():
     report, _, trials, _ = busy_sample()
     trials = alike(trials)
-    names = [row[1] for row in facts.searches(report).rows]
+    names = [row[0] for row in facts.searches(report).rows]
     assert names[5:] == [
         f"{names[4]}, by the {known}" for known in ("surrogate on its matched set", "pool")
     ]
