@@ -179,16 +179,20 @@ def _text(value: Any) -> str:
 def _show_searches(answer: Mapping[str, Any]) -> None:
     """Print what was searched and found, and where the plan is."""
     from rum_ray.report import facts, findings_search
+    from rum_ray.report.text import OBJECTIVE
 
     found = facts.searches({"searches": answer["searches"]})
-    columns = ("space", "trials", "on fresh seeds", "cost")
+    columns = ("space", "trials", "diverged", "J of its pick", "on fresh seeds", "cost")
     places = [found.columns.index(name) for name in columns]
     rows = [[row[place] for place in places] for row in found.rows]
     known = answer["searches"][0]["reference"]
-    table(f"J of each pick on validation data, by the {known}", list(columns), rows)
+    table(f"J = {OBJECTIVE} on validation data, by the {known}", list(columns), rows)
     print(f"picked: {facts.plan(findings_search.main({**answer})[-1]['best']['plan'])}")
+    for warning in findings_search.outdone({**answer}):
+        print(warning)
     for key in ("trials", "plan"):
         print(f"{key}: {answer[key]}")
+    print(f"to use it: rum-ray unlearn FILE --set plan={answer['plan']} --out FOLDER")
 
 
 def _show_forecast(stages: list[dict[str, Any]]) -> None:

@@ -53,8 +53,8 @@ class Cluster:
         Args:
             name: of the stage.
             missing: the search.
-            tell: is told how many trials are done, of how many, and the best J so far; returns how
-                far the stage is, for the metrics.
+            tell: is told how many trials are done, how many of them had been before, and the best J
+                so far; returns how far the stage is, for the metrics.
         """
         metrics = Metrics(name)
         workers, gpus = self.config.workers, self.config.gpus_per_worker

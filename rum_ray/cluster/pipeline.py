@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from rum_ray.errors import IntegrityError
+from rum_ray.search.objective import INFEASIBLE
 from rum_ray.study.attacks import measuring_jobs, shadow_jobs
 from rum_ray.study.checks import check_floor
 from rum_ray.study.costs import trainings
@@ -155,12 +156,15 @@ class Pipeline:
         missing = 0 if context.store.has(search.key(context)) else total
         with self._stage(f"search {name}", lambda: (total, missing)) as stage:
             if missing:
-                cluster, began = self._cluster, time.monotonic()
+                cluster, began, made = self._cluster, time.monotonic(), stage.made
 
-                def tell(done: int, total: int, best: float) -> Standing:
-                    stage.made = done
-                    seconds, note = time.monotonic() - began, f"best {best:.3f}"
-                    found = Standing(done, total, 0, seconds, best=best, note=note)
+                def tell(done: int, before: int, best: float) -> Standing:
+                    nonlocal missing
+                    # What a killed start had judged turns out to be there, trial by trial.
+                    missing, stage.made, stage.reused = total - before, made + done - before, before
+                    seconds = time.monotonic() - began
+                    note = f"best {best:.3f}" if best > INFEASIBLE else "none judged yet"
+                    found = Standing(done, total, before, seconds, best=best, note=note)
                     self.progress.update(found)
                     return found
 
@@ -213,7 +217,6 @@ class Pipeline:
             self.progress.update(Standing(total - missing, total, total - missing))
             yield stage
         total, missing = size()
-        # A search reads what it had judged before it was killed, and does not count that.
         before = f", {total - missing} of them before" if total > missing else ""
         self.progress.finish(f"{total} done{before}")
 

@@ -35,8 +35,8 @@ class Proposals(Searcher):
         """Begin a search; `total` is the number of training examples."""
         self._search, self._total, self._optuna = search, total, _optuna(search)
         super().__init__(metric=self._optuna.metric, mode=self._optuna.mode)
-        self._starts, self._drawn = len(search.starts), dict[str, str]()
-        self._open, self._judged = set[str](), dict[str, tuple[dict[str, Any] | None, bool]]()
+        self._drawn, self._open = dict[str, str](), set[str]()
+        self._judged = dict[str, tuple[dict[str, Any] | None, bool]]()
         self.drawn_again = 0
 
     @property
@@ -45,18 +45,14 @@ class Proposals(Searcher):
         return len(self._drawn) % self._search.config.batch == 0
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """Return the answers of the next trial; None as long as a full batch is being judged.
-
-        Plans to start with are tried as they are.
-        """
+        """Return the answers of the next trial; None as long as a full batch is being judged."""
         if self._full and self._open:
             return None
-        draws = 1 if len(self._drawn) < self._starts else DRAWS
-        for draw in range(1, draws + 1):
+        for draw in range(1, DRAWS + 1):
             name = f"{trial_id}.{draw}"
             answers: dict[str, Any] = flatten_dict(self._optuna.suggest(name) or {})
             cost = self._search.cost(answers, self._total)
-            if cost <= self._search.config.max_cost or draw == draws:
+            if cost <= self._search.config.max_cost or draw == DRAWS:
                 break
             self.drawn_again += 1
             told = None if draw % PATIENCE else {"objective": INFEASIBLE, "cost": cost}

@@ -10,7 +10,7 @@ import math
 import os
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from ray import tune
 
@@ -20,12 +20,15 @@ from rum_ray.errors import RumRayError, StalledError
 from rum_ray.search.objective import INFEASIBLE
 from rum_ray.work import Context, Search
 
+Tell: TypeAlias = Callable[[int, int, float], Any]
+"""Is told how many trials are done, how many of them had been before, and the best J so far."""
+
 
 def run(
     search: Search,
     context: Context,
     workers: int,
-    progress: Callable[[int, int, float], None],
+    progress: Tell,
     gpus: float = 0.0,
 ) -> None:
     """Run a search and keep its trials, in the order of their proposal.
@@ -35,7 +38,7 @@ def run(
         context: the data and the store.
         workers: trials at a time; it changes no result.
         gpus: a trial's share of one.
-        progress: is told how many trials are done, of how many, and the best objective so far.
+        progress: is told after each trial.
     """
     config, stop = search.config, _Stop()
     proposals = Proposals(search, len(context.bundle.train))
@@ -57,7 +60,7 @@ def run(
             stop=stop,
             failure_config=tune.FailureConfig(max_failures=3),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            callbacks=[_Watch(config.trials, progress, stop)],
+            callbacks=[_Watch(progress, stop)],
         ),
     ).fit()
     for number in range(len(results)):
@@ -87,14 +90,17 @@ class _Judge(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Judge the proposal that `self.config` is: all that a trial does."""
+        job = self._search.proposed(self.config)
+        before = self._context.has(job)
         try:
-            judged = self._context.make_once(self._search.proposed(self.config)).value
+            judged = self._context.make_once(job).value
         except RumRayError as error:
             # Trying again cannot mend it: the search ends, and the driver raises it.
             names = (cls.__name__ for cls in type(error).__mro__)
             told = f"{next(name for name in names if hasattr(errors, name))}: {error}"
             return {"objective": INFEASIBLE, "cost": math.inf, "error": told, "done": True}
-        return {"objective": judged["objective"], "cost": judged["cost"], "done": True}
+        found = {key: judged[key] for key in ("objective", "cost")}
+        return {**found, "before": before, "done": True}
 
 
 class _Stop(tune.Stopper):
@@ -119,11 +125,9 @@ class _Stop(tune.Stopper):
 class _Watch(tune.Callback):
     """Tells the progress after each trial, and stops at one that has failed too often."""
 
-    def __init__(
-        self, total: int, progress: Callable[[int, int, float], None], stop: _Stop
-    ) -> None:
-        self._done, self._total, self._best, self._progress = 0, total, float("-inf"), progress
-        self._stop = stop
+    def __init__(self, progress: Tell, stop: _Stop) -> None:
+        self._progress, self._stop = progress, stop
+        self._done, self._before, self._best = 0, 0, float("-inf")
 
     def __getstate__(self) -> dict[str, Any]:
         """Keep nothing: Tune saves its callbacks, but the progress belongs to this process."""
@@ -138,8 +142,9 @@ class _Watch(tune.Callback):
     ) -> None:
         """Count the trial."""
         self._done += 1
+        self._before += trial.last_result.get("before", False)
         self._best = max(self._best, trial.last_result.get("objective", float("-inf")))
-        self._progress(self._done, self._total, self._best)
+        self._progress(self._done, self._before, self._best)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """End the search."""

@@ -117,6 +117,8 @@ def _part(hint: Any, declared: Domain | None, raw: Any, path: str) -> Any:
     if isinstance(declared, Choice):
         raise ConfigError(f"{path}: only numbers have low and high; list {words(declared)}.")
     _check_keys(raw, {"low": None, "high": None}, [], path)
+    if not raw:
+        raise ConfigError(f"{path}: expected low, high or both, got an empty mapping.")
     bounds = {key: _value(hint, value, _at(path, key)) for key, value in raw.items()}
     return dataclasses.replace(declared, **bounds)
 

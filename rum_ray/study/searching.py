@@ -16,6 +16,7 @@ from rum_ray.work import (
     Retrained,
     Search,
     TrainModel,
+    relative_cost,
     retraining_cost,
 )
 from rum_ray.work.search import FRESH_SEEDS
@@ -117,8 +118,8 @@ def check_plans(experiment: Experiment, partition: Partition, total: int) -> Non
         total: number of training examples.
 
     Raises:
-        ConfigError: a fixed step has no subset, a plan to start with lies in no space, or no plan
-            of a space is as cheap as the cap.
+        ConfigError: a fixed step has no subset, a plan to start with lies in no space or costs more
+            than the cap, or no plan of a space is as cheap as that.
         PlanError: a plan is not one of these subsets.
     """
     if experiment.plan is not None:
@@ -133,6 +134,13 @@ def check_plans(experiment: Experiment, partition: Partition, total: int) -> Non
             raise ConfigError(
                 f"search.start: {name} lies outside of {', '.join(search.spaces)}; of "
                 f"{spaces[-1].name}: {reasons[-1]}"
+            )
+        cost = relative_cost(plan, experiment.recipe, total)
+        if cost > search.max_cost:
+            raise ConfigError(
+                f"search.start: {name} costs {cost:.3g} of retraining, and "
+                f"search.max_cost={search.max_cost:g} is allowed. Give a higher max_cost, or a "
+                "cheaper plan."
             )
     retraining = retraining_cost(experiment.recipe, len(partition.rows), total)
     for space in spaces:

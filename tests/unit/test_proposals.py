@@ -157,11 +157,9 @@ def test_what_costs_too_much_is_drawn_again_and_is_no_trial(sampler):
     assert sum(cost > 0.5 for cost in dear) > 15
 
 
-def test_draws_come_to_an_end_and_plans_to_start_with_are_tried_as_they_are():
-    of = search("V4", max_cost=0.001, candidates=SOME[1:], starts=PLANS[1:])
+def test_draws_come_to_an_end():
+    of = search("V4", max_cost=0.001, candidates=SOME[1:])
     proposals = Proposals(of, TOTAL)
-    assert of.plan(proposals.suggest("0")) == of.starts[0]
-    assert proposals.drawn_again == 0
     assert of.cost(proposals.suggest("1"), TOTAL) > 0.001
     assert proposals.drawn_again == DRAWS - 1
 

@@ -91,7 +91,8 @@ def test_a_search_does_not_depend_on_the_others(scored):
 
 
 def test_a_start_changes_the_searches_that_have_it(scored):
-    plain, started = keys(scored()), keys(scored("search.start=[plan]"))
+    cap = "search.max_cost=4"
+    plain, started = keys(scored(cap)), keys(scored(cap, "search.start=[plan]"))
     assert {name for name in plain if plain[name] != started[name]} == {"V4"}
 
 
@@ -109,7 +110,7 @@ def test_searches_start_with_the_plans_that_they_have(scored, tmp_path):
     untuned.write_text("plan: {low: salun, medium: salun, high: salun}")
     ours = scored(
         "search.spaces=[V0, V1, V2, V3, V4]", f"search.start=[plan, {path}, {untuned}]",
-        "search.trials=3",
+        "search.trials=3", "search.max_cost=4",
     )  # fmt: skip
     assert list(starting_plans(ours.experiment, ours.partition)) == [
         "plan",
@@ -162,6 +163,11 @@ WRONG = [
         ConfigError,
         r"of V4: its high\.salun\.lr is 0\.5, and may be 0\.001 to 0\.2, logarithmic\.$",
     ),
+    (
+        ["search.start=[plan]", "search.max_cost=2.5"],
+        ConfigError,
+        r"^search\.start: plan costs 2\.55 of retraining, and search\.max_cost=2\.5 is",
+    ),
     (["search.start=[nil]"], ConfigError, r"^plan nil cannot be read: No such file"),
     (["search.unlearners=[ct]"], PlanError, r"ct swaps .*, and this model has none"),
     (["search.steps={low: ct}"], PlanError, r"ct swaps .*, and this model has none"),
@@ -202,12 +208,12 @@ def test_a_start_plan_must_be_one_of_the_subsets(study, tmp_path):
 def test_the_order_of_a_start_plan_counts(study, tmp_path):
     path = tmp_path / "plan.yaml"
     path.write_text("{plan: {low: salun, medium: salun, high: salun}, order: [high, low, medium]}")
-    start = f"search.start=[{path}]"
-    check(study(start))
-    check(study(start, "order=[high, low, medium]"))
+    start = (f"search.start=[{path}]", "search.max_cost=4")
+    check(study(*start))
+    check(study(*start, "order=[high, low, medium]"))
     message = r"of V4: it unlearns 'high' where the space unlearns 'low'"
     with pytest.raises(ConfigError, match=message):
-        check(study(start, "order=[low, medium, high]"))
+        check(study(*start, "order=[low, medium, high]"))
 
 
 def test_what_is_cheap_enough_passes(study):
