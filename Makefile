@@ -13,7 +13,8 @@ env: .venv/.done  ## make .venv from constraints.txt, or bring it up to date
 demo: env  ## the embedded experiment, up to its HTML report
 	@$(BIN)/rum-ray demo
 test: env  ## every test that needs no GPU and no outside data
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/cluster
+	@$(BIN)/python -m pytest tests/cluster
 lint: env  ## style, types and spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -14,7 +14,7 @@ from typing import Any
 
 import ray
 
-from rum_ray.errors import ConfigError, StalledError
+from rum_ray.errors import ConfigError, RumRayError, StalledError
 
 REACH_SECONDS = 20.0
 # What CPU workers get from the start: glibc keeps large blocks instead of returning them to the
@@ -45,7 +45,7 @@ def connect(
         The dashboard's address, if there is one.
 
     Raises:
-        StalledError: there is no cluster at that address.
+        StalledError: there is no cluster at that address, or none could be started.
         ConfigError: a module's folder does not exist, or the address is none.
     """
     environment = _environment(modules)
@@ -63,8 +63,15 @@ def connect(
             logging_level=logging.ERROR,
             **options,
         )
-    except (OSError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+    except RumRayError:
+        raise
+    except Exception as error:
+        # Ray raises a bare Exception where it does not start in time.
+        reason = str(error).partition("\n")[0].rstrip(".")
+        if local:
+            raise StalledError(
+                f"Ray did not start on this machine: {reason}. Try again when it is less busy."
+            ) from error
         raise StalledError(
             f"no Ray cluster at {address}: {reason}. Start one with 'ray start --head', "
             "or leave --address out to use this machine."

@@ -84,11 +84,6 @@ class Refused(FineTune):
 '''
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Let one process have all of these: they share the miniature, which takes a minute to make."""
-    item.add_marker(pytest.mark.xdist_group("cluster"))
-
-
 @dataclass(frozen=True)
 class Run:
     """A folder in which the command line is run on the miniature."""

@@ -23,7 +23,7 @@ from rum_ray.cluster.metrics import NAMES
 from rum_ray.cluster.worker import differing
 from rum_ray.data.batches import fixed_batches
 from rum_ray.data.images import open_source
-from rum_ray.errors import DataError, DivergedError, IntegrityError, StalledError
+from rum_ray.errors import ConfigError, DataError, DivergedError, IntegrityError, StalledError
 from rum_ray.evaluation.two_sample import two_sample_auc
 from rum_ray.experiment import ClusterConfig
 from rum_ray.models import build, embed
@@ -39,6 +39,23 @@ from rum_ray.unlearning import FineTune, NegGrad
 from rum_ray.work import CentroidDistances, Evaluate, SubsetMoments, UnlearnedModel
 from rum_ray.work.base import hardware
 from rum_ray.work.measures import FREQUENCIES, SEED
+
+
+def test_a_ray_that_does_not_start_in_time_is_told(monkeypatch):
+    from rum_ray.cluster import connect
+
+    def slow(**options):
+        raise Exception("The current node timed out during startup.\nMore of that.")
+
+    monkeypatch.setattr(connect.ray, "init", slow)
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    message = (
+        r"^Ray did not start on this machine: The .* startup\. Try again when .*\.$"
+    )
+    with pytest.raises(StalledError, match=message), connect.connect():
+        pass
+    with pytest.raises(ConfigError, match=r"expected local, auto or HOST:PORT"):
+        connect.connect("nowhere").__enter__()
 
 
 def test_a_worker_of_another_kind_is_told():

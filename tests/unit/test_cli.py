@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -346,7 +347,11 @@ def test_debug_keeps_the_exit_code(call):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_leaves_with_75(call, monkeypatch, number):
+def test_an_interrupt_leaves_with_75(call, monkeypatch, number, request):
+    # A process of pytest-xdist ignores SIGINT, which a shell's command does not.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(partial(signal.signal, signal.SIGINT, before))
+
     def interrupted(*arguments: object) -> None:
         signal.raise_signal(number)
 
