@@ -67,15 +67,7 @@ def connect(
         raise
     except Exception as error:
         # Ray raises a bare Exception where it does not start in time.
-        reason = str(error).partition("\n")[0].rstrip(".")
-        if local:
-            raise StalledError(
-                f"Ray did not start on this machine: {reason}. Try again when it is less busy."
-            ) from error
-        raise StalledError(
-            f"no Ray cluster at {address}: {reason}. Start one with 'ray start --head', "
-            "or leave --address out to use this machine."
-        ) from error
+        raise _unreachable(address, str(error).partition("\n")[0].rstrip(".")) from error
     if threading.current_thread() is threading.main_thread():
         # Ray puts one of its own in place.
         signal.signal(signal.SIGTERM, handler)
@@ -84,6 +76,18 @@ def connect(
         yield f"http://{url}" if url and (dashboard or not local) else None
     finally:
         ray.shutdown()
+
+
+def _unreachable(address: str, reason: str) -> StalledError:
+    """Return the error that there is no cluster at an address, and what to do."""
+    if address == "local":
+        return StalledError(
+            f"Ray did not start on this machine: {reason}. Try again when it is less busy."
+        )
+    return StalledError(
+        f"no Ray cluster at {address}: {reason}. Start one with 'ray start --head', or leave "
+        "--address out to use this machine."
+    )
 
 
 def _environment(modules: Sequence[str]) -> dict[str, Any]:

@@ -49,9 +49,7 @@ def test_a_ray_that_does_not_start_in_time_is_told(monkeypatch):
 
     monkeypatch.setattr(connect.ray, "init", slow)
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
-    message = (
-        r"^Ray did not start on this machine: The .* startup\. Try again when .*\.$"
-    )
+    message = r"^Ray did not start on this machine: The .* startup\. Try again when .*\.$"
     with pytest.raises(StalledError, match=message), connect.connect():
         pass
     with pytest.raises(ConfigError, match=r"expected local, auto or HOST:PORT"):
