@@ -28,6 +28,7 @@ class Proposals(Searcher):
     the cap would draw there for ever, so it is told of one in `PATIENCE`.
 
     Attributes:
+        answers: that each trial got, in the order of proposal.
         drawn_again: how many proposals cost too much.
     """
 
@@ -37,6 +38,7 @@ class Proposals(Searcher):
         super().__init__(metric=self._optuna.metric, mode=self._optuna.mode)
         self._drawn, self._open = dict[str, str](), set[str]()
         self._judged = dict[str, tuple[dict[str, Any] | None, bool]]()
+        self.answers: list[dict[str, Any]] = []
         self.drawn_again = 0
 
     @property
@@ -59,6 +61,7 @@ class Proposals(Searcher):
             self._optuna.on_trial_complete(name, told, error=told is None)
         self._drawn[trial_id] = name
         self._open.add(trial_id)
+        self.answers.append(answers)
         return answers
 
     def on_trial_complete(
@@ -70,9 +73,6 @@ class Proposals(Searcher):
         if self._full and not self._open:
             for judged in [trial for trial in self._drawn if trial in self._judged]:
                 self._optuna.on_trial_complete(self._drawn[judged], *self._judged.pop(judged))
-
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Do nothing: a trial has one result, its last."""
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: a search that is started again is replayed."""

@@ -7,7 +7,7 @@ started again replays itself and goes on.
 """
 
 import math
-import os
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -42,8 +42,7 @@ def run(
     """
     config, stop = search.config, _Stop()
     proposals = Proposals(search, len(context.bundle.train))
-    judge = tune.with_parameters(_Judge, search=search, context=context)
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
+    judge = tune.with_parameters(_Judge, search=search, context=context, began=time.time())
     results = tune.Tuner(
         tune.with_resources(judge, {"cpu": 1, "gpu": gpus}),
         tune_config=tune.TuneConfig(
@@ -69,19 +68,18 @@ def run(
             raise getattr(errors, kind)(message)
     if results.errors:
         raise StalledError(f"search {search.space.name} failed: {results.errors[0]}")
-    proposed = [results[number].config or {} for number in range(len(results))]
-    search.save(context, proposed, proposals.drawn_again)
+    search.save(context, proposals.answers, proposals.drawn_again)
 
 
 class _Judge(tune.Trainable):
     """Judges one proposal after another; the data and the originals are loaded once."""
 
     def setup(  # type: ignore[override]  # Tune gives it the parameters of `with_parameters`.
-        self, config: dict[str, Any], search: Search, context: Context
+        self, config: dict[str, Any], search: Search, context: Context, began: float
     ) -> None:
         """Hold what all proposals are judged with."""
         del config
-        self._search, self._context = search, context
+        self._search, self._context, self._began = search, context, began
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Say that this process takes another proposal."""
@@ -90,15 +88,15 @@ class _Judge(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Judge the proposal that `self.config` is: all that a trial does."""
-        job = self._search.proposed(self.config)
-        before = self._context.has(job)
+        job, context = self._search.proposed(self.config), self._context
         try:
-            judged = self._context.make_once(job).value
+            judged = context.make_once(job).value
         except RumRayError as error:
             # Trying again cannot mend it: the search ends, and the driver raises it.
             names = (cls.__name__ for cls in type(error).__mro__)
             told = f"{next(name for name in names if hasattr(errors, name))}: {error}"
             return {"objective": INFEASIBLE, "cost": math.inf, "error": told, "done": True}
+        before = context.store.provenance(job.key(context))["time"] < self._began
         found = {key: judged[key] for key in ("objective", "cost")}
         return {**found, "before": before, "done": True}
 
@@ -140,7 +138,9 @@ class _Watch(tune.Callback):
         trial: Any,
         **info: Any,
     ) -> None:
-        """Count the trial."""
+        """Count the trial, unless it has an error."""
+        if "error" in trial.last_result:
+            return
         self._done += 1
         self._before += trial.last_result.get("before", False)
         self._best = max(self._best, trial.last_result.get("objective", float("-inf")))

@@ -49,8 +49,9 @@ def finding(report: Json) -> str:
     steps = [step for a, b in pairwise(names) if (step := _claim(report, b, a)) is not None]
     shown = [f"{step['a']} adds {number(step['mean'])}" for step in steps if step["shown"]]
     lost = [f"{s['a']} is worse than {s['b']} by {number(-s['mean'])}" for s in steps if worse(s)]
-    others = [str(s["a"]) for s in steps if not s["shown"] and not worse(s)]
-    told = [listed(found) for found in (shown, lost) if found]
+    others = [str(s["a"]) for s in steps if verdict(s) == "not shown"]
+    alike = [f"{s['a']} found the plan of {s['b']}" for s in steps if same(s)]
+    told = [listed(found) for found in (shown, lost, alike) if found]
     told += [f"what {listed(others)} {'add' if others[1:] else 'adds'} is not shown"] * any(others)
     return f"{text}: {'; '.join(told)}" if len(names) > 2 else text
 
@@ -109,6 +110,8 @@ def _claim(report: Json, a: str, b: str) -> Json | None:
 
 
 def _worth(claim: Json) -> str:
+    if same(claim):
+        return "worth nothing"
     known = claim["shown"] or worse(claim)
     return f"worth {number(claim['mean'])}" if known else "not shown to be worth anything"
 

@@ -60,7 +60,7 @@ def _results(report: Json, _: pd.DataFrame) -> list[str]:
         "## The result",
         f"**{_text(findings.table(report))}.**",
         _table(Table(head, cells)),
-        f"{note} {tables.CAP}",
+        f"{note} {tables.cap_note(rows)}".rstrip(),
         *_attacks(report),
     ]
 

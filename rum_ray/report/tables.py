@@ -28,11 +28,12 @@ class Headline(NamedTuple):
 
 
 HEADLINE_COLUMNS = Headline("method", "ToW", "MIA gap", f"ToW {MINUS} gap", "cost")
+ABOVE = ", above the cap"
 CAP = (
     "Above the cap: it costs more than the searches let their plans cost, so to compare it with "
     "them is unfair to them."
 )
-"""What a mark at the cost says."""
+"""What that mark at a cost says."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,11 @@ def results(report: Json) -> list[ResultRow]:
     ]
 
 
+def cap_note(rows: list[ResultRow]) -> str:
+    """Return what "above the cap" means, if a row is marked so."""
+    return CAP if any(row.cost.endswith(ABOVE) for row in rows) else ""
+
+
 def _mark(row: Json, best: list[Json], ties: list[Json]) -> str:
     if mean(row, "objective") is None:
         return ""
@@ -121,7 +127,7 @@ def _cost(row: Json, report: Json) -> str:
     cap = searches[0].get("max_cost")
     # A mean over seeds that all cost the cap may lie a rounding above it.
     above = None not in (cost, cap) and cost > cap + 1e-9 and row["method"] not in REFERENCES
-    return share(metric(row, "cost")) + (", above the cap" if above else "")
+    return share(metric(row, "cost")) + (ABOVE if above else "")
 
 
 def _bars(row: Json, report: Json) -> tuple[Bar, ...]:

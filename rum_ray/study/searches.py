@@ -13,6 +13,7 @@ from rum_ray.study.results import claims
 from rum_ray.study.study import Study
 from rum_ray.study.table import METHODS, method_of
 from rum_ray.study.timing import Clock
+from rum_ray.work.search import Trial
 
 Entry = dict[str, Any]
 
@@ -29,12 +30,7 @@ def _search(study: Study, name: str, clock: Clock) -> dict[str, Any]:
     trials, pick = search.load(context), search.pick(context)
     tried, fresh = (context.load(search.trial(pick, fresh)).value for fresh in (False, True))
     statuses = Counter(trial["status"] for trial in trials)
-    # As a pick sees them: without those that were given, and none that costs more than it may.
-    drawn = [
-        trial["objective"] if trial["cost"] <= config.budget else INFEASIBLE
-        for trial in trials
-        if not trial["start"]
-    ]
+    objectives = drawn(trials, config.budget)
     return {
         "name": METHODS[search.name],
         "space": search.name,
@@ -62,8 +58,17 @@ def _search(study: Study, name: str, clock: Clock) -> dict[str, Any]:
             {**{key: trial[key] for key in ("objective", "cost", "plan")}, "trial": trial["number"]}
             for trial in search.front(context)
         ],
-        "expected_best": expected_best(drawn).tolist() if drawn else [],
+        "expected_best": expected_best(objectives).tolist() if objectives else [],
     }
+
+
+def drawn(trials: Sequence[Trial], budget: float) -> list[float]:
+    """Return J of the trials that were drawn, not given; -1 for what costs more than a pick may."""
+    return [
+        trial["objective"] if trial["cost"] <= budget else INFEASIBLE
+        for trial in trials
+        if not trial["start"]
+    ]
 
 
 def _seconds(clock: Clock, stage: str) -> float | None:

@@ -126,7 +126,7 @@ class TestWorkers:
             assert not list(path.parents[1].glob("prefix/*"))
             ends = sorted((each["time"], each["time"] - each["seconds"]) for each in made)
             alone = all(began >= before for (before, _), (_, began) in pairwise(ends))
-            assert alone == (workers == 1)
+            assert alone or workers > 1
             contents.append(path.read_bytes())
             path.unlink()
             shutil.rmtree(path.parents[1] / "trial")
@@ -141,7 +141,7 @@ class TestWorkers:
         search = dataclasses.replace(whole, space=space, config=config)
         with pytest.raises(DataError, match=r"^nobody may learn this$"):
             tune.run(search, study.context, 1, lambda *standing: told.append(standing))
-        assert len(told) == 1
+        assert told == []
         assert not study.context.store.has(search.key(study.context))
 
     @pytest.mark.parametrize("workers", [1, 2])

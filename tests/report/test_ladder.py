@@ -285,6 +285,7 @@ def test_one_plan_that_two_searches_found_is_called_the_same():
     assert findings_search.references(report) == told
     ladder.claims(report)[0].update(none)
     assert [row[-1] for row in ladder.rungs(report).rows[:2]] == [DASH, "the same plan"]
+    assert "V1 found the plan of V0" in ladder.finding(report)
     claim, other = ({**report["comparisons"][0], **each} for each in (none, {"shown": False}))
     same, differs = facts.claims([claim, other]).rows
     assert same[1:] == (DASH, DASH, DASH, DASH, "the same")

@@ -16,7 +16,7 @@ from rum_ray.report.files import complete, write
 from rum_ray.report.findings import conditions
 from rum_ray.report.gallery import Gallery
 from rum_ray.report.ranking import contestants, subject, tied
-from rum_ray.report.tables import HEADLINE_COLUMNS, headline, results
+from rum_ray.report.tables import HEADLINE_COLUMNS, cap_note, headline, results
 from rum_ray.report.text import count, duration, interval, label, number, percent, share
 
 from .conftest import NASTY
@@ -89,9 +89,16 @@ def test_what_costs_more_than_the_cap_is_marked():
     assert not any("above" in row.cost for row in headline(report))
 
 
-def test_page_and_markdown_say_what_above_the_cap_means(grey):
-    for name in ("report.html", "report.md"):
-        assert "Above the cap: it costs more than the searches let" in (grey / name).read_text()
+def test_what_above_the_cap_means_is_said_where_a_row_is(grey):
+    report, _, trials, _ = sample()
+    assert cap_note(results(report)) == ""
+    assert not any(
+        "Above the cap" in (grey / f"report.{kind}").read_text() for kind in ("html", "md")
+    )
+    row = next(row for row in report["rows"] if row["method"] == "rum")
+    row["metrics"]["cost"]["mean"] = report["searches"][0]["max_cost"] + 0.01
+    assert cap_note(results(report)).startswith("Above the cap: it costs more than")
+    assert cap_note(results(report)) in markdown.render(complete(report), trials)
 
 
 def test_markdown_tables_are_tables(grey):

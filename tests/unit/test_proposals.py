@@ -133,6 +133,7 @@ def test_who_judges_a_batch_and_when_changes_no_proposal(sampler):
                 assert proposals.suggest("early") is None
                 rate = sum(v for k, v in answers[first + place].items() if k.endswith("lr"))
                 proposals.on_trial_complete(names[place], {"objective": rate})
+        assert proposals.answers == answers
         found.append(answers)
         # One at a time, the second only after the first is judged.
         proposals, answers = Proposals(of, TOTAL), []

@@ -15,7 +15,7 @@ from rum_ray.scores.memorization import memorization
 from rum_ray.search.spaces import whole
 from rum_ray.store import Artifact, Store
 from rum_ray.study.checks import check
-from rum_ray.study.searches import ladder_entry, reference_entries
+from rum_ray.study.searches import drawn, ladder_entry, reference_entries
 from rum_ray.study.searching import found
 from rum_ray.study.study import Study
 from rum_ray.study.table import table
@@ -256,6 +256,16 @@ def first(search, context):
     return search.space.plan(
         lambda name, domain: domain.options[-1] if hasattr(domain, "options") else domain.low
     )
+
+
+def test_the_expected_best_is_of_plans_that_were_drawn_and_may_be_picked():
+    ledger = [
+        {"start": start, "objective": value, "cost": cost}
+        for start, value, cost in ((True, 0.9, 0.1), (False, 0.8, 0.3), (False, 0.6, 0.2))
+    ]
+    assert drawn(ledger, budget=0.2) == [-1.0, 0.6]
+    assert drawn(ledger, budget=0.3) == [0.8, 0.6]
+    assert drawn(ledger[:1], budget=0.3) == []
 
 
 def test_there_is_one_control_whatever_else_a_search_knew(trained, monkeypatch):
