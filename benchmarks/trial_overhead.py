@@ -80,7 +80,7 @@ def tuned(folder: Path) -> list[float]:
     ends: list[float] = []
     # The workers find Copy by its name: Ray gives them the script's folder.
     with connect(workers=1):
-        tune.run(search, context, 1, lambda done, total, best: ends.append(perf_counter()))
+        tune.run(search, context, 1, lambda done, before, best: ends.append(perf_counter()))
     last = ends[TRIALS - 1 :: TRIALS]
     return [TRIALS / (end - start) for start, end in itertools.pairwise(last)]
 
