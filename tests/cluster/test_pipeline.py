@@ -301,7 +301,10 @@ def test_nothing_before_the_report_looks_at_t(mini, run):
 
 
 def test_other_spaces_beside_what_is_there(mini, run, demo, settings):
-    """V1 is read; V2 and V3 are searched, and V4 anew, since it is told where to start."""
+    """V1 is read; V2 and V3 are searched, and V4 anew, since it is told where to start.
+
+    Its three other trials are those that it had been at random before.
+    """
     more = run("more")
     shutil.copytree(mini.store, more.store, ignore=shutil.ignore_patterns("ray"))
     changes = ("search.spaces=[V1, V2, V3, V4]", "search.start=[plan]")
@@ -310,7 +313,7 @@ def test_other_spaces_beside_what_is_there(mini, run, demo, settings):
     code, out, err = more("tune", *flags, "--json")
     assert code == 0, err
     told = re.findall(r"^search (V\d) .* 4 done(?:, (\d) of them before)?$", err, re.MULTILINE)
-    assert told == [("V1", "4"), ("V2", ""), ("V3", ""), ("V4", "")]
+    assert told == [("V1", "4"), ("V2", ""), ("V3", ""), ("V4", "3")]
     answer = json.loads(out)
     assert [(s["name"], s["space"], s["starts"]) for s in answer["searches"]] == [
         ("refined", "V1", 0), ("ordered", "V2", 0), ("untuned", "V3", 0), ("rum", "V4", 1),
