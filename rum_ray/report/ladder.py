@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 from rum_ray.report.facts import Table
+from rum_ray.report.findings_search import main
 from rum_ray.report.ranking import same, verdict, worse
 from rum_ray.report.text import (
     DASH,
@@ -91,11 +92,10 @@ def rungs(report: Json) -> Table:
 def curves(report: Json) -> dict[str, list[float]]:
     """Return the best that 1, 2, ... trials may be expected to reach, by the space of a rung."""
     names = [rung["space"] for rung in climbed(report)]
-    main = report["searches"][0]["reference"] if report["searches"] else None
     return {
         search["space"]: search["expected_best"]
-        for search in report["searches"]
-        if search["space"] in names and search["reference"] == main and search.get("expected_best")
+        for search in main(report)
+        if search["space"] in names and search.get("expected_best")
     }
 
 
