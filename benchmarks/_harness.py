@@ -22,7 +22,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any, TypeAlias
 
-from rum_ray.study.environment import machine
+from rum_ray.results.environment import machine
 
 RESULTS = Path(__file__).parent / "results"
 SPREAD = 0.2

@@ -6,6 +6,8 @@ from typing import Any, TypeAlias
 
 from rum_ray.data import load
 from rum_ray.experiment import SearchConfig
+from rum_ray.jobs import Context, Evaluate, RetrainedReference, SearchJob, TrainModel
+from rum_ray.jobs.search import FRESH_SEEDS
 from rum_ray.refinement import forget_set, refine
 from rum_ray.scores import Scores
 from rum_ray.search.candidates import Candidate
@@ -13,8 +15,6 @@ from rum_ray.search.spaces import Space
 from rum_ray.seeding import Seed
 from rum_ray.store import Store
 from rum_ray.training import Recipe
-from rum_ray.work import Context, Evaluate, Retrained, Search, TrainModel
-from rum_ray.work.search import FRESH_SEEDS
 
 RECIPE = Recipe("mlp", epochs=20, batch_size=64)
 REFERENCES = 3
@@ -36,7 +36,7 @@ def prepared(
     seeds: int,
     sampler: str = "tpe",
     **narrowed: Any,
-) -> Search:
+) -> SearchJob:
     """Return a search of V4 whose originals and references are trained.
 
     Its 120 examples in three subsets have scores that are drawn, since only sizes matter here.
@@ -56,14 +56,14 @@ def prepared(
     references = tuple(Evaluate(m, partition, m.seed, "valid") for m in retrained)
     originals = tuple(TrainModel(RECIPE, root) for root in roots[:seeds])
     for job in (*originals, *references):
-        context.make(job)
+        context.get_or_compute(job)
     config = SearchConfig(trials=trials, unlearners=unlearners, sampler=sampler, max_cost=99.0)
     space = Space("V4", unlearners, partition, **narrowed)
     fresh = originals[:1] * FRESH_SEEDS
-    return Search(space, config, (*originals, *fresh), Retrained(references))
+    return SearchJob(space, config, (*originals, *fresh), RetrainedReference(references))
 
 
-def propose(search: Search, judge: Callable[[Answers], float]) -> list[Answers]:
+def propose(search: SearchJob, judge: Callable[[Answers], float]) -> list[Answers]:
     """Return what a search proposes, in its batches; it is told how good those before were."""
     from rum_ray.cluster.proposals import Proposals
 

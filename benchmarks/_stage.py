@@ -22,11 +22,11 @@ from rum_ray.cluster import jobs
 from rum_ray.cluster.connect import WORKER_SETTINGS, connect
 from rum_ray.data import load
 from rum_ray.experiment import ClusterConfig
+from rum_ray.jobs import Context, TrainPoolModel
 from rum_ray.resume import StoredRuntime
 from rum_ray.seeding import Seed
 from rum_ray.store import Store
 from rum_ray.training.recipe import Recipe
-from rum_ray.work import Context, TrainPoolModel
 
 WORKERS = 2
 Span: TypeAlias = tuple[float, float]

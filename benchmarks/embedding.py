@@ -16,11 +16,11 @@ from _harness import Rates, Row, Side, compared, interleave, process, ratio, ref
 
 from rum_ray.data.batches import PREDICTION_BATCH, fixed_batches
 from rum_ray.data.bundle import Indices
+from rum_ray.jobs.accumulators import Floats, Measure, MeasureGroups
 from rum_ray.models import embed
 from rum_ray.scores.entanglement import Moments
 from rum_ray.seeding import Seed
 from rum_ray.training import LocalRuntime, Recipe
-from rum_ray.work.measures import Floats, Measure, MeasureGroups
 
 MODEL, ROWS, REPETITIONS = "resnet18", 1_500, 2
 
@@ -66,14 +66,14 @@ def streamed() -> tuple[float, float]:
     Return the seconds that the actor took from the first range of rows to the last, and the others.
     """
     from rum_ray.cluster.embed import shipped
-    from rum_ray.cluster.ranges import Rows, Watcher, measured
+    from rum_ray.cluster.stream import EmbeddingProbe, RowSource, stream_ranges
 
     groups = (np.arange(ROWS) % 10 == 0).astype(np.int64)
     begin = Timed(MeasureGroups(groups, groups == 1, np.arange(PREDICTION_BATCH)))
-    watcher = Watcher(MODEL, shipped(network()), None, begin)
-    rows = Rows(images(ROWS).x, ROWS, torch.device("cpu"), 1)
+    watcher = EmbeddingProbe(MODEL, shipped(network()), None, begin)
+    rows = RowSource(images(ROWS).x, ROWS, torch.device("cpu"), 1)
     start = time()
-    times = [float(arrays["time"][0]) for _, arrays in measured(rows, [watcher], 1, 0.0)]
+    times = [float(arrays["time"][0]) for _, arrays in stream_ranges(rows, [watcher], 1, 0.0)]
     assert len(times) == ROWS // PREDICTION_BATCH
     working = max(times) - min(times)
     return working, time() - start - working

@@ -16,13 +16,13 @@ from typing import Any
 import ray
 from _harness import Row, alone, memory, refuse_spread, save
 
+from rum_ray.cluster.backlog import MAX_CHUNK
 from rum_ray.cluster.connect import connect
 from rum_ray.cluster.jobs import in_blocks, start_queue
-from rum_ray.cluster.waiting import MAX_CHUNK
-from rum_ray.cluster.worker import empty, reader
+from rum_ray.cluster.worker import drain, reader
+from rum_ray.jobs import TrainPoolModel
 from rum_ray.seeding import Seed
 from rum_ray.training.recipe import Recipe
-from rum_ray.work import TrainPoolModel
 
 WORKERS, REPETITIONS = 2, 3
 SIZES = (1_000, 10_000)
@@ -37,14 +37,14 @@ class Worker:
 
     def work(self, queue: Any, blocks: list[Any], me: str) -> None:
         """Run the loop of a Train worker."""
-        ray.get(queue.join.remote(me, "group", "CPU"))
+        ray.get(queue.register.remote(me, "group", "CPU"))
         job = reader(blocks)
 
         def attempt(chunk: list[int]) -> list[tuple[int, None]]:
             assert all(job(index) is not None for index in chunk)
             return [(index, None) for index in chunk]
 
-        empty(queue, me, attempt)
+        drain(queue, me, attempt)
 
 
 def campaign(chunks: int, workers: list[Any]) -> dict[str, float]:
@@ -59,7 +59,7 @@ def campaign(chunks: int, workers: list[Any]) -> dict[str, float]:
     blocks = in_blocks(jobs)
     ray.get([w.work.remote(queue, blocks, f"{n}") for n, w in enumerate(workers)])
     rate = chunks / (perf_counter() - start)
-    assert ray.get(queue.standing.remote())[0].done == len(jobs)
+    assert ray.get(queue.progress.remote())[0].done == len(jobs)
     found = {
         "hand-outs": rate,
         "queue": memory(pid, "VmHWM") - queue_before,

@@ -22,8 +22,8 @@ import optuna
 from _harness import Rates, Row, Side, compared, interleave, process, save
 from _search import Answers, digits, prepared, propose
 
+from rum_ray.jobs import Context, SearchJob
 from rum_ray.search.candidates import Candidate
-from rum_ray.work import Context, Search
 
 TRIALS, REPETITIONS, WARM = 60, 3, 8
 FREE = tuple(map(Candidate, ("nothing", "finetune", "l1_sparse", "neggrad+", "scrub", "salun")))
@@ -39,13 +39,13 @@ SPACES: dict[str, dict[str, Any]] = {
 }
 
 
-def searching(folder: Path, space: str, **changes: Any) -> tuple[Context, Search]:
+def searching(folder: Path, space: str, **changes: Any) -> tuple[Context, SearchJob]:
     """Return a search on a store."""
     context = digits(folder)
     return context, prepared(context, trials=TRIALS, seeds=1, **SPACES[space], **changes)
 
 
-def steps_run(search: Search, found: list[Answers]) -> tuple[float, float]:
+def steps_run(search: SearchJob, found: list[Answers]) -> tuple[float, float]:
     """Return the share of the plans' steps that are run if each prefix is run once, and its bound.
 
     The bound is what would be left if the first step of each plan were free; idle ones aside.
@@ -62,7 +62,7 @@ def searched(folder: Path, space: str) -> tuple[list[Answers], tuple[float, floa
     context, search = searching(folder, space)
 
     def judge(answers: Answers) -> float:
-        return float(context.make(search.proposed(answers)).value["objective"])
+        return float(context.get_or_compute(search.proposed(answers)).value["objective"])
 
     found = propose(search, judge)
     jobs = context.distinct([search.proposed(answers) for answers in found])
@@ -88,7 +88,7 @@ def judging(folder: Path, space: str, found: list[Answers], kept: bool) -> Side:
         count = next(counts)
         for answers in found[:count]:
             job = search.proposed(answers)
-            context.make(job if kept else replace(job, shared=0))
+            context.get_or_compute(job if kept else replace(job, shared=0))
         return count
 
     return run

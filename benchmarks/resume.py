@@ -20,12 +20,12 @@ from _harness import Row, interleave, save
 import rum_ray
 from rum_ray import config
 from rum_ray.data import DataBundle, LabeledData
+from rum_ray.jobs import Context, TrainPoolModel, pool_bits
 from rum_ray.scores.memorization import InOutCounts
 from rum_ray.seeding import Seed
 from rum_ray.store import Artifact, Store
 from rum_ray.study.study import Study
 from rum_ray.training.recipe import Recipe
-from rum_ray.work import Context, TrainPoolModel, pool_bits
 
 MODELS, FEW, EXAMPLES, REPETITIONS = 4_000, 8, 50_000, 3
 DEMO = Path(rum_ray.__file__).parent / "demo.yaml"

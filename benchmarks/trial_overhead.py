@@ -20,11 +20,11 @@ from _harness import Row, Side, interleave, process, refuse_spread, save
 from _search import digits, prepared
 from torch import nn
 
+from rum_ray.jobs import Context, SearchJob
 from rum_ray.search.candidates import Candidate
 from rum_ray.training import Runtime
-from rum_ray.training.space import Domain, Integers
+from rum_ray.training.domains import Domain, Integers
 from rum_ray.unlearning import UnlearningTask
-from rum_ray.work import Context, Search
 
 SEEDS, TRIALS, REPETITIONS = 3, 20, 3
 GOAL = "<= 0.5 s"
@@ -49,7 +49,7 @@ class Copy:
         return 0.0
 
 
-def searching(folder: Path) -> tuple[Context, Search]:
+def searching(folder: Path) -> tuple[Context, SearchJob]:
     """Return a search for copies."""
     context = digits(folder)
     return context, prepared(context, (Candidate(COPY),), TRIALS * (REPETITIONS + 1), SEEDS)
@@ -65,7 +65,7 @@ def judging(folder: Path) -> Side:
         for number in itertools.islice(numbers, TRIALS):
             chosen = {f"{name}.unlearner": COPY for name in names}
             values = {f"{name}.{COPY}.number": number for name in names}
-            context.make(search.proposed({**places, **chosen, **values}))
+            context.get_or_compute(search.proposed({**places, **chosen, **values}))
         return TRIALS
 
     return run

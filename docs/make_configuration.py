@@ -33,8 +33,8 @@ from rum_ray.models import MODELS
 from rum_ray.refinement import REFINERS, Refiner
 from rum_ray.scores import PROXIES
 from rum_ray.search.candidates import Candidate
+from rum_ray.training.domains import Domain, describe
 from rum_ray.training.recipe import Recipe
-from rum_ray.training.space import Domain, words
 from rum_ray.unlearning import UNLEARNERS, GradientUnlearner, Unlearner
 
 TARGET = Path(__file__).with_name("configuration.md")
@@ -184,7 +184,7 @@ def _fields(cls: Any) -> Iterator[Entry]:
     space: Mapping[str, Domain] = getattr(cls, "space", {})
     for field in dataclasses.fields(cls):
         kind = _kind(hints[field.name])
-        domain = words(space[field.name]) if field.name in space else ""
+        domain = describe(space[field.name]) if field.name in space else ""
         # The docstring of a dataclass with one field may say it all in its first line.
         allowed, meaning = ranges.get(field.name, ""), meanings.get(field.name) or _summary(cls)
         make = field.default_factory

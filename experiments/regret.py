@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rum_ray.evaluation.statistics import Mean
-from rum_ray.study.environment import machine
+from rum_ray.results.environment import machine
 
 FILE = Path(__file__).parent / "digits_search.yaml"
 RESULT = Path(__file__).parent / "results" / "regret.json"

@@ -28,11 +28,11 @@ import rum_ray
 from rum_ray import config
 from rum_ray.cluster.connect import WORKER_SETTINGS
 from rum_ray.cluster.proposals import Proposals
+from rum_ray.jobs import Context, SearchJob
+from rum_ray.jobs.search import FRESH_SEEDS
+from rum_ray.results.environment import machine
 from rum_ray.store import Store
-from rum_ray.study.environment import machine
 from rum_ray.study.study import Study
-from rum_ray.work import Context, Search
-from rum_ray.work.search import FRESH_SEEDS
 
 DEMO = Path(rum_ray.__file__).parent / "demo.yaml"
 RESULT = Path(__file__).parent / "results" / "samplers.json"
@@ -53,17 +53,17 @@ def prepare(store: str) -> None:
     """Make the pool that scores the examples, and so chooses what is forgotten."""
     demo = study(store, SEEDS[0], "tpe")
     for job in demo.scoring.pool:
-        demo.context.make(job)
+        demo.context.get_or_compute(job)
 
 
-def objectives(search: Search, context: Context) -> list[float]:
+def objectives(search: SearchJob, context: Context) -> list[float]:
     """Return J of each trial, in the order of proposal."""
     proposer, found = Proposals(search, len(context.bundle.train)), []
     for first in range(0, search.config.trials, search.config.batch):
         numbers = [str(first + n) for n in range(search.config.batch)]
         jobs = [search.proposed(proposer.suggest(number)) for number in numbers]
         for number, job in zip(numbers, jobs, strict=True):
-            judged = context.make(job).value["objective"]
+            judged = context.get_or_compute(job).value["objective"]
             proposer.on_trial_complete(number, {"objective": judged})
             found.append(judged)
     return found
@@ -78,7 +78,7 @@ def searched(store: str, seed: int) -> tuple[int, dict[str, list[float]]]:
         of = study(store, seed, sampler)
         (search,) = of.rungs
         for job in (*of.search_originals[:-FRESH_SEEDS], *of.judged):
-            of.context.make(job)
+            of.context.get_or_compute(job)
         found[sampler] = objectives(search, of.context)
     return seed, found
 

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from rum_ray.evaluation import (
         ATTACKS,
         Accuracies,
+        AttackResult,
         Evaluation,
-        Leakage,
-        Shadowed,
+        PoolEvidence,
         auc_attack,
         evaluate,
         jensen_shannon,
@@ -35,13 +35,14 @@ if TYPE_CHECKING:
     from rum_ray.seeding import Seed
     from rum_ray.training import LocalRuntime, Recipe
     from rum_ray.unlearning import (
+        CT,
+        MSG,
+        SSD,
         UNLEARNERS,
         BadTeacher,
-        Ct,
         FineTune,
         Influence,
         L1Sparse,
-        Msg,
         NegGrad,
         NegGradPlus,
         Nothing,
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
         Retrain,
         SalUn,
         Scrub,
-        Ssd,
         UnlearningTask,
     )
 
@@ -58,8 +58,8 @@ _NAMES = {
     "data": "DATASETS DataBundle LabeledData load",
     "data.images": "open_source",
     "evaluation": (
-        "ATTACKS Accuracies Evaluation Leakage Shadowed auc_attack evaluate jensen_shannon klom "
-        "pool_lira pool_rmia svm_attack threshold_attack tow tow_mia u_lira"
+        "ATTACKS Accuracies AttackResult Evaluation PoolEvidence auc_attack evaluate jensen_shannon "
+        "klom pool_lira pool_rmia svm_attack threshold_attack tow tow_mia u_lira"
     ),
     "models": "MODELS",
     "refinement": "REFINERS forget_set refine",
@@ -71,8 +71,8 @@ _NAMES = {
     "seeding": "Seed",
     "training": "LocalRuntime Recipe",
     "unlearning": (
-        "UNLEARNERS UnlearningTask BadTeacher Ct FineTune Influence L1Sparse Msg NegGrad "
-        "NegGradPlus Nothing RandomLabel Retrain SalUn Scrub Ssd"
+        "UNLEARNERS UnlearningTask BadTeacher CT FineTune Influence L1Sparse MSG NegGrad "
+        "NegGradPlus Nothing RandomLabel Retrain SalUn Scrub SSD"
     ),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}

@@ -48,7 +48,10 @@ def digest(value: Any) -> str:
 
 
 def _type_name(kind: type) -> str:
-    """Return the name of a type, which none of a plug-in shares with one of this package."""
+    """Return the name of a type, which no plug-in's type shares with one of this package.
+
+    A class that was renamed keeps its old name in keys as its own `key_name`.
+    """
     if kind.__module__.partition(".")[0] == "rum_ray":
-        return kind.__qualname__
+        return str(vars(kind).get("key_name", kind.__qualname__))
     return f"{kind.__module__}:{kind.__qualname__}"

@@ -176,7 +176,7 @@ class Plan:
         """The subsets, in order."""
         return Partition(tuple(step.subset for step in self.steps))
 
-    def retained(self, step: int, total: int) -> Indices:
+    def retain_rows(self, step: int, total: int) -> Indices:
         """Return the rows of 0 .. total - 1 that are retain data at a 0-based step."""
         last = len(self.steps) if self.retain == "final" else step + 1
         forgotten = np.concatenate([s.subset.rows for s in self.steps[:last]])
@@ -192,7 +192,7 @@ class Plan:
     def step_cost(self, index: int, total: int) -> float:
         """Return what a 0-based step costs, as in `cost`."""
         step = self.steps[index]
-        return step.unlearner.cost(len(step.subset), len(self.retained(index, total)))
+        return step.unlearner.cost(len(step.subset), len(self.retain_rows(index, total)))
 
 
 def unlearn(
@@ -245,6 +245,6 @@ def take_step(
     step = plan.steps[index]
     if step.idle:
         return model
-    retain = train.take(plan.retained(index, len(train)))
+    retain = train.take(plan.retain_rows(index, len(train)))
     task = UnlearningTask(train.take(step.subset.rows), retain, original, recipe)
     return step.unlearner(model, task, runtime / f"step{index}")

@@ -159,7 +159,7 @@ class Store:
                     "outside its key changed them: another CPU, library or nondeterministic code."
                 )
 
-    def alone(self, key: Key) -> contextlib.AbstractContextManager[None]:
+    def lock(self, key: Key) -> contextlib.AbstractContextManager[None]:
         """Hold a key, so that one process makes the artifact and the others wait and read it.
 
         A store at a URI has no locks: nobody waits there, and what is made twice costs time only.

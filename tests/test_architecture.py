@@ -17,12 +17,14 @@ LAYERS = (
     "rum",
     "refinement evaluation",
     "search",
-    "experiment store testing yamlfile",
+    "experiment store testing",
     "config resume",
-    "work",
+    "jobs",
     "study",
+    "results",
     "cluster",
     "report",
+    "api",
     "cli",
     "__main__",
 )
@@ -33,22 +35,22 @@ OWNERS = {
     "jinja2": "report",
     "matplotlib": "report",
     "optuna": "cluster",
-    "pandas": "cluster report study",
+    "pandas": "api cluster report results",
     "pyarrow": "data scores/files store",
     "pydantic": "config",
     "pytest": "testing",
     "ray": "cluster",
     "rich": "cli",
-    "safetensors": "store work",
+    "safetensors": "jobs store",
     "scipy": "evaluation",
     "sklearn": "evaluation",
     "threadpoolctl": "evaluation",
     "torchvision": "models",
     "typer": "cli",
-    "yaml": "config yamlfile",
+    "yaml": "config",
 }
 EVERYWHERE = {"numpy", "torch", "typing_extensions"} | sys.stdlib_module_names
-MODULE_LINES, FUNCTION_LINES = 250, 50
+MODULE_LINES, FUNCTION_LINES = 300, 50
 
 
 def modules() -> Iterator[tuple[Path, ast.Module]]:

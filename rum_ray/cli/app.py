@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from rum_ray import __version__
-from rum_ray.cli.guard import guarded, leave, leave_interrupted
+from rum_ray.cli.exits import guarded, leave, leave_interrupted
 from rum_ray.errors import ConfigError
 
 HELP = {
@@ -193,13 +193,13 @@ def _do(
     if verb == "ladder":
         experiment = experiment.ladder()
     # Ray and pandas are loaded only now, when the file is known to be right.
-    from rum_ray.cli import verbs
+    from rum_ray.cli import commands
 
-    options = verbs.Options(out, store, address, dashboard)
-    study = verbs.open_study(experiment, options, forgets=verb != "score")
+    options = commands.Options(out, store, address, dashboard)
+    study = commands.open_study(experiment, options, forgets=verb != "score")
     if dry_run or verb == "estimate":
-        return verbs.dry_run(study, verb)
-    return verbs.VERBS[verb](study, options)
+        return commands.dry_run(study, verb)
+    return commands.VERBS[verb](study, options)
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from rum_ray.study.progress import Standing
+from rum_ray.study.progress import ProgressState
 
 PLAIN_SECONDS = 30.0
 
@@ -76,7 +76,7 @@ class Bars:
         self._bars.start()
         self._task = self._bars.add_task(stage, total=total, figures="")
 
-    def update(self, standing: Standing) -> None:
+    def update(self, standing: ProgressState) -> None:
         """Show how far the stage is."""
         if self._bars is not None:
             self._bars.update(

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from rum_ray.cli.workplace import check_writable
+from rum_ray.cli.output_folder import check_writable
 from rum_ray.errors import StoreError
 from rum_ray.store import Store
 

@@ -6,16 +6,21 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from rum_ray.jobs.job import Keyed
+from rum_ray.jobs.search import FINALISTS, FRESH_SEEDS
 from rum_ray.seeding import Seed
-from rum_ray.study.attacks import pool_jobs, shadow_jobs
 from rum_ray.study.costs import training_cost, trainings
-from rum_ray.study.residuals import residual_jobs
+from rum_ray.study.methods import (
+    planned,
+    pool_jobs,
+    residual_jobs,
+    shadow_jobs,
+    table,
+    unsearched_table,
+)
 from rum_ray.study.study import Study
-from rum_ray.study.table import planned, table, unsearched_table
 from rum_ray.training.runtime import LocalRuntime
 from rum_ray.unlearning.base import FORWARD_ONLY
-from rum_ray.work.base import Keyed
-from rum_ray.work.search import FINALISTS, FRESH_SEEDS
 
 STAGE_SECONDS = 12.0
 """What starting the workers of a stage takes."""

@@ -15,15 +15,15 @@ from ray import cloudpickle
 from torch import nn
 
 from rum_ray.cluster.connect import connect
-from rum_ray.cluster.ranges import Rows, Watcher, measured
+from rum_ray.cluster.stream import EmbeddingProbe, RowSource, stream_ranges
 from rum_ray.data.images import Source
 from rum_ray.data.rows import checked_rows
 from rum_ray.digest import digest
 from rum_ray.errors import DataError
+from rum_ray.jobs import Context
+from rum_ray.jobs.accumulators import Accumulator, MeasureMoments
+from rum_ray.jobs.job import Streamed
 from rum_ray.scores.entanglement import Moments
-from rum_ray.work import Context
-from rum_ray.work.base import Streamed
-from rum_ray.work.measures import MeasureMoments, Tally
 
 MOST_MODELS = 32
 """In one pass: each actor holds them all."""
@@ -47,15 +47,17 @@ def stream(context: Context, jobs: Sequence[Streamed], workers: int, gpus: float
         stream(context, jobs[:MOST_MODELS], workers, gpus)
         stream(context, jobs[MOST_MODELS:], workers, gpus)
         return
-    tallies = [Tally() for _ in jobs]
+    tallies = [Accumulator() for _ in jobs]
     watchers = [
-        Watcher(digest(j.model), partial(j.model.load, context), j.embedding, j.measure(context))
+        EmbeddingProbe(
+            digest(j.model), partial(j.model.load, context), j.embedding, j.measure(context)
+        )
         for j in jobs
     ]
     threads = jobs[0].model.recipe.threads
     train = context.bundle.train
-    rows = Rows(train.x, len(train), context.device, threads)
-    for number, part in measured(rows, watchers, workers, gpus):
+    rows = RowSource(train.x, len(train), context.device, threads)
+    for number, part in stream_ranges(rows, watchers, workers, gpus):
         tallies[number].add(part)
     for job, tally in zip(jobs, tallies, strict=True):
         job.finish(context, tally)
@@ -112,10 +114,10 @@ def stream_moments(
         raise DataError(f"groups must have one entry a row: {len(groups)} for {len(rows.y)} rows.")
     device = torch.device("cuda" if gpus else "cpu")
     small = groups.astype(np.min_scalar_type(groups.max(initial=0)))
-    watcher = Watcher("", shipped(model), layer, MeasureMoments(small))
-    streamed, tally = Rows(rows.encoded, len(groups), device, 1), Tally()
+    watcher = EmbeddingProbe("", shipped(model), layer, MeasureMoments(small))
+    streamed, tally = RowSource(rows.encoded, len(groups), device, 1), Accumulator()
     with contextlib.nullcontext() if ray.is_initialized() else connect(workers=workers):
-        for _, part in measured(streamed, [watcher], workers, gpus):
+        for _, part in stream_ranges(streamed, [watcher], workers, gpus):
             tally.add(part)
     tally.check(len(groups))
     return {int(group): sums.moments for group, sums in tally.sums.items()}

@@ -23,10 +23,10 @@ from rum_ray.cluster.queue import Queue
 from rum_ray.cluster.worker import BLOCK, work
 from rum_ray.errors import RumRayError, StalledError
 from rum_ray.experiment import ClusterConfig
-from rum_ray.study.progress import Standing
-from rum_ray.work import Context, Job, is_fused
+from rum_ray.jobs import Context, Job, is_fused
+from rum_ray.study.progress import ProgressState
 
-Tell: TypeAlias = Callable[[Standing], None]
+Tell: TypeAlias = Callable[[ProgressState], None]
 """Is told about twice a second how far the jobs are."""
 Spare: TypeAlias = Callable[[], Sequence[Job]]
 """Is asked about twice a second which jobs are not needed any more."""
@@ -211,7 +211,7 @@ class _Watch(threading.Thread):
         if len(spare) > self._dropped:
             self._dropped = len(spare)
             ray.get(self._queue.drop.remote(spare))
-        standing, silence = ray.get(self._queue.standing.remote())
+        standing, silence = ray.get(self._queue.progress.remote())
         if standing.seconds > 0:
             self._tell(standing)
         return float(silence)

@@ -2,7 +2,7 @@
 
 from ray.util.metrics import Gauge
 
-from rum_ray.study.progress import Standing
+from rum_ray.study.progress import ProgressState
 
 NAMES = {
     "rum_ray_jobs": "Jobs of the stage.",
@@ -29,7 +29,7 @@ class Metrics:
             for name, text in NAMES.items()
         }
 
-    def set(self, standing: Standing) -> None:
+    def set(self, standing: ProgressState) -> None:
         """Say how far the stage is."""
         values: dict[str, float | None] = {
             "rum_ray_jobs": standing.total,

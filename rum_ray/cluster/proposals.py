@@ -8,12 +8,12 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 from ray.tune.utils import flatten_dict
 
+from rum_ray.jobs import SearchJob
+from rum_ray.jobs.search import DRAWS, PATIENCE
 from rum_ray.search.objective import INFEASIBLE
 from rum_ray.search.spaces import Space
 from rum_ray.seeding import Seed
-from rum_ray.training.space import Choice, Domain, Integers, LogUniform
-from rum_ray.work import Search
-from rum_ray.work.search import DRAWS, PATIENCE
+from rum_ray.training.domains import Choice, Domain, Integers, LogUniform
 
 
 class Proposals(Searcher):
@@ -32,7 +32,7 @@ class Proposals(Searcher):
         drawn_again: how many proposals cost too much.
     """
 
-    def __init__(self, search: Search, total: int) -> None:
+    def __init__(self, search: SearchJob, total: int) -> None:
         """Begin a search; `total` is the number of training examples."""
         self._search, self._total, self._optuna = search, total, _optuna(search)
         super().__init__(metric=self._optuna.metric, mode=self._optuna.mode)
@@ -81,7 +81,7 @@ class Proposals(Searcher):
         """Do nothing: a search that is started again is replayed."""
 
 
-def _optuna(search: Search) -> OptunaSearch:
+def _optuna(search: SearchJob) -> OptunaSearch:
     """Return what proposes: first the plans to start with, then what the sampler draws."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     seed = int((Seed(search.config.seed) / "sampler" / search.space.name).words(1)[0] >> 32)

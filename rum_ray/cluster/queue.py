@@ -8,9 +8,9 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from rum_ray.cluster.waiting import Waiting, Worker
+from rum_ray.cluster.backlog import Backlog, Worker
 from rum_ray.errors import RumRayError, StalledError
-from rum_ray.study.progress import Standing
+from rum_ray.study.progress import ProgressState
 
 MAX_ATTEMPTS = 3
 MAX_DEATHS = 20
@@ -30,7 +30,7 @@ class Queue:
             fused: jobs that are done together, if a worker has several.
         """
         self._kinds, self._most = list(kinds), workers
-        self._waiting = Waiting(len(kinds), fused)
+        self._waiting = Backlog(len(kinds), fused)
         self._done: set[int] = set()
         self._dropped: set[int] = set()
         self._errors: dict[int, RumRayError] = {}
@@ -46,7 +46,7 @@ class Queue:
         self._heard = time.monotonic()
         self._began: float | None = None
 
-    def join(self, worker: str, group: str, place: str) -> None:
+    def register(self, worker: str, group: str, place: str) -> None:
         """Let a worker in; the first of a new group means that all of the old one are gone.
 
         Their jobs are taken back, and the first that each had may have been the reason. A place
@@ -70,12 +70,12 @@ class Queue:
         if here < self._rooms.get(place, here + 1):
             self._workers[worker] = Worker(place, now)
 
-    def refuse(self, worker: str, error: RumRayError) -> None:
+    def reject(self, worker: str, error: RumRayError) -> None:
         """Let a worker go that would make other bits; an error if jobs are left in the end."""
         self._workers.pop(worker, None)
         self._unlike = error
 
-    def alive(self, worker: str, memory: float | None = None) -> None:
+    def heartbeat(self, worker: str, memory: float | None = None) -> None:
         """Note that a worker lives, and the share of its device's memory that is in use.
 
         Its jobs stay its own, however long they take.
@@ -90,7 +90,7 @@ class Queue:
         """Return jobs for a worker: some, none for now (ask again), or None for good.
 
         Chunks are as long as the worker did in a second, so that one that is slow holds little; see
-        `Waiting.chunk`. A job whose worker has been silent for long is handed out again; doing one
+        `Backlog.chunk`. A job whose worker has been silent for long is handed out again; doing one
         twice does no harm.
 
         Args:
@@ -119,7 +119,7 @@ class Queue:
 
     def finish(self, worker: str, done: Iterable[int]) -> None:
         """Note that a worker has done jobs; one whose group is gone has done them too."""
-        self.alive(worker)
+        self.heartbeat(worker)
         done = [*done]
         self._done.update(done)
         if worker in self._workers:
@@ -140,7 +140,7 @@ class Queue:
         for index in self._dropped & self._errors.keys():
             del self._errors[index]
 
-    def again(self, worker: str, index: int, reason: str) -> bool:
+    def requeue(self, worker: str, index: int, reason: str) -> bool:
         """Let a job that raised wait, or give it up after some attempts.
 
         Return whether its worker must leave: it fails one job after another, which may be its own
@@ -205,10 +205,10 @@ class Queue:
             self._errors[index] = StalledError(error)
             self._done.add(index)
 
-    def standing(self) -> tuple[Standing, float]:
+    def progress(self) -> tuple[ProgressState, float]:
         """Return how far the jobs are, and for how many seconds no worker was heard of."""
         now = time.monotonic()
-        standing = Standing(
+        standing = ProgressState(
             done=len(self._done - self._dropped),
             total=len(self._kinds) - len(self._dropped),
             seconds=0.0 if self._began is None else now - self._began,

@@ -17,15 +17,15 @@ from ray import tune
 from rum_ray import errors
 from rum_ray.cluster.proposals import Proposals
 from rum_ray.errors import RumRayError, StalledError
+from rum_ray.jobs import Context, SearchJob
 from rum_ray.search.objective import INFEASIBLE
-from rum_ray.work import Context, Search
 
 Tell: TypeAlias = Callable[[int, int, float], Any]
 """Is told how many trials are done, how many of them had been before, and the best J so far."""
 
 
 def run(
-    search: Search,
+    search: SearchJob,
     context: Context,
     workers: int,
     progress: Tell,
@@ -75,7 +75,7 @@ class _Judge(tune.Trainable):
     """Judges one proposal after another; the data and the originals are loaded once."""
 
     def setup(  # type: ignore[override]  # Tune gives it the parameters of `with_parameters`.
-        self, config: dict[str, Any], search: Search, context: Context, began: float
+        self, config: dict[str, Any], search: SearchJob, context: Context, began: float
     ) -> None:
         """Hold what all proposals are judged with."""
         del config
@@ -90,7 +90,7 @@ class _Judge(tune.Trainable):
         """Judge the proposal that `self.config` is: all that a trial does."""
         job, context = self._search.proposed(self.config), self._context
         try:
-            judged = context.make_once(job).value
+            judged = context.get_or_compute_locked(job).value
         except RumRayError as error:
             # Trying again cannot mend it: the search ends, and the driver raises it.
             names = (cls.__name__ for cls in type(error).__mro__)

@@ -16,8 +16,8 @@ from ray.train.torch import get_device
 
 from rum_ray.data.batches import resident
 from rum_ray.errors import IntegrityError, RumRayError
-from rum_ray.work import Context, Job, is_fused, train_together
-from rum_ray.work.base import hardware
+from rum_ray.jobs import Context, Job, is_fused, train_together
+from rum_ray.jobs.context import hardware
 
 ALIVE_SECONDS = 10.0
 TELL_SECONDS = 0.5
@@ -35,16 +35,16 @@ def work(config: dict[str, Any]) -> None:
     # A worker without a share of a GPU may see one all the same.
     device = get_device() if driver.device.type == "cuda" else torch.device("cpu")
     group = ray.get_runtime_context().get_placement_group_id()
-    ray.get(queue.join.remote(me, group, _place()))
+    ray.get(queue.register.remote(me, group, _place()))
     over = threading.Event()
     threading.Thread(target=_tell_alive, args=(queue, me, device, over), daemon=True).start()
     context = dataclasses.replace(driver, device=device)
-    unlike = differing(hardware(driver.device), hardware(device))
+    unlike = check_hardware(hardware(driver.device), hardware(device))
     job = reader(config["blocks"])
     try:
         if unlike is not None:
-            ray.get(queue.refuse.remote(me, unlike))
-        empty(queue, me, lambda chunk: attempts(context, {index: job(index) for index in chunk}))
+            ray.get(queue.reject.remote(me, unlike))
+        drain(queue, me, lambda chunk: run_chunk(context, {index: job(index) for index in chunk}))
     finally:
         over.set()
 
@@ -62,7 +62,7 @@ def _place() -> str:
     return f"node {node} {f'GPU {gpus}' if gpus else 'CPU'}"
 
 
-def empty(
+def drain(
     queue: Any, me: str, attempt: Callable[[list[int]], Iterable[tuple[int, Exception | None]]]
 ) -> None:
     """Do what the queue hands out until it has nothing more, or this worker must leave."""
@@ -76,11 +76,11 @@ def empty(
             if error is not None or time.monotonic() - told > TELL_SECONDS:
                 queue.finish.remote(me, done)
                 done, told = [], time.monotonic()
-            if error is not None and _must_leave(queue, me, index, error):
+            if error is not None and report_failure(queue, me, index, error):
                 return
 
 
-def attempts(context: Context, jobs: Mapping[int, Job]) -> Iterator[tuple[int, Exception | None]]:
+def run_chunk(context: Context, jobs: Mapping[int, Job]) -> Iterator[tuple[int, Exception | None]]:
     """Do a chunk of jobs, and yield the number of each and what it raised."""
     numbers = [*jobs]
     together = is_fused(jobs[numbers[0]]) if numbers else False
@@ -98,7 +98,7 @@ def _attempt(context: Context, jobs: Sequence[Any]) -> Sequence[Exception | None
     try:
         if len(jobs) > 1:
             return train_together(context, jobs)
-        context.make(jobs[0])
+        context.get_or_compute(jobs[0])
     except Exception as error:
         if is_out_of_memory(error):
             raised = torch.OutOfMemoryError(str(error))
@@ -123,7 +123,7 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and ("out of memory" in told or "ALLOC_FAILED" in told)
 
 
-def _must_leave(queue: Any, me: str, index: int, error: Exception) -> bool:
+def report_failure(queue: Any, me: str, index: int, error: Exception) -> bool:
     """Tell the queue how a job failed, and return whether this worker must leave."""
     if isinstance(error, torch.OutOfMemoryError):
         resident.cache_clear()
@@ -134,10 +134,10 @@ def _must_leave(queue: Any, me: str, index: int, error: Exception) -> bool:
     if isinstance(error, RumRayError):
         queue.fail.remote(me, index, error)
         return False
-    return bool(ray.get(queue.again.remote(me, index, f"{type(error).__name__}: {error}")))
+    return bool(ray.get(queue.requeue.remote(me, index, f"{type(error).__name__}: {error}")))
 
 
-def differing(driver: Mapping[str, str], worker: Mapping[str, str]) -> IntegrityError | None:
+def check_hardware(driver: Mapping[str, str], worker: Mapping[str, str]) -> IntegrityError | None:
     """Return why a worker would make other bits than the driver's keys promise, if it would."""
     if driver == worker:
         return None
@@ -156,4 +156,4 @@ def _tell_alive(queue: Any, me: str, device: torch.device, over: threading.Event
             with contextlib.suppress(RuntimeError):
                 free, total = torch.cuda.mem_get_info(device)
                 memory = 1 - free / total
-        queue.alive.remote(me, memory)
+        queue.heartbeat.remote(me, memory)

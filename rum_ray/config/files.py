@@ -8,12 +8,12 @@ from typing import Any
 
 import yaml
 
+from rum_ray.config.strict_yaml import parse_value, read
 from rum_ray.config.values import build, shown
 from rum_ray.errors import ConfigError
 from rum_ray.experiment import Experiment, to_plain
 from rum_ray.rum import Plan
 from rum_ray.unlearning import Retrain, Unlearner
-from rum_ray.yamlfile import parse_value, read
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:

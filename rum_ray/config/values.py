@@ -15,8 +15,8 @@ from rum_ray.models import MODELS
 from rum_ray.plugins import find
 from rum_ray.refinement import REFINERS, Refiner
 from rum_ray.search.candidates import Candidate
+from rum_ray.training.domains import Choice, Domain, describe
 from rum_ray.training.recipe import Recipe
-from rum_ray.training.space import Choice, Domain, words
 from rum_ray.unlearning import UNLEARNERS, Unlearner
 
 _TABLES: Mapping[Any, tuple[Mapping[str, Any], str]] = {
@@ -115,7 +115,7 @@ def _part(hint: Any, declared: Domain | None, raw: Any, path: str) -> Any:
     if not isinstance(raw, Mapping):
         return Choice(tuple(_value(hint, item, f"{path}[{i}]") for i, item in enumerate(raw)))
     if isinstance(declared, Choice):
-        raise ConfigError(f"{path}: only numbers have low and high; list {words(declared)}.")
+        raise ConfigError(f"{path}: only numbers have low and high; list {describe(declared)}.")
     _check_keys(raw, {"low": None, "high": None}, [], path)
     if not raw:
         raise ConfigError(f"{path}: expected low, high or both, got an empty mapping.")

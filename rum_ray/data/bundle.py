@@ -181,7 +181,7 @@ class DataBundle:
         """What held-out retraining learns: V or its reserved half, labelled as D was."""
         return self.nonmembers("valid" if self.reserved is None else "reserved")
 
-    def learning(self, ids: Iterable[int]) -> "DataBundle":
+    def with_train_ids(self, ids: Iterable[int]) -> "DataBundle":
         """Return the data with these examples of V in D, in the order of their ids.
 
         Who asks to forget an example says that it was learned.

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 
 from rum_ray.evaluation.divergence import jensen_shannon, klom
 from rum_ray.evaluation.mia import auc_attack, svm_attack, threshold_attack
-from rum_ray.evaluation.pool import Leakage, Shadowed, pool_lira, pool_rmia, u_lira
+from rum_ray.evaluation.pool import AttackResult, PoolEvidence, pool_lira, pool_rmia, u_lira
 from rum_ray.evaluation.tow import Accuracies, Evaluation, evaluate, tow, tow_mia
 from rum_ray.training.prediction import predict
 
-ATTACKS: Mapping[str, Callable[..., float | Leakage]] = {
+ATTACKS: Mapping[str, Callable[..., float | AttackResult]] = {
     "svm": svm_attack,
     "auc": auc_attack,
     "threshold": threshold_attack,
@@ -20,9 +20,9 @@ ATTACKS: Mapping[str, Callable[..., float | Leakage]] = {
 __all__ = [
     "ATTACKS",
     "Accuracies",
+    "AttackResult",
     "Evaluation",
-    "Leakage",
-    "Shadowed",
+    "PoolEvidence",
     "auc_attack",
     "evaluate",
     "jensen_shannon",

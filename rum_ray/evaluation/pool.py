@@ -26,7 +26,7 @@ RATIO = 2.0
 
 
 @dataclass(frozen=True, eq=False)
-class Shadowed:
+class PoolEvidence:
     """Examples as a model sees them, and as a pool of other models does.
 
     Attributes:
@@ -49,7 +49,7 @@ class Shadowed:
 
 
 @dataclass(frozen=True)
-class Leakage:
+class AttackResult:
     """How well an attack tells targets from non-members.
 
     Attributes:
@@ -63,7 +63,7 @@ class Leakage:
     tpr: dict[float, float | None]
 
     @classmethod
-    def of(cls, targets: Array, nonmembers: Array) -> "Leakage":
+    def of(cls, targets: Array, nonmembers: Array) -> "AttackResult":
         """Return the leakage that scores tell of, higher for members.
 
         Raises:
@@ -96,7 +96,7 @@ def tpr_at(targets: Array, nonmembers: Array, rate: float) -> float | None:
     return float(np.mean(targets > np.sort(nonmembers)[-1 - allowed]))
 
 
-def lira_scores(examples: Shadowed) -> Array:
+def lira_scores(examples: PoolEvidence) -> Array:
     """Return LiRA's offline scores [N], higher for members.
 
     A score is how many standard deviations the logit lies above the mean of the models that did not
@@ -110,7 +110,7 @@ def lira_scores(examples: Shadowed) -> Array:
     return scores
 
 
-def rmia_scores(examples: Shadowed, population: Shadowed) -> Array:
+def rmia_scores(examples: PoolEvidence, population: PoolEvidence) -> Array:
     """Return RMIA's offline scores [N], in [0, 1], higher for members.
 
     A score is the share of a population z of never learned examples over which the example has the
@@ -125,7 +125,7 @@ def rmia_scores(examples: Shadowed, population: Shadowed) -> Array:
     return np.searchsorted(least, gains, side="right") / len(least)
 
 
-def _gain(examples: Shadowed) -> Array:
+def _gain(examples: PoolEvidence) -> Array:
     """Return how much likelier the label is than for a model that may have seen the example."""
     outside = ~examples.included
     _check(outside, "have not seen it")
@@ -134,20 +134,20 @@ def _gain(examples: Shadowed) -> Array:
     return gain
 
 
-def pool_lira(targets: Shadowed, nonmembers: Shadowed) -> Leakage:
+def pool_lira(targets: PoolEvidence, nonmembers: PoolEvidence) -> AttackResult:
     """Return what offline LiRA tells of the targets against examples that were never learned."""
-    return Leakage.of(lira_scores(targets), lira_scores(nonmembers))
+    return AttackResult.of(lira_scores(targets), lira_scores(nonmembers))
 
 
-def pool_rmia(targets: Shadowed, nonmembers: Shadowed) -> Leakage:
+def pool_rmia(targets: PoolEvidence, nonmembers: PoolEvidence) -> AttackResult:
     """Return what offline RMIA tells of the targets; the non-members are its population, too."""
     scores = (rmia_scores(examples, nonmembers) for examples in (targets, nonmembers))
-    return Leakage.of(*scores)
+    return AttackResult.of(*scores)
 
 
 def u_lira(
     unlearned: Array, retrained: Array, shadows: Array, forgotten: NDArray[np.bool_]
-) -> Leakage:
+) -> AttackResult:
     """Return how well examples that a plan forgot are told from examples that were never learned.
 
     Shadow models forgot, by the same plan, those examples of the forget set that they had learned.
@@ -167,7 +167,7 @@ def u_lira(
     inside = _gaussian(shadows, forgotten, "forgot it")
     outside = _gaussian(shadows, ~forgotten, "have not seen it")
     scores = (_log_density(x, *inside) - _log_density(x, *outside) for x in (unlearned, retrained))
-    return Leakage.of(*scores)
+    return AttackResult.of(*scores)
 
 
 def _gaussian(pool: Array, chosen: NDArray[np.bool_], what: str) -> tuple[Array, Array]:

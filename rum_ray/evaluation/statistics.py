@@ -34,16 +34,9 @@ class Mean:
             half = float(quantile * array.std(ddof=1) / np.sqrt(len(array)))
         return cls(float(array.mean()), half, tuple(map(float, array)))
 
-    @classmethod
-    def of_gap(cls, differences: ArrayLike) -> "Gap":
-        """Return |mean of the paired differences| with their interval; values are absolute."""
-        signed = cls.of(differences)
-        sizes = tuple(map(abs, signed.values))
-        return Gap(abs(signed.mean), signed.ci95, sizes, float(np.mean(sizes)))
-
 
 @dataclass(frozen=True)
-class Gap(Mean):
+class PairedGap(Mean):
     """|mean of paired differences|, and beside it what noise biases upwards.
 
     Attributes:
@@ -51,6 +44,13 @@ class Gap(Mean):
     """
 
     mean_absolute: float
+
+    @classmethod
+    def of(cls, values: ArrayLike) -> "PairedGap":
+        """Return the gap of signed paired differences, one per seed; `values` are absolute."""
+        signed = Mean.of(values)
+        sizes = tuple(map(abs, signed.values))
+        return cls(abs(signed.mean), signed.ci95, sizes, float(np.mean(sizes)))
 
 
 LEAST_SEEDS = 3

@@ -173,7 +173,7 @@ class Experiment:
         """
         bundle, score = self.data.load(), self.score
         if self.forget.ids is not None:
-            bundle = bundle.learning(read_ids(self.forget.ids))
+            bundle = bundle.with_train_ids(read_ids(self.forget.ids))
         if self.search is not None and not len(bundle.valid):
             raise ConfigError(
                 "search: plans are judged on validation data, and there is none. Set some aside "

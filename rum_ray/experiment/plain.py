@@ -8,7 +8,7 @@ from rum_ray.experiment.parts import DataConfig
 from rum_ray.refinement import REFINERS
 from rum_ray.rum import Plan
 from rum_ray.search.candidates import Candidate
-from rum_ray.training.space import Choice
+from rum_ray.training.domains import Choice
 from rum_ray.unlearning import UNLEARNERS
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class RunningMeans:
-    """Sums and visits by example; a crash loses neither, since they are part of the state."""
+    """GroupSums and visits by example; a crash loses neither, since they are part of the state."""
 
     def __init__(self, kinds: int, examples: int) -> None:
         """Start with nothing seen.

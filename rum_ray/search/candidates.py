@@ -7,7 +7,7 @@ from typing import Any
 
 from rum_ray.errors import ConfigError
 from rum_ray.plugins import find
-from rum_ray.training.space import Choice, Domain, Range, ends, holds, nearest, words
+from rum_ray.training.domains import Choice, Domain, Range, bounds, contains, describe, nearest
 from rum_ray.unlearning import UNLEARNERS, Retrain, Unlearner
 
 
@@ -59,7 +59,7 @@ class Candidate:
     def corners(self) -> Iterator[dict[str, Any]]:
         """Yield every combination of the domains' ends."""
         domains = self.domains
-        for values in itertools.product(*map(ends, domains.values())):
+        for values in itertools.product(*map(bounds, domains.values())):
             yield dict(zip(domains, values, strict=True))
 
     def unlearner(self, values: Mapping[str, Any]) -> Unlearner:
@@ -74,9 +74,9 @@ def _check(name: str, key: str, part: Any, declared: Domain | None) -> None:
         if isinstance(part, Domain):
             raise ConfigError(f"{what} is not searched, so it can have one value only.")
         return
-    for value in ends(part) if isinstance(part, Domain) else (part,):
-        if not holds(declared, value):
-            raise ConfigError(f"{what} may be {words(declared)}; got {value}.")
+    for value in bounds(part) if isinstance(part, Domain) else (part,):
+        if not contains(declared, value):
+            raise ConfigError(f"{what} may be {describe(declared)}; got {value}.")
     if isinstance(part, Choice):
         if not part.options or len(set(part.options)) < len(part.options):
             raise ConfigError(f"{what}: list each value once, and at least one.")
@@ -86,5 +86,5 @@ def _check(name: str, key: str, part: Any, declared: Domain | None) -> None:
         if not part.low < part.high:
             raise ConfigError(
                 f"{what}: low must be below high, got {part.low} and {part.high}; one that is left "
-                f"out is declared: {words(declared)}. To fix the value, give that one value."
+                f"out is declared: {describe(declared)}. To fix the value, give that one value."
             )

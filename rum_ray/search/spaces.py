@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 from rum_ray.errors import PlanError
 from rum_ray.rum import Partition, Plan, Retain, Step, Subset
 from rum_ray.search.candidates import Candidate
-from rum_ray.training.space import Choice, Domain, Integers, coarse, holds, words
+from rum_ray.training.domains import Choice, Domain, Integers, contains, describe, snap_to_grid
 from rum_ray.unlearning import Nothing, Unlearner
 
 SpaceName: TypeAlias = Literal["V0", "V1", "V2", "V3", "V4"]
@@ -88,8 +88,8 @@ class Space:
 
         def read(question: str, domain: Domain) -> Any:
             asked[question] = value = known[question]
-            if not holds(domain, value):
-                raise PlanError(f"its {question} is {value}, and may be {words(domain)}.")
+            if not contains(domain, value):
+                raise PlanError(f"its {question} is {value}, and may be {describe(domain)}.")
             return value
 
         made = self.plan(read)
@@ -164,7 +164,7 @@ class Space:
         if self._leaves("values"):
             values = {k: choose(f"{prefix}{name}.{k}", v) for k, v in domains.items()}
         if grid is not None:
-            values = {k: coarse(domains[k], v, grid) for k, v in values.items()}
+            values = {k: snap_to_grid(domains[k], v, grid) for k, v in values.items()}
         return candidate.unlearner(values)
 
     def _cheapest(self, candidate: Candidate) -> list[Unlearner]:

@@ -4,10 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from rum_ray.errors import StoreError
-from rum_ray.study.attacks import measuring_jobs, shadow_jobs
-from rum_ray.study.residuals import residual_jobs
+from rum_ray.study.methods import measuring_jobs, residual_jobs, shadow_jobs, table
 from rum_ray.study.study import Study
-from rum_ray.study.table import table
 
 
 def check_finished(study: Study) -> None:

@@ -12,7 +12,7 @@ LINE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Standing:
+class ProgressState:
     """How far a stage is.
 
     Attributes:
@@ -73,7 +73,7 @@ class Progress(Protocol):
         """Begin a stage of so many steps."""
         ...
 
-    def update(self, standing: Standing) -> None:
+    def update(self, standing: ProgressState) -> None:
         """Say how far the stage is."""
         ...
 
@@ -93,16 +93,16 @@ class Journal:
     def __init__(self, path: Path, inner: Progress) -> None:
         """Append to a file, in a folder that exists; tell another of everything too."""
         self._path, self._inner = path, inner
-        self._stage, self._last, self._told = "", Standing(0, 0), 0.0
+        self._stage, self._last, self._told = "", ProgressState(0, 0), 0.0
         self._written = (0, 0, 0, "")
 
     def start(self, stage: str, total: int) -> None:
         """Begin a stage."""
-        self._stage, self._last, self._told = stage, Standing(0, total), 0.0
+        self._stage, self._last, self._told = stage, ProgressState(0, total), 0.0
         self._written = (0, 0, 0, "")
         self._inner.start(stage, total)
 
-    def update(self, standing: Standing) -> None:
+    def update(self, standing: ProgressState) -> None:
         """Note how far the stage is, if a second has passed."""
         self._last = standing
         if self._news != self._written and time.monotonic() - self._told >= LINE_SECONDS:

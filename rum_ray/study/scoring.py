@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rum_ray.experiment import Experiment, Precision
+from rum_ray.jobs import Context, Job, ScoreByProxy, TrainModel, TrainPoolModel, pool_bits
 from rum_ray.plugins import find
 from rum_ray.scores import PROXIES
 from rum_ray.scores.base import Scores
@@ -16,9 +17,8 @@ from rum_ray.scores.files import read_scores
 from rum_ray.scores.learning_events import EVENTS
 from rum_ray.scores.memorization import InOutCounts, soft_memorization
 from rum_ray.seeding import Seed
-from rum_ray.study.precision import Prefixes
+from rum_ray.study.pool_size import PoolSize
 from rum_ray.training.recipe import Recipe
-from rum_ray.work import Context, Job, ScoreByProxy, TrainModel, TrainPoolModel, pool_bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,30 +76,30 @@ class Scoring:
         do not tell how many count, and then those that do.
         """
         if not isinstance(self.experiment.score.models, Precision):
-            return self.prefixes.jobs
-        self.prefixes.look()
-        return self.prefixes.jobs[: self.prefixes.models if self.prefixes.over else None]
+            return self.pool_size.jobs
+        self.pool_size.look()
+        return self.pool_size.jobs[: self.pool_size.models if self.pool_size.over else None]
 
     @property
-    def spare(self) -> tuple[TrainPoolModel, ...]:
+    def cancelled(self) -> tuple[TrainPoolModel, ...]:
         """The leave-k-out models that finished ones have shown not to be needed."""
-        return self.prefixes.jobs[len(self.pool) :]
+        return self.pool_size.jobs[len(self.pool) :]
 
     @property
-    def so_far(self) -> Mapping[str, Any]:
-        """How precise memorization is so far, as fields of `Standing`."""
-        self.prefixes.look()
-        found = self.prefixes.figures
+    def precision_so_far(self) -> Mapping[str, Any]:
+        """How precise memorization is so far, as fields of `ProgressState`."""
+        self.pool_size.look()
+        found = self.pool_size.statistics
         figures = ", ".join(f"{n.replace('_', ' ')} {value:.3g}" for n, value in found.items())
-        note = figures and f"{figures} of {self.prefixes.models} models"
+        note = figures and f"{figures} of {self.pool_size.models} models"
         return {"note": note, "standard_error": found.get("standard_error")}
 
     @cached_property
-    def prefixes(self) -> Prefixes:
+    def pool_size(self) -> PoolSize:
         """What finished prefixes of the pool say, which may have so many models."""
         score = self.experiment.score
         if score.file is not None or score.name != "memorization":
-            return Prefixes(self.experiment, self.context, ())
+            return PoolSize(self.experiment, self.context, ())
         recipe, pool = score.recipe or self.recipe, Seed(score.seed) / "pool"
         most = score.models.max if isinstance(score.models, Precision) else score.models
         keep = bool(self.experiment.evaluate.of_pool)
@@ -107,7 +107,7 @@ class Scoring:
             TrainPoolModel(recipe, pool / m, score.fraction, keep, score.confidences, score.fused)
             for m in range(most)
         )
-        return Prefixes(self.experiment, self.context, tuple(jobs))
+        return PoolSize(self.experiment, self.context, tuple(jobs))
 
     @cached_property
     def pool_bits(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -14,13 +14,26 @@ from rum_ray.data.bundle import Indices
 from rum_ray.data.ids import read_rows
 from rum_ray.errors import ConfigError, PlanError
 from rum_ray.experiment import Experiment, ReferenceName, SearchConfig, to_plain
+from rum_ray.jobs import (
+    CentroidDistances,
+    Context,
+    EmbeddingMoments,
+    Evaluate,
+    Job,
+    PoolReference,
+    RetrainedReference,
+    SearchJob,
+    TrainModel,
+)
+from rum_ray.jobs.pretrained import weights_digest
+from rum_ray.jobs.search import FRESH_SEEDS
 from rum_ray.refinement import Shuffle
 from rum_ray.rum import WHOLE_SETS, Partition
 from rum_ray.scores.base import Scores
 from rum_ray.seeding import Seed
-from rum_ray.study.choosing import chosen, needs_distances, ordered, refined
+from rum_ray.study.forget import chosen, needs_distances, ordered, refined
 from rum_ray.study.scoring import Scoring
-from rum_ray.study.searching import (
+from rum_ray.study.spaces import (
     check_plans,
     reference,
     search_spaces,
@@ -29,19 +42,6 @@ from rum_ray.study.searching import (
 )
 from rum_ray.training.recipe import Recipe
 from rum_ray.unlearning import Unlearner
-from rum_ray.work import (
-    CentroidDistances,
-    Context,
-    EmbeddingMoments,
-    Evaluate,
-    Expected,
-    Job,
-    Retrained,
-    Search,
-    TrainModel,
-)
-from rum_ray.work.given import weights_digest
-from rum_ray.work.search import FRESH_SEEDS
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,10 +68,10 @@ class Study:
 
     def _original(self, seed: Seed) -> TrainModel:
         """Return an original: trained under a seed, or the one that is given."""
-        return TrainModel(self.recipe, seed, weights=self._given)
+        return TrainModel(self.recipe, seed, weights=self._weights_digest)
 
     @cached_property
-    def _given(self) -> str | None:
+    def _weights_digest(self) -> str | None:
         path = self.experiment.recipe.weights
         return None if path is None else weights_digest(path)
 
@@ -142,19 +142,19 @@ class Study:
         return tuple(TrainModel(self.recipe, seed, self.forget) for seed in again)
 
     @cached_property
-    def references(self) -> Mapping[str, Retrained | Expected]:
+    def references(self) -> Mapping[str, RetrainedReference | PoolReference]:
         """What searches judge plans against, by name, the one that counts first."""
         given = self.partition, self.search_originals, self.scoring
         names = self.experiment.search.references if self.experiment.search else ()
         return {name: reference(self.experiment, name, *given) for name in names}
 
     @cached_property
-    def searches(self) -> Mapping[str, Search]:
+    def searches(self) -> Mapping[str, SearchJob]:
         """What is searched, each with the same budget, by name; nothing without a search.
 
         "V4" is a space. "V4 surrogate" is the last one, searched once more with that reference.
         """
-        searches: dict[str, Search] = {}
+        searches: dict[str, SearchJob] = {}
         for name in self.experiment.search.references if self.experiment.search else ():
             found = self._searches(name)
             if searches:
@@ -163,23 +163,23 @@ class Study:
                 searches |= {search.name: search for search in found}
         return searches
 
-    def _searches(self, name: ReferenceName) -> list[Search]:
+    def _searches(self, name: ReferenceName) -> list[SearchJob]:
         """Return the search of each space with one reference."""
         config = dataclasses.replace(self.require_search(), reference=name, also=())
         against = self.references[name]
         plans = [*starting_plans(self.experiment, against.partition).values()]
         return [
-            Search(space, config, self.search_originals, against, those_in(space, plans))
+            SearchJob(space, config, self.search_originals, against, those_in(space, plans))
             for space in search_spaces(self.experiment, against.partition)
         ]
 
     @property
-    def rungs(self) -> list[Search]:
+    def rungs(self) -> list[SearchJob]:
         """The spaces' searches with the reference that counts; the last pick is RUM's plan."""
         return [search for name, search in self.searches.items() if name == search.name]
 
     @property
-    def given(self) -> list[TrainModel]:
+    def pretrained(self) -> list[TrainModel]:
         """The originals that are read from a file and are not in the store yet."""
         originals = (*self.originals, *self.search_originals)
         return [o for o in originals if o.weights is not None and not self.context.has(o)]

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from rum_ray.unlearning.bad_teacher import BadTeacher
 from rum_ray.unlearning.base import GradientUnlearner, Unlearner, UnlearningTask
 from rum_ray.unlearning.baselines import Nothing, Retrain
-from rum_ray.unlearning.convolutions import Ct, Msg
+from rum_ray.unlearning.convolutions import CT, MSG
 from rum_ray.unlearning.finetune import FineTune, L1Sparse
 from rum_ray.unlearning.influence import Influence
 from rum_ray.unlearning.neggrad import NegGrad, NegGradPlus
 from rum_ray.unlearning.random_label import RandomLabel, SalUn
 from rum_ray.unlearning.scrub import Scrub
-from rum_ray.unlearning.ssd import Ssd
+from rum_ray.unlearning.ssd import SSD
 
 UNLEARNERS: Mapping[str, type[Unlearner]] = {
     "nothing": Nothing,
@@ -25,20 +25,21 @@ UNLEARNERS: Mapping[str, type[Unlearner]] = {
     "salun": SalUn,
     "influence": Influence,
     "bad_teacher": BadTeacher,
-    "ssd": Ssd,
-    "msg": Msg,
-    "ct": Ct,
+    "ssd": SSD,
+    "msg": MSG,
+    "ct": CT,
 }
 
 __all__ = [
+    "CT",
+    "MSG",
+    "SSD",
     "UNLEARNERS",
     "BadTeacher",
-    "Ct",
     "FineTune",
     "GradientUnlearner",
     "Influence",
     "L1Sparse",
-    "Msg",
     "NegGrad",
     "NegGradPlus",
     "Nothing",
@@ -46,7 +47,6 @@ __all__ = [
     "Retrain",
     "SalUn",
     "Scrub",
-    "Ssd",
     "Unlearner",
     "UnlearningTask",
 ]

@@ -12,11 +12,11 @@ from typing_extensions import override
 
 from rum_ray.errors import PlanError
 from rum_ray.seeding import Seed
+from rum_ray.training.domains import Domain, Uniform
 from rum_ray.training.losses import distillation_kl
 from rum_ray.training.recipe import check_fraction, check_positive
 from rum_ray.training.runtime import Runtime
-from rum_ray.training.space import Domain, Uniform
-from rum_ray.unlearning.base import FORWARD_ONLY, GradientUnlearner, Streams, UnlearningTask
+from rum_ray.unlearning.base import FORWARD_ONLY, EpochData, GradientUnlearner, UnlearningTask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class BadTeacher(GradientUnlearner):
 
     @override
     def losses(
-        self, model: nn.Module, teacher: nn.Module, data: Streams, epoch: int
+        self, model: nn.Module, teacher: nn.Module, data: EpochData, epoch: int
     ) -> Iterator[Tensor]:
         task, seed = data.task, data.runtime.seed
         bad = incompetent(teacher, seed / "teacher").to(data.runtime.device)

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from rum_ray.data.batches import Batches
 from rum_ray.data.bundle import LabeledData
 from rum_ray.errors import DivergedError, PlanError
+from rum_ray.training.domains import Domain, Integers, LogUniform
 from rum_ray.training.recipe import Recipe, check_not_negative, check_positive
 from rum_ray.training.runtime import Runtime, check_finite
-from rum_ray.training.space import Domain, Integers, LogUniform
 
 FORWARD_ONLY = 1 / 3
 """Cost of a forward pass, in passes forward and backward."""
@@ -66,7 +66,7 @@ class Unlearner(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Streams:
+class EpochData:
     """The data of one epoch of unlearning, as an algorithm sees them.
 
     Attributes:
@@ -99,7 +99,7 @@ class Streams:
 
     def mixed(self, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """A shuffled pass over both sets together, the forget set with other labels [N_F]."""
-        return self._batches(together(self.task, labels), "mixed")
+        return self._batches(concat_sets(self.task, labels), "mixed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +134,7 @@ class GradientUnlearner(ABC):
 
     @abstractmethod
     def losses(
-        self, model: nn.Module, teacher: nn.Module, data: Streams, epoch: int
+        self, model: nn.Module, teacher: nn.Module, data: EpochData, epoch: int
     ) -> Iterator[Tensor]:
         """Yield the losses of one epoch; the loop takes a step down each.
 
@@ -190,7 +190,7 @@ class GradientUnlearner(ABC):
             optimizer.param_groups[0]["lr"] = self.learning_rate(epoch)
             student.train()
             total = torch.zeros((), device=runtime.device)
-            data = Streams(task, runtime, epoch, self.batch_size)
+            data = EpochData(task, runtime, epoch, self.batch_size)
             with (runtime.seed / epoch / "dropout").torch():
                 for loss in self.losses(forward, teach, data, epoch):
                     optimizer.zero_grad()
@@ -199,7 +199,7 @@ class GradientUnlearner(ABC):
                         _scale(parameter, scale)
                     optimizer.step()
                     for weights in kept:
-                        _put_back(*weights)
+                        restore_frozen(*weights)
                     total += loss.detach()
             _check_loss(total, self, epoch)
         check_finite(student, self.name)
@@ -218,7 +218,7 @@ def check_task(task: UnlearningTask, name: str) -> None:
             raise PlanError(f"{name} was given an empty {part} set; it needs at least one example.")
 
 
-def together(task: UnlearningTask, labels: Tensor) -> LabeledData:
+def concat_sets(task: UnlearningTask, labels: Tensor) -> LabeledData:
     """Return the forget set, with these labels [N_F], and the retain set as one set."""
     forget, retain = task.forget, task.retain
     return LabeledData(
@@ -236,7 +236,7 @@ def _scale(parameter: nn.Parameter, by: Tensor) -> None:
 
 
 @torch.no_grad()
-def _put_back(parameter: nn.Parameter, frozen: Tensor, values: Tensor) -> None:
+def restore_frozen(parameter: nn.Parameter, frozen: Tensor, values: Tensor) -> None:
     """Give frozen weights the values they had."""
     parameter[frozen] = values
 

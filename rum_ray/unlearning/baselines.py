@@ -8,9 +8,9 @@ from typing import ClassVar
 from torch import nn
 
 from rum_ray.errors import PlanError
+from rum_ray.training.domains import Domain
 from rum_ray.training.recipe import Recipe
 from rum_ray.training.runtime import Runtime
-from rum_ray.training.space import Domain
 from rum_ray.unlearning.base import UnlearningTask, check_task
 
 

@@ -11,9 +11,9 @@ from typing_extensions import override
 
 from rum_ray.errors import PlanError
 from rum_ray.seeding import Seed
+from rum_ray.training.domains import Domain, Uniform
 from rum_ray.training.recipe import check_fraction, check_not_negative
 from rum_ray.training.runtime import Runtime
-from rum_ray.training.space import Domain, Uniform
 from rum_ray.unlearning.base import UnlearningTask
 from rum_ray.unlearning.finetune import FineTune
 from rum_ray.unlearning.gradients import by_parameter, differentiable, mean_gradient
@@ -22,7 +22,7 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Msg(FineTune):
+class MSG(FineTune):
     """Draw the weights with the smallest gradients anew, then fine-tune on the retain set.
 
     Formula: in each convolution, the `redraw` share of weights with the smallest |grad CE(R') -
@@ -43,6 +43,7 @@ class Msg(FineTune):
         scale: what the gradients of the layers' other weights are multiplied by; 0 freezes them.
     """
 
+    key_name: ClassVar[str] = "Msg"
     name: ClassVar[str] = "msg"
     space: ClassVar[Mapping[str, Domain]] = {**FineTune.space, "redraw": Uniform(0.1, 0.9)}
 
@@ -88,7 +89,7 @@ class Msg(FineTune):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ct(FineTune):
+class CT(FineTune):
     """Swap the two axes of every square convolution kernel, then fine-tune on the retain set.
 
     Formula: w[o, i, y, x] becomes w[o, i, x, y], once; then CE(R), with the learning rate lr / 2 *
@@ -102,6 +103,7 @@ class Ct(FineTune):
     describe it.
     """
 
+    key_name: ClassVar[str] = "Ct"
     name: ClassVar[str] = "ct"
 
     @override

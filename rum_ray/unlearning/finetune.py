@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
+from rum_ray.training.domains import Domain, LogUniform
 from rum_ray.training.losses import l1_norm
 from rum_ray.training.recipe import check_not_negative
-from rum_ray.training.space import Domain, LogUniform
-from rum_ray.unlearning.base import GradientUnlearner, Streams
+from rum_ray.unlearning.base import EpochData, GradientUnlearner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class FineTune(GradientUnlearner):
 
     @override
     def losses(
-        self, model: nn.Module, teacher: nn.Module, data: Streams, epoch: int
+        self, model: nn.Module, teacher: nn.Module, data: EpochData, epoch: int
     ) -> Iterator[Tensor]:
         for x, y in data.retain:
             yield F.cross_entropy(model(x), y)
@@ -68,7 +68,7 @@ class L1Sparse(FineTune):
 
     @override
     def losses(
-        self, model: nn.Module, teacher: nn.Module, data: Streams, epoch: int
+        self, model: nn.Module, teacher: nn.Module, data: EpochData, epoch: int
     ) -> Iterator[Tensor]:
         weight = self.alpha * (1 - epoch / self.epochs)
         for loss in super().losses(model, teacher, data, epoch):

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from rum_ray.data.bundle import LabeledData
+from rum_ray.training.domains import Domain, LogUniform
 from rum_ray.training.recipe import check_choice, check_not_negative, check_positive
 from rum_ray.training.runtime import Runtime, check_finite
-from rum_ray.training.space import Domain, LogUniform
 from rum_ray.unlearning.base import FORWARD_ONLY, UnlearningTask, check_task
 from rum_ray.unlearning.gradients import (
     by_parameter,

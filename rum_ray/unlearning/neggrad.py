@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
+from rum_ray.training.domains import Domain, Integers, LogUniform, Uniform
 from rum_ray.training.recipe import check_fraction
-from rum_ray.training.space import Domain, Integers, LogUniform, Uniform
-from rum_ray.unlearning.base import GradientUnlearner, Streams
+from rum_ray.unlearning.base import EpochData, GradientUnlearner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class NegGrad(GradientUnlearner):
 
     @override
     def losses(
-        self, model: nn.Module, teacher: nn.Module, data: Streams, epoch: int
+        self, model: nn.Module, teacher: nn.Module, data: EpochData, epoch: int
     ) -> Iterator[Tensor]:
         for x, y in data.forget:
             yield -F.cross_entropy(model(x), y)
@@ -76,7 +76,7 @@ class NegGradPlus(GradientUnlearner):
 
     @override
     def losses(
-        self, model: nn.Module, teacher: nn.Module, data: Streams, epoch: int
+        self, model: nn.Module, teacher: nn.Module, data: EpochData, epoch: int
     ) -> Iterator[Tensor]:
         forget = cycle(data.forget)
         for (x_r, y_r), (x_f, y_f) in zip(data.retain, forget, strict=False):

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from rum_ray.data.batches import Batches, to_float
+from rum_ray.training.domains import Domain, Uniform
 from rum_ray.training.recipe import check_choice, check_fraction
 from rum_ray.training.runtime import Runtime
-from rum_ray.training.space import Domain, Uniform
-from rum_ray.unlearning.base import GradientUnlearner, Streams, UnlearningTask
+from rum_ray.unlearning.base import EpochData, GradientUnlearner, UnlearningTask
 from rum_ray.unlearning.gradients import batch_gradients, by_parameter, differentiable
 
 
@@ -44,7 +44,7 @@ class RandomLabel(GradientUnlearner):
 
     @override
     def losses(
-        self, model: nn.Module, teacher: nn.Module, data: Streams, epoch: int
+        self, model: nn.Module, teacher: nn.Module, data: EpochData, epoch: int
     ) -> Iterator[Tensor]:
         labels = self.labels(data.task, data.runtime, epoch)
         for x, y in data.mixed(labels):

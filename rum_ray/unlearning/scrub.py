@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
+from rum_ray.training.domains import Domain, Integers, LogUniform, Uniform
 from rum_ray.training.losses import distillation_kl
 from rum_ray.training.recipe import check_not_negative, check_positive
-from rum_ray.training.space import Domain, Integers, LogUniform, Uniform
-from rum_ray.unlearning.base import FORWARD_ONLY, GradientUnlearner, Streams
+from rum_ray.unlearning.base import FORWARD_ONLY, EpochData, GradientUnlearner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class Scrub(GradientUnlearner):
 
     @override
     def losses(
-        self, model: nn.Module, teacher: nn.Module, data: Streams, epoch: int
+        self, model: nn.Module, teacher: nn.Module, data: EpochData, epoch: int
     ) -> Iterator[Tensor]:
         if epoch < self.max_epochs:
             for x, _ in data.forget:

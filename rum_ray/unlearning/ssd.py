@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 from rum_ray.data.batches import Batches
 from rum_ray.data.bundle import LabeledData
+from rum_ray.training.domains import Domain, LogUniform
 from rum_ray.training.recipe import check_not_negative, check_positive
 from rum_ray.training.runtime import Runtime, check_finite
-from rum_ray.training.space import Domain, LogUniform
-from rum_ray.unlearning.base import UnlearningTask, check_task, together
+from rum_ray.unlearning.base import UnlearningTask, check_task, concat_sets
 from rum_ray.unlearning.gradients import batch_gradients, by_parameter, differentiable
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ssd:
+class SSD:
     """Shrink, once and without training, the weights that matter more to S than to all of D.
 
     Formula: where I_S > alpha * I_D, theta becomes theta * min(1, (dampening * I_D /
@@ -38,6 +38,7 @@ class Ssd:
         batch_size: examples a gradient.
     """
 
+    key_name: ClassVar[str] = "Ssd"
     name: ClassVar[str] = "ssd"
     space: ClassVar[Mapping[str, Domain]] = {
         "alpha": LogUniform(1.0, 100.0),
@@ -63,7 +64,7 @@ class Ssd:
         check_task(task, self.name)
         result = differentiable(model, runtime)
         forget = self._importance(result, task.forget, runtime / "forget")
-        whole = self._importance(result, together(task, task.forget.y), runtime / "whole")
+        whole = self._importance(result, concat_sets(task, task.forget.y), runtime / "whole")
         ratio = (self.dampening * whole / forget) ** self.exponent
         factor = torch.where(forget > self.alpha * whole, ratio.clamp(max=1), 1.0)
         with torch.no_grad():

@@ -21,9 +21,9 @@ import yaml
 
 import rum_ray
 from rum_ray import config
+from rum_ray.jobs import Context
 from rum_ray.store import Store
 from rum_ray.study.study import Study
-from rum_ray.work import Context
 
 DEMO = Path(rum_ray.__file__).parent / "demo.yaml"
 SETTINGS = (

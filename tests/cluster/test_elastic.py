@@ -9,8 +9,8 @@ import pytest
 from rum_ray.data import load
 from rum_ray.errors import StalledError, StoreError
 from rum_ray.experiment import ClusterConfig
+from rum_ray.jobs import Context
 from rum_ray.store import Store
-from rum_ray.work import Context
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 HERE = Path(__file__).parent
@@ -30,7 +30,7 @@ def test_a_machine_joins_and_works_and_another_is_lost(place, environment):
         "RAY_AUTH_MODE": "token",
         "PYTHONPATH": f"{HERE}:{environment.get('PYTHONPATH', '')}",
     }
-    command = [sys.executable, HERE / "naps.py", store]
+    command = [sys.executable, HERE / "elastic_jobs.py", store]
     ended = subprocess.run(
         command, env={**environment, **fast}, cwd=place, capture_output=True, text=True
     )
@@ -42,10 +42,10 @@ def test_a_machine_joins_and_works_and_another_is_lost(place, environment):
 
 
 def test_a_stage_without_room_ends_also_where_sigint_is_ignored(place, environment):
-    store = place / "roomless"
+    store = place / "no_capacity"
     store.mkdir()
     ended = subprocess.run(
-        [sys.executable, HERE / "roomless.py", store],
+        [sys.executable, HERE / "no_capacity.py", store],
         env={**environment, "PYTHONPATH": f"{HERE}:{environment.get('PYTHONPATH', '')}"},
         cwd=place,
         capture_output=True,
@@ -72,7 +72,7 @@ class TestOutOfMemory:
         return told
 
     def test_one_worker_of_two_leaves_and_the_other_does_all(self, tmp_path):
-        from naps import Hungry
+        from elastic_jobs import Hungry
 
         # As many as the first one to start cannot have done before the other one is there.
         told = self.run([Hungry(number) for number in range(12)], tmp_path / "store")
@@ -81,7 +81,7 @@ class TestOutOfMemory:
         assert told[-1].restarts == 0
 
     def test_what_the_watching_raises_ends_the_stage_as_it_is(self, tmp_path):
-        from naps import Hungry
+        from elastic_jobs import Hungry
 
         from rum_ray.cluster.jobs import run
 
@@ -95,7 +95,7 @@ class TestOutOfMemory:
         assert context.missing(jobs)
 
     def test_one_that_is_alone_and_still_runs_out_is_an_error(self, tmp_path):
-        from naps import Hungry
+        from elastic_jobs import Hungry
 
         with pytest.raises(StalledError, match=r"^Hungry ran out of memory with no other worker"):
             self.run([Hungry(0, hopeless=True)], tmp_path / "store")

@@ -20,12 +20,15 @@ from reference.streaming import embeddings
 
 from rum_ray.cluster.jobs import countable_share
 from rum_ray.cluster.metrics import NAMES
-from rum_ray.cluster.worker import differing
+from rum_ray.cluster.worker import check_hardware
 from rum_ray.data.batches import fixed_batches
 from rum_ray.data.images import open_source
 from rum_ray.errors import ConfigError, DataError, DivergedError, IntegrityError, StalledError
 from rum_ray.evaluation.two_sample import two_sample_auc
 from rum_ray.experiment import ClusterConfig
+from rum_ray.jobs import CentroidDistances, Evaluate, SubsetMoments, UnlearnedModel
+from rum_ray.jobs.accumulators import FREQUENCIES, SEED
+from rum_ray.jobs.context import hardware
 from rum_ray.models import build, embed
 from rum_ray.rum import Partition, Plan, Subset
 from rum_ray.scores.discrepancy import Waves, frequencies, median_gamma
@@ -33,12 +36,9 @@ from rum_ray.scores.entanglement import Moments
 from rum_ray.search.candidates import Candidate
 from rum_ray.search.spaces import Space
 from rum_ray.seeding import Seed
-from rum_ray.study.table import table as table_of
-from rum_ray.training.space import Choice
+from rum_ray.study.methods import table as table_of
+from rum_ray.training.domains import Choice
 from rum_ray.unlearning import FineTune, NegGrad
-from rum_ray.work import CentroidDistances, Evaluate, SubsetMoments, UnlearnedModel
-from rum_ray.work.base import hardware
-from rum_ray.work.measures import FREQUENCIES, SEED
 
 
 def test_a_ray_that_does_not_start_in_time_is_told(monkeypatch):
@@ -58,8 +58,8 @@ def test_a_ray_that_does_not_start_in_time_is_told(monkeypatch):
 
 def test_a_worker_of_another_kind_is_told():
     mine = hardware(torch.device("cpu"))
-    assert differing(mine, dict(mine)) is None
-    error = differing(mine, {**mine, "torch": "1.0"})
+    assert check_hardware(mine, dict(mine)) is None
+    error = check_hardware(mine, {**mine, "torch": "1.0"})
     assert error.exit_code == 7
     assert "a worker has {'torch': '1.0'" in str(error)
 
@@ -246,7 +246,7 @@ def table(*ranges: int) -> pd.DataFrame:
 
 
 def test_streamed_parts_come_in_the_order_of_the_ranges():
-    from rum_ray.cluster.ranges import _in_order
+    from rum_ray.cluster.stream import _in_order
 
     expected = [(k, (number, k)) for number in range(5) for k in (0, 1)]
     for batches in ([0, 1, 2, 3, 4],), ([3], [1], [4, 0], [2]), ([4, 3, 2, 1], [0]):

@@ -20,11 +20,11 @@ from safetensors.numpy import load_file
 
 from rum_ray import config
 from rum_ray.experiment import plan_as_dicts
+from rum_ray.jobs import Context
 from rum_ray.rum import Plan
 from rum_ray.store import Store
 from rum_ray.study.study import Study
 from rum_ray.unlearning import FineTune
-from rum_ray.work import Context
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -277,7 +277,7 @@ def test_no_trial_looks_at_t(study, place, monkeypatch):
         for fresh in (False, True):
             job = search.trial(plan, fresh)
             assert not context.has(job)
-            assert context.make(job).value["status"] == "complete"
+            assert context.get_or_compute(job).value["status"] == "complete"
 
 
 def test_nothing_before_the_report_looks_at_t(mini, run):

@@ -13,7 +13,7 @@ from rum_ray.seeding import Seed
 from rum_ray.training import LocalRuntime, Recipe
 from rum_ray.unlearning import UNLEARNERS, UnlearningTask
 from rum_ray.unlearning.bad_teacher import incompetent
-from rum_ray.unlearning.base import together
+from rum_ray.unlearning.base import concat_sets
 from rum_ray.unlearning.convolutions import layer_weights, redrawn
 
 from . import training, unlearning
@@ -61,7 +61,7 @@ def _bad_teacher(u, model, task):
 
 
 def _ssd(u, model, task):
-    return unlearning.ssd(u, model, [task.forget], [together(task, task.forget.y)])
+    return unlearning.ssd(u, model, [task.forget], [concat_sets(task, task.forget.y)])
 
 
 def _msg(u, model, task):

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from rum_ray.data.batches import PREDICTION_BATCH, fixed_batches
+from rum_ray.jobs import Context
+from rum_ray.jobs.accumulators import Accumulator
 from rum_ray.models import embed
-from rum_ray.work import Context
-from rum_ray.work.measures import Tally
 
 
 def embeddings(context: Context, trained: Any, layer: str | None = None) -> np.ndarray:
@@ -29,7 +29,7 @@ def stream(context: Context, jobs: Sequence[Any]) -> list[np.ndarray]:
     ranges = np.split(rows, rows[PREDICTION_BATCH::PREDICTION_BATCH])
     clouds = [embeddings(context, job.model, job.embedding) for job in jobs]
     for job, points in zip(jobs, clouds, strict=True):
-        measure, tally = job.measure(context)(points.__getitem__), Tally()
+        measure, tally = job.measure(context)(points.__getitem__), Accumulator()
         for part in ranges:
             tally.add(measure(part, points[part]))
         job.finish(context, tally)
@@ -45,7 +45,7 @@ class Here:
     def run(self, name: str, missing: Sequence[Any], *_: object) -> None:
         """Do jobs."""
         for job in missing:
-            self.context.make(job)
+            self.context.get_or_compute(job)
 
     def stream(self, missing: Sequence[Any]) -> None:
         """Keep what the jobs measure."""

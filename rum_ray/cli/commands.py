@@ -1,0 +1,245 @@
+"""What each verb of the command line does, from a checked experiment to what it prints."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rum_ray.cli.console import Bars, quiet
+from rum_ray.cli.forecast import forecast
+from rum_ray.cli.output_folder import check_writable, claimed, write_plans
+from rum_ray.errors import ConfigError
+from rum_ray.experiment import Experiment
+from rum_ray.files import write_bytes
+from rum_ray.jobs import Context, format_weights
+from rum_ray.results.parquet import score_table, trial_table
+from rum_ray.results.report_json import row_entries, summarize
+from rum_ray.results.scores import precision_entry, subset_entries
+from rum_ray.results.searches import search_entries
+from rum_ray.store import Store
+from rum_ray.study.finished import check_finished
+from rum_ray.study.methods import planned, unsearched_table
+from rum_ray.study.pipeline import ClusterAddress, Pipeline
+from rum_ray.study.progress import Journal
+from rum_ray.study.study import Study
+from rum_ray.study.timing import Clock
+from rum_ray.study.validation import check, check_share
+
+Answer = dict[str, Any]
+LOG = "third-party.log"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the flags say.
+
+    Attributes:
+        out: folder of what people read; None is out/<name>.
+        store: folder or URI of artifacts.
+        address: of the cluster.
+        dashboard: whether a local cluster has a dashboard.
+    """
+
+    out: Path | None = None
+    store: str = "store"
+    address: str = "local"
+    dashboard: bool = False
+
+    def folder(self, experiment: Experiment) -> Path:
+        """Return the output folder of an experiment."""
+        return self.out or Path("out") / experiment.name
+
+
+def open_study(experiment: Experiment, options: Options, forgets: bool = True) -> Study:
+    """Return the study of an experiment; its data are read, and nothing is written.
+
+    Args:
+        experiment: what is studied.
+        options: where.
+        forgets: whether the forget set will be needed, and is checked.
+    """
+    # The workers' kind of device: it belongs to the keys, also where the driver has none.
+    device = torch.device("cuda" if experiment.cluster.gpus_per_worker else "cpu")
+    context = Context(experiment.load_data(), Store(options.store), device)
+    study = Study(experiment, context)
+    if device.type == "cuda" and options.address == "local" and not torch.cuda.is_available():
+        raise ConfigError(
+            f"cluster.gpus_per_worker is {experiment.cluster.gpus_per_worker:g}, and PyTorch sees "
+            "no GPU on this machine. Set it to 0, or join a cluster that has some with --address."
+        )
+    check_share(study)
+    if forgets:
+        check(study)
+    return study
+
+
+@contextlib.contextmanager
+def _running(study: Study, options: Options) -> Iterator[Pipeline]:
+    """Hold the output folder and yield the pipeline, with third parties kept quiet."""
+    out = options.folder(study.experiment)
+    check_writable(study.context.store)
+    with claimed(out, study.experiment), quiet(out / LOG) as person:
+        bars = Bars(person)
+        where = ClusterAddress(
+            options.address, options.dashboard, lambda url: bars.say(f"Ray dashboard: {url}")
+        )
+        try:
+            journal = Journal(out / "progress.jsonl", bars)
+            with Pipeline(study, where, journal, Clock(out / "stages.json")) as pipeline:
+                yield pipeline
+        finally:
+            bars.close()
+
+
+def run(study: Study, options: Options) -> Answer:
+    """Make everything that is missing, then the report."""
+    with _running(study, options) as pipeline:
+        for stage in (*_REFERENCES, Pipeline.search, Pipeline.rows, Pipeline.shadows):
+            stage(pipeline)
+        return _publish(pipeline, options)
+
+
+def dry_run(study: Study, verb: str) -> Answer:
+    """Return what a verb would make, and make nothing."""
+    if verb in ("unlearn", "evaluate"):
+        study.require_plan()
+    elif verb == "tune":
+        study.require_search()
+    elif verb == "report":
+        check_finished(study)
+    return {"forecast": [asdict(stage) for stage in forecast(study, verb)]}
+
+
+def report(study: Study, options: Options) -> Answer:
+    """Write the report of a study that is finished."""
+    check_finished(study)
+    with _running(study, options) as pipeline:
+        return _publish(pipeline, options)
+
+
+def train(study: Study, options: Options) -> Answer:
+    """Make the original and the retrained models."""
+    with _running(study, options) as pipeline:
+        for stage in (Pipeline.train, Pipeline.retrain):
+            stage(pipeline)
+    models = {"originals": study.originals, "retrained": study.retrained}
+    return {
+        name: [study.context.store.path(job.key(study.context)) for job in jobs]
+        for name, jobs in models.items()
+    }
+
+
+def score(study: Study, options: Options) -> Answer:
+    """Score the training set."""
+    with _running(study, options) as pipeline:
+        pipeline.train()
+    path = options.folder(study.experiment) / "scores.parquet"
+    write_bytes(path, score_table(study, subsets=False).to_parquet(None, index=False))
+    values = study.scores.values
+    return {
+        "scores": str(path),
+        "name": study.scores.name,
+        "models": len(study.scoring.pool) or None,
+        "precision": precision_entry(study),
+        "examples": len(values),
+        "unknown": int(np.isnan(values).sum()),
+        "mean": float(np.nanmean(values)),
+        "standard_error": _mean(study.scores.standard_errors),
+        "above_half": int((values > 0.5).sum()),
+    }
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    """Return the mean of the known values, if any is known."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None
+
+
+def refine(study: Study, options: Options) -> Answer:
+    """Choose the forget set, split it into subsets, and measure their entanglement."""
+    with _running(study, options) as pipeline:
+        pipeline.train()
+        pipeline.embed()
+    path = options.folder(study.experiment) / "scores.parquet"
+    write_bytes(path, score_table(study).to_parquet(None, index=False))
+    return {"scores": str(path), "subsets": subset_entries(study)}
+
+
+def unlearn(study: Study, options: Options) -> Answer:
+    """Run the file's plan on every seed's original, and keep the unlearned models."""
+    study.require_plan()
+    with _running(study, options) as pipeline:
+        pipeline.train()
+        pipeline.unlearn()
+    out = options.folder(study.experiment)
+    paths = []
+    for seed, job in zip(study.experiment.seeds, planned(study).jobs, strict=True):
+        path = out / "unlearned" / f"seed{seed}.safetensors"
+        write_bytes(path, format_weights(study.context.load(job)))
+        paths.append(str(path))
+    return {"unlearned": paths}
+
+
+def evaluate(study: Study, options: Options) -> Answer:
+    """Measure the file's plan, the original and the noise floor against retrained models."""
+    study.require_plan()
+    with _running(study, options) as pipeline:
+        pipeline.train()
+        pipeline.retrain()
+        pipeline.evaluate()
+    attack = study.experiment.evaluate.attack
+    return {"attack": attack, "rows": row_entries(study, unsearched_table(study))}
+
+
+def tune(study: Study, options: Options) -> Answer:
+    """Search the assignment, and write the trials and the plan that was found."""
+    study.require_search()
+    with _running(study, options) as pipeline:
+        for stage in (Pipeline.train, Pipeline.refer, Pipeline.search):
+            stage(pipeline)
+    out = options.folder(study.experiment)
+    path = out / "trials.parquet"
+    write_bytes(path, trial_table(study).to_parquet(None, index=False))
+    return {
+        "plan": write_plans(out, study),
+        "trials": str(path),
+        "searches": search_entries(study, pipeline.clock),
+    }
+
+
+def _publish(pipeline: Pipeline, options: Options) -> Answer:
+    """Write the report and return what `--json` prints."""
+    # Matplotlib and the page take half a second to import, and few verbs draw.
+    from rum_ray.cli.pictures import gallery
+    from rum_ray.report.files import write
+
+    study = pipeline.study
+    out = options.folder(study.experiment)
+    answer = summarize(study, pipeline.clock)
+    write(out, answer, score_table(study), trial_table(study), gallery(study))
+    if study.searches:
+        write_plans(out, study)
+    return {"out": str(out), "report": str(out / "report.html"), "answer": answer}
+
+
+_REFERENCES: tuple[Callable[[Pipeline], None], ...] = (
+    Pipeline.train,
+    Pipeline.embed,
+    Pipeline.retrain,
+)
+VERBS: Mapping[str, Callable[[Study, Options], Answer]] = {
+    "run": run,
+    "train": train,
+    "score": score,
+    "refine": refine,
+    "unlearn": unlearn,
+    "evaluate": evaluate,
+    "tune": tune,
+    "ladder": run,
+    "report": report,
+}

@@ -1,0 +1,91 @@
+"""The output folder of a run: one experiment, one live run at a time, and the plans it found."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rum_ray import config
+from rum_ray.errors import BusyError, RumRayError, StoreError
+from rum_ray.experiment import Experiment
+from rum_ray.files import write_bytes
+from rum_ray.store import Store
+from rum_ray.study.methods import method_of
+from rum_ray.study.spaces import found
+from rum_ray.study.study import Study
+
+EXPERIMENT = "experiment.yaml"
+
+
+def check_writable(store: Store) -> None:
+    """Raise StoreError if a local store cannot be written; write nothing."""
+    states = store.state_path("any")
+    if states is None:
+        return
+    folder = next(f for f in states.parents[1:] if os.access(f, os.F_OK))
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise StoreError(
+            f"cannot write to the store {store.root}: {folder} is no folder that can be written. "
+            "Name another --store."
+        )
+
+
+@contextmanager
+def claimed(out: Path, experiment: Experiment) -> Iterator[None]:
+    """Hold an output folder for one experiment.
+
+    Raises:
+        BusyError: another live run holds it, or it has another experiment's results.
+        StoreError: it cannot be written.
+    """
+    _check_same(out, experiment)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = os.open(out / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise StoreError(f"cannot write to {out}: {error.strerror}. Name another --out.") from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.read(lock, 100).decode() or "another process"
+            raise BusyError(
+                f"{out} is in use by {holder}. Wait for it, or name another --out."
+            ) from error
+        os.truncate(lock, 0)
+        os.write(lock, f"process {os.getpid()}".encode())
+        write_bytes(out / EXPERIMENT, config.dump(experiment).encode())
+        yield
+    finally:
+        os.close(lock)
+
+
+def _check_same(out: Path, experiment: Experiment) -> None:
+    """Raise BusyError if the folder belongs to another experiment."""
+    known = out / EXPERIMENT
+    if not known.exists():
+        return
+    try:
+        digest = config.load(known).digest
+    except RumRayError:
+        digest = "unreadable"
+    if digest != experiment.digest:
+        raise BusyError(
+            f"{out} holds another experiment ({digest[:12]}; this one is "
+            f"{experiment.digest[:12]}). Name another --out, or remove that folder; what is in the "
+            "store is reused either way."
+        )
+
+
+def write_plans(folder: Path, study: Study) -> str:
+    """Write the plan that was found, as an experiment takes it, and return where.
+
+    Those that other references led to lie beside it, as plan-surrogate.yaml and so on.
+    """
+    for name, search in study.searches.items():
+        if method_of(study, search) == "rum":
+            plan = found(search, study.context, study.partition)
+            path = folder / ("plan" + name.removeprefix(search.name).replace(" ", "-") + ".yaml")
+            write_bytes(path, config.dump_plan(plan).encode())
+    return str(folder / "plan.yaml")

@@ -1,0 +1,55 @@
+"""The jobs of a study: each is a value, the key of what it makes, and the function that makes it.
+
+A job asks the store first, so whatever was made before a crash is not made again. Ray is not
+needed: `Context.get_or_compute` does one job in this process, `rum_ray.cluster.jobs` does many on
+a cluster.
+"""
+
+from rum_ray.jobs.context import Context
+from rum_ray.jobs.embeddings import CentroidDistances, EmbeddingMoments, SubsetMoments
+from rum_ray.jobs.evaluate import Evaluate, UnlearnedModel, relative_cost, retraining_cost
+from rum_ray.jobs.job import Job
+from rum_ray.jobs.pool import PoolLogits, UnlearnShadow, pool_logits, shadow_logits
+from rum_ray.jobs.prefix import PlanPrefix
+from rum_ray.jobs.proxy import ScoreByProxy
+from rum_ray.jobs.reference import PoolReference, RetrainedReference
+from rum_ray.jobs.search import SearchJob
+from rum_ray.jobs.train import (
+    TrainModel,
+    TrainPoolModel,
+    format_weights,
+    is_fused,
+    load_model,
+    pool_bits,
+    train_together,
+)
+from rum_ray.jobs.trial import EvaluatePlan
+
+__all__ = [
+    "CentroidDistances",
+    "Context",
+    "EmbeddingMoments",
+    "Evaluate",
+    "EvaluatePlan",
+    "Job",
+    "PlanPrefix",
+    "PoolLogits",
+    "PoolReference",
+    "RetrainedReference",
+    "ScoreByProxy",
+    "SearchJob",
+    "SubsetMoments",
+    "TrainModel",
+    "TrainPoolModel",
+    "UnlearnShadow",
+    "UnlearnedModel",
+    "format_weights",
+    "is_fused",
+    "load_model",
+    "pool_bits",
+    "pool_logits",
+    "relative_cost",
+    "retraining_cost",
+    "shadow_logits",
+    "train_together",
+]

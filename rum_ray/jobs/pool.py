@@ -1,0 +1,145 @@
+"""Jobs that ask the leave-k-out models again: as they are, and as shadows of a plan."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rum_ray.data.bundle import Indices, LabeledData
+from rum_ray.evaluation.mia import margin
+from rum_ray.jobs.context import Context
+from rum_ray.jobs.train import TrainPoolModel, pool_bits
+from rum_ray.resume import StoredRuntime
+from rum_ray.rum import Plan, Step, Subset, unlearn
+from rum_ray.scores.memorization import included_rows
+from rum_ray.seeding import Seed
+from rum_ray.store import Artifact, Key
+from rum_ray.training.prediction import predict
+from rum_ray.training.recipe import Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class PoolLogits:
+    """Ask a leave-k-out model for logit p_y of D and of examples that were never learned.
+
+    Attributes:
+        model: its weights are kept.
+    """
+
+    model: TrainPoolModel
+
+    @property
+    def recipe(self) -> Recipe:
+        """The model's recipe."""
+        return self.model.recipe
+
+    @property
+    def seed(self) -> Seed:
+        """The model's; nothing is drawn."""
+        return self.model.seed
+
+    def key(self, context: Context) -> Key:
+        """Return the key of the logits."""
+        made_of = {
+            "job": self,
+            "test": context.eval_fingerprint("test"),
+            **context.train_fingerprint,
+        }
+        return Key("pool_logits", made_of)
+
+    def run(self, context: Context, runtime: StoredRuntime) -> Artifact:
+        """Return logit p_y, float32, of D [N] and of the non-members of T."""
+        model, bundle = self.model.load(context), context.bundle
+        sets: dict[str, LabeledData] = {
+            "train": bundle.train,
+            "unseen": bundle.nonmembers("test"),
+        }
+        return Artifact({name: _logits(predict(model, x), x) for name, x in sets.items()})
+
+
+def pool_logits(
+    context: Context, jobs: Sequence[PoolLogits], rows: Indices
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
+    """Return logits and inclusion of rows of D, each [M, N], and logits of non-members [M, T]."""
+    included, _ = pool_bits(context, [job.model for job in jobs])
+    records = [context.load(job).arrays for job in jobs]
+    train = np.stack([record["train"][rows] for record in records])
+    unseen = np.stack([record["unseen"] for record in records])
+    return train.astype(np.float64), included[:, rows], unseen.astype(np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class UnlearnShadow:
+    """Run a plan on a leave-k-out model, as if it were the original: a shadow unlearned model.
+
+    It forgets what it has learned of the plan's subsets; a step with nothing to forget is left out.
+
+    Attributes:
+        model: trained on a random share of D; its weights are kept.
+        plan: in rows of D.
+    """
+
+    model: TrainPoolModel
+    plan: Plan
+
+    @property
+    def recipe(self) -> Recipe:
+        """The model's recipe."""
+        return self.model.recipe
+
+    @property
+    def seed(self) -> Seed:
+        """The root of the plan's draws."""
+        return self.model.seed / "shadow"
+
+    def key(self, context: Context) -> Key:
+        """Return the key of the logits."""
+        return Key("shadow", {"job": self, **context.train_fingerprint})
+
+    def learned(self, total: int) -> Indices:
+        """Return the rows of D that the model was trained on."""
+        return included_rows(total, self.model.fraction, self.model.seed)
+
+    def cost(self, total: int) -> float:
+        """Return what the plan costs here, in trainings on all of D."""
+        learned = self.learned(total)
+        plan = within(self.plan, learned)
+        return 0.0 if plan is None else plan.cost(len(learned)) / (self.recipe.epochs * total)
+
+    def run(self, context: Context, runtime: StoredRuntime) -> Artifact:
+        """Return logit p_y, float32, of the whole forget set [N_F] after the plan."""
+        train, model = context.bundle.train, self.model.load(context)
+        learned = self.learned(len(train))
+        plan = within(self.plan, learned)
+        if plan is not None:
+            model = unlearn(model, plan, train.take(learned), runtime, self.recipe)
+        forget = train.take(self.plan.partition.rows)
+        return Artifact({"forget": _logits(predict(model, forget), forget)})
+
+
+def within(plan: Plan, rows: Indices) -> Plan | None:
+    """Return the plan on a training set of these rows only; None if it has nothing to forget."""
+    steps = []
+    for step in plan.steps:
+        kept = np.isin(step.subset.rows, rows, assume_unique=True)
+        places = np.searchsorted(rows, step.subset.rows[kept])
+        if len(places):
+            steps.append(Step(Subset(step.subset.name, places), step.unlearner))
+    return Plan(tuple(steps), plan.retain) if steps else None
+
+
+def shadow_logits(
+    context: Context, jobs: Sequence[UnlearnShadow]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return logits of the forget set, and whether it was learned and forgotten, each [M, N_F]."""
+    total = len(context.bundle.train)
+    logits = np.stack([context.load(job).arrays["forget"] for job in jobs]).astype(np.float64)
+    rows = jobs[0].plan.partition.rows
+    forgotten = np.stack([np.isin(rows, job.learned(total)) for job in jobs])
+    return logits, forgotten
+
+
+def _logits(probabilities: NDArray[np.float64], data: LabeledData) -> NDArray[np.float32]:
+    """Return logit p_y [N] as it is kept."""
+    return margin(probabilities, data.y.numpy()).astype(np.float32)

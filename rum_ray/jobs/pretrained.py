@@ -1,0 +1,74 @@
+"""Originals that somebody else trained: weights from a safetensors file."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from rum_ray.data.bundle import LabeledData
+from rum_ray.errors import DataError
+from rum_ray.jobs.context import Context
+from rum_ray.jobs.train import TrainModel, weights
+from rum_ray.seeding import Seed
+from rum_ray.store import Artifact
+from rum_ray.training.recipe import Recipe
+
+
+def weights_digest(path: str) -> str:
+    """Return the SHA-256 of a file of weights: what stands in keys for its content.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        with Path(path).expanduser().open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"recipe.weights: cannot read {path}: {error.strerror}.") from error
+
+
+def read_weights(path: str, recipe: Recipe, data: LabeledData) -> nn.Module:
+    """Return the recipe's model with the weights of a safetensors file.
+
+    Args:
+        path: the file; its names and shapes are those of the model's `state_dict`.
+        recipe: of the model.
+        data: what the model takes.
+
+    Raises:
+        DataError: the file is damaged, does not fit the model, or has weights that are not finite.
+    """
+    model = recipe.build(data, Seed(0))
+    try:
+        given = load_file(Path(path).expanduser())
+    except SafetensorError as error:
+        raise DataError(f"recipe.weights: {path} is no safetensors file: {error}.") from error
+    except OSError as error:
+        raise DataError(f"recipe.weights: cannot read {path}: {error}.") from error
+    expected = model.state_dict()
+    for name in sorted(expected.keys() ^ given.keys()):
+        lacks = path if name in expected else f"model '{recipe.model}'"
+        raise DataError(f"recipe.weights: {lacks} has no '{name}'; file and model must agree.")
+    for name, value in given.items():
+        if value.shape != expected[name].shape:
+            wanted = f"in model '{recipe.model}' with {data.num_classes} classes"
+            raise DataError(
+                f"recipe.weights: '{name}' has shape {list(value.shape)} in {path}, and "
+                f"{list(expected[name].shape)} {wanted}."
+            )
+        if not bool(value.isfinite().all()):
+            raise DataError(f"recipe.weights: '{name}' in {path} is not finite.")
+    model.load_state_dict(given)
+    return model
+
+
+def keep_weights(path: str, jobs: Sequence[TrainModel], context: Context) -> None:
+    """Put a file's weights into the store as what each of the jobs would have trained."""
+    if not jobs:
+        return
+    artifact = Artifact(weights(read_weights(path, jobs[0].recipe, context.bundle.train)))
+    for job in jobs:
+        context.store.save(job.key(context), artifact, {"file": path})

@@ -1,0 +1,93 @@
+"""Search domains as plain values: what a hyperparameter may be."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """A number in [low, high]."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class LogUniform:
+    """A positive number in [low, high], uniform in its logarithm."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Integers:
+    """An integer in low .. high."""
+
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of the options."""
+
+    options: tuple[str | int | float, ...]
+
+
+Range: TypeAlias = Uniform | LogUniform | Integers
+Domain: TypeAlias = Range | Choice
+
+
+def describe(domain: Domain) -> str:
+    """Return a domain as people read it, such as "0.001 to 0.2, logarithmic"."""
+    if isinstance(domain, Choice):
+        return ", ".join(map(str, domain.options))
+    logarithmic = ", logarithmic" if isinstance(domain, LogUniform) else ""
+    return f"{domain.low:g} to {domain.high:g}{logarithmic}"
+
+
+def contains(domain: Domain, value: Any) -> bool:
+    """Return whether a value is in a domain."""
+    if isinstance(domain, Choice):
+        return value in domain.options
+    number = int if isinstance(domain, Integers) else (int, float)
+    fits = isinstance(value, number) and not isinstance(value, bool)
+    return fits and domain.low <= value <= domain.high
+
+
+def bounds(domain: Domain) -> tuple[Any, ...]:
+    """Return the least and the largest number of a domain; of a choice, every option."""
+    return domain.options if isinstance(domain, Choice) else (domain.low, domain.high)
+
+
+def nearest(domain: Domain, value: Any) -> Any:
+    """Return the value of a domain that is nearest to a number; of words, it or the first."""
+    if not isinstance(domain, Choice):
+        return min(max(value, domain.low), domain.high)
+    if value in domain.options or any(isinstance(option, str) for option in domain.options):
+        return value if value in domain.options else domain.options[0]
+    return min(domain.options, key=lambda option: abs(float(option) - value))
+
+
+def snap_to_grid(domain: Domain, value: Any, count: int) -> Any:
+    """Return the middle of a value's cell, of `count` equal cells of a range.
+
+    Equal in the logarithm where the range is logarithmic, and an integer where it holds integers.
+    A choice, and integers that are no more than `count`, are as coarse as can be.
+    """
+    if isinstance(domain, Choice):
+        return value
+    if isinstance(domain, Integers):
+        size = domain.high - domain.low + 1
+        if size <= count:
+            return value
+        cell = (value - domain.low) * count // size
+        first, after = (math.ceil(end * size / count) for end in (cell, cell + 1))
+        return domain.low + (first + after - 1) // 2
+    scaled = math.log if isinstance(domain, LogUniform) else float
+    low, high = scaled(domain.low), scaled(domain.high)
+    cell = min(count - 1, int((scaled(value) - low) / (high - low) * count))
+    middle = low + (cell + 0.5) / count * (high - low)
+    return math.exp(middle) if isinstance(domain, LogUniform) else middle

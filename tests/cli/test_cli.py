@@ -1,0 +1,434 @@
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import typer
+
+import rum_ray
+from rum_ray import __version__, config
+from rum_ray.cli import app
+from rum_ray.cli.output_folder import EXPERIMENT, claimed
+from rum_ray.errors import BusyError
+
+DEMO = Path(rum_ray.__file__).parent / "demo.yaml"
+VERBS = ["demo", "run", "train", "score", "refine", "unlearn", "evaluate", "tune", "ladder"]
+VERBS += ["report", "estimate", "doctor"]
+FLAGS = {"--set", "--seed", "--address", "--out", "--store", "--dashboard"}
+FLAGS |= {"--dry-run", "--json", "--debug"}
+
+SMALL = """
+name: small
+data: digits
+recipe: {model: mlp, epochs: 1, batch_size: 64}
+score: {name: confidence}
+forget: {size: 30}
+compare: [finetune]
+"""
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capfd) -> Iterator[Call]:
+    """A function that runs the command line in this process, in an empty folder, without Ray."""
+    # Loaded lazily by the command line; here, so that no test pays for it.
+    import ray
+
+    import rum_ray.cli.commands  # noqa: F401
+
+    def leave(code: int) -> None:
+        raise SystemExit(code)
+
+    def init(**options: object) -> None:
+        pytest.fail("Ray was started")
+
+    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.chdir(tmp_path)
+    handler = signal.getsignal(signal.SIGTERM)
+    (tmp_path / "small.yaml").write_text(SMALL)
+    (tmp_path / "file").write_text("in the way\n")
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["rum-ray", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as left:
+            app.main()
+        out, err = capfd.readouterr()
+        return left.value.code or 0, out, err
+
+    yield call
+    signal.signal(signal.SIGTERM, handler)
+
+
+def listing(folder: Path) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() if p.is_file() else b"" for p in folder.rglob("*")}
+
+
+def commands() -> dict[str, typer.core.TyperCommand]:
+    return typer.main.get_command(app.app).commands
+
+
+def test_the_verbs_are_these():
+    assert sorted(commands()) == sorted(VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_the_flags(verb):
+    options = {name for parameter in commands()[verb].params for name in parameter.opts}
+    arguments = options - FLAGS - {"--help"}
+    assert options >= FLAGS
+    expected = {
+        "demo": set(),
+        "doctor": set(),
+        "report": {"files"},
+        "tune": {"file", "--pick"},
+    }
+    assert arguments == expected.get(verb, {"file"})
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"]])
+def test_help_lists_the_verbs(call, monkeypatch, arguments):
+    monkeypatch.setenv("COLUMNS", "120")
+    code, out, err = call(*arguments)
+    assert (code, err) == (0, "")
+    assert all(f" {verb} " in out for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_a_verb(call, monkeypatch, verb):
+    monkeypatch.setenv("COLUMNS", "120")
+    code, out, err = call(verb, "--help")
+    assert (code, err) == (0, "")
+    assert "--json" in out
+    assert "--address" in out
+
+
+def test_version(call):
+    assert call("--version") == (0, f"{__version__}\n", "")
+
+
+SIZED = "forget.size=30"
+ERRORS = [
+    # Usage.
+    (["nosuch"], 2, r"No such command 'nosuch'\. See 'rum-ray --help'"),
+    (["run"], 2, r"Missing argument 'file'\. See 'rum-ray --help'"),
+    (["run", "small.yaml", "--worker", "3"], 2, r"No such option: --worker .*--store"),
+    (["run", "small.yaml", "--seed", "x"], 2, r"Invalid value for '--seed'"),
+    (["run", "small.yaml", "--seed"], 2, r"Option '--seed' requires an argument"),
+    (["run", "small.yaml", "more.yaml"], 2, r"unexpected extra argument"),
+    (["report", "small.yaml", "small.yaml", "--out", "x"], 2, r"--out is for one experiment"),
+    # The experiment file.
+    (["run", "no.yaml"], 2, r"experiment no\.yaml cannot be read: No such file or directory\.$"),
+    (["run", "."], 2, r"experiment \. cannot be read: Is a directory\.$"),
+    (["run", "file"], 2, r"experiment file must be a mapping of keys, got 'in the way'\.$"),
+    (["run", "small.yaml", "--set", "recipe.epoch=3"], 2, r"unknown key 'recipe\.epoch'.*epochs'"),
+    (["demo", "--set", "recipe.lr=0"], 2, r"recipe\.lr must be positive, got 0"),
+    (["demo", "--set", "lr"], 2, r"--set lr: expected key=value"),
+    (["demo", "--set", "recipe.lr=!!x 1"], 8, r"a YAML tag in line 1 is not allowed"),
+    (["demo", "--set", "data.label_noise=2"], 2, r"data: label_noise must be in \[0, 1\), got 2"),
+    (["run", "small.yaml", "--json", "--set", "seeds=[]"], 2, r"seeds must be different"),
+    # What the verb needs.
+    (["tune", "small.yaml"], 2, r"no key 'search', so there is nothing to tune"),
+    (["unlearn", "small.yaml"], 2, r"no key 'plan', so there is nothing to unlearn with"),
+    (["evaluate", "small.yaml"], 2, r"no key 'plan', so there is nothing to unlearn with"),
+    (["report", "small.yaml"], 6, r"stage 'train' is not finished: 2 results .*'rum-ray run' fir"),
+    # What can be known before anything is trained.
+    (["run", "small.yaml", "--set", "forget.size=1200"], 2, r"1200 cannot be chosen from 1200 ex"),
+    (["run", "small.yaml", "--set", "forget.size=2"], 2, r"2 examples cannot be split into 3 sub"),
+    (
+        ["run", "small.yaml", "--set", "refine={name: by_score, into: [a, a]}"],
+        2,
+        r"two subsets have the same name",
+    ),
+    (["run", "small.yaml", "--set", "compare=[ct]"], 2, r"ct swaps .*, and this model has none"),
+    (["demo", "--set", "plan.low=ct"], 2, r"ct swaps .* a convolutional model, such as small_cnn"),
+    (["demo", "--set", "search.unlearners=[msg, ct]"], 2, r"ct swaps .*, and this model has none"),
+    (
+        ["score", str(DEMO), "--set", "score.fraction=0.0001"],
+        2,
+        r"0\.0001 of 1200 examples is 0; each",
+    ),
+    (
+        ["demo", "--set", "search={unlearners: [scrub], max_cost: 0.01}"],
+        2,
+        r"search\.max_cost: no plan of V0 costs less than 0\.02\d+ of retraining, and 0\.01 is al",
+    ),
+    (["demo", "--set", "search.start=[no.yaml]"], 2, r"plan no\.yaml cannot be read: No such file"),
+    (["demo", "--set", "score.models=8"], 3, r"memorization is unknown for \d+ of 1200 examples"),
+    # Data.
+    (
+        ["run", "small.yaml", "--set", "data={name: cifar10, root: nil}"],
+        3,
+        r"data not found: nil/t",
+    ),
+    (["run", "small.yaml", "--set", "score={file: no.parquet}"], 3, r"no\.parquet cannot be read"),
+    (["run", "small.yaml", "--set", "score={file: file}"], 3, r"file cannot be read as a Pa"),
+    (["run", "small.yaml", "--set", "forget={ids: nil}"], 3, r"list of ids nil cannot be read: "),
+    (["run", "small.yaml", "--set", "forget={ids: file}"], 3, r"line 1: expected a plain integer"),
+    # Where to write.
+    (["run", "small.yaml", "--store", "file/x"], 6, r"cannot write to the store .*/file/x: "),
+    (["run", "small.yaml", "--store", "file"], 6, r"cannot write to the store .*/file: "),
+    (["run", "small.yaml", "--store", "ftp://x"], 6, r"store 'ftp://x' cannot be opened: "),
+    (["run", "small.yaml", "--out", "file/x"], 6, r"cannot write to file/x: .* another --out\.$"),
+    (["run", "small.yaml", "--out", "file"], 6, r"cannot write to file: .* another --out\.$"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"), ERRORS, ids=[" ".join(a) for a, *_ in ERRORS]
+)
+def test_an_error_is_one_line_and_leaves_nothing_behind(call, tmp_path, arguments, code, message):
+    before = listing(tmp_path)
+    left, out, err = call(*arguments)
+    assert (left, out) == (code, "")
+    assert err.startswith("rum-ray: ")
+    assert err.count("\n") == 1
+    assert re.search(message, err.strip()), err
+    assert listing(tmp_path) == before
+
+
+def test_a_dry_run_counts_what_attacks_ask_of_the_pool(call):
+    small = ["--set", "score.models=40", "--set", "recipe.epochs=1"]
+    stages = {}
+    for also in ("[]", "[pool_rmia, u_lira]"):
+        code, out, err = call(
+            "demo", "--dry-run", "--json", *small, "--set", f"evaluate.also={also}"
+        )
+        assert (code, err) == (0, "")
+        stages[also] = {s["stage"]: s for s in json.loads(out)["forecast"]}
+    plain, asked = stages.values()
+    assert asked["rows"]["total"] == asked["rows"]["missing"] == plain["rows"]["total"] + 40
+    assert "shadows" not in plain
+    # The searched plan and the file's, on each model; a plan costs half a training at most.
+    assert (asked["shadows"]["total"], asked["shadows"]["missing"]) == (80, 80)
+    assert asked["shadows"]["trainings"] == pytest.approx(80 * 0.5 * 0.7)
+
+
+BAD_IDS = [
+    ("", r"is empty; name at least one"),
+    ("3\n-1\n", r"line 2: expected a plain integer, got '-1'"),
+    ("3.0\n", r"line 1: expected a plain integer, got '3\.0'"),
+    ("1e3\n", r"line 1: expected a plain integer, got '1e3'"),
+    ("id\n3\n", r"line 1: expected a plain integer, got 'id'"),
+    ("0\n\n3\n", r"line 2: expected a plain integer, got ''"),
+    ("0\n3\n0\n", r"id 0 is on lines 1 and 3"),
+    ("1797\n", r"line 1: id 1797 "),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), BAD_IDS)
+def test_errors_in_a_list_of_ids(call, tmp_path, text, message):
+    (tmp_path / "ids").write_text(text)
+    code, out, err = call("run", "small.yaml", "--set", "forget={ids: ids}")
+    assert (code, out, err.count("\n")) == (3, "", 1)
+    assert re.search(message, err), err
+
+
+def hold(out: Path) -> subprocess.Popen[str]:
+    """Start a process that holds an output folder until its standard input is closed."""
+    out.mkdir(parents=True)
+    code = """if True:
+        import fcntl, os, sys
+        lock = open(sys.argv[1], "w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        print("process", os.getpid(), file=lock, end="", flush=True)
+        print("held", flush=True)
+        sys.stdin.read()
+    """
+    command = [sys.executable, "-c", code, out / ".lock"]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "held\n"
+    return holder
+
+
+def test_an_output_folder_in_use(call, tmp_path):
+    with hold(tmp_path / "out" / "small") as holder:
+        before = listing(tmp_path)
+        code, out, err = call("run", "small.yaml")
+        assert (code, out) == (4, "")
+        wait = "Wait for it, or name another --out"
+        assert err == f"rum-ray: out/small is in use by process {holder.pid}. {wait}.\n"
+        assert listing(tmp_path) == before
+        holder.stdin.close()
+    with claimed(tmp_path / "out" / "small", config.load("small.yaml")):
+        pass
+
+
+def test_a_folder_is_held_by_one_and_left_as_it_should_be(tmp_path):
+    experiment, out = config.load(DEMO), tmp_path / "out"
+    with claimed(out, experiment):
+        with pytest.raises(BusyError, match=rf"is in use by process {os.getpid()}\."):
+            claimed(out, experiment).__enter__()
+        assert config.load(out / EXPERIMENT) == experiment
+    with claimed(out, config.load(DEMO, ["name=other", "cluster.workers=1"])):
+        assert config.load(out / EXPERIMENT).name == "other"
+    other = config.load(DEMO, ["recipe.lr=0.2"])
+    with pytest.raises(BusyError, match=rf"another experiment .*this one is {other.digest[:12]}"):
+        claimed(out, other).__enter__()
+    (out / EXPERIMENT).write_text("[")
+    with pytest.raises(BusyError, match=r"holds another experiment \(unreadable;"):
+        claimed(out, experiment).__enter__()
+
+
+@pytest.mark.parametrize("known", ["name: [", config.dump(config.load(DEMO))])
+def test_an_output_folder_of_another_experiment(call, tmp_path, known):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / EXPERIMENT).write_text(known)
+    before = listing(tmp_path)
+    code, out, err = call("run", "small.yaml", "--out", "out")
+    assert (code, out, err.count("\n")) == (4, "", 1)
+    assert err.startswith("rum-ray: out holds another experiment (")
+    assert listing(tmp_path) == before
+
+
+def test_errors_come_before_heavy_imports(tmp_path):
+    code = """if True:
+        import os, sys
+        os._exit = lambda code: print(code, "ray" in sys.modules)
+        from rum_ray.cli import app
+        sys.argv = ["rum-ray", "run", "no.yaml"]
+        app.main()
+    """
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout == "2 False\n"
+
+
+def test_help_is_quick_and_a_closed_pipe_is_quiet(tmp_path, record_property):
+    start = time.monotonic()
+    command = [Path(sys.executable).with_name("rum-ray"), "--help"]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+    record_property("seconds of rum-ray --help", time.monotonic() - start)
+    assert (done.returncode, done.stderr) == (0, b"")
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert done.stderr == b""
+
+
+def test_a_terminal_that_lacks_characters(call, monkeypatch):
+    with open(1, "w", encoding="ascii", closefd=False) as ascii_only:
+        monkeypatch.setattr(sys, "stdout", ascii_only)
+        code, out, err = call("doctor")
+    assert (code, err) == (0, "")
+    assert "| torch " in out
+
+
+def test_a_bug_is_one_line_and_debug_shows_where(call, monkeypatch):
+    def fail(*arguments: object) -> None:
+        raise ValueError("of two\nlines")
+
+    monkeypatch.setattr(config, "load", fail)
+    code, out, err = call("run", "small.yaml")
+    assert (code, out) == (1, "")
+    assert err.startswith("rum-ray: a bug: ValueError: of two lines. Run again with --debug")
+    assert err.count("\n") == 1
+    code, out, err = call("run", "small.yaml", "--debug")
+    assert (code, out) == (1, "")
+    assert "Traceback" in err
+    assert err.splitlines()[-1].startswith("rum-ray: a bug: ValueError: of two lines.")
+
+
+def test_debug_keeps_the_exit_code(call):
+    code, out, err = call("run", "no.yaml", "--debug")
+    assert (code, out) == (2, "")
+    assert "Traceback" in err
+    assert err.splitlines()[-1].startswith("rum-ray: experiment no.yaml cannot be read")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_with_75(call, monkeypatch, number, request):
+    # A process of pytest-xdist ignores SIGINT, which a shell's command does not.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(partial(signal.signal, signal.SIGINT, before))
+
+    def interrupted(*arguments: object) -> None:
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(config, "load", interrupted)
+    message = "rum-ray: interrupted; the same command goes on from here.\n"
+    assert call("run", "small.yaml") == (75, "", message)
+
+
+STAGES = ["train", "embed", "retrain", "search", "validate", "rows"]
+
+
+@pytest.mark.parametrize("arguments", [["demo", "--dry-run"], ["estimate", str(DEMO)]])
+def test_a_dry_run_tells_the_stages_and_writes_nothing(call, tmp_path, arguments):
+    small = ["--set", "score.models=40", "--set", "recipe.epochs=1"]
+    before = listing(tmp_path)
+    code, out, err = call(*arguments, *small)
+    assert (code, err) == (0, "")
+    assert re.findall(r"^│ (\w+) ", out, re.MULTILINE) == [*STAGES, "all"]
+    code, out, err = call(*arguments, *small, "--json")
+    assert (code, err, out.count("\n")) == (0, "", 1)
+    forecast = json.loads(out)["forecast"]
+    assert [stage["stage"] for stage in forecast] == STAGES
+    assert forecast[0].keys() == {"stage", "total", "missing", "trainings", "seconds"}
+    assert forecast[0]["total"] == forecast[0]["missing"] == 40 + 10 + 5
+    assert listing(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("verb", "stages"),
+    [
+        ("train", ["train", "retrain"]),
+        ("score", ["train"]),
+        ("refine", ["train", "embed"]),
+        ("unlearn", ["train", "unlearn"]),
+        ("evaluate", ["train", "retrain", "evaluate"]),
+        ("tune", ["train", "references", "search", "validate"]),
+    ],
+)
+def test_a_dry_run_is_that_of_its_verb(call, verb, stages):
+    small = ["--set", "score.models=40", "--set", "recipe.epochs=1"]
+    code, out, err = call(verb, str(DEMO), *small, "--dry-run", "--json")
+    assert (code, err) == (0, "")
+    forecast = json.loads(out)["forecast"]
+    assert [stage["stage"] for stage in forecast] == stages
+    assert all(stage["missing"] == stage["total"] > 0 for stage in forecast)
+
+
+def test_a_dry_run_needs_what_its_verb_needs(call, tmp_path):
+    (tmp_path / "small.yaml").write_text(SMALL)
+    for verb, key in (("unlearn", "plan"), ("evaluate", "plan"), ("tune", "search")):
+        code, out, err = call(verb, "small.yaml", "--dry-run")
+        assert (code, out) == (2, "")
+        assert f"has no key '{key}'" in err
+
+
+def test_the_doctor(call, tmp_path):
+    before = listing(tmp_path)
+    code, out, err = call("doctor", "--json")
+    assert (code, err, out.count("\n")) == (0, "", 1)
+    checks = {check["check"]: check for check in json.loads(out)["checks"]}
+    assert checks.keys() >= {"python", "torch", "ray", "cores", "store", "ray token"}
+    assert checks["store"]["ok"]
+    code, out, err = call("doctor", "--store", "file/store", "--json")
+    assert not {c["check"]: c["ok"] for c in json.loads(out)["checks"]}["store"]
+    code, out, err = call("doctor")
+    assert (code, err) == (0, "")
+    assert "torchvision" in out
+    assert listing(tmp_path) == before
+
+
+def test_a_gpu_that_is_not_there_is_told_at_once(call, monkeypatch):
+    import torch
+
+    flags = ("--set", "cluster.gpus_per_worker=0.5")
+    for present in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=present: there)
+        code, _, err = call("demo", "--dry-run", *flags)
+        assert code == (0 if present else 2)
+        told = "cluster.gpus_per_worker is 0.5, and PyTorch sees no GPU on this machine" in err
+        assert told != present

@@ -1,0 +1,102 @@
+import pickle
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+
+from rum_ray.digest import digest
+from rum_ray.errors import ConfigError
+from rum_ray.search.candidates import Candidate
+from rum_ray.training.domains import Choice, Integers, LogUniform, Uniform
+from rum_ray.unlearning import UNLEARNERS, FineTune, Influence, SalUn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worded(FineTune):
+    """A plug-in with a choice."""
+
+    name: ClassVar[str] = "worded"
+    space: ClassVar = {"order": Choice(("first", "last"))}
+    order: str = "last"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Secret:
+    """A plug-in that no search can use."""
+
+    name: ClassVar[str] = "secret"
+
+
+def test_a_candidate_is_what_its_unlearner_declares():
+    candidate = Candidate("salun")
+    assert (candidate.kind, candidate.domains, candidate.fixed) == (SalUn, SalUn.space, {})
+    assert candidate.unlearner(candidate.defaults) == SalUn()
+
+
+def test_a_candidate_may_be_less():
+    narrowed = {"lr": LogUniform(0.05, 0.1), "keep": 0.7, "mask": "official"}
+    candidate = Candidate("salun", narrowed)
+    assert candidate.domains == {"lr": LogUniform(0.05, 0.1), "epochs": Integers(1, 10)}
+    assert candidate.defaults == {"lr": 0.05, "epochs": 5}
+    made = candidate.unlearner({"lr": 0.06, "epochs": 2})
+    assert made == SalUn(lr=0.06, epochs=2, keep=0.7, mask="official")
+    lowest, highest = {"lr": 0.05, "epochs": 1}, {"lr": 0.1, "epochs": 10}
+    corners = list(candidate.corners())
+    assert (corners[0], corners[-1], len(corners)) == (lowest, highest, 4)
+
+
+def test_of_a_choice_every_option_is_a_corner():
+    candidate = Candidate("salun", {"epochs": Choice((1, 7, 3)), "lr": 0.1, "keep": 0.5})
+    assert [corner["epochs"] for corner in candidate.corners()] == [1, 7, 3]
+
+
+def test_a_candidate_without_values_is_one_unlearner():
+    candidate = Candidate("nothing")
+    assert (list(candidate.corners()), candidate.defaults) == ([{}], {})
+
+
+@pytest.mark.parametrize("name", sorted(UNLEARNERS.keys() - {"retrain"}))
+def test_the_defaults_of_every_unlearner_can_be_chosen(name):
+    candidate = Candidate(name)
+    assert candidate.unlearner(candidate.defaults) == UNLEARNERS[name]()
+
+
+def test_a_candidate_is_a_value():
+    candidate = Candidate("salun", {"lr": LogUniform(0.05, 0.1)})
+    assert pickle.loads(pickle.dumps(candidate)) == candidate
+    others = [Candidate("salun"), Candidate("salun", {"lr": 0.05}), Candidate("ct")]
+    assert len({digest(value) for value in (candidate, *others)}) == 4
+
+
+WRONG = [
+    ("retrain", {}, r"^retrain is what a search is judged against"),
+    (f"{__name__}:Secret", {}, r"^test_candidates:Secret has no `space` that says what to search"),
+    ("salum", {}, r"^unknown unlearner 'salum'"),
+    ("salun", {"lr": Uniform(0.01, 0.1)}, r"^salun\.lr takes a LogUniform or a Choice; got Un"),
+    ("salun", {"epochs": LogUniform(1, 2)}, r"^salun\.epochs takes a Integers"),
+    ("salun", {"lr": LogUniform(0.1, 0.01)}, r"^salun\.lr: low must be below high, got 0\.1 and 0"),
+    ("salun", {"lr": LogUniform(0.01, 1)}, r"^salun\.lr may be 0\.001 to 0\.2, .*; got 1\.$"),
+    ("salun", {"epochs": True}, r"^salun\.epochs may be 1 to 10; got True\.$"),
+    ("salun", {"epochs": Choice(())}, r"^salun\.epochs: list each value once, and at least one"),
+    ("salun", {"batch_size": Integers(1, 2)}, r"^salun\.batch_size is not searched, so it can h"),
+    (f"{__name__}:Worded", {"order": "middle"}, r"Worded\.order may be first, last; got middle"),
+]
+
+
+@pytest.mark.parametrize(("name", "narrowed", "message"), WRONG)
+def test_what_no_search_may_choose(name, narrowed, message):
+    with pytest.raises(ConfigError, match=message):
+        Candidate(name, narrowed)
+
+
+def test_a_plug_in_is_named_by_module():
+    candidate = Candidate(f"{__name__}:Worded")
+    assert (candidate.kind.name, candidate.defaults) == ("worded", {"order": "last"})
+    assert Candidate(f"{__name__}:Worded", {"order": Choice(("first",))}).defaults == {
+        "order": "first"
+    }
+
+
+def test_influence_has_a_mode_that_can_be_fixed():
+    candidate = Candidate("influence", {"mode": "fisher"})
+    assert candidate.unlearner({"alpha": 2.0}) == Influence(alpha=2.0, mode="fisher")

@@ -1,0 +1,212 @@
+"""What Optuna proposes for a space, as Tune asks it, without a cluster."""
+
+import pytest
+
+from rum_ray.cluster.proposals import Proposals
+from rum_ray.experiment import SearchConfig
+from rum_ray.jobs import RetrainedReference, SearchJob, TrainModel
+from rum_ray.jobs.evaluate import relative_cost
+from rum_ray.jobs.search import DRAWS, PATIENCE
+from rum_ray.refinement import refine
+from rum_ray.rum import Plan
+from rum_ray.scores import Scores
+from rum_ray.search.candidates import Candidate
+from rum_ray.search.spaces import FREE, Space
+from rum_ray.seeding import Seed
+from rum_ray.training import Recipe
+from rum_ray.training.domains import Choice, Integers, LogUniform
+from rum_ray.unlearning import FineTune, Nothing, SalUn
+
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+
+NAMES = ("low", "medium", "high")
+SOME = tuple(map(Candidate, ("nothing", "finetune", "neggrad+", "salun")))
+PLANS = (
+    {"low": Nothing(), "medium": FineTune(lr=0.05), "high": SalUn(lr=0.1)},
+    dict.fromkeys(NAMES, SalUn(epochs=3)),
+)
+
+
+def search(name, *, into=NAMES, starts=(), candidates=SOME, **changes) -> SearchJob:
+    partition = refine(range(40), Scores([0.1] * 40), into)
+    plans = tuple(Plan.assign(partition.reversed(), plan) for plan in starts)
+    settings = {key: changes.pop(key) for key in ("grid",) if key in changes}
+    space = Space(name, candidates, partition, **settings)
+    return searching(space, SearchConfig(**{"max_cost": 9.0, **changes}), plans)
+
+
+def searching(space, config, starts=()) -> SearchJob:
+    return SearchJob(space, config, (ORIGINAL,), RetrainedReference(()), starts)
+
+
+TOTAL = 1000
+ORIGINAL = TrainModel(Recipe("mlp", epochs=20), Seed(0))
+
+
+def propose(of: SearchJob, trials: int):
+    """Answers of so many trials, in batches of four, each judged by a rule."""
+    proposer, found = Proposals(of, TOTAL), []
+    for number in range(trials):
+        answers = proposer.suggest(str(number))
+        found.append(answers)
+        if number % 4 == 3:
+            for done in range(number - 3, number + 1):
+                rates = [step.unlearner for step in of.plan(found[done]).steps]
+                value = sum(getattr(u, "lr", 0) for u in rates) - found[done].get("high.place", 0)
+                proposer.on_trial_complete(str(done), {"objective": value})
+    return found
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+@pytest.mark.parametrize("name", FREE)
+def test_the_same_seed_gives_the_same_questions_and_answers(name, sampler):
+    first, again, other = (
+        [list(a.items()) for a in propose(search(name, sampler=sampler, seed=seed), 24)]
+        for seed in (0, 0, 1)
+    )
+    assert first == again != other
+    assert len({repr(answers) for answers in first}) > 12
+
+
+def test_the_samplers_differ_once_there_is_something_to_learn():
+    tpe, random = (propose(search("V4", sampler=s), 60) for s in ("tpe", "random"))
+    first = [[answers["high.place"] for answers in found[-20:]] for found in (tpe, random)]
+    # The rule likes "high" to come first; TPE learns it, chance has it in a third.
+    assert first[0].count(1) >= 14 > first[1].count(1)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+@pytest.mark.parametrize("grid", [None, 2])
+def test_a_search_starts_with_its_plans(sampler, grid):
+    of = search("V4", sampler=sampler, grid=grid, starts=PLANS[:1] if grid else PLANS)
+    if grid:
+        first = of.space.plan(lambda n, d: d.options[-1] if isinstance(d, Choice) else d.high)
+        of = search("V4", sampler=sampler, grid=grid)
+        of = searching(of.space, of.config, (first,))
+    found = propose(of, 8)
+    for plan, answers in zip(of.starts, found, strict=False):
+        assert of.plan(answers) == plan
+    assert of.plan(found[len(of.starts)]) not in of.starts
+
+
+@pytest.mark.parametrize("name", ["V2", "V3", "V4"])
+def test_eight_subsets_have_an_order_too(name):
+    into = tuple(f"s{k}" for k in range(8))
+    of = search(name, into=into)
+    orders = {tuple(of.plan(answers).partition.names) for answers in propose(of, 40)}
+    assert len(orders) > 20
+    assert all(sorted(order) == list(into) for order in orders)
+
+
+def test_a_thousand_random_draws_keep_to_what_is_narrowed():
+    narrowed = {"lr": LogUniform(0.05, 0.1), "epochs": Integers(2, 3), "keep": Choice((0.3, 0.6))}
+    of = search("V4", sampler="random", candidates=(Candidate("salun", narrowed),))
+    rates = []
+    for answers in propose(of, 1000):
+        for step in of.plan(answers).steps:
+            rates.append(step.unlearner.lr)
+            assert step.unlearner.epochs in (2, 3)
+            assert step.unlearner.keep in (0.3, 0.6)
+    assert 0.05 <= min(rates) < 0.051
+    assert 0.099 < max(rates) <= 0.1
+    # Still logarithmic: half of the draws lie below the geometric mean.
+    assert abs(sum(rate < 0.05 * 2**0.5 for rate in rates) / len(rates) - 0.5) < 0.05
+
+
+def test_a_space_without_questions_is_searched_as_well():
+    of = search("V1", candidates=(Candidate("nothing"),))
+    assert propose(of, 4) == [{"unlearner": "nothing"}] * 4
+    space = Space("V1", SOME, of.space.partition, steps=PLANS[0])
+    assert propose(searching(space, of.config), 4) == [{}] * 4
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_who_judges_a_batch_and_when_changes_no_proposal(sampler):
+    found = []
+    for order in ([0, 1, 2, 3], [2, 0, 3, 1]):
+        of = search("V4", sampler=sampler, max_cost=0.5)
+        proposals, answers = Proposals(of, TOTAL), []
+        for first in range(0, 24, 4):
+            names = [str(first + number) for number in range(4)]
+            answers += [proposals.suggest(name) for name in names]
+            for place in order:
+                assert proposals.suggest("early") is None
+                rate = sum(v for k, v in answers[first + place].items() if k.endswith("lr"))
+                proposals.on_trial_complete(names[place], {"objective": rate})
+        assert proposals.answers == answers
+        found.append(answers)
+        # One at a time, the second only after the first is judged.
+        proposals, answers = Proposals(of, TOTAL), []
+        for number in range(24):
+            answers.append(proposals.suggest(str(number)))
+            rate = sum(v for k, v in answers[-1].items() if k.endswith("lr"))
+            proposals.on_trial_complete(str(number), {"objective": rate})
+        found.append(answers)
+    assert found[1:] == found[:1] * 3
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_what_costs_too_much_is_drawn_again_and_is_no_trial(sampler):
+    of = search("V4", sampler=sampler, max_cost=0.5, batch=30)
+    proposals = Proposals(of, TOTAL)
+    plans = [of.plan(proposals.suggest(str(number))) for number in range(30)]
+    costs = [relative_cost(plan, ORIGINAL.recipe, TOTAL) for plan in plans]
+    assert 0.2 < max(costs) <= 0.5
+    assert proposals.drawn_again > 30
+    free = search("V4", sampler=sampler)
+    dear = [relative_cost(free.plan(a), ORIGINAL.recipe, TOTAL) for a in propose(free, 30)]
+    assert sum(cost > 0.5 for cost in dear) > 15
+
+
+def test_draws_come_to_an_end():
+    of = search("V4", max_cost=0.001, candidates=SOME[1:])
+    proposals = Proposals(of, TOTAL)
+    assert of.cost(proposals.suggest("1"), TOTAL) > 0.001
+    assert proposals.drawn_again == DRAWS - 1
+
+
+def test_a_sampler_that_seeks_beyond_the_cap_comes_back():
+    # The more epochs the better, and more than three cost too much.
+    of = search("V0", max_cost=0.16, candidates=(Candidate("finetune", {"lr": 0.1}),))
+    proposals, found = Proposals(of, TOTAL), []
+    for number in range(40):
+        found.append(proposals.suggest(str(number)))
+        told = {"objective": found[-1]["finetune.epochs"] / 10}
+        proposals.on_trial_complete(str(number), told)
+    assert max(of.cost(answers, TOTAL) for answers in found) <= 0.16
+    learned = [t for t in proposals._optuna._ot_study.trials if t.state.name == "COMPLETE"]
+    assert 40 < len(learned) <= 40 + proposals.drawn_again // PATIENCE
+
+
+def test_a_sampler_learns_of_trials_only():
+    # Each proposal within the cap is told by its own name, whatever was drawn before it.
+    of = search("V4", max_cost=0.3)
+    proposals = Proposals(of, TOTAL)
+    for number in range(12):
+        proposals.suggest(str(number))
+        proposals.on_trial_complete(str(number), {"objective": number / 10})
+    study = proposals._optuna._ot_study
+    assert [trial.value for trial in study.trials if trial.state.name == "COMPLETE"] == [
+        number / 10 for number in range(12)
+    ]
+    failed = sum(trial.state.name == "FAIL" for trial in study.trials)
+    assert failed == proposals.drawn_again > 0
+
+
+def test_two_objectives_at_once_seek_cheap_plans_too():
+    costs = {}
+    for front in (False, True):
+        of = search("V4", front=front)
+        proposals, found = Proposals(of, TOTAL), []
+        for number in range(60):
+            answers = proposals.suggest(str(number))
+            cost = relative_cost(of.plan(answers), ORIGINAL.recipe, TOTAL)
+            # A rule by which quality does not depend on cost, but for a place in the order.
+            told = {"objective": float(answers["high.place"]), "cost": cost}
+            proposals.on_trial_complete(str(number), told)
+            found.append(cost)
+        directions = [d.name for d in proposals._optuna._ot_study.directions]
+        assert directions == (["MAXIMIZE", "MINIMIZE"] if front else ["MAXIMIZE"])
+        assert len(proposals._optuna._ot_study.trials) == 60
+        costs[front] = sum(found[-20:])
+    assert costs[True] < 0.6 * costs[False]

@@ -1,0 +1,110 @@
+"""How far a stage is, in figures, in words and as JSON lines."""
+
+import json
+
+import pytest
+
+from rum_ray.study import progress
+from rum_ray.study.progress import Journal, ProgressState
+
+
+class Listener:
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.told = []
+
+    def start(self, stage, total):
+        self.told.append((stage, total))
+
+    def update(self, standing):
+        self.told.append(standing)
+
+    def finish(self, summary):
+        self.told.append(summary)
+
+
+def test_the_rate_counts_what_this_start_made():
+    standing = ProgressState(done=70, total=100, before=50, seconds=40.0)
+    assert standing.rate == 0.5
+    assert standing.eta_seconds == 60.0
+    assert standing.text == "1800/h, ETA 60 s"
+
+
+@pytest.mark.parametrize(
+    "unknown", [ProgressState(5, 9, before=5, seconds=3.0), ProgressState(5, 9, seconds=0.0)]
+)
+def test_a_rate_is_unknown_before_something_is_made(unknown):
+    assert unknown.rate is None
+    assert unknown.eta_seconds is None
+    assert unknown.text == ""
+
+
+def test_the_words_name_what_went_wrong_and_what_is_scarce():
+    standing = ProgressState(
+        done=8,
+        total=8,
+        seconds=2.0,
+        again=3,
+        restarts=1,
+        memory={"one": 0.25, "two": 0.5},
+        note="best 1",
+    )
+    assert standing.text == (
+        "4.0/s, ETA 0 s, 3 handed out again, workers started again 1x, device memory 50%, best 1"
+    )
+
+
+@pytest.fixture
+def clock(monkeypatch) -> list[float]:
+    """The time that the journal sees."""
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def lines(path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def test_the_journal_has_a_line_a_second_and_passes_everything_on(tmp_path, clock):
+    path, listener = tmp_path / "progress.jsonl", Listener()
+    journal = Journal(path, listener)
+    journal.start("train", 4)
+    standings = [ProgressState(done, 4, seconds=float(done)) for done in (0, 1, 2, 2, 3)]
+    for standing in standings:
+        journal.update(standing)
+        clock[0] += 0.6
+    journal.finish("4 done")
+    assert listener.told == [("train", 4), *standings, "4 done"]
+    assert [line["done"] for line in lines(path)] == [1, 2, 3]
+    assert lines(path)[-1] == {
+        "time": lines(path)[-1]["time"],
+        "stage": "train",
+        "done": 3,
+        "total": 4,
+        "rate": 1.0,
+        "eta_s": 1.0,
+        "failures": 0,
+        "again": 0,
+        "restarts": 0,
+        "memory": {},
+        "standard_error": None,
+        "note": "",
+    }
+
+
+def test_the_journal_goes_on_where_the_last_run_ended(tmp_path):
+    for stage in ("train", "rows"):
+        journal = Journal(tmp_path / "progress.jsonl", Listener())
+        journal.start(stage, 0)
+        journal.finish("")
+    assert [line["stage"] for line in lines(tmp_path / "progress.jsonl")] == ["train", "rows"]
+
+
+def test_a_journal_that_cannot_be_written_ends_no_run(tmp_path):
+    listener = Listener()
+    journal = Journal(tmp_path / "nowhere" / "progress.jsonl", listener)
+    journal.start("train", 1)
+    journal.finish("done")
+    assert listener.told == [("train", 1), "done"]

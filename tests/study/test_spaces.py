@@ -1,0 +1,315 @@
+"""What a study searches, and what is told before anything is trained."""
+
+from typing import Any
+
+import pytest
+
+from rum_ray import config
+from rum_ray.data import load
+from rum_ray.errors import ConfigError, PlanError
+from rum_ray.experiment import SearchConfig
+from rum_ray.jobs import Context, SearchJob
+from rum_ray.rum import Plan
+from rum_ray.search.candidates import Candidate
+from rum_ray.store import Store
+from rum_ray.study.methods import table
+from rum_ray.study.spaces import check_plans, search_spaces, starting_plans
+from rum_ray.study.study import Study
+from rum_ray.study.validation import check
+from rum_ray.unlearning import FineTune, Nothing, SalUn
+
+BASE: dict[str, Any] = {
+    "name": "x",
+    "data": "digits",
+    "recipe": {"model": "mlp", "epochs": 4},
+    "score": {"name": "confidence"},
+    "forget": {"size": 60},
+    "plan": {"low": "nothing", "medium": "finetune", "high": {"name": "salun", "lr": 0.1}},
+    "search": {"trials": 2},
+}
+PLAN = {"low": Nothing(), "medium": FineTune(), "high": SalUn(lr=0.1)}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load("digits")
+
+
+@pytest.fixture
+def study(digits, tmp_path):
+    def make(*overrides: str) -> Study:
+        experiment = config.parse(BASE, overrides)
+        return Study(experiment, Context(digits, Store(tmp_path / "store")))
+
+    return make
+
+
+@pytest.fixture
+def scored(study):
+    """A study whose scores are there."""
+
+    def make(*overrides: str) -> Study:
+        ours = study(*overrides)
+        for job in ours.scoring.scorers:
+            ours.context.get_or_compute(job)
+        return ours
+
+    return make
+
+
+def keys(ours: Study) -> dict[str, str]:
+    return {search.name: search.key(ours.context).digest for search in ours.rungs}
+
+
+def test_spaces_come_in_their_order(scored):
+    ours = scored("search.spaces=[V4, V2, V1]")
+    assert [*ours.searches] == ["V1", "V2", "V4"]
+    assert [*scored().searches] == ["V0", "V1", "V4"]
+
+
+def test_spaces_are_those_of_the_experiment(scored):
+    ours = scored(
+        "search.steps={low: nothing}", "search.grid=3", "order=[high, low, medium]", "retain=final"
+    )
+    for search in ours.rungs:
+        space = search.space
+        assert space.partition.names == ("high", "low", "medium")
+        assert (space.ordered, space.grid, space.retain) == (True, 3, "final")
+        assert space.steps == {"low": Nothing()}
+        assert space.candidates == SearchConfig().unlearners
+    assert not scored().rungs[0].space.ordered
+
+
+def test_a_search_does_not_depend_on_the_others(scored):
+    plain, more = keys(scored()), keys(scored("search.spaces=[V0, V1, V2, V3, V4]"))
+    assert plain.items() < more.items()
+    for override in (
+        "search.trials=3", "search.sampler=random", "search.grid=2", "search.steps={low: neggrad}",
+        "search.unlearners=[nothing, finetune]", "order=[high, low, medium]", "search.batch=1",
+    ):  # fmt: skip
+        assert not keys(scored(override)).items() & plain.items(), override
+
+
+def test_a_start_changes_the_searches_that_have_it(scored):
+    cap = "search.max_cost=4"
+    plain, started = keys(scored(cap)), keys(scored(cap, "search.start=[plan]"))
+    assert {name for name in plain if plain[name] != started[name]} == {"V4"}
+
+
+def test_what_is_declared_changes_a_search(scored, monkeypatch):
+    before = keys(scored())
+    monkeypatch.setattr(SalUn, "space", {"lr": SalUn.space["lr"]})
+    assert not keys(scored()).items() & before.items()
+
+
+def test_searches_start_with_the_plans_that_they_have(scored, tmp_path):
+    path = tmp_path / "plan.yaml"
+    reverse = Plan.assign(scored().partition.reversed(), PLAN)
+    path.write_text(config.dump_plan(reverse))
+    untuned = tmp_path / "untuned.yaml"
+    untuned.write_text("plan: {low: salun, medium: salun, high: salun}")
+    ours = scored(
+        "search.spaces=[V0, V1, V2, V3, V4]", f"search.start=[plan, {path}, {untuned}]",
+        "search.trials=3", "search.max_cost=4",
+    )  # fmt: skip
+    assert list(starting_plans(ours.experiment, ours.partition)) == [
+        "plan",
+        str(path),
+        str(untuned),
+    ]
+    started = {name: search.starts for name, search in ours.searches.items()}
+    same = Plan.assign(ours.partition, dict.fromkeys(PLAN, SalUn()))
+    given = Plan.assign(ours.partition, PLAN)
+    assert started["V0"] == ()
+    assert started["V1"] == started["V2"] == started["V3"] == (same,)
+    assert started["V4"] == (given, reverse, same)
+
+
+UNTUNED = ["search.unlearners=[nothing, finetune, salun]", "search.spaces=[V0, V3]"]
+NOT_NOTHING = "search.unlearners=[finetune, scrub]"
+WRONG = [
+    (
+        ["search.max_cost=0.2", NOT_NOTHING],
+        ConfigError,
+        r"no plan of V0 costs less than 0\.25 of re",
+    ),
+    (
+        ["search.max_cost=0.5", NOT_NOTHING],
+        ConfigError,
+        r"^search\.max_cost: no plan of V1 costs le",
+    ),
+    (
+        ["search.max_cost=2", "search.steps={low: {name: salun, epochs: 10}}"],
+        ConfigError,
+        r"^search\.max_cost: no plan of V1 costs less than 2\.\d+ of retraining, and 2 is al",
+    ),
+    (
+        ["search.max_cost=3", NOT_NOTHING, "search.spaces=[V1, V3]"],
+        ConfigError,
+        r"no plan of V3 costs less than 3\.7",
+    ),
+    (
+        ["search.start=[plan]", *UNTUNED],
+        ConfigError,
+        r"^search\.start: plan lies outside of V0, V3; of V3: it gives 'high' lr = 0\.1, and the",
+    ),
+    (
+        ["search.start=[plan]", "search.unlearners=[nothing, {name: salun, lr: {high: 0.05}}]"],
+        ConfigError,
+        r"plan lies .* V4: its medium\.unlearner is finetune, and may be nothing, salun\.$",
+    ),
+    (
+        ["search.start=[plan]", "plan.high.lr=0.5"],
+        ConfigError,
+        r"of V4: its high\.salun\.lr is 0\.5, and may be 0\.001 to 0\.2, logarithmic\.$",
+    ),
+    (
+        ["search.start=[plan]", "search.max_cost=2.5"],
+        ConfigError,
+        r"^search\.start: plan costs 2\.55 of retraining, and search\.max_cost=2\.5 is",
+    ),
+    (["search.start=[nil]"], ConfigError, r"^plan nil cannot be read: No such file"),
+    (["search.unlearners=[ct]"], PlanError, r"ct swaps .*, and this model has none"),
+    (["search.steps={low: ct}"], PlanError, r"ct swaps .*, and this model has none"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "error", "message"), WRONG)
+def test_it_is_told_before_anything_is_trained(study, tmp_path, overrides, error, message):
+    ours = study(*overrides)
+    with pytest.raises(error, match=message) as raised:
+        check(ours)
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_start_plan_must_be_one_of_the_subsets(study, tmp_path):
+    path = tmp_path / "plan.yaml"
+    for text, message in (
+        (
+            "plan: {low: nothing, high: nothing}",
+            r"start: \S+plan\.yaml: .* no unlearner to subset 'm",
+        ),
+        ("plan: {a: nothing}", r"^search\.start: \S+plan\.yaml: the plan names subset 'a'"),
+        (
+            "{plan: {a: salun, b: salun}, order: [b, a]}",
+            r"^search\.start: \S+plan\.yaml: the plan names subset 'a'",
+        ),
+        (
+            "{plan: {low: salun, medium: salun, high: salun}, order: [low]}",
+            r"yaml: an order names each of low, medium, high once",
+        ),
+    ):
+        path.write_text(text)
+        with pytest.raises(PlanError, match=message):
+            check(study(f"search.start=[{path}]"))
+
+
+def test_the_order_of_a_start_plan_counts(study, tmp_path):
+    path = tmp_path / "plan.yaml"
+    path.write_text("{plan: {low: salun, medium: salun, high: salun}, order: [high, low, medium]}")
+    start = (f"search.start=[{path}]", "search.max_cost=4")
+    check(study(*start))
+    check(study(*start, "order=[high, low, medium]"))
+    message = r"of V4: it unlearns 'high' where the space unlearns 'low'"
+    with pytest.raises(ConfigError, match=message):
+        check(study(*start, "order=[low, medium, high]"))
+
+
+def test_what_is_cheap_enough_passes(study):
+    check(study("search.max_cost=0.001"))
+    check(
+        study(
+            "search.max_cost=0.26",
+            NOT_NOTHING,
+            "search.spaces=[V0, V1]",
+            "plan=",
+            "refine={name: by_score, into: [one]}",
+        )
+    )
+    check(study("search.max_cost=4", NOT_NOTHING, "search.spaces=[V0, V1, V2, V3, V4]"))
+
+
+def test_subsets_without_names_of_their_own_are_told_once_they_are_known(scored):
+    by_class = ["refine=by_class", "plan=", "forget={class: 3, size: 60}"]
+    check(scored(*by_class, "search.steps={low: nothing}"))
+    message = r"^search\.steps: unknown subset 'low'\. Known: class3\.$"
+    with pytest.raises(ConfigError, match=message):
+        _ = scored(*by_class, "search.steps={low: nothing}").partition
+    with pytest.raises(ConfigError, match=r"^search\.max_cost: no plan of V0 costs less than"):
+        _ = scored(*by_class, "search.max_cost=0.1", NOT_NOTHING).partition
+    assert scored(*by_class, "search.steps={class3: nothing}").partition.names == ("class3",)
+
+
+def test_without_a_search_there_are_no_spaces(scored):
+    ours = scored("search=")
+    assert search_spaces(ours.experiment, ours.partition) == ()
+    check_plans(ours.experiment, ours.partition, 1200)
+
+
+def test_the_forecast_counts_the_spaces_that_are_searched(study):
+    from rum_ray.cli.forecast import forecast
+
+    for spaces, rows in (("V0, V1, V4", 8), ("V2, V4", 6)):
+        ours = study(f"search.spaces=[{spaces}]", "search.trials=5")
+        stages = {stage.stage: stage for stage in forecast(ours)}
+        searched = len(spaces.split(","))
+        assert (stages["search"].total, stages["search"].missing) == (5 * searched,) * 2
+        assert stages["validate"].total == 3 * searched
+        # Three models as they are, the file's plan, each space's, and the control of V1.
+        assert stages["rows"].total == rows
+
+
+TRIALS = {
+    "V0": [(0.3, SalUn(lr=0.02)), (0.9, SalUn(lr=0.03)), (1.0, FineTune(lr=0.1))],
+    "V1": [(0.3, SalUn(lr=0.04)), (0.2, SalUn(lr=0.05)), (1.0, FineTune(lr=0.1))],
+}
+
+
+@pytest.mark.parametrize("spaces", ["V0, V1, V4", "V1, V4", "V0, V2", "V2, V3"])
+def test_rows_take_what_was_searched(scored, monkeypatch, spaces):
+    ours = scored(f"search.spaces=[{spaces}]", "compare=[salun]", "search.steps={low: nothing}")
+
+    def load(search, context):
+        found = []
+        for objective, unlearner in TRIALS.get(search.name, ()):
+            fixed = {} if search.name == "V0" else search.space.steps
+            subsets = search.space.plan(lambda name, domain: answer(domain)).partition
+            same = dict.fromkeys(subsets.names, unlearner)
+            plan = Plan.assign(subsets, {**same, **fixed})
+            known = {"unlearner": unlearner.name}
+            known |= {f"{unlearner.name}.{k}": getattr(unlearner, k) for k in unlearner.space}
+            assert search.plan(known) == plan
+            found.append(
+                {"answers": known, "status": "complete", "objective": objective, "cost": 0}
+            )
+        return found
+
+    def answer(domain):
+        return domain.options[0] if hasattr(domain, "options") else domain.low
+
+    monkeypatch.setattr(SearchJob, "load", load)
+    monkeypatch.setattr(
+        SearchJob, "pick", lambda search, _: search.space.plan(lambda n, d: answer(d))
+    )
+    rows = {row.method: row for row in table(ours) if row.source != "file" or row.unlearner}
+    named = {"V0": "best_single", "V1": "refined", "V2": "ordered", "V3": "untuned"}
+    *others, last = spaces.split(", ")
+    assert {*named.values(), "rum"} & {*rows} == {"rum", *(named[name] for name in others)}
+    assert rows["rum"].plan == ours.searches[last].pick(None)
+    assert ("shuffled" in rows) == ("V1" in spaces)
+    tuned = {m: rows[m].plan.steps[-1].unlearner.lr for m in ("vanilla", "shuffle", "rum_f")}
+    refined = 0.04 if "V1" in spaces else 0.01
+    single = 0.03 if "V0" in spaces else 0.01
+    assert tuned == {"vanilla": single, "shuffle": refined, "rum_f": refined}
+    assert rows["vanilla"].trials == (2 if "V0" in spaces else None)
+
+
+def test_a_candidate_that_is_fixed_is_prepared_as_it_is(study):
+    # Half of the weights may move, so a mask is made; it is made of what the search will run.
+    candidates = (Candidate("salun", {"keep": 0.5, "mask": "official"}),)
+    ours = study(
+        "search.unlearners=[{name: salun, keep: 0.5, mask: official}]", "search.max_cost=9"
+    )
+    assert ours.experiment.search.unlearners == candidates
+    check(ours)

@@ -1,0 +1,215 @@
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from rum_ray import resume
+from rum_ray.data import DataBundle, load
+from rum_ray.jobs import Context, Evaluate, EvaluatePlan, RetrainedReference, TrainModel, base
+from rum_ray.refinement import refine
+from rum_ray.resume import StoredRuntime
+from rum_ray.rum import Plan, unlearn
+from rum_ray.scores.base import Scores
+from rum_ray.scores.learning_events import LearningEvents
+from rum_ray.seeding import Seed
+from rum_ray.store import Store
+from rum_ray.training import LocalRuntime, Recipe
+from rum_ray.unlearning import FineTune, NegGrad, SalUn, Scrub
+
+RECIPE = Recipe("small_cnn", epochs=4, lr=0.05, batch_size=16)
+
+
+class CrashError(Exception):
+    """The process has died."""
+
+
+@pytest.fixture(scope="module")
+def bundle() -> DataBundle:
+    whole = load("digits")
+    return dataclasses.replace(
+        whole,
+        train=whole.train.take(range(60)),
+        valid=whole.valid.take(range(40)),
+        test=whole.test.take(range(40)),
+        true_labels=None,
+    )
+
+
+@pytest.fixture
+def runtime(tmp_path) -> StoredRuntime:
+    return StoredRuntime(Seed(0), Store(tmp_path), "job", keep_seconds=0.0)
+
+
+def states(runtime: StoredRuntime) -> list[Path]:
+    return sorted(Path(runtime.store.state_path("any")).parent.glob("*"))
+
+
+@contextlib.contextmanager
+def crash(after: int, kept: bool = True) -> Iterator[None]:
+    """Die at a keeping of the state, when it is kept or just before."""
+    keep, count = StoredRuntime._keep, iter(range(1, 100))
+
+    def keep_and_die(self: StoredRuntime, epoch: int, state: dict) -> None:
+        last = next(count) == after
+        if kept or not last:
+            keep(self, epoch, state)
+        if last:
+            raise CrashError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StoredRuntime, "_keep", keep_and_die)
+        with pytest.raises(CrashError):
+            yield
+
+
+def assert_same(ours: nn.Module, theirs: nn.Module) -> None:
+    assert ours.state_dict().keys() == theirs.state_dict().keys()
+    for name, value in ours.state_dict().items():
+        assert torch.equal(value, theirs.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("epochs", range(1, RECIPE.epochs + 1))
+def test_a_training_goes_on_after_any_epoch(bundle, runtime, epochs, kept):
+    data = bundle.train
+    whole, oracle = LearningEvents(len(data)), LocalRuntime(Seed(0))
+    expected = RECIPE.fit(data, oracle, observe=whole)
+    with crash(epochs, kept):
+        RECIPE.fit(data, runtime, observe=LearningEvents(len(data)))
+    assert len(states(runtime)) == (1 if kept or epochs > 1 else 0)
+    events = LearningEvents(len(data))
+    assert_same(RECIPE.fit(data, runtime, observe=events), expected)
+    assert torch.equal(events.sums, whole.sums)
+    assert events.visits.tolist() == [RECIPE.epochs] * len(data)
+
+
+PLANS: dict[str, Callable[[], object]] = {
+    "salun": lambda: SalUn(epochs=2, batch_size=16),
+    "scrub": lambda: Scrub(epochs=2, max_epochs=1, batch_size=16),
+}
+
+
+@pytest.mark.parametrize("epochs", range(1, 5))
+@pytest.mark.parametrize("name", PLANS)
+def test_a_plan_goes_on_after_any_epoch_of_any_step(bundle, runtime, name, epochs):
+    model = RECIPE.fit(bundle.train, LocalRuntime(Seed(1)))
+    partition = refine(range(20), Scores(np.arange(60.0)), into=("low", "high"))
+    plan = Plan.assign(partition, {"low": PLANS[name](), "high": PLANS[name]()})
+    expected = unlearn(model, plan, bundle.train, LocalRuntime(Seed(0)))
+    with crash(epochs):
+        unlearn(model, plan, bundle.train, runtime)
+    assert_same(unlearn(model, plan, bundle.train, runtime), expected)
+    assert len(states(runtime)) == 2
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: content[:10],
+        lambda content: content[:-1],
+        lambda content: content[:1000] + bytes([content[1000] ^ 1]) + content[1001:],
+        lambda content: content[:-100] + bytes(100),
+        lambda content: bytes([content[0] ^ 1]) + content[1:],
+    ],
+)
+def test_a_damaged_state_starts_over(bundle, runtime, damage):
+    with crash(2):
+        RECIPE.fit(bundle.train, runtime)
+    (path,) = states(runtime)
+    path.write_bytes(damage(path.read_bytes()))
+    seen = LearningEvents(len(bundle.train))
+    expected = RECIPE.fit(bundle.train, LocalRuntime(Seed(0)))
+    assert_same(RECIPE.fit(bundle.train, runtime, observe=seen), expected)
+    assert seen.visits.tolist() == [RECIPE.epochs] * len(bundle.train)
+
+
+def test_other_jobs_and_other_draws_have_their_own_state(runtime):
+    other = dataclasses.replace(runtime, job="other")
+    part = runtime / "part"
+    for each in (runtime, other, part):
+        assert list(each.epochs(2)) == [0, 1]
+    assert len(states(runtime)) == 3
+    assert [list(each.epochs(3)) for each in (runtime, other, part)] == [[2], [2], [2]]
+    assert list((runtime / "new").epochs(1)) == [0]
+    runtime.forget_state()
+    assert [path.name[:5] for path in states(runtime)] == ["other"]
+    assert list(other.epochs(4)) == [3]
+
+
+def test_the_state_is_kept_when_half_a_minute_would_be_lost(tmp_path, monkeypatch):
+    runtime = StoredRuntime(Seed(0), Store(tmp_path), "job")
+    now = [0.0]
+    monkeypatch.setattr(resume.time, "monotonic", lambda: now[0])
+    kept = []
+    for epoch in runtime.epochs(6):
+        kept.append(len(states(runtime)) and int(runtime._restore({})))
+        now[0] += 12 if epoch else 10
+    assert kept == [0, 0, 0, 3, 3, 3]
+
+
+def test_a_store_that_keeps_no_state(bundle):
+    runtime = StoredRuntime(Seed(0), Store("mock://bucket"), "job", keep_seconds=0.0)
+    assert list(runtime.epochs(3)) == [0, 1, 2]
+    assert list(runtime.epochs(3)) == [0, 1, 2]
+    runtime.forget_state()
+
+
+@pytest.fixture
+def trials(bundle, tmp_path) -> tuple[Context, list[EvaluatePlan]]:
+    """Trials of one search seed, whose plans differ."""
+    context = Context(bundle, Store(tmp_path))
+    partition = refine(range(20), Scores(np.arange(60.0)), into=("low", "high"))
+    model = TrainModel(RECIPE, Seed(0))
+    retrained = TrainModel(RECIPE, Seed(0), partition.rows)
+    reference = Evaluate(retrained, partition, Seed(0), "valid")
+    context.get_or_compute(reference)
+    steps = [FineTune(epochs=2), FineTune(epochs=3, lr=0.05), NegGrad(epochs=1)]
+    known = RetrainedReference((reference,))
+    plans = [Plan.assign(partition, dict.fromkeys(partition.names, step)) for step in steps]
+    return context, [EvaluatePlan(plan, (model,), known, "auc", 99.0) for plan in plans]
+
+
+def test_trials_do_not_go_on_from_each_others_states(trials, tmp_path, monkeypatch):
+    context, jobs = trials
+    expected = [context.get_or_compute(job).value for job in jobs]
+    for path in (tmp_path / "trial").iterdir():
+        path.unlink()
+
+    def keeping(*args: object) -> StoredRuntime:
+        return StoredRuntime(*args, keep_seconds=0.0)
+
+    monkeypatch.setattr(base, "StoredRuntime", keeping)
+    with crash(2):
+        context.get_or_compute(jobs[0])
+    assert [context.get_or_compute(job).value for job in reversed(jobs)] == expected[::-1]
+    assert not list((tmp_path / "states").iterdir())
+
+
+def test_a_finished_job_leaves_no_state(bundle, tmp_path, monkeypatch):
+    context = Context(bundle, Store(tmp_path))
+
+    def keeping(*args: object) -> StoredRuntime:
+        return StoredRuntime(*args, keep_seconds=0.0)
+
+    monkeypatch.setattr(base, "StoredRuntime", keeping)
+    job = TrainModel(RECIPE, Seed(0))
+    with crash(3):
+        context.get_or_compute(job)
+    (state,) = (tmp_path / "states").iterdir()
+    assert state.name.startswith(job.key(context).digest)
+    assert not context.has(job)
+    made = context.get_or_compute(job)
+    assert not list((tmp_path / "states").iterdir())
+    assert context.has(job)
+    events = LearningEvents(len(bundle.train))
+    model = RECIPE.fit(bundle.train, LocalRuntime(Seed(0)), observe=events)
+    for name, value in model.state_dict().items():
+        assert np.array_equal(made.arrays[f"weights/{name}"], value.numpy())
+    for name, scores in events.scores().items():
+        assert np.array_equal(made.arrays[f"events/{name}"], scores.values)

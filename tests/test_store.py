@@ -1,0 +1,521 @@
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import pickle
+import resource
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from rum_ray.errors import IntegrityError, StoreError
+from rum_ray.files import write_bytes, write_once
+from rum_ray.store import Artifact, Key, Store
+
+KEY = Key("model", {"lr": 0.1, "rows": np.arange(3)})
+OTHER = Key("model", {"lr": 0.2, "rows": np.arange(3)})
+ARTIFACT = Artifact(
+    {
+        "matrix": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "number": np.array(7),
+        "real": np.array(-0.0),
+        "bits": np.array([True, False]),
+        "none": np.zeros((0, 3), dtype=np.int64),
+        "odd": np.array([np.nan, np.inf, -1e-300]),
+    },
+    {"status": "ok", "by_seed": [0.1, 1, None], "nested": {"ä": True}},
+)
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def file_of(store: Store, key: Key = KEY) -> Path:
+    return Path(store.path(key))
+
+
+def files(store: Store) -> list[str]:
+    root = Path(store.state_path("any")).parents[1]
+    return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file())
+
+
+def assert_same(found: Artifact | None, made: Artifact = ARTIFACT) -> None:
+    assert found is not None
+    assert found.value == made.value
+    assert found.arrays.keys() == made.arrays.keys()
+    for name, array in made.arrays.items():
+        assert found.arrays[name].dtype == array.dtype
+        assert found.arrays[name].shape == array.shape
+        assert found.arrays[name].tobytes() == array.tobytes()
+
+
+@contextlib.contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Let this process write no file beyond a size, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("prefix", ["", "file://"])
+def test_round_trip(tmp_path, prefix):
+    store = Store(f"{prefix}{tmp_path}/store")
+    assert store.find(KEY) is None
+    assert not store.has(KEY)
+    assert not (tmp_path / "store").exists()
+    store.save(KEY, ARTIFACT, {"seconds": 1.5})
+    assert store.has(KEY)
+    assert_same(store.find(KEY))
+    assert_same(store.load(KEY))
+    assert_same(pickle.loads(pickle.dumps(store)).load(KEY))
+    assert store.provenance(KEY) == {"seconds": 1.5}
+    name = f"model/{KEY.digest}"
+    assert files(store) == [f"{name}.json", f"{name}.safetensors"]
+    assert store.path(KEY) == f"{tmp_path}/store/{name}.safetensors"
+    assert store.find(OTHER) is None
+
+
+def test_many_keys_are_asked_for_at_once(store):
+    assert store.have([KEY, OTHER]) == [False, False]
+    store.save(KEY, ARTIFACT, {})
+    assert store.have([OTHER, KEY, OTHER, KEY]) == [False, True, False, True]
+    assert store.have([]) == []
+
+
+def test_round_trip_where_there_are_no_links():
+    store = Store("mock://bucket/a")
+    store._files.create_dir("a/model")
+    store.save(KEY, ARTIFACT, {"seconds": 1})
+    store.save(KEY, ARTIFACT, {"seconds": 2})
+    assert_same(store.load(KEY))
+    assert store.provenance(KEY) == {"seconds": 1}
+    with pytest.raises(IntegrityError, match="different bits"):
+        store.save(KEY, Artifact(), {})
+    with store._files.open_output_stream(store.path(KEY)) as stream:
+        stream.write(b"damaged")
+    with pytest.warns(UserWarning, match="It was moved to a/quarantine/model-"):
+        assert store.find(KEY) is None
+    with pytest.raises(StoreError, match=r"^cannot write to the store mock://bucket/a: "):
+        store.save(Key("other", {}), ARTIFACT, {})
+    assert store.provenance(OTHER) == {}
+
+
+@pytest.mark.parametrize("value", [None, 0, "text", [1.5, None], {"a": []}, True])
+def test_a_value_alone(store, value):
+    store.save(KEY, Artifact(value=value), {})
+    assert_same(store.load(KEY), Artifact(value=value))
+
+
+def test_arrays_in_another_order_and_tensors(store):
+    matrix = np.arange(6.0).reshape(2, 3)
+    store.save(KEY, Artifact({"a": matrix.T, "b": torch.arange(3)}), {})
+    assert_same(store.load(KEY), Artifact({"a": matrix.T.copy(), "b": np.arange(3)}))
+    store.save(KEY, Artifact({"a": matrix.T.copy(), "b": np.arange(3)}), {})
+
+
+def test_the_same_again_is_fine_and_the_first_provenance_stays(store):
+    store.save(KEY, ARTIFACT, {"seconds": 1})
+    before = file_of(store).read_bytes()
+    store.save(KEY, ARTIFACT, {"seconds": 2})
+    assert file_of(store).read_bytes() == before
+    assert store.provenance(KEY) == {"seconds": 1}
+    assert len(files(store)) == 2
+
+
+def test_equal_artifacts_have_equal_files(tmp_path):
+    contents = set()
+    for number in range(8):
+        store = Store(tmp_path / str(number))
+        arrays = dict(reversed(ARTIFACT.arrays.items())) if number % 2 else ARTIFACT.arrays
+        store.save(KEY, Artifact(arrays, ARTIFACT.value), {"number": number})
+        contents.add(file_of(store).read_bytes())
+    assert len(contents) == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Artifact(ARTIFACT.arrays, None),
+        Artifact({**ARTIFACT.arrays, "number": np.array(8)}, ARTIFACT.value),
+        Artifact({**ARTIFACT.arrays, "real": np.array(0.0)}, ARTIFACT.value),
+        Artifact({**ARTIFACT.arrays, "number": np.array([7])}, ARTIFACT.value),
+        Artifact({**ARTIFACT.arrays, "number": np.array(7, np.int32)}, ARTIFACT.value),
+    ],
+)
+def test_the_same_key_with_other_bits(store, other):
+    store.save(KEY, ARTIFACT, {})
+    with pytest.raises(IntegrityError, match=r"^model [0-9a-f]{12} was made twice with different"):
+        store.save(KEY, other, {})
+    assert IntegrityError.exit_code == 7
+    assert_same(store.load(KEY))
+
+
+def test_a_record_under_another_key_is_refused(store):
+    store.save(KEY, ARTIFACT, {})
+    file_of(store, OTHER).write_bytes(file_of(store).read_bytes())
+    with pytest.warns(UserWarning, match=r"does not match its checksum\. It was moved to"):
+        assert store.find(OTHER) is None
+    assert_same(store.load(KEY))
+
+
+def test_what_must_be_there(store):
+    with pytest.raises(StoreError, match=r"^model [0-9a-f]{12} is not in the store .*/store\.$"):
+        store.load(KEY)
+
+
+def damages(whole: bytes) -> Iterator[tuple[str, bytes]]:
+    """A flipped bit in each byte, each truncation, and each zeroed tail."""
+    for place in range(len(whole)):
+        flipped = whole[place] ^ (1 << (place % 8))
+        yield f"bit in byte {place}", whole[:place] + bytes([flipped]) + whole[place + 1 :]
+        yield f"cut at {place}", whole[:place]
+        tail = bytes(len(whole) - place)
+        if whole[place:] != tail:
+            yield f"zeros from {place}", whole[:place] + tail
+    yield "longer", whole + b"\0"
+
+
+def test_no_damage_gives_wrong_data(store):
+    store.save(KEY, ARTIFACT, {})
+    path, unseen = file_of(store), []
+    whole = path.read_bytes()
+    aside = path.parents[1] / "quarantine"
+    for what, damaged in damages(whole):
+        path.write_bytes(damaged)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            found = store.find(KEY)
+        if found is not None:
+            assert_same(found)
+            unseen.append(what)
+            continue
+        assert len(told) == 1, what
+        assert not path.exists()
+        (moved,) = aside.iterdir()
+        assert moved.read_bytes() == damaged
+        moved.unlink()
+    assert not unseen
+
+
+@pytest.mark.parametrize("damaged", [b"", b"x" * 100, b"\xff" * 8 + b"{}", bytes(5000)])
+def test_a_damaged_file_is_moved_aside_and_made_again(store, damaged):
+    store.save(KEY, ARTIFACT, {})
+    file_of(store).write_bytes(damaged)
+    with pytest.warns(UserWarning, match=r"cannot be read .*It was moved to .*quarantine/model-"):
+        store.save(KEY, ARTIFACT, {})
+    assert_same(store.load(KEY))
+    file_of(store).write_bytes(damaged)
+    with pytest.warns(UserWarning, match="moved to"), pytest.raises(StoreError, match="is not in"):
+        store.load(KEY)
+
+
+def test_damaged_provenance_is_unknown(store):
+    store.save(KEY, ARTIFACT, {"seconds": 1})
+    file_of(store).with_suffix(".json").write_bytes(b'{"sec')
+    assert store.provenance(KEY) == {}
+    assert store.provenance(OTHER) == {}
+
+
+def test_another_process_moves_the_damaged_file_first(store, monkeypatch):
+    store.save(KEY, ARTIFACT, {})
+    file_of(store).write_bytes(b"damaged")
+    read = Store._read
+
+    def read_and_lose(self: Store, path: str) -> bytes | None:
+        content = read(self, path)
+        Path(path).unlink()
+        return content
+
+    monkeypatch.setattr(Store, "_read", read_and_lose)
+    with pytest.warns(UserWarning, match="cannot be read"):
+        assert store.find(KEY) is None
+    assert not list(file_of(store).parents[1].glob("quarantine/*"))
+
+
+def test_a_file_that_vanishes_while_it_is_looked_for(store, monkeypatch):
+    monkeypatch.setattr(Store, "has", lambda self, key: True)
+    assert store.find(KEY) is None
+
+
+def test_many_at_once(store):
+    errors = []
+
+    def save() -> None:
+        try:
+            store.save(KEY, ARTIFACT, {})
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=save) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert_same(store.load(KEY))
+    assert len(files(store)) == 2
+
+
+def test_a_write_that_does_not_fit_leaves_nothing(store):
+    large = Artifact({"x": np.zeros(10_000)})
+    with largest_file(4096), pytest.raises(StoreError, match=r"File too large.*Free space") as e:
+        store.save(KEY, large, {})
+    assert e.value.exit_code == 6
+    assert files(store) == [f"model/{KEY.digest}.json"]
+    store.save(KEY, large, {})
+    assert_same(store.load(KEY), large)
+
+
+@pytest.mark.parametrize("call", ["fsync", "link"])
+def test_a_write_that_fails_midway_leaves_nothing(store, monkeypatch, call):
+    def fail(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(StoreError, match=r"^cannot write to the store .*No space left on device"):
+        store.save(KEY, ARTIFACT, {})
+    assert files(store) == []
+    monkeypatch.undo()
+    store.save(KEY, ARTIFACT, {})
+    assert_same(store.load(KEY))
+
+
+def test_a_process_that_dies_midway_leaves_nothing_under_the_final_name(store, monkeypatch):
+    def die(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "link", die)
+    monkeypatch.setattr(Path, "unlink", lambda self, missing_ok: None)
+    with pytest.raises(KeyboardInterrupt):
+        store.save(KEY, ARTIFACT, {})
+    monkeypatch.undo()
+    (left,) = files(store)
+    assert left.startswith("model/.")
+    assert store.find(KEY) is None
+    store.save(KEY, ARTIFACT, {})
+    assert_same(store.load(KEY))
+
+
+def test_a_store_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    store = Store(tmp_path / "file" / "store")
+    assert store.find(KEY) is None
+    with pytest.raises(StoreError, match=r"^cannot write to the store .*Not a directory") as e:
+        store.save(KEY, ARTIFACT, {})
+    assert e.value.exit_code == 6
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_store(store):
+    store.save(KEY, ARTIFACT, {})
+    folder = file_of(store).parent
+    folder.chmod(0o500)
+    try:
+        with pytest.raises(StoreError, match="Permission denied"):
+            store.save(OTHER, ARTIFACT, {})
+        assert_same(store.load(KEY))
+        assert store.find(OTHER) is None
+    finally:
+        folder.chmod(0o700)
+
+
+@pytest.mark.parametrize("root", ["ftp://host/x", "nosuch://x", "file://relative/x"])
+def test_places_that_cannot_be_opened(root):
+    with pytest.raises(StoreError, match=f"^store '{root}' cannot be opened: "):
+        Store(root)
+
+
+def test_keys_differ_by_kind_and_value():
+    keys = [KEY, OTHER, Key("pool", KEY.values), Key("model", {**KEY.values, "x": None})]
+    assert len({key.digest for key in keys}) == len(keys)
+    assert Key("model", dict(reversed(KEY.values.items()))).digest == KEY.digest
+
+
+def test_files_are_created_once_or_replaced_whole(tmp_path):
+    path = tmp_path / "new" / "file"
+    assert write_once(path, b"one")
+    assert not write_once(path, b"two")
+    assert path.read_bytes() == b"one"
+    write_bytes(path, b"three")
+    assert path.read_bytes() == b"three"
+    assert list(path.parent.iterdir()) == [path]
+    with largest_file(10), pytest.raises(StoreError, match=r"^cannot write .*: File too large\."):
+        write_bytes(path, b"x" * 100)
+    assert path.read_bytes() == b"three"
+    assert list(path.parent.iterdir()) == [path]
+    with pytest.raises(StoreError, match=r"^cannot write .*/file/below: "):
+        write_bytes(path / "below", b"")
+
+
+def test_a_kind_is_discarded_but_for_what_is_being_written(store):
+    one, other, elsewhere = (Key("a", {"n": 1}), Key("a", {"n": 2}), Key("b", {"n": 1}))
+    store.discard("a")
+    for key in (one, other, elsewhere):
+        store.save(key, ARTIFACT, {})
+    writing = file_of(store, one).with_name(".half")
+    writing.touch()
+    store.discard("a")
+    assert store.have([one, other, elsewhere]) == [False, False, True]
+    assert list(writing.parent.iterdir()) == [writing]
+
+
+def test_one_at_a_time_holds_a_key(store):
+    inside = threading.Event()
+
+    def wait(key: Key) -> None:
+        with store.lock(key):
+            inside.set()
+
+    with store.lock(KEY):
+        for key in (OTHER, KEY):
+            thread = threading.Thread(target=wait, args=(key,))
+            thread.start()
+            assert inside.wait(0.3 if key is KEY else 60) == (key is OTHER)
+            inside.clear()
+    assert inside.wait(60)
+    thread.join()
+    assert files(store) == []
+
+
+def test_many_hold_a_key_one_after_another(store):
+    holders, most = [], []
+
+    def hold() -> None:
+        for _ in range(100):
+            with store.lock(KEY):
+                holders.append(1)
+                time.sleep(0.0005)
+                most.append(len(holders))
+                holders.pop()
+
+    threads = [threading.Thread(target=hold) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (max(most), len(most)) == (1, 400)
+    assert files(store) == []
+
+
+def test_a_killed_process_leaves_no_lock(store):
+    code = (
+        "import sys, time; from rum_ray.store import Key, Store\n"
+        "with Store(sys.argv[1]).lock(Key('model', {})): print('held', flush=True); time.sleep(99)"
+    )
+    command = [sys.executable, "-c", code, store.root]
+    holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "held\n"
+    lock = file_of(store, Key("model", {})).with_suffix(".lock")
+    with lock.open() as file, pytest.raises(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    holder.kill()
+    holder.communicate()
+    with store.lock(Key("model", {})):
+        assert lock.exists()
+    assert files(store) == []
+
+
+def test_where_no_lock_can_be_had_nobody_waits(tmp_path, store, monkeypatch):
+    (tmp_path / "file").touch()
+    for place in (Store(tmp_path / "file" / "store"), Store("mock://bucket")):
+        with place.lock(KEY), place.lock(KEY):
+            pass
+
+    def refuse(*args: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with store.lock(KEY), store.lock(KEY):
+        pass
+
+
+class Stores(RuleBasedStateMachine):
+    """Whatever is saved and damaged: a reader gets what was saved under its key, or nothing."""
+
+    keys = st.integers(0, 2)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.root = Path(self.folder) / os.urandom(8).hex()
+        self.saved: set[int] = set()
+
+    folder = ""
+
+    def key(self, number: int) -> Key:
+        return Key("model", {"number": number})
+
+    def artifact(self, number: int) -> Artifact:
+        return Artifact({"x": np.arange(number + 1.0)}, {"number": number})
+
+    @rule(number=keys)
+    def save(self, number: int) -> None:
+        Store(self.root).save(self.key(number), self.artifact(number), {})
+        self.saved.add(number)
+
+    @rule(number=keys, place=st.integers(0, 10**4), bit=st.integers(0, 7))
+    def flip(self, number: int, place: int, bit: int) -> None:
+        path = file_of(Store(self.root), self.key(number))
+        if path.exists():
+            content = bytearray(path.read_bytes())
+            if content:
+                content[place % len(content)] ^= 1 << bit
+                path.write_bytes(content)
+
+    @rule(number=keys, length=st.integers(0, 10**4))
+    def cut(self, number: int, length: int) -> None:
+        path = file_of(Store(self.root), self.key(number))
+        if path.exists():
+            path.write_bytes(path.read_bytes()[:length])
+
+    @rule(source=keys, other=keys)
+    def copy(self, source: int, other: int) -> None:
+        store = Store(self.root)
+        if file_of(store, self.key(source)).exists():
+            content = file_of(store, self.key(source)).read_bytes()
+            file_of(store, self.key(other)).write_bytes(content)
+
+    @rule(number=keys)
+    def remove(self, number: int) -> None:
+        file_of(Store(self.root), self.key(number)).unlink(missing_ok=True)
+
+    @invariant()
+    def never_wrong(self) -> None:
+        for number in range(3):
+            found = Store(self.root).find(self.key(number))
+            assert found is None or number in self.saved
+            if found is not None:
+                assert_same(found, self.artifact(number))
+
+
+@pytest.mark.filterwarnings("ignore:.*It was moved to:UserWarning")
+def test_any_history(tmp_path):
+    class Here(Stores):
+        folder = str(tmp_path)
+
+    machine = Here.TestCase
+    machine.settings = settings(
+        max_examples=15,
+        stateful_step_count=12,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    machine("runTest").runTest()
+    assert json.loads((next(tmp_path.glob("*/model/*.json"))).read_text()) == {}
