@@ -37,7 +37,7 @@ OWNERS = {
     "optuna": "cluster",
     "pandas": "api cluster report results",
     "pyarrow": "data scores/files store",
-    "pydantic": "config",
+    "pydantic": "config results",
     "pytest": "testing",
     "ray": "cluster",
     "rich": "cli",
