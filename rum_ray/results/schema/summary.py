@@ -65,8 +65,8 @@ class Summary:
             problem = error.errors()[0]
             place = ".".join(map(str, problem["loc"])) or "the file"
             raise DataError(
-                f"report.json: {place}: {problem['msg']}. The file is not of format 1; write it again "
-                "with 'rum-ray report'."
+                f"report.json: {place}: {problem['msg']}. The file is not of format 1; write it "
+                "again with 'rum-ray report'."
             ) from error
 
 
