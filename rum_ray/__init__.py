@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from rum_ray.evaluation import (
         ATTACKS,
         Accuracies,
+        Attack,
         AttackResult,
         Evaluation,
         PoolEvidence,
@@ -58,7 +59,7 @@ _NAMES = {
     "data": "DATASETS DataBundle LabeledData load",
     "data.images": "open_source",
     "evaluation": (
-        "ATTACKS Accuracies AttackResult Evaluation PoolEvidence auc_attack evaluate "
+        "ATTACKS Accuracies Attack AttackResult Evaluation PoolEvidence auc_attack evaluate "
         "jensen_shannon klom pool_lira pool_rmia svm_attack threshold_attack tow tow_mia u_lira"
     ),
     "models": "MODELS",

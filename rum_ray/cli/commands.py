@@ -17,10 +17,19 @@ from rum_ray.errors import ConfigError
 from rum_ray.experiment import Experiment
 from rum_ray.files import write_bytes
 from rum_ray.jobs import Context, format_weights
+from rum_ray.results.load import (
+    load_examples,
+    load_forget_set,
+    load_methods,
+    load_outcome,
+    load_searches,
+)
 from rum_ray.results.parquet import score_table, trial_table
-from rum_ray.results.report_json import row_entries, summarize
-from rum_ray.results.scores import precision_entry, subset_entries
-from rum_ray.results.searches import search_entries
+from rum_ray.results.rows import row_summaries
+from rum_ray.results.schema import StageSummary, to_json
+from rum_ray.results.scores import precision_summary, subset_summaries
+from rum_ray.results.searches import search_summaries
+from rum_ray.results.summary import summarize
 from rum_ray.store import Store
 from rum_ray.study.finished import check_finished
 from rum_ray.study.methods import planned, unsearched_table
@@ -139,13 +148,14 @@ def score(study: Study, options: Options) -> Answer:
     with _running(study, options) as pipeline:
         pipeline.train()
     path = options.folder(study.experiment) / "scores.parquet"
-    write_bytes(path, score_table(study, subsets=False).to_parquet(None, index=False))
+    examples = load_examples(study)
+    write_bytes(path, score_table(examples).to_parquet(None, index=False))
     values = study.scores.values
     return {
         "scores": str(path),
         "name": study.scores.name,
         "models": len(study.scoring.pool) or None,
-        "precision": precision_entry(study),
+        "precision": to_json(precision_summary(examples)),
         "examples": len(values),
         "unknown": int(np.isnan(values).sum()),
         "mean": float(np.nanmean(values)),
@@ -166,8 +176,9 @@ def refine(study: Study, options: Options) -> Answer:
         pipeline.train()
         pipeline.embed()
     path = options.folder(study.experiment) / "scores.parquet"
-    write_bytes(path, score_table(study).to_parquet(None, index=False))
-    return {"scores": str(path), "subsets": subset_entries(study)}
+    examples, forget = load_examples(study), load_forget_set(study)
+    write_bytes(path, score_table(examples, forget).to_parquet(None, index=False))
+    return {"scores": str(path), "subsets": to_json(subset_summaries(examples, forget))}
 
 
 def unlearn(study: Study, options: Options) -> Answer:
@@ -192,8 +203,8 @@ def evaluate(study: Study, options: Options) -> Answer:
         pipeline.train()
         pipeline.retrain()
         pipeline.evaluate()
-    attack = study.experiment.evaluate.attack
-    return {"attack": attack, "rows": row_entries(study, unsearched_table(study))}
+    rows = row_summaries(load_methods(study, unsearched_table(study)))
+    return {"attack": study.experiment.evaluate.attack, "rows": to_json(rows)}
 
 
 def tune(study: Study, options: Options) -> Answer:
@@ -203,12 +214,13 @@ def tune(study: Study, options: Options) -> Answer:
         for stage in (Pipeline.train, Pipeline.refer, Pipeline.search):
             stage(pipeline)
     out = options.folder(study.experiment)
-    path = out / "trials.parquet"
-    write_bytes(path, trial_table(study).to_parquet(None, index=False))
+    path, searches = out / "trials.parquet", load_searches(study)
+    write_bytes(path, trial_table(searches).to_parquet(None, index=False))
+    stages = [StageSummary(**asdict(stage)) for stage in pipeline.clock.stages.values()]
     return {
         "plan": write_plans(out, study),
         "trials": str(path),
-        "searches": search_entries(study, pipeline.clock),
+        "searches": to_json(search_summaries(searches, stages)),
     }
 
 
@@ -220,8 +232,10 @@ def _publish(pipeline: Pipeline, options: Options) -> Answer:
 
     study = pipeline.study
     out = options.folder(study.experiment)
-    answer = summarize(study, pipeline.clock)
-    write(out, answer, score_table(study), trial_table(study), gallery(study))
+    outcome = load_outcome(study, pipeline.clock.stages.values())
+    answer = summarize(outcome).to_json()
+    scores = score_table(outcome.examples, outcome.forget)
+    write(out, answer, scores, trial_table(outcome.searches), gallery(study))
     if study.searches:
         write_plans(out, study)
     return {"out": str(out), "report": str(out / "report.html"), "answer": answer}

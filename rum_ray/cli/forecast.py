@@ -135,7 +135,7 @@ def _measured(study: Study, searched: bool, cap: float) -> Iterator[tuple[str, i
         total = (2 + kept) * seeds
         left = _missing(study, residual_jobs(study, table(study))) if searched else total
         yield "residuals", total, left, left * FORWARD_ONLY / study.experiment.recipe.epochs
-    if "u_lira" in study.experiment.evaluate.also:
+    if study.experiment.evaluate.asks("shadows"):
         total = kept * len(study.scoring.pool)
         left = _missing(study, shadow_jobs(study, table(study))) if searched else total
         yield "shadows", total, left, left * cap * study.experiment.score.fraction

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -183,12 +184,11 @@ def _call(cls: type, values: Mapping[str, Any], path: str) -> Any:
     """Return `cls(**values)`, its complaints with their place."""
     try:
         return cls(**values)
-    except ValueError as error:
+    except (ConfigError, ValueError) as error:
         message = str(error)
-        joint = "." if message.split(" ")[0] in values else ": "
+        # A message about a key of the mapping begins with it: "size must be", "also[0]: ".
+        joint = "." if re.split(r"[ \[]", message)[0] in values else ": "
         raise ConfigError(f"{path}{joint}{message}" if path else message) from error
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}" if path else str(error)) from error
 
 
 def _at_place(function: Callable[[], Any], path: str) -> Any:

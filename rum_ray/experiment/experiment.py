@@ -156,10 +156,10 @@ class Experiment:
                 f"{what} compares the model with the pool's, so they must be "
                 "trained alike; remove score.recipe."
             )
-        if "u_lira" in self.evaluate.also and self.plan is None and self.search is None:
+        if self.evaluate.asks("shadows") and self.plan is None and self.search is None:
             raise ConfigError(
-                "evaluate.also: u_lira runs a plan on the pool's models, and there is none; add "
-                "'plan' or 'search'."
+                f"evaluate.also: {self.evaluate.of_pool[-1]} runs a plan on the pool's models, and "
+                "there is none; add 'plan' or 'search'."
             )
 
     def load_data(self) -> DataBundle:

@@ -6,7 +6,10 @@ from typing import Any, Literal
 
 from rum_ray.data import DataBundle, load
 from rum_ray.errors import ConfigError
+from rum_ray.evaluation import ALWAYS, ATTACKS
+from rum_ray.evaluation.attack import Attack, Needs
 from rum_ray.evaluation.sets import Members
+from rum_ray.plugins import find
 from rum_ray.refinement import Middle, Pick
 from rum_ray.training.recipe import check_not_negative, check_positive
 from rum_ray.unlearning.finetune import FineTune
@@ -98,46 +101,68 @@ class RelearnConfig:
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """Which attacks are reported.
+    """The attacks that are reported.
 
     Attributes:
-        attack: whose gap counts in the reported objective.
-        members: which of the retain set the attacks learn from: a random sample, or the first (the
+        attack: the attack whose gap counts in the reported objective.
+        members: the retain examples that attacks learn from: a random sample, or the first (the
             paper's code).
-        also: attacks beside "svm" and "auc". An SVM learns from confidence, or from the feature in
-            its name. Those of the pool keep its models, so asking for one later trains the pool
-            again; "u_lira" runs each reported plan "rum" on each of them.
-        relearn: whether the forget set is tried to be got back from the retain set, and how.
-        residual: whether what is left of the forget set in embeddings is measured, of the models
-            whose weights are kept: retrained ones, originals, and those of a plan "rum".
+        also: attacks beside "svm" and "auc": names of `ATTACKS`, or `package.module:name` of an
+            `Attack`. An SVM learns from confidence, or from the feature in its name. Attacks on the
+            pool keep its weights, so asking for one later trains the pool again. "u_lira" also runs
+            each reported plan "rum" on each model of the pool.
+        relearn: the relearning test: fine-tune on the retain set, and measure how much forget
+            accuracy returns. Null: no test.
+        residual: measure how far the embeddings of the forget set still differ from those of the
+            retrained models, for models whose weights are kept: retrained models, originals, and
+            those of a plan "rum".
     """
 
     attack: Literal["svm", "auc"] = "svm"
     members: Members = "random"
-    also: tuple[
-        Literal[
-            "svm_correctness",
-            "svm_entropy",
-            "svm_modified_entropy",
-            "svm_probabilities",
-            "threshold",
-            "pool_lira",
-            "pool_rmia",
-            "u_lira",
-        ],
-        ...,
-    ] = ()
+    also: tuple[str, ...] = ()
     relearn: RelearnConfig | None = None
     residual: bool = False
 
     def __post_init__(self) -> None:
-        if len(set(self.also)) < len(self.also):
+        known = {name: attack for name, attack in ATTACKS.items() if name not in ALWAYS}
+        for place, name in enumerate(self.also):
+            attack = _at_also(place, name, known)
+            if name not in known and attack.name in ATTACKS:
+                raise ConfigError(
+                    f"also[{place}]: attack '{name}' has the name '{attack.name}' of an attack of "
+                    "rum_ray. Give it another name."
+                )
+        if len({attack.name for attack in self.attacks}) < len(self.also):
             raise ValueError(f"also must name each attack once, got {list(self.also)}")
 
     @property
+    def attacks(self) -> tuple[Attack, ...]:
+        """The attacks of `also`."""
+        return tuple(find(name, ATTACKS, "attack") for name in self.also)
+
+    def asks(self, needs: Needs) -> bool:
+        """Return True if an attack of `also` needs this evidence."""
+        return any(attack.needs == needs for attack in self.attacks)
+
+    @property
     def of_pool(self) -> tuple[str, ...]:
-        """The attacks that ask the pool's models again."""
-        return tuple(attack for attack in self.also if attack.startswith(("pool_", "u_lira")))
+        """The names in `also` of attacks that need the models of the pool again."""
+        pairs = zip(self.also, self.attacks, strict=True)
+        return tuple(name for name, attack in pairs if attack.needs in ("pool", "shadows"))
+
+
+def _at_also(place: int, name: str, known: Mapping[str, Attack]) -> Attack:
+    """Return the attack of a name; ConfigError with the place if there is none."""
+    try:
+        attack = find(name, known, "attack")
+    except ConfigError as error:
+        raise ConfigError(f"also[{place}]: {error}") from error
+    if not isinstance(attack, Attack):
+        raise ConfigError(
+            f"also[{place}]: '{name}' must be a rum_ray.Attack, got {type(attack).__name__}."
+        )
+    return attack
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rum_ray.errors import ScoreError
-from rum_ray.scores.memorization import InOutCounts
+from rum_ray.scores.memorization import InOutCounts, memorization
 from rum_ray.seeding import Seed
 
 SPLIT_HALF_GOAL = 0.9
@@ -50,6 +50,36 @@ def resampled(
     counts = [(times @ part.astype(np.float32)).astype(np.int64) for part in parts]
     for of_pool in zip(*counts, strict=True):
         yield InOutCounts(*of_pool).scores().values
+
+
+def levels(values: NDArray[np.float64], subsets: int) -> NDArray[np.int64]:
+    """Return the subset of each score [S]: equal parts by ascending score, ties to the earlier."""
+    found = np.empty(len(values), dtype=np.int64)
+    order = np.argsort(values, kind="stable")
+    for level, part in enumerate(np.array_split(order, subsets)):
+        found[part] = level
+    return found
+
+
+def changed_share(
+    included: NDArray[np.bool_], correct: NDArray[np.bool_], subsets: int, seed: Seed
+) -> float:
+    """Return the share of the forget set that other models would put into another subset.
+
+    Pools of the same size are drawn with replacement. Each splits the forget set by its own scores;
+    the share is the mean over pools. Examples that a pool leaves unknown keep their score.
+
+    Args:
+        included: [M, S] bool, model m trained on example n of the forget set.
+        correct: [M, S] bool, model m predicts its label.
+        subsets: number of subsets.
+        seed: root of the scores; the draws come from it.
+    """
+    scores = memorization(included, correct).values
+    ours = levels(scores, subsets)
+    pools = resampled(included, correct, seed / "bootstrap" / "models")
+    drawn = (np.where(np.isnan(values), scores, values) for values in pools)
+    return float(np.mean([(levels(values, subsets) != ours).mean() for values in drawn]))
 
 
 def rank_correlation(a: ArrayLike, b: ArrayLike) -> float:

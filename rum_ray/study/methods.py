@@ -189,26 +189,30 @@ def _evaluation(
 
 
 def pool_jobs(study: Study) -> list[PoolLogits]:
-    """Return what asks the pool for its logits; nothing if no attack wants them."""
-    wanted = [a for a in study.experiment.evaluate.of_pool if a != "u_lira"]
-    return [PoolLogits(model) for model in study.scoring.pool] if wanted else []
+    """Return the jobs that ask the pool for its logits; none if no attack needs them."""
+    if not study.experiment.evaluate.asks("pool"):
+        return []
+    return [PoolLogits(model) for model in study.scoring.pool]
 
 
 def measuring_jobs(study: Study, rows: Sequence[Row]) -> list[Job]:
-    """Return the jobs that measure these rows, and ask the pool if an attack wants that."""
+    """Return the jobs that measure these rows, and those that ask the pool."""
     return [*(job for row in rows for job in row.jobs), *pool_jobs(study)]
 
 
 def shadow_jobs(study: Study, rows: Sequence[Row]) -> list[UnlearnShadow]:
-    """Return what runs each plan "rum" of these rows on each pool model, for U-LiRA."""
-    if "u_lira" not in study.experiment.evaluate.also:
+    """Return the jobs that run each plan "rum" of these rows on each model of the pool.
+
+    There are none if no attack needs shadow models.
+    """
+    if not study.experiment.evaluate.asks("shadows"):
         return []
     plans = [row.plan for row in rows if row.plan is not None and row.jobs[0].keep]
     return [UnlearnShadow(model, plan) for plan in plans for model in study.scoring.pool]
 
 
 def residual_jobs(study: Study, rows: Sequence[Row]) -> list[SubsetMoments]:
-    """Return what the residuals of these rows need besides the originals' moments."""
+    """Return the jobs that embed models of these rows, besides the originals, for residuals."""
     if not study.experiment.evaluate.residual:
         return []
     jobs = [embedding_job(study, evaluation) for row in rows for evaluation in row.jobs]
@@ -216,7 +220,7 @@ def residual_jobs(study: Study, rows: Sequence[Row]) -> list[SubsetMoments]:
 
 
 def embedding_job(study: Study, evaluation: Evaluate) -> EmbeddingMoments | SubsetMoments | None:
-    """Return what measures the embeddings of an evaluation's model; None if it is not kept."""
+    """Return the job that embeds the model of an evaluation; None if its weights are not kept."""
     partition, layer, model = study.partition, study.experiment.embedding, evaluation.model
     if evaluation.plan is not None:
         kept = UnlearnedModel(evaluation)

@@ -18,9 +18,9 @@ from rum_ray.jobs import Context, TrainPoolModel, pool_bits
 from rum_ray.refinement import ByScore
 from rum_ray.scores.base import Scores
 from rum_ray.scores.memorization import InOutCounts
-from rum_ray.scores.reliability import STEP
+from rum_ray.scores.reliability import STEP, changed_share
 from rum_ray.seeding import Seed
-from rum_ray.study.forget import changed_share, chosen
+from rum_ray.study.forget import chosen
 
 Bits: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 """Which examples some models were trained on and are right about, each [M, N] in packed bits."""

@@ -127,10 +127,11 @@ def check_pool(study: Study) -> None:
         return
     seen = _learned(pool, total)
     enough = len(pool) - seen >= LEAST_MODELS
-    if "u_lira" in attacks:
+    shadows = study.experiment.evaluate.asks("shadows")
+    if shadows:
         enough &= seen >= LEAST_MODELS
     if not enough.all():
-        seeing = f" and {LEAST_MODELS} that have" if "u_lira" in attacks else ""
+        seeing = f" and {LEAST_MODELS} that have" if shadows else ""
         raise ConfigError(
             f"evaluate.also: {attacks[-1]} needs {LEAST_MODELS} models that have not seen an "
             f"example{seeing}; with score.models="

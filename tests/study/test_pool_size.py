@@ -23,7 +23,7 @@ from rum_ray.scores.memorization import included_rows
 from rum_ray.scores.reliability import STEP
 from rum_ray.seeding import Seed
 from rum_ray.store import Artifact, Store
-from rum_ray.study.forget import changed_share
+from rum_ray.scores.reliability import changed_share
 from rum_ray.study.study import Study
 from rum_ray.training import Recipe
 

@@ -85,7 +85,7 @@ class Rung:
 
     space: str
     method: str
-    trials: int
+    trials: int | None
     objective: Metric
     tow: Metric
     cost: Metric
