@@ -30,7 +30,7 @@ def attack_metrics(measured: Measured) -> list[Metrics]:
     """Return the metrics of all attacks in `evaluate.also` by name, for each method."""
     found: list[Metrics] = [{} for _ in measured.methods]
     order = [*_MEASURES]
-    for attack in sorted(measured.config.attacks, key=lambda a: (order.index(a.needs), a.name)):
+    for attack in sorted(measured.attacks, key=lambda a: (order.index(a.needs), a.name)):
         for metrics, new in zip(found, _MEASURES[attack.needs](attack, measured), strict=True):
             metrics |= new
     return found

@@ -39,7 +39,7 @@ from rum_ray.results.outcome import (
     Shadows,
     Trial,
 )
-from rum_ray.results.schema import DataSummary, Pick, PlanStep, StageSummary
+from rum_ray.results.schema import DataSummary, ExperimentSummary, Pick, PlanStep, StageSummary
 from rum_ray.study.costs import training_cost, trainings
 from rum_ray.study.methods import (
     METHODS,
@@ -64,7 +64,7 @@ def load_outcome(study: Study, stages: Iterable[StageTime] = ()) -> Outcome:
     experiment = study.experiment
     return Outcome(
         experiment=experiment,
-        config=config.dump(experiment),
+        identity=ExperimentSummary(experiment.name, experiment.digest, config.dump(experiment)),
         environment=environment(experiment.recipe.threads, experiment.cluster.workers),
         data=_data(study.context.bundle),
         examples=load_examples(study),
@@ -87,6 +87,7 @@ def load_examples(study: Study) -> Examples:
         ids=bundle.train.ids,
         labels=bundle.train.y.numpy(),
         true_labels=None if truth is None else truth.numpy(),
+        flipped=bundle.flipped,
         classes=bundle.num_classes,
         scores=study.scores,
         proxies=study.scoring.proxies,
@@ -100,6 +101,7 @@ def load_forget_set(study: Study) -> ForgetSet:
     return ForgetSet(
         rows=study.forget,
         subsets={subset.name: subset.rows for subset in study.partition},
+        by_distance=study.experiment.forget.by_distance,
         embedded=tuple(job.load(study.context) for job in study.moments),
     )
 
@@ -114,6 +116,7 @@ def load_methods(study: Study, rows: Sequence[Row]) -> Measured:
     methods = tuple(_method(study, row) for row in rows)
     return Measured(
         config=study.experiment.evaluate,
+        attacks=study.experiment.evaluate.attacks,
         seeds=study.experiment.seeds,
         subsets=study.partition.names,
         methods=methods,
@@ -215,6 +218,7 @@ def _search(study: Study, name: str, search: SearchJob) -> SearchOutcome:
         label=METHODS[search.name],
         space=search.name,
         config=search.config,
+        budget=search.config.budget,
         starts=len(search.starts),
         trials=tuple(_trial(context, search, trial) for trial in search.load(context)),
         drawn_again=search.drawn_again(context),

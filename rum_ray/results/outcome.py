@@ -11,10 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rum_ray.data.bundle import Indices
+from rum_ray.evaluation.attack import Attack
 from rum_ray.evaluation.tow import Evaluation
 from rum_ray.experiment import EvaluateConfig, Experiment, SearchConfig
 from rum_ray.jobs.embeddings import Embedded
-from rum_ray.results.schema import DataSummary, Environment, Pick, PlanStep, StageSummary
+from rum_ray.results.schema import (
+    DataSummary,
+    Environment,
+    ExperimentSummary,
+    Pick,
+    PlanStep,
+    StageSummary,
+)
 from rum_ray.scores.base import Scores
 from rum_ray.scores.entanglement import Moments
 from rum_ray.scores.memorization import InOutCounts
@@ -50,6 +58,7 @@ class Examples:
         ids: [N] in the data source.
         labels: [N] int64.
         true_labels: [N] int64; None if unknown.
+        flipped: [N] bool, True where the label is known to be wrong; None if unknown.
         classes: number of classes.
         scores: difficulty scores; NaN where unknown.
         proxies: [runs, N] by name.
@@ -61,16 +70,12 @@ class Examples:
     ids: NDArray[np.int64]
     labels: NDArray[np.int64]
     true_labels: NDArray[np.int64] | None
+    flipped: NDArray[np.bool_] | None
     classes: int
     scores: Scores
     proxies: Mapping[str, NDArray[np.float64]]
     pool: Pool | None
     cost: float
-
-    @property
-    def flipped(self) -> NDArray[np.bool_] | None:
-        """[N] True where the label is known to be wrong; None if true labels are unknown."""
-        return None if self.true_labels is None else self.labels != self.true_labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,11 +85,13 @@ class ForgetSet:
     Attributes:
         rows: of the training set.
         subsets: rows by name, in the order of unlearning.
+        by_distance: True if distances in embedding space decided the choice.
         embedded: sums of embeddings, one per reported seed.
     """
 
     rows: Indices
     subsets: Mapping[str, Indices]
+    by_distance: bool
     embedded: tuple[Embedded, ...]
 
 
@@ -149,7 +156,8 @@ class Measured:
     """The measured methods.
 
     Attributes:
-        config: the attacks.
+        config: the settings of the evaluation.
+        attacks: of `evaluate.also`.
         seeds: the reported seeds.
         subsets: names of the subsets.
         methods: retrained, retrained again and original models first.
@@ -157,6 +165,7 @@ class Measured:
     """
 
     config: EvaluateConfig
+    attacks: tuple[Attack, ...]
     seeds: tuple[int, ...]
     subsets: tuple[str, ...]
     methods: tuple[Method, ...]
@@ -206,6 +215,7 @@ class SearchOutcome:
         label: of the search in report.json.
         space: "V0" to "V4".
         config: budget, cap and attack.
+        budget: cap on the cost of a pick, as a share of retraining.
         starts: number of trials that `search.start` gave.
         trials: in order.
         drawn_again: proposals above the cap, which were replaced.
@@ -218,6 +228,7 @@ class SearchOutcome:
     label: str
     space: str
     config: SearchConfig
+    budget: float
     starts: int
     trials: tuple[Trial, ...]
     drawn_again: int
@@ -231,7 +242,7 @@ class Outcome:
 
     Attributes:
         experiment: the study's experiment.
-        config: the experiment as YAML.
+        identity: name, digest and YAML of the experiment.
         environment: versions and hardware.
         data: sizes, classes and label noise.
         examples: scores.
@@ -244,7 +255,7 @@ class Outcome:
     """
 
     experiment: Experiment
-    config: str
+    identity: ExperimentSummary
     environment: Environment
     data: DataSummary
     examples: Examples

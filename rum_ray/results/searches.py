@@ -37,7 +37,7 @@ def search_summaries(
 def _search(search: SearchOutcome, seconds: float | None) -> SearchSummary:
     """Return budget, trials and pick of a search."""
     config, statuses = search.config, Counter(trial.status for trial in search.trials)
-    objectives = drawn(search.trials, config.budget)
+    objectives = drawn(search.trials, search.budget)
     return SearchSummary(
         name=search.label,
         space=search.space,

@@ -6,7 +6,6 @@ from rum_ray.results.costs import costs
 from rum_ray.results.outcome import Outcome
 from rum_ray.results.rows import comparisons, row_summaries
 from rum_ray.results.schema import (
-    ExperimentSummary,
     Row,
     SearchSummary,
     Selection,
@@ -30,7 +29,7 @@ def summarize(outcome: Outcome) -> Summary:
     scores, subsets = score_summary(examples, forget), subset_summaries(examples, forget)
     return Summary(
         attack=experiment.evaluate.attack,
-        experiment=ExperimentSummary(experiment.name, experiment.digest, outcome.config),
+        experiment=outcome.identity,
         environment=outcome.environment,
         data=outcome.data,
         scores=scores,
@@ -60,7 +59,7 @@ def _chosen_by(outcome: Outcome) -> str:
     if forget.ids is not None:
         return f"ids of {forget.ids}; subsets by {scored}"
     of_class = "" if forget.label is None else f"class {forget.label}; "
-    if forget.by_distance:
+    if outcome.forget.by_distance:
         return f"{of_class}distances under the reported seeds' originals; subsets by {scored}"
     at_random = f"at random, root {forget.seed}; subsets by " if forget.pick == "random" else ""
     return f"{of_class}{at_random}{scored}"

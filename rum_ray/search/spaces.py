@@ -68,6 +68,10 @@ class Space:
             assignment[name] = unlearner
         return Plan.assign(subsets, {**assignment, **fixed}, self.retain)
 
+    def replay(self, answers: Mapping[str, Any]) -> Plan:
+        """Return the plan that these answers make."""
+        return self.plan(lambda name, _: answers[name])
+
     def answers(self, plan: Plan) -> dict[str, Any]:
         """Return the answers that make a plan for the same partition.
 
