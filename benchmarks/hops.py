@@ -1,9 +1,9 @@
-"""Count the modules that `summarize` passes through, and the calls from a lower layer to a higher.
+"""Count the modules of rum_ray that a report passes through, and the calls that climb layers.
 
-`python benchmarks/hops.py` does the jobs of a small study in this process, and prints for
-`load_outcome` and for `summarize`: the modules of rum_ray whose functions were called; the pairs of
-modules of which one calls the other; and the climbs, pairs in which the caller lies in a lower layer
-(tests/test_architecture.py). Constructors that `dataclass` generates count as calls too.
+`python benchmarks/hops.py` does the jobs of a small study in this process. Then it prints, for
+reading the outcome and for `summarize`, the number of modules whose own code runs, of pairs of
+modules with a call from one to the other, and of climbs: calls from a module to one in a higher
+layer of tests/test_architecture.py. Methods that `dataclass` generates are no code of a module.
 """
 
 import runpy
@@ -16,7 +16,6 @@ from types import FrameType
 from typing import TypeVar
 
 from rum_ray import config
-from rum_ray.data import load
 from rum_ray.jobs import Context
 from rum_ray.results.load import load_outcome
 from rum_ray.results.summary import summarize
@@ -25,6 +24,16 @@ from rum_ray.study.study import Study
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 LAYER: Mapping[str, int] = runpy.run_path(str(TESTS / "test_architecture.py"))["LAYER"]
+EXPERIMENT = {
+    "name": "hops",
+    "data": {"name": "digits", "label_noise": 0.1},
+    "recipe": {"model": "mlp", "epochs": 2},
+    "score": {"models": 16, "fraction": 0.5},
+    "forget": {"size": 60},
+    "plan": {"low": "nothing", "medium": "finetune", "high": "salun"},
+    "search": {"trials": 3, "max_cost": 9.0, "unlearners": ["nothing", "finetune"]},
+    "seeds": [0, 1, 2],
+}
 T = TypeVar("T")
 
 
@@ -69,11 +78,47 @@ def trace(function: Callable[[], T]) -> tuple[T, Trace]:
 
 
 def _module(frame: FrameType) -> str | None:
-    """Return the module of rum_ray that a frame runs in; None for other code."""
+    """Return the module of rum_ray whose code a frame runs; None for other code."""
     name = str(frame.f_globals.get("__name__", ""))
-    return name if name.startswith("rum_ray.") else None
+    own = name.startswith("rum_ray.") and frame.f_code.co_filename.endswith(".py")
+    return name if own else None
 
 
 def _layer(module: str) -> int:
     """Return the layer of a module."""
     return LAYER[module.split(".")[1]]
+
+
+def traces(folder: Path) -> dict[str, Trace]:
+    """Return the calls of reading a finished study and of summarizing it.
+
+    Args:
+        folder: of the store.
+    """
+    sys.path.insert(0, str(TESTS))
+    from reference.finished import finish
+
+    experiment = config.parse(EXPERIMENT)
+    context = Context(experiment.load_data(), Store(folder))
+    finish(Study(experiment, context))
+    # A new study, and a new context: everything is read again.
+    study = Study(experiment, Context(context.bundle, context.store))
+    outcome, reading = trace(lambda: load_outcome(study))
+    _, summarizing = trace(lambda: summarize(outcome))
+    return {"load_outcome": reading, "summarize": summarizing}
+
+
+def main() -> None:
+    """Print the table."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, found in traces(Path(folder)).items():
+            numbers = f"{len(found.modules)} modules, {len(found.calls)} pairs"
+            print(f"{name}: {numbers}, {len(found.climbs)} climbs")
+            for climb in found.climbs:
+                print("  climbs:", *climb)
+            if name == "summarize":
+                print("  " + "\n  ".join(sorted(found.modules)))
+
+
+if __name__ == "__main__":
+    main()

@@ -20,7 +20,7 @@ from rum_ray.jobs.reference import PoolReference, RetrainedReference
 from rum_ray.jobs.train import TrainModel
 from rum_ray.jobs.trial import EvaluatePlan
 from rum_ray.rum import Plan
-from rum_ray.search.spaces import FREE, Space, SpaceName
+from rum_ray.search.spaces import FREE, Space, SpaceName, replay
 from rum_ray.store import Artifact, Key
 from rum_ray.training.domains import Domain, LogUniform, Uniform
 from rum_ray.unlearning import Unlearner
@@ -104,7 +104,7 @@ class SearchJob:
 
     def plan(self, answers: Mapping[str, Any]) -> Plan:
         """Return the plan that a trial's answers make."""
-        return self.space.replay(answers)
+        return self.space.plan(replay(answers))
 
     def cost(self, answers: Mapping[str, Any], total: int) -> float:
         """Return a plan's cost as a share of retraining, where `total` examples are learned."""

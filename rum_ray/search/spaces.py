@@ -68,10 +68,6 @@ class Space:
             assignment[name] = unlearner
         return Plan.assign(subsets, {**assignment, **fixed}, self.retain)
 
-    def replay(self, answers: Mapping[str, Any]) -> Plan:
-        """Return the plan that these answers make."""
-        return self.plan(lambda name, _: answers[name])
-
     def answers(self, plan: Plan) -> dict[str, Any]:
         """Return the answers that make a plan for the same partition.
 
@@ -176,6 +172,11 @@ class Space:
         at_ends = self._leaves("values") or self.grid is not None
         found = candidate.corners() if at_ends else [candidate.defaults]
         return [candidate.unlearner(values) for values in found]
+
+
+def replay(answers: Mapping[str, Any]) -> Choose:
+    """Return the chooser that gives these answers, by question."""
+    return lambda name, _: answers[name]
 
 
 def whole(partition: Partition) -> Partition:

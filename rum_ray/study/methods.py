@@ -51,13 +51,6 @@ class Row:
     trials: int | None = None
     plan: Plan | None = None
 
-    @property
-    def label(self) -> str:
-        """What tables call it."""
-        if self.method == "rum":
-            return f"rum ({self.source})"
-        return f"{self.method} {self.unlearner}" if self.unlearner else self.method
-
 
 def table(study: Study) -> list[Row]:
     """Return all rows of the report; searches must be finished."""

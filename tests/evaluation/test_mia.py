@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.svm import SVC
 
 from rum_ray.errors import DataError
-from rum_ray.evaluation import ATTACKS, auc_attack, svm_attack, threshold_attack
+from rum_ray.evaluation import ATTACKS, Attack, auc_attack, svm_attack, threshold_attack
 from rum_ray.evaluation.mia import _feature, auc, label_logit
 from rum_ray.seeding import Seed
 
@@ -227,5 +227,20 @@ def test_an_unknown_feature():
 
 
 def test_the_table():
-    assert list(ATTACKS) == ["svm", "auc", "threshold", "pool_lira", "pool_rmia", "u_lira"]
-    assert all(attack.__name__.startswith(name) for name, attack in ATTACKS.items())
+    features = ["correctness", "entropy", "modified_entropy", "probabilities"]
+    by_svm = [f"svm_{name}" for name in features]
+    others = ["threshold", "pool_lira", "pool_rmia", "u_lira"]
+    assert list(ATTACKS) == ["svm", "auc", *by_svm, *others]
+    for name, attack in ATTACKS.items():
+        assert attack.name == name
+        assert len(attack.title) > 2
+    for name in features:
+        found = ATTACKS[f"svm_{name}"](MEMBERS, OTHERS, TARGETS)
+        assert found == svm_attack(MEMBERS, OTHERS, TARGETS, name)
+    assert ATTACKS["auc"](TARGETS, OTHERS) == auc_attack(TARGETS, OTHERS)
+
+
+@pytest.mark.parametrize(("name", "needs"), [("two words", "members"), ("mine", "nothing")])
+def test_an_attack_that_cannot_be_named_or_fed_is_refused(name, needs):
+    with pytest.raises(ValueError, match=f"'{name if needs == 'members' else needs}'"):
+        Attack(name, "mine", needs, auc_attack)

@@ -11,7 +11,6 @@ from rum_ray.data import load
 from rum_ray.errors import ConfigError, ScoreError, StalledError
 from rum_ray.evaluation.mia import auc
 from rum_ray.jobs import Context, PoolReference, RetrainedReference, SearchJob, pool_bits
-from rum_ray.results.searches import drawn, ladder_entry, reference_entries
 from rum_ray.rum import Plan
 from rum_ray.scores.memorization import memorization
 from rum_ray.search.spaces import whole
@@ -202,70 +201,11 @@ def test_a_pick_is_made_of_trials_that_are_cheap_enough(finished):
         rates(pick="cost<=0.05")
 
 
-def entry(method: str, values: list[float], source: str = "search") -> dict[str, Any]:
-    metrics = {name: {"mean": float(np.mean(values)), "values": values} for name in ("tow", "cost")}
-    objective = {"mean": float(np.mean(values)), "values": values}
-    found = {"method": method, "source": source, "trials": 3}
-    return {**found, "metrics": {**metrics, "objective": objective}}
-
-
-ROWS = [
-    entry("best_single", [0.5, 0.6, 0.55, 0.52]),
-    entry("refined", [0.6, 0.7, 0.66, 0.61]),
-    entry("shuffled", [0.61, 0.69, 0.67, 0.6]),
-    entry("rum", [0.7, 0.8, 0.75, 0.71]),
-    entry("rum", [0.69, 0.785, 0.735, 0.69], "surrogate"),
-    entry("rum", [0.6, 0.5, 0.6, 0.7], "pool"),
-    entry("rum", [0.2, 0.2, 0.2, 0.2], "file"),
-]
-
-
-def test_the_ladder_compares_each_rung_with_the_one_before(trained):
-    ladder = ladder_entry(trained, ROWS)
-    rungs = [(rung["space"], rung["method"]) for rung in ladder["rungs"]]
-    assert rungs == [
-        ("V0", "best_single"),
-        ("V1", "refined"),
-        ("V4", "rum"),
-        ("shuffle", "shuffled"),
-    ]
-    claims = {(claim["a"], claim["b"]): claim for claim in ladder["claims"]}
-    assert [*claims] == [("V1", "V0"), ("V4", "V1"), ("V1", "shuffle"), ("V4", "V0")]
-    assert claims["V1", "V0"]["mean"] == pytest.approx(0.1)
-    assert claims["V1", "V0"]["shown"]
-    assert not claims["V1", "shuffle"]["shown"]
-    assert all(claim["p_holm"] >= claim["p"] for claim in claims.values())
-    alone = Study(config.parse(BASE, ["search.spaces=[V4]"]), trained.context)
-    assert ladder_entry(alone, ROWS) is None
-
-
-def test_regret_is_what_the_oracles_plan_is_better_by(trained):
-    oracle, surrogate, pool = reference_entries(trained, ROWS)
-    assert (oracle["reference"], oracle["main"], oracle["regret"]) == ("oracle", True, None)
-    assert surrogate["regret"]["mean"] == pytest.approx(0.015)
-    assert surrogate["regret"]["low"] > 0
-    assert pool["regret"]["mean"] == pytest.approx(0.14)
-    assert pool["regret"]["low"] < 0 < pool["regret"]["high"]
-    assert [known["trainings"] for known in (oracle, surrogate, pool)] == [3, 3, 0]
-    alone = Study(config.parse(BASE, ["search.also=[]"]), trained.context)
-    assert reference_entries(alone, ROWS) == []
-
-
 def first(search, context):
     """A plan that a search may have picked."""
     return search.space.plan(
         lambda name, domain: domain.options[-1] if hasattr(domain, "options") else domain.low
     )
-
-
-def test_the_expected_best_is_of_plans_that_were_drawn_and_may_be_picked():
-    ledger = [
-        {"start": start, "objective": value, "cost": cost}
-        for start, value, cost in ((True, 0.9, 0.1), (False, 0.8, 0.3), (False, 0.6, 0.2))
-    ]
-    assert drawn(ledger, budget=0.2) == [-1.0, 0.6]
-    assert drawn(ledger, budget=0.3) == [0.8, 0.6]
-    assert drawn(ledger[:1], budget=0.3) == []
 
 
 def test_there_is_one_control_whatever_else_a_search_knew(trained, monkeypatch):

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from reference.streaming import stream
-
 from rum_ray.jobs import SearchJob
 from rum_ray.jobs.pretrained import keep_weights
 from rum_ray.seeding import Seed
@@ -42,8 +41,8 @@ def make(study: Study, jobs: Iterable[Any]) -> None:
 def _search(study: Study, search: SearchJob) -> None:
     """Judge as many random plans as there are trials, and keep the search."""
     proposals = [search.space.answers(plan) for plan in search.starts]
-    for trial in range(len(proposals), search.config.trials):
-        proposals.append(_draw(search, Seed(0) / search.name / trial))
+    left = range(len(proposals), search.config.trials)
+    proposals += [_draw(search, Seed(0) / search.name / trial) for trial in left]
     make(study, map(search.proposed, proposals))
     search.save(study.context, proposals)
 

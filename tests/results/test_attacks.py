@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from rum_ray.results.report_json import row_entries
 
 from rum_ray.errors import ConfigError
 from rum_ray.evaluation import (
@@ -29,7 +30,6 @@ from rum_ray.experiment import (
 from rum_ray.jobs import Context, TrainPoolModel, UnlearnShadow
 from rum_ray.jobs.pool import within
 from rum_ray.results.costs import costs
-from rum_ray.results.report_json import row_entries
 from rum_ray.rum import Plan, Step, Subset, unlearn
 from rum_ray.store import Store
 from rum_ray.study.costs import trainings

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from reference.streaming import Here, Silent, embeddings
+from rum_ray.results.report_json import row_entries
 
 from rum_ray import config
 from rum_ray.cli.forecast import forecast
@@ -13,7 +14,6 @@ from rum_ray.evaluation.residual import representation_residual
 from rum_ray.jobs import Context, UnlearnedModel
 from rum_ray.report import attacks
 from rum_ray.results.costs import costs
-from rum_ray.results.report_json import row_entries
 from rum_ray.results.residuals import Residuals
 from rum_ray.scores.entanglement import Moments
 from rum_ray.seeding import Seed

@@ -13,8 +13,9 @@ from rum_ray.data import load
 from rum_ray.errors import ConfigError, IntegrityError, PlanError, RumRayError
 from rum_ray.jobs import Context, EmbeddingMoments, SubsetMoments
 from rum_ray.jobs.accumulators import Accumulator, GroupSums
-from rum_ray.report import facts
-from rum_ray.results.scores import class_counts, entanglement_entry, subset_entries
+from rum_ray.results.load import load_examples, load_forget_set
+from rum_ray.results.schema import Entanglement, SubsetSummary
+from rum_ray.results.scores import entanglement_summary, subset_summaries
 from rum_ray.rum import Partition, Plan, Subset
 from rum_ray.scores import Scores
 from rum_ray.scores.discrepancy import Waves
@@ -127,34 +128,38 @@ def test_a_stream_that_lost_rows_is_told(study):
             job.finish(context, Accumulator({"0": sums}))
 
 
-def test_what_the_report_says_of_subsets_is_that_of_their_embeddings(study):
+def subsets_of(study: Study) -> tuple[SubsetSummary, ...]:
+    """The summaries of the subsets."""
+    return subset_summaries(load_examples(study), load_forget_set(study))
+
+
+def test_subsets_are_described_by_their_embeddings(study):
     ours = study("refine={name: by_score, into: [a, b, c]}")
     ours.context.get_or_compute(ours.scoring.scorers[0])
     clouds = stream(ours.context, ours.moments)
     for job in ours.moments:
         assert job.measure(ours.context).sampled.all()  # there are fewer than 2,000
-    entries = subset_entries(ours)
-    assert [entry["name"] for entry in entries] == ["a", "b", "c"]
+    entries = subsets_of(ours)
+    assert [entry.name for entry in entries] == ["a", "b", "c"]
     kept = np.setdiff1d(np.arange(1200), ours.forget)
     for entry, subset in zip(entries, ours.partition, strict=True):
         pairs = [(points[kept], points[subset.rows]) for points in clouds]
         es = [entanglement_score(*pair) for pair in pairs]
-        assert entry["entanglement_score"]["values"] == pytest.approx(es)
+        assert entry.entanglement_score.values == pytest.approx(es)
         pooled = [entanglement_score(*pair, center="pooled") for pair in pairs]
-        assert entry["entanglement_score_pooled"]["values"] == pytest.approx(pooled)
+        assert entry.entanglement_score_pooled.values == pytest.approx(pooled)
         for key, gamma in (("mmd", 1.0), ("mmd_median", "median")):
-            value, error = entry[key]["values"][0], entry[key]["errors"][0]
+            value, error = getattr(entry, key).values[0], getattr(entry, key).errors[0]
             exact = mmd(*pairs[0], gamma)
             assert value == pytest.approx(exact, abs=2 * error + 0.02 * exact)
-        probes = entry["two_sample_auc"]["values"]
+        probes = entry.two_sample_auc.values
         assert len(probes) == 2
         assert 0.3 < min(probes) <= max(probes) <= 1
-    found = entanglement_entry(entries)["spearman_with_entanglement_score"]
-    es, apart = (
-        [entry[k]["values"][0] for entry in entries] for k in ("entanglement_score", "mmd")
-    )
-    assert found["mmd"]["values"][0] == pytest.approx(spearmanr(es, apart).statistic)
-    assert entanglement_entry(entries[:2]) == {}
+    found = entanglement_summary(entries).spearman_with_entanglement_score
+    es = [entry.entanglement_score.values[0] for entry in entries]
+    apart = [entry.mmd.values[0] for entry in entries]
+    assert found["mmd"].values[0] == pytest.approx(spearmanr(es, apart).statistic)
+    assert entanglement_summary(entries[:2]) == Entanglement()
 
 
 def test_subsets_are_unlearned_in_the_order_that_is_asked_for(study):
@@ -220,14 +225,6 @@ def test_the_middle_of_a_proxy_is_its_median(digits, score, middle):
     assert found.tolist() == sorted(nearest)
 
 
-def test_classes_are_counted(study):
-    ours, rows = study(), np.arange(0, 1200, 7)[:90]
-    rows = rows[ours.context.bundle.train.y[rows] != 4]  # a class without an example has a place
-    expected = np.bincount(ours.context.bundle.train.y[rows], minlength=10)
-    assert class_counts(ours, rows) == expected.tolist()
-    assert expected[4] == 0 < expected.max()
-
-
 @pytest.mark.parametrize("part", ["recipe", "score.recipe"])
 def test_a_model_with_other_classes_is_told_before_anything_is_trained(study, part):
     model = "{model: 'reference.training:one_short', epochs: 1}"
@@ -253,17 +250,14 @@ def test_what_cannot_be_said_of_subsets_has_a_reason(study, monkeypatch):
         return replace(made, subsets={**made.subsets, "b": changed}, two_sample_auc=aucs)
 
     monkeypatch.setattr(EmbeddingMoments, "load", alike)
-    entries = subset_entries(ours)
-    first, second, _ = (entry["entanglement_score"] for entry in entries)
-    assert "reason" not in first
-    assert (second["mean"], second["ci95"], second["values"]) == (None, None, [np.inf] * 2)
-    assert second["reason"] == "the centroid is that of the retain set"
-    assert [e["two_sample_auc"]["reason"] for e in entries] == ["a set of one example"] * 3
-    known = entanglement_entry(entries)["spearman_with_entanglement_score"]
-    assert known["mmd"]["reason"] == "of a subset, the centroid is that of the retain set"
-    cells = facts.subsets({"subsets": entries}).rows[1]
-    assert cells[6] == "\u2013 (the centroid is that of the retain set)"
-    assert cells[8] == "\u2013 (a set of one example)"
+    entries = subsets_of(ours)
+    first, second, _ = (entry.entanglement_score for entry in entries)
+    assert first.reason is None
+    assert (second.mean, second.ci95, second.values) == (None, None, (None, None))
+    assert second.reason == "the centroid is that of the retain set"
+    assert [e.two_sample_auc.reason for e in entries] == ["a set of one example"] * 3
+    known = entanglement_summary(entries).spearman_with_entanglement_score
+    assert known["mmd"].reason == "of a subset, the centroid is that of the retain set"
 
 
 def test_a_scoring_model_needs_no_embedding(study):

@@ -17,13 +17,14 @@ from rum_ray.experiment import (
     ScoreConfig,
 )
 from rum_ray.jobs import Context
-from rum_ray.report.findings import reliability
-from rum_ray.results.scores import score_entry, score_warnings
+from rum_ray.results.load import load_examples
+from rum_ray.results.outcome import ForgetSet
+from rum_ray.results.schema import PrecisionSummary, ScoreSummary
+from rum_ray.results.scores import score_summary, score_warnings
 from rum_ray.scores.memorization import included_rows
-from rum_ray.scores.reliability import STEP
+from rum_ray.scores.reliability import STEP, changed_share
 from rum_ray.seeding import Seed
 from rum_ray.store import Artifact, Store
-from rum_ray.scores.reliability import changed_share
 from rum_ray.study.study import Study
 from rum_ray.training import Recipe
 
@@ -83,13 +84,14 @@ def errors(bundle, whole) -> list[float]:
 @pytest.fixture(scope="module")
 def shares(bundle, whole) -> list[float]:
     """The share of the forget set whose subset would change, as reports of so many models say."""
-    return [entry_of(study(bundle, whole, n))["changed_share"] for n in PREFIXES]
+    return [entry_of(study(bundle, whole, n)).changed_share for n in PREFIXES]
 
 
-def entry_of(ours: Study) -> dict:
-    """`score_entry` without the proxies, whose originals were never trained."""
+def entry_of(ours: Study) -> ScoreSummary:
+    """The summary of the scores without the proxies, whose originals were never trained."""
     ours.scoring.__dict__["proxies"] = {}
-    return score_entry(ours)
+    rows = {subset.name: subset.rows for subset in ours.partition}
+    return score_summary(load_examples(ours), ForgetSet(ours.forget, rows, False, ()))
 
 
 def test_a_precision_grows_by_the_step_that_its_range_says():
@@ -121,9 +123,9 @@ def test_the_share_that_would_change_decides_as_the_report_says_it(bundle, whole
         expected = next(n for n, found in zip(PREFIXES, shares, strict=True) if found <= share)
         assert len(ours.scoring.pool) == expected <= n
         entry = entry_of(ours)
-        assert entry["precision"]["value"] == entry["changed_share"] <= share
+        assert entry.precision.value == entry.changed_share <= share
         included, correct = (part[:, ours.forget] for part in bits(ours, expected))
-        assert entry["changed_share"] == changed_share(included, correct, 3, Seed(0))
+        assert entry.changed_share == changed_share(included, correct, 3, Seed(0))
 
 
 def test_a_listed_forget_set_decides_too(bundle, whole, shares, tmp_path):
@@ -171,7 +173,7 @@ def test_a_number_of_models_is_that_many(bundle, whole):
     assert (len(ours.scoring.pool), ours.scoring.cancelled) == (100, ())
     error = np.mean(ours.scores.standard_errors)
     assert ours.scoring.precision_so_far["note"] == f"standard error {error:.3g} of 100 models"
-    assert entry_of(ours)["precision"] is None
+    assert entry_of(ours).precision is None
 
 
 def test_what_is_known_so_far_is_told_of_finished_prefixes(bundle, tmp_path, errors, shares):
@@ -187,28 +189,18 @@ def test_the_most_is_the_pool_where_the_precision_is_missed(bundle, whole, error
     ours = study(bundle, whole, Precision(MOST, standard_error=0.01))
     assert (len(ours.scoring.pool), ours.scoring.pool_size.reached) == (MOST, False)
     entry = entry_of(ours)
-    asked = {"rule": "standard_error", "goal": 0.01, "max": MOST, "reached": False}
-    assert entry["precision"] == {**asked, "value": pytest.approx(errors[-1])}
-    assert entry["precision"]["value"] == pytest.approx(entry["standard_error"])
+    value = pytest.approx(errors[-1])
+    assert entry.precision == PrecisionSummary("standard_error", 0.01, value, MOST, reached=False)
+    assert entry.precision.value == pytest.approx(entry.standard_error)
     told = f"Memorization is less precise than asked: standard error is {errors[-1]:.3f}, where 0"
     assert any(warning.startswith(told) for warning in score_warnings(entry))
-    missed = (
-        f"A standard error of at most 0.01 was asked for: 200 models, all that there may be, miss "
-        f"it, with {errors[-1]:.3f}."
-    )
-    assert missed in reliability({"scores": entry, "rows": []})
 
 
-def test_the_report_says_how_many_models_were_enough(bundle, whole, errors):
+def test_the_summary_has_the_number_of_models_that_were_enough(bundle, whole):
     ours = study(bundle, whole, Precision(MOST, standard_error=0.9))
     entry = entry_of(ours)
-    assert (entry["models"], entry["precision"]["reached"]) == (64, True)
+    assert (entry.models, entry.precision.reached) == (64, True)
     assert not any("precise" in warning for warning in score_warnings(entry))
-    reached = (
-        f"A standard error of at most 0.9 was asked for: 64 models of at most 200 reach it, with "
-        f"{errors[0]:.3f}."
-    )
-    assert reached in reliability({"scores": entry, "rows": []})
 
 
 def test_an_example_that_hardly_any_model_left_out_has_no_precision(bundle, tmp_path):
