@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from rum_ray.results.report_json import row_entries
+from reference.streaming import stream
 
 from rum_ray.errors import ConfigError
 from rum_ray.evaluation import (
@@ -29,7 +29,11 @@ from rum_ray.experiment import (
 )
 from rum_ray.jobs import Context, TrainPoolModel, UnlearnShadow
 from rum_ray.jobs.pool import within
-from rum_ray.results.costs import costs
+from rum_ray.results.load import load_methods, load_outcome
+from rum_ray.results.metrics import metric
+from rum_ray.results.rows import row_summaries
+from rum_ray.results.schema import Klom, Row
+from rum_ray.results.summary import summarize
 from rum_ray.rum import Plan, Step, Subset, unlearn
 from rum_ray.store import Store
 from rum_ray.study.costs import trainings
@@ -79,9 +83,9 @@ def study(bundle, tmp_path_factory) -> Study:
 
 
 @pytest.fixture(scope="module")
-def rows(study) -> list:
+def rows(study) -> tuple[Row, ...]:
     """The study's rows: retrained, retrained again, the original, and the plan."""
-    return row_entries(study, unsearched_table(study))
+    return row_summaries(load_methods(study, unsearched_table(study)))
 
 
 def models(study: Study) -> list:
@@ -101,29 +105,29 @@ def test_every_row_has_every_attack(rows):
     for attack in ("pool_lira", "pool_rmia"):
         names |= {attack, f"{attack}_gap", f"{attack}_retain", f"{attack}_tpr_at_0.001"}
     for row in rows:
-        assert row["metrics"].keys() >= names | {"relearned_gap", "tow_examples", "js_high"}
-        for name, metric in row["metrics"].items():
-            # What cannot be known is null and says why; nothing is zero in silence.
-            assert (metric["mean"] is None) == ("reason" in metric), name
-            assert len(metric["values"]) == 2 * (metric["mean"] is not None), name
+        assert row.metrics.keys() >= names | {"relearned_gap", "tow_examples", "js_high"}
+        for name, found in row.metrics.items():
+            # A metric that cannot be measured is null and has a reason; none is zero in silence.
+            assert (found.mean is None) == (found.reason is not None), name
+            assert len(found.values) == 2 * (found.mean is not None), name
     # 60 non-members tell nothing of a rate of 1 %.
-    rate = rows[0]["metrics"]["pool_lira_tpr_at_0.01"]
-    assert rate["reason"] == "needs 100 non-members"
-    assert rows[0]["klom"]["forget"] == {"mean": None, "p95": None, "reason": "needs 20 seeds"}
+    rate = rows[0].metrics["pool_lira_tpr_at_0.01"]
+    assert rate.reason == "needs 100 non-members"
+    assert rows[0].klom["forget"] == Klom(None, None, "needs 20 seeds")
 
 
 def test_against_itself_the_retrained_model_has_no_gap(rows):
-    gaps = {name: m for name, m in rows[0]["metrics"].items() if name.endswith("_gap")}
+    gaps = {name: m for name, m in rows[0].metrics.items() if name.endswith("_gap")}
     assert len(gaps) == 9
-    assert all(metric["mean"] == 0 for metric in gaps.values())
-    assert rows[0]["metrics"]["u_lira"]["values"] == (0.5, 0.5)
+    assert all(gap.mean == 0 for gap in gaps.values())
+    assert rows[0].metrics["u_lira"].values == (0.5, 0.5)
 
 
 def test_the_original_is_told_apart_by_each_attack(rows):
-    floor, original = rows[1]["metrics"], rows[2]["metrics"]
+    floor, original = rows[1].metrics, rows[2].metrics
     for attack in ("pool_lira", "pool_rmia", "u_lira"):
-        assert original[f"{attack}_gap"]["mean"] > 2 * floor[f"{attack}_gap"]["mean"]
-        assert original[attack]["mean"] > 0.6
+        assert original[f"{attack}_gap"].mean > 2 * floor[f"{attack}_gap"].mean
+        assert original[attack].mean > 0.6
 
 
 def test_the_pool_attack_is_made_of_the_pool_s_predictions(study, rows):
@@ -140,7 +144,7 @@ def test_the_pool_attack_is_made_of_the_pool_s_predictions(study, rows):
         alike = np.stack([included[:, k % len(forget)] for k in range(len(unseen))], axis=1)
         others = PoolEvidence(logits_of(model, unseen), outside, alike)
         told.append(pool_lira(targets, others).auc)
-    assert rows[2]["metrics"]["pool_lira"]["values"] == pytest.approx(told, abs=0.003)
+    assert rows[2].metrics["pool_lira"].values == pytest.approx(told, abs=0.003)
 
 
 def test_shadows_forget_what_they_learned_of_the_forget_set(study, rows):
@@ -163,8 +167,8 @@ def test_shadows_forget_what_they_learned_of_the_forget_set(study, rows):
     ):
         pair = (job.load(study.context).logits("forget") for job in (ours, theirs))
         told.append(u_lira(*pair, np.stack(logits), np.array(forgotten)).auc)
-    assert rows[-1]["metrics"]["u_lira"]["values"] == tuple(told)
-    assert rows[-1]["metrics"]["u_lira_gap"]["mean"] == pytest.approx(abs(np.mean(told) - 0.5))
+    assert rows[-1].metrics["u_lira"].values == tuple(told)
+    assert rows[-1].metrics["u_lira_gap"].mean == pytest.approx(abs(np.mean(told) - 0.5))
 
 
 def test_a_step_without_members_in_the_share_is_left_out():
@@ -204,11 +208,7 @@ def test_attacks_learn_from_members_of_the_retain_set(study, rows, name, attack)
         e = job.load(study.context)
         members = tuple(part[e.sample()] for part in e.pair("retain"))
         values.append(attack(members, e.pair("test"), e.pair("forget")))
-    assert rows[-1]["metrics"][name] == {
-        "mean": np.mean(values),
-        "ci95": Mean.of(values).ci95,
-        "values": tuple(values),
-    }
+    assert rows[-1].metrics[name] == metric(Mean.of(values))
 
 
 def test_each_subset_has_an_auc_of_its_own(study, rows):
@@ -221,10 +221,10 @@ def test_each_subset_has_an_auc_of_its_own(study, rows):
         ]
         for group in (study.originals, study.retrained)
     ]
-    gap = rows[2]["metrics"][f"auc_gap_{subset.name}"]
-    assert rows[2]["metrics"][f"auc_{subset.name}"]["values"] == pytest.approx(aucs[0], abs=1e-6)
-    assert gap["mean"] == pytest.approx(abs(np.mean(np.subtract(*aucs))), abs=1e-6)
-    assert gap["mean"] > 0.1
+    gap = rows[2].metrics[f"auc_gap_{subset.name}"]
+    assert rows[2].metrics[f"auc_{subset.name}"].values == pytest.approx(aucs[0], abs=1e-6)
+    assert gap.mean == pytest.approx(abs(np.mean(np.subtract(*aucs))), abs=1e-6)
+    assert gap.mean > 0.1
 
 
 def test_relearning_goes_on_from_the_unlearned_model(study, rows):
@@ -235,12 +235,13 @@ def test_relearning_goes_on_from_the_unlearned_model(study, rows):
     model = unlearn(model, again, train, runtime / "relearn", EXPERIMENT.recipe)
     asked = train.take(study.forget)
     right = predict(model, asked).argmax(axis=1) == asked.y.numpy()
-    assert rows[-1]["metrics"]["relearned_forget_accuracy"]["values"][0] == right.mean()
+    assert rows[-1].metrics["relearned_forget_accuracy"].values[0] == right.mean()
 
 
-def test_what_attacks_cost_is_told(study, rows):
+def test_the_cost_of_attacks_is_what_goes_through_models(study):
     methods, epochs = unsearched_table(study), 15
-    found = costs(study, methods, rows)["attacks"]
+    stream(study.context, study.context.missing(study.moments))
+    found = summarize(load_outcome(study)).costs.attacks
     relearning = 4 * 2 * 1 * 130 / 160 / epochs
     asking = 24 * (160 + 60) / 160 / 3 / epochs
     shadows = 0.0
