@@ -5,6 +5,7 @@ a run beside the formula in tests/reference. So there is nothing to keep in step
 tests/test_readme.py compares the file.
 """
 
+import functools
 import importlib
 import inspect
 import math
@@ -62,7 +63,7 @@ def render() -> str:
             *(_unlearner(name, kind) for name, kind in UNLEARNERS.items()),
             *_others("Proxies", PROXIES),
             *_others("Refiners", REFINERS),
-            *_others("Attacks", ATTACKS),
+            *_attacks(),
         ]
     )
 
@@ -102,6 +103,29 @@ def _others(title: str, table: Mapping[str, Any]) -> Iterator[str]:
     yield "\n\n".join([f"## {title}", *map(_text, modules)]) + "\n"
     for name, thing in table.items():
         yield f"### `{name}`\n\n{_text(thing)}\n"
+
+
+def _attacks() -> Iterator[str]:
+    """Yield the section of attacks: the texts of their modules, then a part for each attack."""
+    functions = {name: _function(attack.function) for name, attack in ATTACKS.items()}
+    modules = dict.fromkeys(inspect.getmodule(function) for function in functions.values())
+    yield "\n\n".join(["## Attacks", *map(_text, modules)]) + "\n"
+    for name, attack in ATTACKS.items():
+        own = attack.function is functions[name]
+        text = _text(attack.function) if own else _wrapped(_derived(attack.function))
+        yield f"### `{name}`\n\n{text}\n"
+
+
+def _function(function: Any) -> Any:
+    """Return a function, or the one that a partial calls."""
+    return function.func if isinstance(function, functools.partial) else function
+
+
+def _derived(attack: Any) -> str:
+    """Return the text of an attack that is another one with other options."""
+    options = ", ".join(f"`{key}` = `{value}`" for key, value in attack.keywords.items())
+    name = next(n for n, known in ATTACKS.items() if known.function is attack.func)
+    return f"As `{name}`, with {options}."
 
 
 def _text(thing: Any) -> str:

@@ -16,6 +16,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from rum_ray.data import DATASETS
+from rum_ray.evaluation import ALWAYS, ATTACKS
 from rum_ray.experiment import (
     ClusterConfig,
     DataConfig,
@@ -133,6 +134,7 @@ def render() -> str:
         _section("search", SearchConfig),
         CANDIDATES,
         _section("evaluate", EvaluateConfig),
+        f"Attacks: {_listed(dict.fromkeys(n for n in ATTACKS if n not in ALWAYS))}.\n",
         _section("relearn", RelearnConfig),
         _section("cluster", ClusterConfig),
     ]
