@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from rum_ray.data.bundle import DataBundle
-from rum_ray.data.images import assemble, carve, open_source
+from rum_ray.data.images import assemble, open_source, split_train
 from rum_ray.data.splits import stratified_split
 from rum_ray.errors import ConfigError, DataError
 from rum_ray.seeding import Seed
@@ -44,7 +44,7 @@ def cifar10(
                 f"test.parquet of CIFAR-10."
             )
     train, test = map(open_source, files)
-    d, v = carve(train, len(train.y) if size is None else size, 0.1, seed)
+    d, v = split_train(train, len(train.y) if size is None else size, 0.1, seed)
     t = np.arange(len(test.y))
     if test_size is not None:
         [t] = stratified_split(test.y, (test_size,), Seed(seed) / "data" / "test")
