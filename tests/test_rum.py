@@ -235,7 +235,7 @@ def test_the_check_of_classes_leaves_no_trace(bundle):
     net.features[1].train()  # a part in another mode than the rest
     modes, state = [m.training for m in net.modules()], torch.get_rng_state()
     check_classes(net, load("digits").train)
-    with pytest.raises(DataError, match="10 logits per example, .* 4 classes"):
+    with pytest.raises(DataError, match=r"10 logits per example, .* 4 classes"):
         check_classes(net, bundle.train)
     assert same_bits(net, sensitive_model(0))
     assert [m.training for m in net.modules()] == modes

@@ -45,9 +45,7 @@ def as_data_error(path: Path, verb: str = "read") -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
-        raise DataError(
-            f"{path} cannot be {verb}: {reason} Replace or remove the file."
-        ) from error
+        raise DataError(f"{path} cannot be {verb}: {reason} Replace or remove the file.") from error
 
 
 @contextlib.contextmanager

@@ -134,7 +134,7 @@ def test_a_loss_that_is_not_finite_diverged(data, runtime):
 
 def test_weights_that_are_not_finite_diverged(data, runtime):
     recipe = Recipe("mlp", epochs=1, lr=float("inf"), batch_size=160)
-    with pytest.raises(DivergedError, match="training of mlp .*not finite"):
+    with pytest.raises(DivergedError, match=r"training of mlp .*not finite"):
         recipe.fit(data, runtime)
 
 
