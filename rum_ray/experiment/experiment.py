@@ -29,7 +29,7 @@ class Experiment:
     """One experiment; docs/configuration.md lists every key.
 
     Attributes:
-        name: name of the output folder; letters, digits, - and _.
+        name: name of the output folder.
         data: the data set.
         recipe: training of the original model.
         embedding: name of the layer whose output, averaged over pixels, is the embedding; by
