@@ -22,12 +22,12 @@ from typing import Any
 
 import optuna
 import torch
+from rum_ray.cluster.proposals import Proposals
 from scipy.stats import binomtest
 
 import rum_ray
 from rum_ray import config
 from rum_ray.cluster.connect import WORKER_SETTINGS
-from rum_ray.cluster.proposals import Proposals
 from rum_ray.jobs import Context, SearchJob
 from rum_ray.jobs.search import FRESH_SEEDS
 from rum_ray.results.environment import machine

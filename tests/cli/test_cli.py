@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 import typer
+from rum_ray.cli.output_folder import EXPERIMENT, claimed
 
 import rum_ray
 from rum_ray import __version__, config
 from rum_ray.cli import app
-from rum_ray.cli.output_folder import EXPERIMENT, claimed
 from rum_ray.errors import BusyError
 
 DEMO = Path(rum_ray.__file__).parent / "demo.yaml"

@@ -1,8 +1,8 @@
 """What Optuna proposes for a space, as Tune asks it, without a cluster."""
 
 import pytest
-
 from rum_ray.cluster.proposals import Proposals
+
 from rum_ray.experiment import SearchConfig
 from rum_ray.jobs import RetrainedReference, SearchJob, TrainModel
 from rum_ray.jobs.evaluate import relative_cost
