@@ -142,6 +142,11 @@ class EvaluateConfig:
             raise ValueError(f"also must name each attack once, got {list(self.also)}")
 
     @property
+    def of_shadows(self) -> tuple[str, ...]:
+        """The attacks that need shadow unlearned models."""
+        return tuple(attack for attack in self.also if attack == "u_lira")
+
+    @property
     def of_pool(self) -> tuple[str, ...]:
         """The attacks that ask the pool's models again."""
         return tuple(attack for attack in self.also if attack.startswith(("pool_", "u_lira")))
