@@ -176,7 +176,7 @@ class UnlearnerContract:
         assert unlearner.cost(len(self.forget), len(self.retain)) == pytest.approx(measured, 0.01)
 
     def test_its_search_space_is_valid(self, unlearner: Unlearner) -> None:
-        """Every key is a field that accepts the bounds of its range or each option of its choice."""
+        """Each key is a field that accepts the bounds of its range or each option of its choice."""
         for name, domain in unlearner.space.items():
             for end in getattr(domain, "options", None) or vars(domain).values():
                 assert getattr(type(unlearner)(**{name: end}), name) == end

@@ -19,7 +19,7 @@ def test_a_name_in_a_module():
 def test_a_syntax_error_in_a_module_is_an_error_with_its_name(tmp_path, monkeypatch):
     (tmp_path / "mistaken.py").write_text("def x(:")
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(ConfigError, match="'mistaken:x' .*invalid syntax"):
+    with pytest.raises(ConfigError, match=r"'mistaken:x' .*invalid syntax"):
         find("mistaken:x", TABLE, "unlearner")
 
 

@@ -222,7 +222,7 @@ def test_a_damaged_file_is_quarantined_and_replaced(store, damaged):
         store.save(KEY, ARTIFACT, {})
     assert_same(store.load(KEY))
     file_of(store).write_bytes(damaged)
-    with pytest.warns(UserWarning, match="quarantine"), pytest.raises(StoreError, match="^model "):
+    with pytest.warns(UserWarning, match="quarantine"), pytest.raises(StoreError, match=r"^model "):
         store.load(KEY)
 
 
