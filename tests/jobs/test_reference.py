@@ -325,7 +325,7 @@ def test_a_ladder_has_every_space_and_a_folder_of_its_own():
     assert ladder.name == "x-ladder"
     assert ladder.search.spaces == ("V0", "V1", "V2", "V3", "V4")
     assert replace(ladder.search, spaces=experiment.search.spaces) == experiment.search
-    with pytest.raises(ConfigError, match="no key 'search', so there is no ladder"):
+    with pytest.raises(ConfigError, match=r"^search: "):
         config.parse(BASE, ["search="]).ladder()
 
 

@@ -277,7 +277,7 @@ def changed(**changes) -> Experiment:
         ({"score": ScoreConfig("confidence")}, "pool_lira .* confidence"),
         ({"score": ScoreConfig(file="scores.parquet")}, "the score is scores.parquet"),
         ({"score": ScoreConfig(recipe=Recipe("mlp", epochs=3))}, "score\\.recipe"),
-        ({"plan": None}, "there is none; add 'plan' or 'search'"),
+        ({"plan": None}, "'plan' or 'search'"),
     ],
 )
 def test_attacks_that_have_no_pool_are_refused(changes, message):
