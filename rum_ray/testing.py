@@ -149,7 +149,7 @@ class UnlearnerContract:
             resumed = self.unlearn(unlearner, replace(runtime, crash=None))
             assert same_bits(resumed, expected), f"a crash after epoch {epochs} changes the result"
 
-    def test_it_is_a_value(self, unlearner: Unlearner) -> None:
+    def test_it_is_an_immutable_value(self, unlearner: Unlearner) -> None:
         """An unlearner is hashable, picklable and frozen; every field has a default."""
         for twin in (copy.deepcopy(unlearner), pickle.loads(pickle.dumps(unlearner))):
             assert (twin, hash(twin)) == (unlearner, hash(unlearner))
@@ -165,7 +165,7 @@ class UnlearnerContract:
             with pytest.raises(PlanError, match=f"{part} set"):
                 unlearner(model, task, LocalRuntime(Seed(0)))
 
-    def test_its_cost_is_what_goes_through_models(self, unlearner: Unlearner) -> None:
+    def test_its_cost_counts_examples_through_models(self, unlearner: Unlearner) -> None:
         """The cost is within 1 % of the passes through all models, teachers included.
 
         The tolerance allows a pass of a single example.
@@ -187,7 +187,7 @@ class ProxyContract:
 
     recipe = Recipe("mlp", epochs=15, batch_size=64)
 
-    def test_its_cost_is_what_goes_through_models(self, proxy: Proxy) -> None:
+    def test_its_cost_counts_examples_through_models(self, proxy: Proxy) -> None:
         """The cost is within 1 % of the passes, or above them where training stops early.
 
         The cost is at most twice the passes. A proxy without `cost` trains one model.
