@@ -50,8 +50,8 @@ class ForgetConfig:
         by: the value to pick by: the score, or the distance to the centroid of D in embedding
             space, averaged over the original models of the reported seeds.
         groups: with `by: entanglement`, number of groups in ascending distance. low, medium and
-            high come from the groups 3, 12 and 14 of the paper's 15 (the first is 0), or from
-            groups at the same relative positions.
+            high are the first examples of the groups 3, 12 and 14 of the paper's 15 (counted from
+            0), or of groups at the same relative positions.
         label: choose from this class only (index or name); without a size, the whole class. The
             key in an experiment file is `class`.
         seed: seed of the random draw.
