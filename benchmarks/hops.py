@@ -27,12 +27,16 @@ LAYER: Mapping[str, int] = runpy.run_path(str(TESTS / "test_architecture.py"))["
 EXPERIMENT = {
     "name": "hops",
     "data": {"name": "digits", "label_noise": 0.1},
-    "recipe": {"model": "mlp", "epochs": 2},
+    "recipe": {"model": "mlp", "epochs": 4},
     "score": {"models": 16, "fraction": 0.5},
-    "forget": {"size": 60},
-    "plan": {"low": "nothing", "medium": "finetune", "high": "salun"},
-    "search": {"trials": 3, "max_cost": 9.0, "unlearners": ["nothing", "finetune"]},
-    "seeds": [0, 1, 2],
+    "forget": {"size": 200},
+    "plan": {"low": "nothing", "medium": "nothing", "high": {"name": "finetune", "epochs": 1}},
+    "search": {
+        "trials": 2,
+        "spaces": ["V0", "V1"],
+        "max_cost": 9.0,
+        "unlearners": ["nothing", {"name": "finetune", "epochs": 1}],
+    },
 }
 T = TypeVar("T")
 

@@ -54,6 +54,8 @@ class Row:
 
 def table(study: Study) -> list[Row]:
     """Return all rows of the report; searches must be finished."""
+    if study.plan_only:
+        return [*_models(study), planned(study)]
     rows = _models(study)
     for unlearner in study.experiment.compare:
         rows += _compared(study, unlearner)
@@ -64,11 +66,6 @@ def table(study: Study) -> list[Row]:
     if study.experiment.plan is not None:
         rows.append(planned(study))
     return rows
-
-
-def unsearched_table(study: Study) -> list[Row]:
-    """Return the rows that need no search: the models as they are, and the file's plan."""
-    return [*_models(study), planned(study)]
 
 
 def planned(study: Study) -> Row:
@@ -183,7 +180,7 @@ def _evaluation(
 
 def pool_jobs(study: Study) -> list[PoolLogits]:
     """Return the jobs that ask the pool for its logits; none if no attack needs them."""
-    if not study.experiment.evaluate.asks("pool"):
+    if not study.asks_pool:
         return []
     return [PoolLogits(model) for model in study.scoring.pool]
 
@@ -198,7 +195,7 @@ def shadow_jobs(study: Study, rows: Sequence[Row]) -> list[UnlearnShadow]:
 
     There are none if no attack needs shadow models.
     """
-    if not study.experiment.evaluate.asks("shadows"):
+    if not study.experiment.evaluate.of_shadows:
         return []
     plans = [row.plan for row in rows if row.plan is not None and row.jobs[0].keep]
     return [UnlearnShadow(model, plan) for plan in plans for model in study.scoring.pool]

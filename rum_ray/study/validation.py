@@ -127,7 +127,7 @@ def check_pool(study: Study) -> None:
         return
     seen = _learned(pool, total)
     enough = len(pool) - seen >= LEAST_MODELS
-    shadows = study.experiment.evaluate.asks("shadows")
+    shadows = study.experiment.evaluate.of_shadows
     if shadows:
         enough &= seen >= LEAST_MODELS
     if not enough.all():
