@@ -1,16 +1,21 @@
-"""How well it was forgotten: metrics, and attacks by their YAML names."""
+"""Evaluation of unlearned models: metrics, and attacks by their names in experiment files."""
 
 from collections.abc import Mapping
 from functools import partial
 
 from rum_ray.evaluation.attack import Attack
 from rum_ray.evaluation.divergence import jensen_shannon, klom
-from rum_ray.evaluation.mia import auc_attack, svm_attack, threshold_attack
+from rum_ray.evaluation.mia import Feature, auc_attack, svm_attack, threshold_attack
 from rum_ray.evaluation.pool import AttackResult, PoolEvidence, pool_lira, pool_rmia, u_lira
 from rum_ray.evaluation.tow import Accuracies, Evaluation, evaluate, tow, tow_mia
 from rum_ray.training.prediction import predict
 
-_svm = partial(partial, svm_attack)
+
+def _svm(feature: Feature) -> Attack:
+    """Return the SVM attack on another feature of the predictions."""
+    title = f"SVM, {feature.replace('_', ' ')}"
+    return Attack(f"svm_{feature}", title, "members", partial(svm_attack, feature=feature))
+
 
 ALWAYS = ("svm", "auc")
 """Attacks that every evaluation measures; `evaluate.also` names others."""
@@ -19,15 +24,10 @@ ATTACKS: Mapping[str, Attack] = {
     for attack in (
         Attack("svm", "SVM", "members", svm_attack),
         Attack("auc", "AUC", "nonmembers", auc_attack),
-        Attack("svm_correctness", "SVM, correctness", "members", _svm(feature="correctness")),
-        Attack("svm_entropy", "SVM, entropy", "members", _svm(feature="entropy")),
-        Attack(
-            "svm_modified_entropy",
-            "SVM, modified entropy",
-            "members",
-            _svm(feature="modified_entropy"),
-        ),
-        Attack("svm_probabilities", "SVM, probabilities", "members", _svm(feature="probabilities")),
+        _svm("correctness"),
+        _svm("entropy"),
+        _svm("modified_entropy"),
+        _svm("probabilities"),
         Attack("threshold", "threshold", "members", threshold_attack),
         Attack("pool_lira", "pool LiRA", "pool", pool_lira),
         Attack("pool_rmia", "pool RMIA", "pool", pool_rmia),

@@ -49,6 +49,7 @@ def summarize(outcome: Outcome) -> Summary:
             *_warnings(outcome, searches),
             *_plan_warnings(rows),
         ),
+        attack_titles={a.name: a.title for a in outcome.measured.attacks} or None,
     )
 
 

