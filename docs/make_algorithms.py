@@ -30,8 +30,9 @@ INTRODUCTION = """\
 # Algorithms
 
 The components of the package: idea, formula, source, settings and cost of each. `python
-docs/make.py` writes this page from the docstrings; do not edit it. [Configuration](configuration.md)
-has the keys of an experiment file, [protocol](protocol.md) the definition of each measured number.
+docs/make.py` writes this page from the docstrings; do not edit it.
+[Configuration](configuration.md) has the keys of an experiment file, [protocol](protocol.md) the
+definition of each number.
 
 S is the forget set, R the retain set, D both together; theta are the weights, f(x) the logits. CE
 is the mean cross-entropy and grad its gradient. E is the number of epochs and e a 0-based epoch.

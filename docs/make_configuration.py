@@ -163,9 +163,9 @@ def _refiners() -> Iterator[str]:
 def _unlearners() -> Iterator[str]:
     """Yield the section of unlearners: first what most share, then each one's own keys."""
     yield (
-        "## Unlearners\n\nUnlearners are values of `plan` and `search.steps` (by subset), entries of "
-        "`compare`, and [candidates](#candidates) of a search.\nThe last column is the domain that a "
-        "search draws from. A search keeps the other keys at their defaults.\n"
+        "## Unlearners\n\nUnlearners are values of `plan` and `search.steps` (by subset), entries "
+        "of `compare`, and\n[candidates](#candidates) of a search. The last column is the domain "
+        "that a search draws from. A search\nkeeps the other keys at their defaults.\n"
     )
     shared = list(_fields(GradientUnlearner))
     others = {n: cls for n, cls in UNLEARNERS.items() if not issubclass(cls, GradientUnlearner)}

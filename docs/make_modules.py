@@ -23,12 +23,17 @@ def render() -> dict[str, str]:
 def _folder(folder: Path) -> str:
     """Return the section of one folder."""
     name = "/".join(("rum_ray", *folder.parts))
-    return "\n".join([f"## `{name}/`", "", "| module | content |", "| :-- | :-- |", *_rows(folder)]) + "\n"
+    return (
+        "\n".join([f"## `{name}/`", "", "| module | content |", "| :-- | :-- |", *_rows(folder)])
+        + "\n"
+    )
 
 
 def _rows(folder: Path) -> Iterator[str]:
     """Yield one row of the table per module of a folder, the package itself first."""
-    for path in sorted((PACKAGE / folder).glob("*.py"), key=lambda p: (p.stem != "__init__", p.stem)):
+    for path in sorted(
+        (PACKAGE / folder).glob("*.py"), key=lambda p: (p.stem != "__init__", p.stem)
+    ):
         doc = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
         line = doc.partition("\n")[0].replace("|", "&#124;")
         yield f"| `{path.stem}` | {line} |"

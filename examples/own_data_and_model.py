@@ -31,7 +31,9 @@ def rings(*, size: int = 600, seed: int = 0) -> rr.DataBundle:
 
 def net(shape: tuple[int, ...], num_classes: int) -> nn.Module:
     """Return a network for inputs of a shape; any module that returns logits [N, K] will do."""
-    return nn.Sequential(nn.Flatten(), nn.Linear(*shape, 256), nn.ReLU(), nn.Linear(256, num_classes))
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(*shape, 256), nn.ReLU(), nn.Linear(256, num_classes)
+    )
 
 
 def main() -> None:

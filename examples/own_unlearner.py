@@ -27,7 +27,9 @@ class Flatten(rr.FineTune):
 
     strength: float = 1.0
 
-    def losses(self, model: nn.Module, teacher: nn.Module, data: Any, epoch: int) -> Iterator[Tensor]:
+    def losses(
+        self, model: nn.Module, teacher: nn.Module, data: Any, epoch: int
+    ) -> Iterator[Tensor]:
         """Yield the losses of one epoch; the shared loop takes one SGD step per loss."""
         for x, _ in data.forget:
             yield -self.strength * F.log_softmax(model(x), dim=1).mean()
@@ -41,7 +43,7 @@ class Flatten(rr.FineTune):
 def main() -> None:
     """Compare it with fine-tuning on the hardest 120 digits."""
     data = rr.load("digits")
-    recipe = rr.Recipe(model="mlp", epochs=60, batch_size=64)
+    recipe = rr.Recipe(model="mlp", epochs=40, batch_size=64)
     runtime = rr.LocalRuntime(rr.Seed(0))
     original = recipe.fit(data.train, runtime / "run")
     scores = rr.PROXIES["confidence"]()(data, recipe, runtime / "proxy")

@@ -1,6 +1,6 @@
 """Score how hard each example is to forget: memorization, and a proxy that needs one training.
 
-Twelve models learn a random 70 % of the digits each. An example is memorized if models that
+Ten models learn a random 70 % of the digits each. An example is memorized if models that
 learned it predict its label and models that did not learn it do not. A tenth of the training labels
 is wrong, and a wrong label can only be memorized.
 """
@@ -11,7 +11,7 @@ import torch
 
 import rum_ray as rr
 
-MODELS, FRACTION = 12, 0.7
+MODELS, FRACTION = 10, 0.7
 
 data = rr.load("digits")  # 1,200 training examples, 120 of them with a wrong label
 recipe = rr.Recipe(model="mlp", epochs=40, lr=0.2, batch_size=64)

@@ -102,7 +102,9 @@ def test_the_flags_are_those_of_the_program():
 
 def test_the_exit_codes_are_those_of_the_errors():
     listed = {*map(int, rows(section(COMMAND_LINE, "Exit codes"))[2:])}
-    kinds = [k for k in vars(errors).values() if isinstance(k, type) and k.__module__ == errors.__name__]
+    kinds = [
+        k for k in vars(errors).values() if isinstance(k, type) and k.__module__ == errors.__name__
+    ]
     assert {kind.exit_code for kind in kinds} | {0, 9, 75} == listed
 
 
@@ -145,7 +147,7 @@ def test_every_path_in_backticks_exists(path):
 
 @each_document
 def test_every_included_file_exists(path):
-    for name in re.findall(r'^--8<-- "(.*)"$', path.read_text("utf-8"), re.M):
+    for name in re.findall(r"^--8<--\n(.*)\n--8<--$", path.read_text("utf-8"), re.M):
         assert (ROOT / name).exists(), f"{path.name}: {name}"
 
 
@@ -182,7 +184,7 @@ def test_experiments_are_valid_and_listed(path):
 @pytest.mark.parametrize("path", sorted(ROOT.glob("examples/*.py")), ids=lambda p: p.name)
 def test_every_example_is_on_a_page_of_the_site(path):
     pages = [page.read_text("utf-8") for page in DOCS.glob("tutorials/*.md")]
-    assert any(f'--8<-- "examples/{path.name}"' in page for page in pages)
+    assert any(f"--8<--\nexamples/{path.name}\n--8<--\n" in page for page in pages)
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
