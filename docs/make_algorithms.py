@@ -4,6 +4,7 @@ Ideas, formulas, references and costs come from the docstrings, keys from the fi
 a run beside the formula in tests/reference.
 """
 
+import functools
 import importlib
 import inspect
 import math
@@ -79,9 +80,17 @@ def _overview(table: Mapping[str, Any]) -> str:
     lines = ["| name | idea | reference |", "| :-- | :-- | :-- |"]
     for name, thing in table.items():
         idea = _paragraphs(thing)[0].removeprefix("Return ").rstrip(".")
-        row = [f"`{name}`", f"{idea[:1].upper()}{idea[1:]}", _references(thing)]
+        idea = f"{idea[:1].upper()}{idea[1:]}{_options(thing)}"
+        row = [f"`{name}`", idea, _references(thing)]
         lines.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |")
     return "\n".join(lines) + "\n"
+
+
+def _options(thing: Any) -> str:
+    """Return the options that an attack fixes, for its idea."""
+    function = getattr(thing, "function", None)
+    fixed = function.keywords if isinstance(function, functools.partial) else {}
+    return "".join(f"; {key}: {value}" for key, value in fixed.items())
 
 
 def _references(thing: Any) -> str:
@@ -140,9 +149,9 @@ def _others(title: str, table: Mapping[str, Any]) -> Iterator[str]:
 
 def _described(thing: Any) -> Any:
     """Return the class, function or module that documents a component."""
-    if inspect.isroutine(thing) or inspect.isclass(thing) or inspect.ismodule(thing):
-        return thing
-    return type(thing)
+    while isinstance(thing, functools.partial) or hasattr(thing, "function"):
+        thing = thing.func if isinstance(thing, functools.partial) else thing.function
+    return thing
 
 
 def _text(thing: Any) -> str:

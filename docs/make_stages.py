@@ -5,8 +5,9 @@ from rum_ray.study.stages import COMMANDS, STAGES
 INTRODUCTION = """\
 # Stages
 
-A command runs the stages of its row from top to bottom. A stage runs only the jobs whose results
-are not in the store. `python docs/make.py` writes this page from `STAGES` and `COMMANDS` in
+A command runs the stages of its row from left to right, if the experiment asks for them. A stage
+runs only the jobs whose results are not in the store. `--dry-run` and `rum-ray estimate` forecast
+the same stages. `python docs/make.py` writes this page from `STAGES` and `COMMANDS` in
 `rum_ray/study/stages.py`; do not edit it.
 """
 
