@@ -1,6 +1,5 @@
-"""Render api.md: one mkdocstrings entry per public name, grouped by module."""
+"""Render api.md: one mkdocstrings entry per public name, grouped by part of the package."""
 
-import importlib
 import inspect
 from collections.abc import Iterator
 
@@ -15,21 +14,37 @@ writes this page; do not edit it.
 """
 
 
+TITLES = {
+    "api": "Experiments and reports",
+    "study": "Executors",
+    "cluster": "On Ray",
+    "data": "Data sets",
+    "models": "Models",
+    "seeding": "Seeds",
+    "training": "Training",
+    "scores": "Scores",
+    "refinement": "Forget sets and refiners",
+    "rum": "Plans",
+    "unlearning": "Unlearners",
+    "evaluation": "Metrics and attacks",
+}
+"""Headings of the parts of the package, in the order of the page; others follow by name."""
+
+
 def render() -> dict[str, str]:
     """Return the page by its name."""
     return {"api.md": "\n".join([INTRODUCTION, *_sections()])}
 
 
 def _sections() -> Iterator[str]:
-    """Yield one section per module that has public names."""
-    modules: dict[str, list[str]] = {}
+    """Yield one section per part of the package that has public names."""
+    parts: dict[str, list[str]] = {}
     for name, module in rum_ray._MODULE_OF.items():
-        modules.setdefault(module, []).append(name)
-    for module, names in sorted(modules.items()):
-        doc = inspect.getdoc(importlib.import_module(f"rum_ray.{module}")) or ""
-        summary = " ".join(doc.partition("\n\n")[0].split())
-        yield f"## {module}\n\n{summary}\n"
-        yield from (f"::: {_path(module, name)}\n" for name in names)
+        parts.setdefault(module.partition(".")[0], []).append(_path(module, name))
+    order = [*TITLES, *sorted(parts)]
+    for part in sorted(parts, key=order.index):
+        yield f"## {TITLES.get(part, part.capitalize())}\n"
+        yield from (f"::: {path}\n" for path in parts[part])
 
 
 def _path(module: str, name: str) -> str:
