@@ -232,9 +232,9 @@ def _default(value: Any) -> str:
 
 
 def _summary(thing: Any) -> str:
-    """Return the first paragraph of a docstring."""
-    text = (inspect.getdoc(thing) or "").split("\n\n")[0]
-    return text.replace("; docs/configuration.md lists every key", "")
+    """Return the first paragraph of a docstring; of a function, the value that it returns."""
+    text = (inspect.getdoc(thing) or "").split("\n\n")[0].removeprefix("Return ")
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def _meanings(cls: type) -> dict[str, str]:

@@ -4,12 +4,14 @@ import ast
 import json
 import re
 import runpy
+import tomllib
 from pathlib import Path
 
 import pytest
 import typer
 import yaml
 
+import rum_ray
 from rum_ray import config, errors
 from rum_ray.cli.app import app
 from rum_ray.data import DATASETS
@@ -86,6 +88,29 @@ def test_the_readme_is_short():
 def test_the_names_in_the_readme_are_those_of_the_package(kind, table):
     (row,) = re.findall(rf"^\| {kind} \| (.*) \|$", README, re.M)
     assert re.findall(r"`([^`]+)`", row) == list(table)
+
+
+def test_the_result_in_the_readme_is_its_source():
+    source = ROOT / "experiments" / "results" / "cifar10_small-ladder.json"
+    found = {
+        row["method"]: row["metrics"]
+        for row in json.loads(source.read_text("utf-8"))["rows"]
+        if row["source"] != "file"
+    }
+    rows = re.findall(r"\| \**(\d\.\d+) ± (\d\.\d+)\** \| (\d+) % \|$", README, re.M)
+    methods = ("retrained_again", "rum", "best_single", "original")
+    assert len(rows) == len(methods)
+    for method, row in zip(methods, rows, strict=True):
+        objective, cost = found[method]["objective"], found[method]["cost"]["mean"]
+        expected = (f"{objective['mean']:.3f}", f"{objective['ci95']:.3f}", f"{100 * cost:.0f}")
+        assert row == expected
+
+
+def test_the_version_is_the_same_everywhere():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert project["version"] == citation["version"] == rum_ray.__version__
+    assert project["license"] == citation["license"]
 
 
 def test_the_commands_are_those_of_the_program():
