@@ -234,6 +234,7 @@ def _default(value: Any) -> str:
 def _summary(thing: Any) -> str:
     """Return the first paragraph of a docstring; of a function, the value that it returns."""
     text = (inspect.getdoc(thing) or "").split("\n\n")[0].removeprefix("Return ")
+    text = text.replace("; docs/configuration.md lists every key", "")
     return f"{text[:1].upper()}{text[1:]}"
 
 
