@@ -134,7 +134,7 @@ def render() -> dict[str, str]:
         _section("search", SearchConfig),
         CANDIDATES,
         _section("evaluate", EvaluateConfig),
-        f"Attacks: {_listed(dict.fromkeys(n for n in ATTACKS if n not in ALWAYS))}.\n",
+        f"Attacks: {_listed({n: a for n, a in ATTACKS.items() if n not in ALWAYS})}.\n",
         _section("relearn", RelearnConfig),
         _section("cluster", ClusterConfig),
     ]
