@@ -92,12 +92,18 @@ FILE: dict[str, Any] = {
 }
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Store:
+    """Models that several studies share are trained once."""
+    return Store(tmp_path_factory.mktemp("store"))
+
+
 @pytest.fixture
-def evaluated(tmp_path):
+def evaluated(store):
     """A function that runs a study in this process."""
 
-    def make(*overrides: str) -> tuple[Study, Clock]:
-        context = Context(load("digits"), Store(tmp_path / "store"))
+    def make(*overrides: str, store: Store = store) -> tuple[Study, Clock]:
+        context = Context(load("digits"), store)
         study = Study(config.parse(FILE, overrides), context)
         return study, finish(study)
 
@@ -112,7 +118,8 @@ def rows_of(study: Study) -> tuple[Row, ...]:
 def test_every_model_that_is_kept_has_residuals_in_the_report(evaluated):
     study, clock = evaluated()
     rows = table(study)
-    assert (clock.stages["residuals"].made, len(study.moments)) == (3 * 3, 3)
+    stage = clock.stages["residuals"]
+    assert (stage.made + stage.reused, len(study.moments)) == (3 * 3, 3)
     kept = np.setdiff1d(np.arange(1200), study.forget)
     places = {"forget": study.forget, **{s.name: s.rows for s in study.partition}}
     entries = {row.method: row.metrics for row in rows_of(study)}
@@ -136,11 +143,11 @@ def test_every_model_that_is_kept_has_residuals_in_the_report(evaluated):
         assert (max(literal) > 1e-3) == (method != "retrained")
 
 
-def test_residuals_are_streamed_once_and_counted(evaluated):
-    study, _ = evaluated()
-    _, clock = evaluated()
-    again = clock.stages["residuals"]
-    assert (again.made, again.reused) == (0, 9)
+def test_residuals_are_streamed_once_and_counted(evaluated, tmp_path):
+    for made in (9, 0):
+        study, clock = evaluated(store=Store(tmp_path))
+        stage = clock.stages["residuals"]
+        assert (stage.made, stage.reused) == (made, 9 - made)
     plain, _ = evaluated("evaluate.residual=false")
     rows, without = table(study), table(plain)
     assert (len(residual_jobs(study, rows)), residual_jobs(plain, without)) == (9, [])
