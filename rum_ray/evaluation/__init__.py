@@ -1,4 +1,4 @@
-"""How well it was forgotten: metrics, and attacks by their YAML names."""
+"""Evaluation of unlearned models: metrics, and membership inference attacks in `ATTACKS`."""
 
 from collections.abc import Callable, Mapping
 
