@@ -58,8 +58,8 @@ _NAMES = {
     "data": "DATASETS DataBundle LabeledData load",
     "data.images": "open_source",
     "evaluation": (
-        "ATTACKS Accuracies AttackResult Evaluation PoolEvidence auc_attack evaluate jensen_shannon "
-        "klom pool_lira pool_rmia svm_attack threshold_attack tow tow_mia u_lira"
+        "ATTACKS Accuracies AttackResult Evaluation PoolEvidence auc_attack evaluate "
+        "jensen_shannon klom pool_lira pool_rmia svm_attack threshold_attack tow tow_mia u_lira"
     ),
     "models": "MODELS",
     "refinement": "REFINERS forget_set refine",

@@ -45,8 +45,6 @@ class Subset:
         >>> subset = rr.Subset("low", np.array([3, 5, 8]))
         >>> len(subset)
         3
-        >>> subset == rr.Subset("low", np.array([3, 5, 8]))
-        True
     """
 
     name: str
@@ -76,9 +74,6 @@ class Subset:
 class Partition:
     """Disjoint subsets, **in the order of unlearning**.
 
-    Attributes:
-        subsets: at least one.
-
     Raises:
         PlanError: there is no subset, subsets overlap, or two have the same name.
 
@@ -89,8 +84,6 @@ class Partition:
         >>> partition = rr.Partition((low, high))
         >>> partition.names, partition.reversed().names
         (('low', 'high'), ('high', 'low'))
-        >>> partition.rows
-        array([3, 5, 8])
     """
 
     subsets: tuple[Subset, ...]
@@ -141,12 +134,7 @@ class Partition:
 
 @dataclass(frozen=True)
 class Step:
-    """A subset and its unlearner.
-
-    Attributes:
-        subset: the subset to forget.
-        unlearner: the unlearner that forgets it.
-    """
+    """A subset and the unlearner that forgets it."""
 
     subset: Subset
     unlearner: Unlearner
@@ -254,8 +242,6 @@ def unlearn(
 ) -> nn.Module:
     """Return the unlearned model: a new model, in eval mode, after all steps of a plan.
 
-    Zhao et al., NeurIPS 2024, section 5 (RUM).
-
     Args:
         model: the original; it is unchanged.
         plan: subsets to forget and their unlearners, in order.
@@ -303,14 +289,8 @@ def take_step(
 ) -> nn.Module:
     """Return the model after a 0-based step, or the input model itself if the step is idle.
 
-    Args:
-        plan: as in `unlearn`.
-        index: number of the step, from 0.
-        model: the model before this step.
-        original: the model before the first step.
-        train: as in `unlearn`.
-        runtime: as in `unlearn`.
-        recipe: as in `unlearn`.
+    `model` is the model before this step, and `original` the model before the first step. The other
+    arguments are those of `unlearn`.
     """
     step = plan.steps[index]
     if step.idle:

@@ -26,7 +26,7 @@ def forget_set(
     labels: ArrayLike | None = None,
     seed: int = 0,
 ) -> Indices:
-    """Return the rows of the forget set, chosen by score; ties go to the lower row.
+    """Return the rows of the forget set, int64 and sorted, by score; ties go to the lower row.
 
     Args:
         scores: [N], higher is harder; or distances in embedding space, with `groups`.
@@ -42,9 +42,6 @@ def forget_set(
         labels: [N] classes; needed with `label`.
         seed: root of the seed of a random draw.
 
-    Returns:
-        int64 rows, sorted and unique.
-
     Raises:
         ScoreError: a score is unknown.
         PlanError: there are too few examples.
@@ -55,8 +52,6 @@ def forget_set(
         >>> scores = rr.Scores([0.9, 0.1, 0.5, 0.7, 0.3])
         >>> rr.forget_set(scores, size=2, pick="high")
         array([0, 3])
-        >>> rr.forget_set(scores, size=3, pick="spread")
-        array([0, 1, 2])
         >>> rr.forget_set(scores, label=1, labels=[0, 1, 1, 0, 0])
         array([1, 2])
     """
@@ -67,12 +62,7 @@ def forget_set(
         size, pick = len(rows), "random"
     if pick != "random":
         rows = _known(scores, rows, missing)
-    most = min(len(rows), len(scores) - 1) if label is not None else len(rows) - 1
-    if not 0 < size <= most:
-        raise PlanError(
-            f"a forget set of {size} cannot be chosen from {len(rows)} examples; "
-            f"its size must be in 1 .. {most}."
-        )
+    _check_size(size, len(rows), len(rows) if label is None else len(scores))
     if pick == "random":
         return rows[(Seed(seed) / "forget").choice(len(rows), size)]
     return np.sort(_picked(rows, scores.values, size, pick, middle, groups))
@@ -88,6 +78,16 @@ def _candidates(total: int, label: int | None, labels: ArrayLike | None) -> Indi
     if not len(rows):
         raise PlanError(f"no example has class {label}. Give the label of a class in the data.")
     return rows
+
+
+def _check_size(size: int, candidates: int, total: int) -> None:
+    """Raise PlanError unless there are enough candidates, and an example of `total` is retained."""
+    most = min(candidates, total - 1)
+    if not 0 < size <= most:
+        raise PlanError(
+            f"a forget set of {size} cannot be chosen from {candidates} examples; "
+            f"its size must be in 1 .. {most}."
+        )
 
 
 def _known(scores: Scores, rows: Indices, missing: str) -> Indices:

@@ -102,7 +102,7 @@ def memorization(included: ArrayLike, correct: ArrayLike) -> Scores:
 
 
 def soft_memorization(included: ArrayLike, confidences: ArrayLike) -> Scores:
-    """Return memorization from label probabilities in place of hits; it converges with fewer models.
+    """Return memorization from label probabilities in place of hits, which needs fewer models.
 
     Args:
         included: [M, N] bool, model m is trained on example n.

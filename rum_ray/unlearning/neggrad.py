@@ -97,6 +97,6 @@ class NegGradPlus(GradientUnlearner):
 
     @override
     def cost(self, forget: int, retain: int) -> float:
-        """Return epochs * (|R| + examples in as many forget batches as there are retain batches)."""
+        """Return epochs * (|R| + examples in one forget batch per retain batch)."""
         rounds, rest = divmod(ceil(retain / self.batch_size), ceil(forget / self.batch_size))
         return float(self.epochs * (retain + rounds * forget + min(rest * self.batch_size, forget)))

@@ -36,7 +36,7 @@ def test_half_widths_are_those_of_the_protocol():
 
 def test_one_seed_has_no_interval():
     assert Mean.of([0.3]) == Mean(0.3, None, (0.3,))
-    with pytest.raises(ValueError, match="the mean of no seeds is not defined"):
+    with pytest.raises(ValueError, match="0 values"):
         Mean.of([])
 
 
@@ -137,7 +137,7 @@ def test_the_expected_best_is_that_of_all_draws():
     assert expected_best([0.4] * 5) == pytest.approx([0.4] * 5)
 
 
-def test_the_front_has_each_point_that_none_as_cheap_reaches():
+def test_the_front_is_the_pareto_front():
     for draw in range(50):
         costs, values = ((Seed(draw) / name).integers(30, 8) for name in ("costs", "values"))
         edge = pareto(costs.tolist(), values.tolist())

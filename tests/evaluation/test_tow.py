@@ -37,15 +37,15 @@ def test_tow_is_its_formula():
 
 
 @pytest.mark.parametrize("share", [84, -0.1, float("nan")])
-def test_what_is_no_share_has_no_tow(share):
+def test_values_outside_of_0_to_1_are_errors(share):
     for place, name in enumerate(("forget", "retain", "test")):
         shares = [0.5, 0.5, 0.5]
         shares[place] = share
-        with pytest.raises(ValueError, match=rf"must be in \[0, 1\], got {name}={share}"):
+        with pytest.raises(ValueError, match=rf"\[0, 1\], got {name}={share}"):
             Accuracies(*shares)
     good = Accuracies(0.8, 0.9, 0.7)
     for answers in ((share, 0.5), (0.5, share)):
-        with pytest.raises(ValueError, match=r"answers must be in \[0, 1\], got (un|re)"):
+        with pytest.raises(ValueError, match=rf"\[0, 1\], got (un|re)\w+={share}"):
             tow_mia(good, good, *answers)
 
 
@@ -108,7 +108,7 @@ def made_up(bundle, name: str, wrong: list[int]):
     return replace(data, x=x)
 
 
-def test_an_evaluation_is_what_it_says(bundle, plan):
+def test_an_evaluation_is_its_definition(bundle, plan):
     wrong = {"train": [0, 2, 20, 41, 43, 101], "valid": [1, 2], "test": [3, 4, 5]}
     bundle = replace(bundle, **{name: made_up(bundle, name, rows) for name, rows in wrong.items()})
     result = evaluate(Counting(), bundle, plan, cost=0.25, seconds=3.0)
@@ -270,7 +270,7 @@ def test_models_are_compared_on_the_same_examples(others):
     ours = evaluation()
     ours.against(evaluation())
     for pair in ((ours, evaluation(**others)), (evaluation(**others), ours)):
-        with pytest.raises(DataError, match=r"the (forget|test) sets of two evaluations differ: "):
+        with pytest.raises(DataError, match=r"^the (forget|test) sets .* differ"):
             pair[0].against(pair[1])
 
 
@@ -281,7 +281,7 @@ def test_there_are_two_splits(bundle, trained, plan):
 
 def test_a_plan_of_other_data_is_not_evaluated(bundle, trained):
     for rows in ([0, 160], [500, 501]):
-        with pytest.raises(DataError, match=rf"rows must be in 0 \.\. 159; found {rows[0]} "):
+        with pytest.raises(DataError, match=rf"0 \.\. 159; .* {rows[0]} \.\. {rows[1]}"):
             evaluate(trained, bundle, Partition((Subset("all", rows),)))
 
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from rum_ray.models import Classifier
 
-from .unlearning import Sgd, cross_entropy
+from .literal import Sgd, cross_entropy
 
 
 def fit(recipe, data, seed):

@@ -34,7 +34,7 @@ def test_it_has_the_same_classes_and_sizes_and_is_retained(draw, size, classes):
     assert ours == again
 
 
-def test_partners_have_the_nearest_scores_and_the_hardest_choose_first():
+def test_matches_have_the_nearest_scores_and_the_hardest_are_matched_first():
     #                  forgotten          retained
     values = np.array([0.9, 0.5, 0.1, 0.0, 0.12, 0.52, 0.55, 0.6, 0.95])
     ours = matched(parted([0, 1, 2], ("a", "b", "c")), Scores(values), np.zeros(9), SEED)
@@ -62,7 +62,7 @@ def test_it_is_about_as_hard_as_the_forget_set():
         assert abs(difference) < 0.01
 
 
-def test_unknown_scores_are_nobodys_partners():
+def test_retain_examples_without_a_score_are_not_matched():
     values = np.array([0.5, np.nan, np.nan, 0.1, 0.3])
     ours = matched(parted([0, 1], ("a", "b")), Scores(values), np.zeros(5), SEED)
     assert set(ours.rows) == {3, 4}
@@ -70,5 +70,5 @@ def test_unknown_scores_are_nobodys_partners():
 
 def test_a_class_that_is_forgotten_whole_has_no_surrogate():
     labels = np.array([1, 1, 1, 0, 0, 0, 0])
-    with pytest.raises(ScoreError, match=r"class 1 as are forgotten, 2, and 1 have"):
+    with pytest.raises(ScoreError, match=r"2 retain examples of class 1.* 1 have a score"):
         matched(parted([0, 1], ("a", "b")), Scores(np.arange(7.0)), labels, SEED)

@@ -77,20 +77,20 @@ def test_the_full_kernel_is_never_in_memory():
     assert peak < 5000 * 5000 * 8 / 4
 
 
-def test_errors():
+def test_invalid_sets_and_gammas_are_errors():
     for sets in (([], cloud("a", 3)), (cloud("a", 3), cloud("b", 3, width=2)), ([1.0], [2.0])):
-        with pytest.raises(ValueError, match=r"MMD needs two sets \[N, D\], got shapes? \("):
+        with pytest.raises(ValueError, match=r"MMD .* \[N, D\].* shapes? \("):
             mmd(*sets)
     for value in (np.nan, np.inf):
         spoiled = cloud("a", 3)
         spoiled[1, 0] = value
         for sets in ((spoiled, cloud("b", 3)), (cloud("b", 3), spoiled)):
-            with pytest.raises(ValueError, match="MMD needs finite embeddings; 1 of 3 have NaN or"):
+            with pytest.raises(ValueError, match=r"MMD .* finite .* 1 of 3"):
                 mmd(*sets)
     for gamma in (0, -1, float("nan"), "mean"):
-        with pytest.raises(ValueError, match="gamma must be positive or 'median', got"):
+        with pytest.raises(ValueError, match=f"gamma .* positive or 'median', got {gamma!r}"):
             mmd(cloud("a", 3), cloud("b", 3), gamma)
-    with pytest.raises(ValueError, match="MMD needs two sets, got 0 and 3 embeddings"):
+    with pytest.raises(ValueError, match=r"MMD .* 0 and 3 embeddings"):
         waves = frequencies(4, 5, 1.0, Seed(0))
         streamed_mmd(Waves.of(np.empty((0, 5)), waves), Waves.of(cloud("a", 3), waves))
 

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from reference import scores as reference
@@ -100,14 +102,14 @@ def test_memorization_is_influence_on_oneself():
 
 @pytest.mark.parametrize("shapes", [((3, 4), (4, 3)), ((3,), (3,)), ((2, 3, 4), (2, 3, 4))])
 def test_bad_shapes(shapes):
-    message = r"included and correct must both be \[models, examples\]; their shapes are \("
+    message = rf"included and correct .*{re.escape(str(shapes[0]))} and {re.escape(str(shapes[1]))}"
     with pytest.raises(ValueError, match=message):
         InOutCounts.of(*(np.zeros(shape, dtype=bool) for shape in shapes))
 
 
 @pytest.mark.parametrize("shapes", [((3, 4), (4, 3)), ((3, 4), (4,)), ((3,), (3,))])
 def test_bad_shapes_of_confidences(shapes):
-    with pytest.raises(ValueError, match=r"must both be \[models, examples\]; their shapes are"):
+    with pytest.raises(ValueError, match=r"^included and \w+ .*\(3"):
         soft_memorization(*map(np.zeros, shapes))
 
 
@@ -115,7 +117,7 @@ def test_bad_shapes_of_confidences(shapes):
     ("included", "correct"), [((3, 4), (2, 5)), ((3,), (3, 4)), ((3, 4), (3,)), ((3, 4, 1), (3, 4))]
 )
 def test_bad_shapes_of_influence(included, correct):
-    message = r"\[models, test examples\]; their shapes are \("
+    message = rf"correct_test .*{re.escape(str(included))} and {re.escape(str(correct))}"
     with pytest.raises(ValueError, match=message):
         influence(np.zeros(included, dtype=bool), np.zeros(correct, dtype=bool))
 

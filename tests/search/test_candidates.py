@@ -69,22 +69,23 @@ def test_a_candidate_is_a_value():
 
 
 WRONG = [
-    ("retrain", {}, r"^retrain is what a search is judged against"),
-    (f"{__name__}:Secret", {}, r"^test_candidates:Secret has no `space` that says what to search"),
+    ("retrain", {}, r"^retrain .*reference"),
+    (f"{__name__}:Secret", {}, r"test_candidates:Secret .*`space`"),
     ("salum", {}, r"^unknown unlearner 'salum'"),
-    ("salun", {"lr": Uniform(0.01, 0.1)}, r"^salun\.lr takes a LogUniform or a Choice; got Un"),
-    ("salun", {"epochs": LogUniform(1, 2)}, r"^salun\.epochs takes a Integers"),
-    ("salun", {"lr": LogUniform(0.1, 0.01)}, r"^salun\.lr: low must be below high, got 0\.1 and 0"),
+    ("salun", {"lr": Uniform(0.01, 0.1)}, r"^salun\.lr .*LogUniform or a Choice; got Un"),
+    ("salun", {"epochs": LogUniform(1, 2)}, r"^salun\.epochs .*Integers"),
+    ("salun", {"lr": LogUniform(0.1, 0.01)}, r"^salun\.lr: .* 0\.1 and 0\.01"),
     ("salun", {"lr": LogUniform(0.01, 1)}, r"^salun\.lr may be 0\.001 to 0\.2, .*; got 1\.$"),
     ("salun", {"epochs": True}, r"^salun\.epochs may be 1 to 10; got True\.$"),
-    ("salun", {"epochs": Choice(())}, r"^salun\.epochs: list each value once, and at least one"),
-    ("salun", {"batch_size": Integers(1, 2)}, r"^salun\.batch_size is not searched, so it can h"),
+    ("salun", {"epochs": Choice(())}, r"^salun\.epochs: .* got \[\]"),
+    ("salun", {"epochs": Choice((1, 1))}, r"^salun\.epochs: .* got \[1, 1\]"),
+    ("salun", {"batch_size": Integers(1, 2)}, r"^salun\.batch_size .* got Integers"),
     (f"{__name__}:Worded", {"order": "middle"}, r"Worded\.order may be first, last; got middle"),
 ]
 
 
 @pytest.mark.parametrize(("name", "narrowed", "message"), WRONG)
-def test_what_no_search_may_choose(name, narrowed, message):
+def test_invalid_candidates_are_errors(name, narrowed, message):
     with pytest.raises(ConfigError, match=message):
         Candidate(name, narrowed)
 

@@ -169,7 +169,7 @@ def test_v4_asks_for_each_subset_on_its_own():
 
 
 @pytest.mark.parametrize("name", FREE)
-def test_what_was_not_chosen_is_not_asked_about(name):
+def test_unlearners_not_chosen_have_no_questions(name):
     chooser = Chooser()
     plan = space(name, ordered=True).plan(chooser)
     assert all(step.unlearner == Nothing() for step in plan.steps)
@@ -178,7 +178,7 @@ def test_what_was_not_chosen_is_not_asked_about(name):
 
 
 @pytest.mark.parametrize("name", FREE)
-def test_with_a_fixed_order_there_is_no_question_of_it(name):
+def test_a_fixed_order_has_no_questions(name):
     ordered, free = space(name, ordered=True), space(name)
     for number in range(50):
         plan = ordered.plan(chooser := Drawer(number))
@@ -325,7 +325,7 @@ def test_the_first_searched_step_comes_from_a_grid(name):
     assert len({u.lr for u in later}) == {"V1": 3, "V2": 3, "V3": 1, "V4": len(later)}[name]
 
 
-def test_a_step_that_does_nothing_is_not_the_first():
+def test_an_idle_step_is_not_the_first():
     ours = space("V4", grid=2)
     for number in range(300):
         steps = [s.unlearner for s in ours.plan(Drawer(number)).steps]
@@ -382,15 +382,15 @@ def test_the_bound_counts_what_is_fixed_and_default():
 
 
 OUTSIDE = {
-    "V2, two": ("V2", {"low": FineTune()}, {}, "it gives 'high' nothing, and the space finetune"),
+    "V2, two": ("V2", {"low": FineTune()}, {}, "'high' is nothing, .* is finetune"),
     "V1, reversed": ("V1", {}, {}, "it unlearns 'high' where the space unlearns 'low'"),
-    "V3, tuned": ("V3", {"low": FineTune(lr=0.1)}, {}, "'low' lr = 0.1, and the space 0.01"),
+    "V3, tuned": ("V3", {"low": FineTune(lr=0.1)}, {}, "lr of 'low' is 0.1 .* 0.01"),
     "value": ("V4", {"high": SalUn(lr=0.5)}, {}, r"high.salun.lr is 0.5, and may be 0.001 to 0.2"),
-    "field": ("V4", {"high": SalUn(momentum=0)}, {}, "'high' momentum = 0, and the space 0.9"),
+    "field": ("V4", {"high": SalUn(momentum=0)}, {}, "momentum of 'high' is 0 .* 0.9"),
     "unlearner": ("V4", {"high": Scrub()}, {}, "high.unlearner is scrub, and may be nothing, fin"),
     "order": ("V4", {}, {"ordered": True}, "it unlearns 'high' where the space unlearns 'low'"),
-    "step": ("V4", {}, {"steps": STEPS}, "it gives 'medium' nothing, and the space salun"),
-    "grid": ("V4", {"high": FineTune(lr=0.05)}, {"grid": 3}, "'high' lr = 0.05, and the space 0.0"),
+    "step": ("V4", {}, {"steps": STEPS}, "'medium' is nothing, .* is salun"),
+    "grid": ("V4", {"high": FineTune(lr=0.05)}, {"grid": 3}, "lr of 'high' is 0.05 .* 0.0"),
     "no space": (
         "V4",
         {"high": Secret()},
@@ -402,7 +402,7 @@ OUTSIDE = {
 
 
 @pytest.mark.parametrize(("name", "changed", "variant", "message"), OUTSIDE.values(), ids=OUTSIDE)
-def test_a_plan_outside_of_a_space_says_why(name, changed, variant, message):
+def test_a_plan_outside_of_a_space_is_an_error_with_its_place(name, changed, variant, message):
     assignment = {**dict.fromkeys(PARTITION.names, Nothing()), **changed}
     plan = Plan.assign(PARTITION.reversed(), assignment)
     with pytest.raises(PlanError, match=message):

@@ -31,10 +31,9 @@ def test_retrain_starts_like_the_original_of_its_seed(task, runtime):
 
 
 def test_retrain_needs_a_recipe(model, task, runtime):
-    message = "retrain does not know how: give it the original model's recipe"
-    with pytest.raises(PlanError, match=message):
+    with pytest.raises(PlanError, match=r"^retrain .*recipe"):
         Retrain()(model, task, runtime)
-    with pytest.raises(PlanError, match=message):
+    with pytest.raises(PlanError, match=r"^retrain .*recipe"):
         Retrain().cost(1, 2)
 
 

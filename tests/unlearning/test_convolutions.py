@@ -65,9 +65,7 @@ def test_fresh_weights_are_kaiming_normal_by_fan_out():
 def test_msg_takes_convolutions_or_else_linear_layers():
     assert layer_weights(nn.Sequential(nn.Conv2d(1, 1, 3), nn.Linear(2, 2))) == ["0.weight"]
     assert layer_weights(nn.Linear(2, 2)) == ["weight"]
-    with pytest.raises(
-        PlanError, match=r"^msg draws weights of convolutions or linear layers anew"
-    ):
+    with pytest.raises(PlanError, match=r"^msg: .*convolutions .* linear layers"):
         layer_weights(nn.Sequential(nn.BatchNorm1d(3)))
 
 
@@ -86,8 +84,7 @@ def test_ct_falls_to_0_as_a_cosine():
 
 
 def test_ct_needs_a_square_kernel(model, task, runtime):
-    message = "ct swaps the axes of square convolution kernels, and this model has none. Use it"
-    with pytest.raises(PlanError, match=message):
+    with pytest.raises(PlanError, match=r"^ct: .*square convolution kernel"):
         CT()(model, task, runtime)
     odd = nn.Sequential(nn.Conv2d(1, 1, 1), nn.Conv2d(1, 1, (1, 3)), nn.Conv1d(1, 1, 3))
     assert not list(square_kernels(odd))

@@ -81,7 +81,7 @@ def test_cost_of_fisher(model, task, runtime):
 
 
 def test_weights_that_are_not_finite_diverged(model, task, runtime):
-    with pytest.raises(DivergedError, match=r"influence ended with .* not finite .*\. Lower alpha"):
+    with pytest.raises(DivergedError, match=r"^influence .* not finite .* alpha"):
         Influence(alpha=1e45)(model, task, runtime)
 
 
