@@ -7,7 +7,7 @@ retrained model. ToW-MIA has the values of an attack in place of the forget accu
 NeurIPS 2024).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from rum_ray.data.bundle import DataBundle, LabeledData, complement
+from rum_ray.data.bundle import DataBundle, complement
 from rum_ray.errors import DataError
 from rum_ray.evaluation.divergence import jensen_shannon
 from rum_ray.evaluation.mia import Predictions, auc_attack, margin, svm_attack
@@ -53,9 +53,6 @@ class Accuracies:
 def tow(unlearned: Accuracies, retrained: Accuracies) -> float:
     """Return the tug-of-war score ToW, in [0, 1]; 1 is as accurate as the retrained model.
 
-    ToW is the product of 1 - |accuracy gap| over forget, retain and test set (Zhao et al., NeurIPS
-    2024, section 3).
-
     Example:
         >>> import rum_ray as rr
         >>> retrained = rr.Accuracies(forget=0.5, retain=1.0, test=0.9)
@@ -70,14 +67,8 @@ def tow_mia(
 ) -> float:
     """Return ToW with the values of an attack in place of the forget accuracies, in [0, 1].
 
-    Args:
-        unlearned: accuracies of the unlearned model.
-        retrained: accuracies of the retrained model.
-        mia_unlearned: value of the attack on the unlearned model, in [0, 1].
-        mia_retrained: value of the attack on the retrained model, in [0, 1].
-
     Raises:
-        ValueError: a value is not in [0, 1].
+        ValueError: a value of the attack is not in [0, 1].
 
     Example:
         >>> import rum_ray as rr
@@ -127,8 +118,6 @@ class Evaluation:
         >>> probabilities = {"forget": np.array([[0.9, 0.1], [0.2, 0.8]])}
         >>> accuracies = rr.Accuracies(forget=0.5, retain=1.0, test=0.9)
         >>> model = rr.Evaluation(accuracies, {}, mia=0.4, auc=0.6, probabilities=probabilities)
-        >>> model.predicted["forget"]
-        array([0, 1])
         >>> model.against(model)["tow"]
         1.0
     """
@@ -255,7 +244,6 @@ def evaluate(
 
     Raises:
         DataError: the number of classes differs, or the data lack a row of the plan.
-        ValueError: the split is unknown.
 
     Example:
         >>> import rum_ray as rr
@@ -265,14 +253,8 @@ def evaluate(
         >>> evaluation.probabilities["forget"].shape
         (3, 10)
     """
-    if split not in ("valid", "test"):
-        raise ValueError(f"split must be valid or test, got '{split}'")
     partition = plan.partition if isinstance(plan, Plan) else plan
-    held_out: LabeledData = getattr(bundle, split)
-    p_train, p_test = (predict(model, x).astype(np.float32) for x in (bundle.train, held_out))
-    check_width(p_train.shape[1], bundle.num_classes)
-    right = p_train.argmax(axis=1) == bundle.train.y.numpy()
-    test_right = p_test.argmax(axis=1) == held_out.y.numpy()
+    (p_train, right), (p_test, test_right) = _predictions(model, bundle, split)
     forget, retain = partition.rows, complement(partition.rows, len(right))
     p = {"forget": p_train[forget], "retain": p_train[retain], "test": p_test}
     labels = label_sets(bundle, partition, split)
@@ -289,6 +271,18 @@ def evaluate(
         cost=cost,
         seconds=seconds,
     )
+
+
+def _predictions(
+    model: nn.Module, bundle: DataBundle, split: Split
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+    """Yield the probabilities [N, K] and hits [N] on the training set and on the split."""
+    if split not in ("valid", "test"):
+        raise ValueError(f"split must be valid or test, got '{split}'")
+    for data in (bundle.train, getattr(bundle, split)):
+        p = predict(model, data).astype(np.float32)
+        check_width(p.shape[1], bundle.num_classes)
+        yield p, p.argmax(axis=1) == data.y.numpy()
 
 
 def _attacks(

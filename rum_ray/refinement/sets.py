@@ -35,9 +35,8 @@ def forget_set(
             goes to low, then medium); or "random", independent of the scores.
         middle: rule for "medium": nearest to one "half", nearest to the "median", or middle "rank".
         missing: "raise" if a score is unknown, or "drop" these examples.
-        groups: number of groups of equal size, by ascending score. Examples are the first ones of
-            the groups for low, medium and high: the paper's groups 3, 12 and 14 of 15 (from 0), or
-            the proportional ones.
+        groups: number of equal groups by ascending score. Take the first examples of the groups for
+            low, medium and high: groups 3, 12 and 14 of 15 (from 0; the paper's), or in proportion.
         label: choose only among the examples of this class.
         labels: [N] classes; needed with `label`.
         seed: root of the seed of a random draw.
@@ -45,7 +44,6 @@ def forget_set(
     Raises:
         ScoreError: a score is unknown.
         PlanError: there are too few examples.
-        ValueError: a word is not one of those above, or `labels` is missing.
 
     Example:
         >>> import rum_ray as rr
