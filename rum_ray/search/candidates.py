@@ -93,6 +93,6 @@ def _check(name: str, key: str, part: Any, declared: Domain | None) -> None:
             raise ConfigError(f"{what} takes a {type(declared).__name__} or a Choice; got {part}.")
         if not part.low < part.high:
             raise ConfigError(
-                f"{what}: low must be below high; got {part.low} and {part.high}. A missing bound "
-                f"is the declared one: {describe(declared)}. To fix a value, give it alone."
+                f"{what}: low must be below high, got {part.low} and {part.high}. A missing bound "
+                f"is the declared one: {describe(declared)}. To fix the value, give that one value."
             )

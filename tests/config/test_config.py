@@ -272,7 +272,7 @@ ERRORS = [
         r"^search\.reference: input should be 'oracle', 'surrogate' or 'pool', got 'y'\.$",
     ),
     ("search.unlearners=[]", r"^search\.unlearners must name at least one"),
-    ("search.unlearners=[retrain]", r"^search\.unlearners\[0\]: retrain is what a search is judg"),
+    ("search.unlearners=[retrain]", r"^search\.unlearners\[0\]: retrain "),
     (
         "search.unlearners=[salun, {name: salun, lr: 0.1}]",
         r"^search\.unlearners must name at least one, and each once, got \['salun', 'salun'\]$",
@@ -298,7 +298,7 @@ ERRORS = [
         AT + r"salun\.lr: low must be below high, got 0\.1 and",
     ),
     (narrowed("lr: {low: 0.1, high: 0.1}"), AT + r"salun\.lr: low must be below .* one value\.$"),
-    (narrowed("lr: {low: 0.2}"), AT + r"salun\.lr: .*; one that is left out is declared: 0\.001"),
+    (narrowed("lr: {low: 0.2}"), AT + r"salun\.lr: .* 0\.2 and 0\.2.* 0\.001"),
     (
         narrowed("lr: {low: 0.5}"),
         AT + r"salun\.lr may be 0\.001 to 0\.2, logarithmic; got 0\.5\.$",
@@ -311,8 +311,8 @@ ERRORS = [
         narrowed("lr: {top: 0.1}"),
         r"^unknown key 'search\.unlearners\[1\]\.lr\.top'\. Known: low, h",
     ),
-    (narrowed("lr: []"), AT + r"salun\.lr: list each value once, and at least one\.$"),
-    (narrowed("epochs: [1, 1]"), AT + r"salun\.epochs: list each value once, and at least one\.$"),
+    (narrowed("lr: []"), AT + r"salun\.lr: .*got \[\]"),
+    (narrowed("epochs: [1, 1]"), AT + r"salun\.epochs: .*got \[1, 1\]"),
     (narrowed("epochs: [1, 11]"), AT + r"salun\.epochs may be 1 to 10; got 11\.$"),
     (narrowed("epochs: 11"), AT + r"salun\.epochs may be 1 to 10; got 11\.$"),
     ("search.also=[oracle]", r"^search\.also must name each reference once, .* beside 'oracle'$"),
