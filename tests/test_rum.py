@@ -105,7 +105,7 @@ def test_assign_needs_one_unlearner_per_subset(names, message):
 
 
 @pytest.mark.parametrize("wrong", ["nothing", Nothing, None, 3])
-def test_assign_takes_values_of_unlearners_only(wrong):
+def test_assign_accepts_instances_of_unlearners_only(wrong):
     with pytest.raises(PlanError, match=r"^subset 'high': .*unlearner"):
         Plan.assign(THREE, {"low": Nothing(), "medium": Nothing(), "high": wrong})
 
@@ -150,8 +150,8 @@ def test_a_plan_of_one_step_is_that_unlearner(bundle, model, runtime):
     assert same_bits(unlearn(model, plan(unlearner), train, runtime), expected)
 
 
-def test_steps_follow_one_another_with_the_first_model_as_original(bundle, model, runtime):
-    # Each unlearner sees what the ones before it left, and SalUn's mask is of the original.
+def test_steps_run_in_order_with_the_first_model_as_original(bundle, model, runtime):
+    # Each unlearner starts from the model before it, and SalUn's mask is that of the original.
     made = plan(FineTune(lr=0.1), Nothing(), SalUn(lr=0.1, keep=0.3))
     train, expected = bundle.train, model
     for index, rows in ((0, LOW.rows), (2, HIGH.rows)):
@@ -162,21 +162,21 @@ def test_steps_follow_one_another_with_the_first_model_as_original(bundle, model
     assert same_bits(unlearn(model, made, train, runtime), expected)
 
 
-def test_nothing_leaves_the_model_as_it_was(bundle, model, runtime):
+def test_nothing_leaves_the_model_unchanged(bundle, model, runtime):
     result = unlearn(model, plan(Nothing(), Nothing(), Nothing()), bundle.train, runtime)
     assert same_bits(result, model)
     assert not memory(result) & memory(model)
     assert not result.training
 
 
-def test_nothing_does_not_change_what_other_steps_do(bundle, model, runtime):
-    # Where it stands last; before others it takes its subset out of their retain set.
+def test_nothing_does_not_change_other_steps(bundle, model, runtime):
+    # This holds for a last step; before others, it takes its subset out of their retain set.
     one = unlearn(model, plan(FineTune(lr=0.1)), bundle.train, runtime)
     two = unlearn(model, plan(FineTune(lr=0.1), Nothing()), bundle.train, runtime)
     assert same_bits(one, two)
 
 
-def test_the_original_stays_as_it_was(bundle, model, runtime):
+def test_the_original_is_unchanged(bundle, model, runtime):
     before = {name: value.clone() for name, value in model.state_dict().items()}
     result = unlearn(model.train(), plan(RandomLabel(lr=0.1)), bundle.train, runtime)
     assert model.training
@@ -191,7 +191,7 @@ def test_the_order_of_subsets_matters(bundle, model, runtime):
 
 
 def test_the_retain_rule_matters_and_reaches_the_unlearner(bundle, model, runtime):
-    # What is not yet due is learned from under "remaining" only; one batch a step, by the formula.
+    # Later subsets are retain data under "remaining" only; one batch per step, by the formula.
     unlearner = FineTune(lr=0.2, epochs=1, batch_size=160)
     for rule, forgotten in (("remaining", LOW.rows), ("final", THREE.rows)):
         made = plan(unlearner, Nothing(), Nothing(), retain=rule)
@@ -227,7 +227,7 @@ def test_a_model_with_another_number_of_classes(bundle, runtime, classes):
         evaluate(wrong, bundle, made)
 
 
-def test_the_check_of_classes_leaves_no_trace(bundle):
+def test_the_check_of_classes_changes_no_state(bundle):
     net = sensitive_model(0)
     net.features[1].train()  # a part in another mode than the rest
     modes, state = [m.training for m in net.modules()], torch.get_rng_state()
@@ -240,7 +240,7 @@ def test_the_check_of_classes_leaves_no_trace(bundle):
     assert all(p.requires_grad and p.grad is None for p in net.parameters())
 
 
-def test_nothing_to_retain(bundle, model, runtime):
+def test_an_empty_retain_set_is_an_error(bundle, model, runtime):
     made = Plan((Step(Subset("all", range(160)), FineTune()),))
     with pytest.raises(PlanError, match=r"^finetune: .*retain set"):
         unlearn(model, made, bundle.train, runtime)

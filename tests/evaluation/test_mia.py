@@ -14,7 +14,7 @@ from rum_ray.seeding import Seed
 
 
 def predictions(name: str, count: int, certainty: float) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities [N, 4] that favour the label the more, the higher the certainty."""
+    """Probabilities [N, 4] that favour the label; more so for a higher certainty."""
     logits = 3 * (Seed(0) / name).uniform(count * 4).reshape(count, 4)
     labels = (Seed(0) / name / "labels").integers(count, 4)
     logits[np.arange(count), labels] += certainty
@@ -27,7 +27,7 @@ TARGETS = predictions("targets", 30, 2.0)
 
 
 def modified_entropy(p: np.ndarray, y: int) -> float:
-    """Song and Mittal's, term by term."""
+    """The modified entropy of Song and Mittal, term by term."""
     total = -(1 - p[y]) * math.log(p[y])
     for other in range(len(p)):
         if other != y:
@@ -62,7 +62,7 @@ def test_svm_attack_is_the_paper_s(name):
         assert svm_attack(MEMBERS, OTHERS, TARGETS) == taken_for_nonmembers
 
 
-def test_modified_entropy_is_low_for_certainty_of_the_label_only():
+def test_modified_entropy_is_low_only_for_certainty_of_the_label():
     p, y = np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]), np.zeros(3, dtype=int)
     right, wrong, even = _feature((p, y), "modified_entropy")[:, 0]
     assert right == 0
@@ -103,7 +103,7 @@ def test_svm_attack_takes_the_first_of_the_larger_set():
 
 
 def test_svm_attack_on_an_overfit_model():
-    # T13: what was learned is taken for members, what was not for non-members.
+    # T13: learned examples are classified as members, the others as non-members.
     fresh, seen = predictions("fresh", 100, 0.0), predictions("seen", 100, 6.0)
     assert svm_attack(seen, predictions("unseen", 100, 0.0), fresh) > 0.9
     assert svm_attack(seen, fresh, predictions("also seen", 100, 6.0)) < 0.1
@@ -147,7 +147,7 @@ def test_auc_attack_at_its_ends():
 def test_label_logit_is_the_logit_of_the_label():
     p, y = TARGETS
     np.testing.assert_allclose(label_logit(p, y), logit(p[np.arange(30), y]), atol=1e-12)
-    # Where p_y rounds to 1, what the others have still tells examples apart.
+    # If p_y rounds to 1, the other probabilities still separate examples.
     close = np.array([[1.0, 1e-20], [1.0, 1e-30], [1.0, 0.0], [0.0, 1.0]])
     values = label_logit(close, np.zeros(4, dtype=int))
     assert np.isfinite(values).all()
@@ -183,7 +183,7 @@ def test_auc_attack_needs_both_sets():
 
 
 def spoiled(value: float) -> np.ndarray:
-    """The targets' probabilities, one of which has another value."""
+    """The probabilities of the targets, with one value replaced."""
     p = TARGETS[0].copy()
     p[3, 1] = value
     return p

@@ -18,7 +18,7 @@ def normal(seed: Seed, *shape: int) -> np.ndarray:
 
 
 def examples(name: str, count: int, learned: float, share: float = 0.5) -> PoolEvidence:
-    """Examples of different difficulty; `learned` is what the attacked model knows of them.
+    """Examples of different difficulty; `learned` is the effect of training on the attacked model.
 
     What a model learned has a logit that is 3 higher; what it did not is as hard as it is.
     """
@@ -71,7 +71,7 @@ def test_pool_attacks_separate_examples_that_one_threshold_cannot():
         told = attack(TARGETS, UNSEEN)
         assert told.auc > plain
         assert told.auc > 0.85
-        # Of a model that never saw the targets, nothing.
+        # A model that never saw the targets reveals nothing.
         never = attack(replace(TARGETS, logits=TARGETS.logits - 3), UNSEEN)
         assert abs(never.auc - 0.5) < 0.1
     assert pool_lira(TARGETS, UNSEEN).tpr[0.01] > 0.3
@@ -99,7 +99,7 @@ def test_a_result_has_the_auc_and_both_rates():
 
 
 def shadows(residue: float) -> tuple[np.ndarray, np.ndarray]:
-    """Shadow models after a plan that leaves a residue of what was learned."""
+    """Shadow models after a plan that leaves a residue of the learned examples."""
     forgotten = (Seed(3) / "in").uniform(MODELS * 60).reshape(MODELS, 60) < 0.5
     forgotten[:2], forgotten[2:4] = True, False
     noise = 0.5 * normal(Seed(3) / "noise", MODELS, 60)
@@ -157,7 +157,7 @@ def test_shapes_that_differ_are_an_error():
 
 
 def test_nonmembers_compared_with_equally_many_models_give_the_nominal_rate():
-    """Targets are like non-members here, so 1 % of them should pass a rate of 1 %."""
+    """Targets are like non-members here, so 1 % of them pass a rate of 1 %."""
     root, (models, examples) = Seed(0) / "null", (16, 20_000)
     included = (root / "included").uniform(models * examples).reshape(models, examples) < 0.7
     included = included[:, (~included).sum(axis=0) >= 2]

@@ -65,6 +65,6 @@ def distance(one, other):
 
 
 def check(result, literal, start):
-    """Hold a result against the literal one; and see that it moved, by far more than that."""
+    """Compare a result with the literal one, and check that its weights moved by far more."""
     assert distance(result, literal) < 2e-6
     assert distance(literal, start) > 1e-3, "the test is blind: no weight moved by more than 1e-3"

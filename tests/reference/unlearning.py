@@ -80,7 +80,7 @@ def random_label(u, model, task, labels, frozen=None):
 
 
 def salun_frozen(original, batches, keep):
-    """By parameter: which weights are not among the floor(keep * P) of largest |sum d CE(b)|."""
+    """Mask by parameter: weights not among the floor(keep * P) of largest |sum d CE(b)|."""
     original = copy.deepcopy(original).double()
     total = sum(gradient(original, batch) for batch in batches)
     ranked = sorted((-abs(value), i) for i, value in enumerate(total.tolist()))
@@ -99,7 +99,7 @@ def salun_frozen_as_released(u, original, batches, keep):
 
 
 def _frozen(model, moving):
-    """By parameter: which weights are not among those numbered."""
+    """Mask by parameter: weights that are not among the numbers `moving`."""
     masks, moving, first = [], set(moving), 0
     for theta in model.parameters():
         mask = [first + j not in moving for j in range(theta.numel())]
@@ -167,7 +167,7 @@ def ssd(u, model, forget_batches, whole_batches):
 
 
 def msg(u, model, task, rows, fresh):
-    """The redraw share of least |d CE(R') - d CE(S)| in each layer of `fresh` anew; then CE(R)."""
+    """Redraw the weights of least |d CE(R') - d CE(S)| in each layer of `fresh`; then CE(R)."""
     start = copy.deepcopy(model).double()
     sizes = (gradient(start, task.retain.take(rows)) - gradient(start, task.forget)).abs()
     scales, first = [], 0

@@ -61,7 +61,7 @@ def test_middles():
     assert forget_set(Scores([1.0, 0.75, 0.25, 0.0]), 1, "medium", "median").tolist() == [1]
 
 
-def test_the_middle_of_a_spread_is_that_of_what_low_and_high_leave():
+def test_the_middle_of_a_spread_excludes_its_low_and_high():
     scores = Scores([0.45, 0.5, 0.55])
     assert forget_set(Scores([*scores.values, 0.0]), 3, "spread").tolist() == [1, 2, 3]
     ranks = Scores(np.arange(9) / 8)
@@ -88,7 +88,7 @@ def test_a_spread_of_ties_has_its_size(size):
     assert size < 3 or 3 in chosen
 
 
-def test_unknown_scores_raise_or_are_left_out():
+def test_unknown_scores_raise_or_are_dropped():
     values = np.array([0.1, np.nan, 0.9, 0.5, np.nan, 0.2])
     scores = Scores(values, name="memorization")
     message = r"^memorization .* 2 of 6 examples.*missing='drop'"
@@ -172,7 +172,7 @@ def test_a_random_forget_set_is_drawn_from_its_seed_and_not_from_the_scores():
         forget_set(SCORES, 10, "random")
 
 
-def test_a_class_or_a_part_of_it():
+def test_a_whole_class_and_a_part_of_it():
     assert forget_set(SCORES, label=1, labels=LABELS).tolist() == [1, 3, 4, 8]
     assert forget_set(SCORES, 1, "high", label=1, labels=LABELS).tolist() == [3]
     assert forget_set(SCORES, 2, "low", label=1, labels=LABELS.tolist()).tolist() == [1, 4]
@@ -263,7 +263,7 @@ def test_a_grid_splits_by_score_and_then_by_distance():
         Grid(scores=("a", "b", "c"))(rows[:2], SCORES, DISTANCES)
 
 
-def test_by_class_has_a_subset_for_each_class_that_is_there():
+def test_by_class_has_one_subset_per_class():
     partition = ByClass()(np.array([1, 3, 6, 8]), SCORES, labels=LABELS)
     found = [(s.name, s.rows.tolist()) for s in partition]
     assert found == [("class1", [1, 3, 8]), ("class2", [6])]

@@ -48,7 +48,7 @@ def test_further_apart_is_less_entangled():
 
 
 @pytest.mark.parametrize("center", ["midpoint", "pooled"])
-def test_where_the_means_coincide_it_is_infinite(center):
+def test_equal_means_give_infinity(center):
     points = [[0.0, 1.0], [2.0, 1.0]]
     assert entanglement_score(points, [[1.0, 0.0], [1.0, 2.0]], center) == float("inf")
 
@@ -63,7 +63,7 @@ def test_moments():
     assert (one.count, one.scatter) == (1, 0)
 
 
-def test_moments_of_nothing_are_zero():
+def test_moments_of_an_empty_set_are_zero():
     none, some = Moments.of(np.empty((0, 5))), Moments.of(cloud("points", 4))
     for total in (none + some, some + none):
         assert (total.count, total.scatter) == (4, some.scatter)

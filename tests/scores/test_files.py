@@ -35,7 +35,7 @@ def test_standard_errors_and_other_columns_are_optional(write):
     assert np.isnan(scores.standard_errors).all()
 
 
-def test_no_rows_are_no_scores(write):
+def test_an_empty_file_has_no_scores(write):
     path = write(id=pa.array([], pa.int64()), memorization=pa.array([], pa.float64()))
     assert np.isnan(read_scores(path, IDS).values).all()
 
@@ -76,7 +76,7 @@ def test_bad_files(tmp_path):
 
 
 class Pickled(pa.ExtensionType):
-    """Like Ray's type for Python objects: its values run code when they are converted."""
+    """Like Ray's type for Python objects, whose values run code on conversion."""
 
     def __init__(self) -> None:
         super().__init__(pa.float64(), "test.pickled_score")
@@ -89,7 +89,7 @@ class Pickled(pa.ExtensionType):
         return cls()
 
 
-def test_columns_that_could_run_code_are_refused(write):
+def test_columns_that_could_run_code_are_errors(write):
     values = pa.ExtensionArray.from_storage(Pickled(), pa.array([0.5]))
     path = write(id=[1], memorization=values)
     with pytest.raises(UnsafeError, match=r"column 'memorization'"):

@@ -45,7 +45,7 @@ def test_it_is_the_literal_loop_at_a_constant_rate(bundle, model):
 
 @dataclass(frozen=True)
 class Scripted(Recipe):
-    """A recipe whose losses are known beforehand."""
+    """A recipe with predefined losses."""
 
     losses: tuple[float, ...] = ()
 
@@ -91,7 +91,7 @@ def test_the_score_compares_the_model_before_and_after(bundle):
     assert scores.name == "heldout"
 
 
-def test_it_reads_v_labelled_as_d_was_and_never_t(bundle):
+def test_it_reads_v_with_the_label_process_of_d_and_never_t(bundle):
     held = bundle.heldout
     assert torch.equal(held.x, bundle.valid.x)
     assert int((held.y != bundle.valid.y).sum()) == 4  # a tenth of 40

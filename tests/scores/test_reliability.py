@@ -43,7 +43,7 @@ def test_split_half_stays_in_its_range():
     assert split_half(*halves(included, opposite)) == pytest.approx(-1)
 
 
-def test_rank_correlation_is_over_what_both_know():
+def test_rank_correlation_is_over_examples_with_both_scores():
     a = np.array([1.0, 2.0, np.nan, 4.0, 9.0])
     b = np.array([1.0, 3.0, 7.0, np.nan, 2.0])
     assert rank_correlation(a, b) == pytest.approx(spearmanr([1, 2, 9], [1, 3, 2]).statistic)
@@ -55,7 +55,7 @@ def test_rank_correlation_is_scipys_with_ties_too(ties):
     assert rank_correlation(a, b) == pytest.approx(spearmanr(a, b).statistic, abs=1e-12)
 
 
-def test_what_is_the_same_for_all_has_no_rank_correlation():
+def test_a_constant_score_has_no_rank_correlation():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert np.isnan(rank_correlation(np.ones(4), np.arange(4)))
@@ -73,7 +73,7 @@ def literal_interval(runs, scores, seed, draws):
 
 @pytest.mark.parametrize("cells", [1, 200, 1 << 20])
 @pytest.mark.parametrize("ties", [4, 1000])
-def test_the_interval_is_the_literal_bootstrap_however_it_is_cut(ties, cells, monkeypatch):
+def test_the_interval_is_the_literal_bootstrap_for_any_block_size(ties, cells, monkeypatch):
     monkeypatch.setattr(reliability, "_CELLS", cells)
     scores = np.floor(ties * draw("scores", 60))
     runs = np.floor(ties * (0.5 * scores / ties + draw("noise", 2, 60)))
@@ -84,7 +84,7 @@ def test_the_interval_is_the_literal_bootstrap_however_it_is_cut(ties, cells, mo
     assert interval != correlation_interval(runs, scores, Seed(6), draws=20)
 
 
-def test_the_interval_covers_the_truth_as_often_as_it_says():
+def test_the_interval_has_its_nominal_coverage():
     # Of normal pairs with correlation r, Spearman's is 6 / pi * asin(r / 2).
     truth, covered = 6 / np.pi * np.arcsin(0.6 / 2), 0
     for trial in range(200):
@@ -94,7 +94,7 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
     assert 0.88 < covered / 200 < 0.99
 
 
-def test_the_interval_is_over_what_all_runs_know():
+def test_the_interval_is_over_examples_known_to_all_runs():
     runs, scores = draw("runs", 2, 30), draw("s", 30)
     known = (runs[:, 5:], scores[5:])
     runs[0, :3], scores[3:5] = np.nan, np.nan

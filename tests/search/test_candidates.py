@@ -27,13 +27,13 @@ class Secret:
     name: ClassVar[str] = "secret"
 
 
-def test_a_candidate_is_what_its_unlearner_declares():
+def test_a_candidate_has_the_declared_domains():
     candidate = Candidate("salun")
     assert (candidate.kind, candidate.domains, candidate.fixed) == (SalUn, SalUn.space, {})
     assert candidate.unlearner(candidate.defaults) == SalUn()
 
 
-def test_a_candidate_may_be_less():
+def test_a_candidate_may_be_narrowed():
     narrowed = {"lr": LogUniform(0.05, 0.1), "keep": 0.7, "mask": "official"}
     candidate = Candidate("salun", narrowed)
     assert candidate.domains == {"lr": LogUniform(0.05, 0.1), "epochs": Integers(1, 10)}
@@ -45,7 +45,7 @@ def test_a_candidate_may_be_less():
     assert (corners[0], corners[-1], len(corners)) == (lowest, highest, 4)
 
 
-def test_of_a_choice_every_option_is_a_corner():
+def test_every_option_of_a_choice_is_a_corner():
     candidate = Candidate("salun", {"epochs": Choice((1, 7, 3)), "lr": 0.1, "keep": 0.5})
     assert [corner["epochs"] for corner in candidate.corners()] == [1, 7, 3]
 

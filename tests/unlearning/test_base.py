@@ -96,7 +96,7 @@ def test_batch_normalisation_is_in_train_mode(task, runtime):
     torch.testing.assert_close(result.features[1].running_var, 0.9 + 0.1 * seen.var(0))
 
 
-def test_the_student_trains_and_the_teacher_stays_as_the_model_was(model, task, runtime):
+def test_the_student_trains_and_the_teacher_is_frozen(model, task, runtime):
     seen = []
 
     class Watched(FineTune):
@@ -112,7 +112,7 @@ def test_the_student_trains_and_the_teacher_stays_as_the_model_was(model, task, 
     assert seen == [(True, False)] * 3
 
 
-def test_dropout_is_drawn_anew_in_each_epoch(task, runtime):
+def test_dropout_is_drawn_again_in_each_epoch(task, runtime):
     model, masks = sensitive_model(0), []
     model.features[4].register_forward_hook(lambda module, _, output: masks.append(output == 0))
     one = task.retain.take([0] * 90)  # so that the order of the examples does not matter
@@ -135,7 +135,7 @@ def test_the_order_of_batches_is_drawn_by_epoch_and_set(task, runtime):
         assert torch.equal(rows(first, name).sort(0).values, data.x.flatten(1).sort(0).values)
 
 
-def test_mixed_batches_hold_both_sets_and_the_labels_given(task, runtime):
+def test_mixed_batches_hold_both_sets_with_the_new_labels(task, runtime):
     labels = torch.full((40,), 3)
     mixed = list(EpochData(task, runtime, 0, 32).mixed(labels))
     assert [len(x) for x, _ in mixed] == [32] * 4 + [2]
