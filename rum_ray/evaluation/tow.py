@@ -80,11 +80,11 @@ def tow_mia(
     return (1 - abs(mia_unlearned - mia_retrained)) * _utility(unlearned, retrained)
 
 
-def _check_shares(what: str, **shares: float) -> None:
+def _check_shares(label: str, **shares: float) -> None:
     """Raise ValueError unless all values are in [0, 1]."""
     for name, share in shares.items():
         if not 0 <= share <= 1:
-            raise ValueError(f"{what} must be in [0, 1], got {name}={share}")
+            raise ValueError(f"{label} must be in [0, 1], got {name}={share}")
 
 
 def _utility(unlearned: Accuracies, retrained: Accuracies) -> float:

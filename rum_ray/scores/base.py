@@ -65,9 +65,9 @@ class Proxy(Protocol):
         ...
 
 
-def _vector(values: ArrayLike, what: str) -> NDArray[np.float64]:
+def _vector(values: ArrayLike, label: str) -> NDArray[np.float64]:
     """Return `values` as a float64 vector."""
     vector = np.asarray(values, dtype=np.float64)
     if vector.ndim != 1:
-        raise ScoreError(f"{what} must be one number per example; got shape {vector.shape}.")
+        raise ScoreError(f"{label} must be one number per example; got shape {vector.shape}.")
     return vector

@@ -75,24 +75,24 @@ class Candidate:
 
 def _check(name: str, key: str, part: Any, declared: Domain | None) -> None:
     """Raise ConfigError unless a restriction lies in the declared domain of its hyperparameter."""
-    what = f"{name}.{key}"
+    place = f"{name}.{key}"
     if declared is None:
         if isinstance(part, Domain):
-            raise ConfigError(f"{what} is no searched hyperparameter; give one value, got {part}.")
+            raise ConfigError(f"{place} is no searched hyperparameter; give one value, got {part}.")
         return
     for value in bounds(part) if isinstance(part, Domain) else (part,):
         if not contains(declared, value):
-            raise ConfigError(f"{what} may be {describe(declared)}; got {value}.")
+            raise ConfigError(f"{place} may be {describe(declared)}; got {value}.")
     if isinstance(part, Choice):
         if not part.options or len(set(part.options)) < len(part.options):
             raise ConfigError(
-                f"{what}: give at least one value, and each value once; got {list(part.options)}."
+                f"{place}: give at least one value, and each value once; got {list(part.options)}."
             )
     elif isinstance(part, Range):
         if type(part) is not type(declared):
-            raise ConfigError(f"{what} takes a {type(declared).__name__} or a Choice; got {part}.")
+            raise ConfigError(f"{place} takes a {type(declared).__name__} or a Choice; got {part}.")
         if not part.low < part.high:
             raise ConfigError(
-                f"{what}: low must be below high, got {part.low} and {part.high}. A missing bound "
+                f"{place}: low must be below high, got {part.low} and {part.high}. A missing bound "
                 f"is the declared one: {describe(declared)}. To fix the value, give that one value."
             )
