@@ -1,0 +1,63 @@
+"""The numbers of a report as typed values: report.json in Python, with its JSON schema.
+
+Every part is a frozen dataclass whose fields are the keys of report.json. A number that cannot be
+measured is None, with the reason beside it. `Summary.to_json` and `Summary.from_json` convert.
+"""
+
+from rum_ray.results.schema.examples import (
+    Entanglement,
+    ForgetSummary,
+    PrecisionSummary,
+    ProxySummary,
+    ScoreSummary,
+    SubsetSummary,
+)
+from rum_ray.results.schema.rows import Claim, Klom, Metric, Numbers, PlanStep, Regret, Row
+from rum_ray.results.schema.searches import (
+    FrontPoint,
+    Ladder,
+    Pick,
+    ReferenceSummary,
+    Rung,
+    SearchSummary,
+)
+from rum_ray.results.schema.study import (
+    Costs,
+    DataSummary,
+    Environment,
+    ExperimentSummary,
+    Selection,
+    StageSummary,
+)
+from rum_ray.results.schema.summary import Summary, json_schema, to_json
+
+__all__ = [
+    "Claim",
+    "Costs",
+    "DataSummary",
+    "Entanglement",
+    "Environment",
+    "ExperimentSummary",
+    "ForgetSummary",
+    "FrontPoint",
+    "Klom",
+    "Ladder",
+    "Metric",
+    "Numbers",
+    "Pick",
+    "PlanStep",
+    "PrecisionSummary",
+    "ProxySummary",
+    "ReferenceSummary",
+    "Regret",
+    "Row",
+    "Rung",
+    "ScoreSummary",
+    "SearchSummary",
+    "Selection",
+    "StageSummary",
+    "SubsetSummary",
+    "Summary",
+    "json_schema",
+    "to_json",
+]

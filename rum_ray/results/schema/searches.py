@@ -1,0 +1,120 @@
+"""The searches: budgets, picks, the ladder of spaces, and references."""
+
+from dataclasses import dataclass
+
+from rum_ray.results.schema.rows import Claim, Metric, Numbers, PlanStep, Regret
+
+
+@dataclass(frozen=True)
+class Pick:
+    """The plan that a search picked.
+
+    Attributes:
+        plan: the steps.
+        objective: J on the search seeds.
+        validated: J on the fresh seeds.
+        cost: as a share of retraining.
+    """
+
+    plan: tuple[PlanStep, ...]
+    objective: float
+    validated: float
+    cost: float
+
+
+@dataclass(frozen=True)
+class FrontPoint:
+    """A trial on the Pareto front: no cheaper one is as good."""
+
+    objective: float
+    cost: float
+    plan: tuple[PlanStep, ...]
+    trial: int
+
+
+@dataclass(frozen=True)
+class SearchSummary:
+    """A search: its budget, its trials and its pick.
+
+    Attributes:
+        name: what the row of its pick is called.
+        space: "V0" to "V4".
+        sampler: "tpe" or "random".
+        trials: plans that were tried.
+        starts: how many of them were given by `search.start`.
+        objective: what was maximised.
+        split: on which data.
+        attack: whose gap was subtracted.
+        reference: "oracle", "surrogate" or "pool".
+        max_cost: cap on the cost of a plan, as a share of retraining.
+        pick: the rule of `search.pick`.
+        seconds: of the search; None if an earlier run made it elsewhere.
+        complete: trials that have an objective.
+        infeasible: trials that cost more than the cap.
+        drawn_again: proposals above the cap, which were replaced.
+        diverged: trials that diverged.
+        best: the pick.
+        front: the Pareto front, by rising cost.
+        expected_best: the best J that 1, 2, ... trials can be expected to reach.
+    """
+
+    name: str
+    space: str
+    sampler: str
+    trials: int
+    starts: int
+    objective: str
+    split: str
+    attack: str
+    reference: str
+    max_cost: float
+    pick: str | None
+    seconds: float | None
+    complete: int
+    infeasible: int
+    drawn_again: int
+    diverged: int
+    best: Pick
+    front: tuple[FrontPoint, ...]
+    expected_best: Numbers
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A space of the ladder, measured on the reported seeds and on test data."""
+
+    space: str
+    method: str
+    trials: int
+    objective: Metric
+    tow: Metric
+    cost: Metric
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The spaces that were searched, from the smallest, and the claims about them."""
+
+    rungs: tuple[Rung, ...]
+    claims: tuple[Claim, ...]
+
+
+@dataclass(frozen=True)
+class ReferenceSummary:
+    """A reference that plans were judged against, and the worth of the plan it led to.
+
+    Attributes:
+        reference: "oracle", "surrogate" or "pool".
+        main: True for the reference of the report's plan.
+        trials: of its search.
+        trainings: models that were trained for it, in trainings of the original.
+        objective: J of its plan on the reported seeds and on test data.
+        regret: against the oracle's plan; None for the oracle, and with fewer than three seeds.
+    """
+
+    reference: str
+    main: bool
+    trials: int | None
+    trainings: int
+    objective: Metric
+    regret: Regret | None

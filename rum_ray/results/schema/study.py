@@ -1,0 +1,81 @@
+"""The study: data, environment, stage times, costs, and selections."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    """The data set: examples per split, class names, and wrong labels where they are known."""
+
+    name: str
+    train: int
+    valid: int
+    test: int
+    reserved: int | None
+    classes: tuple[str, ...]
+    label_noise: float | None
+    flipped: int | None
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Versions and hardware. No result depends on them."""
+
+    rum_ray: str
+    python: str
+    torch: str
+    ray: str
+    numpy: str
+    hardware: str
+    threads: int
+    workers: int
+
+
+@dataclass(frozen=True)
+class ExperimentSummary:
+    """The experiment: its name, the digest of all that determines its results, and its YAML."""
+
+    name: str
+    digest: str
+    config: str
+
+
+@dataclass(frozen=True)
+class StageSummary:
+    """Wall time of a stage.
+
+    Attributes:
+        name: of the stage.
+        seconds: of wall time, over all starts in which it computed something.
+        made: jobs it did.
+        trainings: how many of them train a model from scratch.
+        reused: jobs that were in the store when it last started.
+    """
+
+    name: str
+    seconds: float = 0.0
+    made: int = 0
+    trainings: int = 0
+    reused: int = 0
+
+
+@dataclass(frozen=True)
+class Costs:
+    """The whole bill by part, in `unit`."""
+
+    unit: str
+    scores: float
+    originals: float
+    search: float
+    references: float
+    plans: float
+    attacks: float
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A choice that was made: what was chosen, on which split, with which seeds."""
+
+    what: str
+    split: str
+    seeds: str
