@@ -1,4 +1,10 @@
-"""Evaluation of unlearned models: metrics, and attacks by their names in experiment files."""
+"""Evaluation of unlearned models: metrics, and membership inference attacks in `ATTACKS`.
+
+Example:
+    >>> import rum_ray as rr
+    >>> {"svm", "auc", "threshold"} <= rr.ATTACKS.keys()
+    True
+"""
 
 from collections.abc import Mapping
 from functools import partial
