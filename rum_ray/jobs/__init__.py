@@ -1,4 +1,4 @@
-"""The jobs of a study: each is a value with the key of its result and the function that computes it.
+"""The jobs of a study: values with the key of their result and the function that computes it.
 
 Results already in the store are reused, so a crash costs only the unfinished jobs. Ray is not
 needed: `Context.get_or_compute` runs one job in this process. `rum_ray.study.executor` runs many

@@ -57,7 +57,10 @@ class ScoreByProxy:
         )
 
     def cost(self, context: Context) -> float:
-        """Return the number of training passes over examples; one training if `proxy` has no `cost`."""
+        """Return the cost in examples passed forward and backward, as in `Plan.cost`.
+
+        A proxy without a method `cost` counts as one training.
+        """
         bundle, cost = context.bundle, getattr(self.proxy, "cost", None)
         once = float(self.recipe.epochs * len(bundle.train))
         return once if cost is None else float(cost(bundle, self.recipe))

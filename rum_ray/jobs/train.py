@@ -50,8 +50,8 @@ class TrainModel:
         train = context.bundle.train
         if self.weights is not None:
             raise StoreError(
-                "the pretrained weights of the original are not in the store. Run the same command "
-                "again: it reads them from the file."
+                "recipe.weights: the pretrained weights are not in the store. Run the same command "
+                "again; it reads them from the file."
             )
         if self.forget is not None:
             retain = complement(self.forget, len(train))

@@ -81,10 +81,10 @@ class EvaluatePlan:
             return Artifact(value={"status": "infeasible", **failed}, provenance=tally)
         reference = self.reference.load(context)
         try:
-            found = [self._evaluate(o, context, runtime, tally) for o in self.originals]
+            evaluations = [self._evaluate(o, context, runtime, tally) for o in self.originals]
         except DivergedError:
             return Artifact(value={"status": "diverged", **failed}, provenance=tally)
-        judged = [judge(evaluation, reference, self.attack) for evaluation in found]
+        judged = [judge(evaluation, reference, self.attack) for evaluation in evaluations]
         names = self.reference.partition.names
         value = {
             "status": "complete",
@@ -92,7 +92,7 @@ class EvaluatePlan:
             "tow": float(np.mean([j.tow for j in judged])),
             "gap": float(np.mean([j.gap for j in judged])),
             "cost": cost,
-            "subsets": {n: float(np.mean([e.subsets[n] for e in found])) for n in names},
+            "subsets": {n: float(np.mean([e.subsets[n] for e in evaluations])) for n in names},
             "by_seed": [j.objective for j in judged],
         }
         return Artifact(value=value, provenance=tally)

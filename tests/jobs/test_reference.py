@@ -17,7 +17,7 @@ from rum_ray.scores.memorization import memorization
 from rum_ray.search.spaces import whole
 from rum_ray.store import Artifact, Store
 from rum_ray.study.methods import table
-from rum_ray.study.spaces import found
+from rum_ray.study.spaces import picked_plan
 from rum_ray.study.study import Study
 from rum_ray.study.validation import check
 from rum_ray.unlearning import FineTune, Nothing, SalUn
@@ -120,11 +120,11 @@ def test_plans_are_tried_on_what_is_known_and_moved_to_the_forget_set(trained, m
     steps = {"high": SalUn(), "low": Nothing(), "medium": FineTune()}
     tried = Plan.assign(surrogate.ordered([*steps]), steps)
     monkeypatch.setattr(SearchJob, "pick", lambda search, context: tried)
-    moved = found(search, trained.context, trained.partition)
+    moved = picked_plan(search, trained.context, trained.partition)
     assert moved == Plan.assign(trained.partition.ordered([*steps]), steps)
     single = Plan.assign(whole(surrogate), {"all": SalUn()})
     monkeypatch.setattr(SearchJob, "pick", lambda search, context: single)
-    moved = found(trained.searches["V0"], trained.context, trained.partition)
+    moved = picked_plan(trained.searches["V0"], trained.context, trained.partition)
     assert moved == Plan.assign(whole(trained.partition), {"all": SalUn()})
 
 

@@ -21,7 +21,7 @@ from rum_ray.scores.discrepancy import Waves
 from rum_ray.scores.entanglement import Moments, entanglement_score
 from rum_ray.store import Store
 from rum_ray.study.executor import LocalExecutor
-from rum_ray.study.forget import chosen
+from rum_ray.study.forget import choose_forget_set
 from rum_ray.study.pipeline import Pipeline
 from rum_ray.study.progress import LoggedProgress
 from rum_ray.study.study import Study
@@ -214,7 +214,7 @@ def test_the_middle_of_a_proxy_is_its_median(digits, score, middle):
     experiment = config.parse(BASE, (f"score.name={score}", "forget={size: 40, pick: medium}"))
     center = {"median": np.median(values), "half": 0.5}[middle]
     nearest = np.argsort(np.abs(values - center), kind="stable")[:40]
-    found = chosen(experiment, digits, Scores(values), None)
+    found = choose_forget_set(experiment, digits, Scores(values), None)
     assert found.tolist() == sorted(nearest)
 
 

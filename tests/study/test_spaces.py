@@ -13,7 +13,7 @@ from rum_ray.rum import Plan
 from rum_ray.search.candidates import Candidate
 from rum_ray.store import Store
 from rum_ray.study.methods import table
-from rum_ray.study.spaces import check_plans, search_spaces, starting_plans
+from rum_ray.study.spaces import check_plans, load_start_plans, search_spaces
 from rum_ray.study.study import Study
 from rum_ray.study.validation import check
 from rum_ray.unlearning import FineTune, Nothing, SalUn
@@ -112,7 +112,7 @@ def test_searches_start_with_the_plans_that_they_have(scored, tmp_path):
         "search.spaces=[V0, V1, V2, V3, V4]", f"search.start=[plan, {path}, {untuned}]",
         "search.trials=3", "search.max_cost=4",
     )  # fmt: skip
-    assert list(starting_plans(ours.experiment, ours.partition)) == [
+    assert list(load_start_plans(ours.experiment, ours.partition)) == [
         "plan",
         str(path),
         str(untuned),
