@@ -324,7 +324,7 @@ def test_a_ladder_has_every_space_and_its_own_name():
     assert ladder.name == "x-ladder"
     assert ladder.search.spaces == ("V0", "V1", "V2", "V3", "V4")
     assert replace(ladder.search, spaces=experiment.search.spaces) == experiment.search
-    with pytest.raises(ConfigError, match="no key 'search', so there is no ladder"):
+    with pytest.raises(ConfigError, match=r"^search: "):
         config.parse(BASE, ["search="]).ladder()
 
 
@@ -341,7 +341,7 @@ def test_impossible_searches_are_refused_before_anything_is_trained(digits, tmp_
         checked("score.recipe={model: mlp, epochs: 3}")
     with pytest.raises(ConfigError, match=r"^search\.reference: .* 4 models .* of the 1200 "):
         checked("score.models=8")
-    with pytest.raises(ConfigError, match=r"^search\.reference: pool takes half of the models"):
+    with pytest.raises(ConfigError, match=r"^search\.reference: pool .* score\.models"):
         checked("score.models={max: 128, standard_error: 0.05}")
     with pytest.raises(ConfigError, match=r"^search\.pick: .*V0 .*0\.1\d* .*0\.05\b"):
         checked("search.unlearners=[finetune]", "search.pick=cost<=0.05")
