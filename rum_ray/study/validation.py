@@ -177,8 +177,8 @@ def check_floor(study: Study) -> None:
             raise ConfigError(
                 f"search.attack: {attack} sees a gap of {gap:.3f} between the retrained models of "
                 f"the {name} (95th percentile of {pairs} pairs); at most {LARGEST_FLOOR} is "
-                f"allowed. About {needed:,} validation examples would do, and there are {unseen:,}; "
-                f"set more aside, or use {other}."
+                f"allowed. About {needed:,} validation examples would do, and there are "
+                f"{unseen:,}; set more aside, or use {other}."
             )
 
 

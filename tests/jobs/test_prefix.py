@@ -267,11 +267,10 @@ def test_another_search_can_empty_the_cache_at_any_time(context):
     with ThreadPoolExecutor(1) as pool:
         ending = pool.submit(end_searches)
         tally = Counter()
-        for _ in range(8):
+        while tally["steps_run"] < 2 or tally["steps_run"] + tally["cache_hits"] < 8:
             assert same_bits(job.take(context, tally), expected)
         over.set()
         ending.result()
-    assert tally["steps_run"]
     context.store.discard(prefix.PREFIX)
     assert not list(Path(context.store.root).glob("prefix/[!.]*"))
 

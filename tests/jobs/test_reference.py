@@ -25,7 +25,7 @@ from rum_ray.unlearning import FineTune, Nothing, SalUn
 BASE: dict[str, Any] = {
     "name": "x",
     "data": {"name": "digits", "label_noise": 0.1},
-    "recipe": {"model": "mlp", "epochs": 6, "lr": 0.1, "batch_size": 64},
+    "recipe": {"model": "mlp", "epochs": 10, "lr": 0.1, "batch_size": 64},
     "score": {"models": 40, "fraction": 0.6, "confidences": True},
     "forget": {"size": 60},
     "search": {"trials": 3, "also": ["surrogate", "pool"]},

@@ -256,9 +256,7 @@ def test_the_key_of_a_proxys_scores_depends_on_held_out_data(bundle, tmp_path):
         (np.full(160, np.nan), "NaN"),
     ],
 )
-def test_a_proxy_without_one_score_per_example_is_refused(
-    bundle, tmp_path, values, message
-):
+def test_a_proxy_without_one_score_per_example_is_refused(bundle, tmp_path, values, message):
     job = ScoreByProxy(lambda *_: Scores(values), RECIPE, Seed(0))
     with pytest.raises(ScoreError, match=message):
         Context(bundle, Store(tmp_path)).get_or_compute(job)

@@ -175,7 +175,9 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("overrides", "error", "message"), WRONG)
-def test_impossible_searches_are_refused_before_anything_is_trained(study, tmp_path, overrides, error, message):
+def test_impossible_searches_are_refused_before_anything_is_trained(
+    study, tmp_path, overrides, error, message
+):
     ours = study(*overrides)
     with pytest.raises(error, match=message) as raised:
         check(ours)

@@ -19,7 +19,7 @@ FILE = {
     "name": "small",
     "data": {"name": "digits"},
     "recipe": {"model": "mlp", "epochs": 1, "lr": 0.05},
-    "score": {"name": "memorization", "models": 10, "fraction": 0.5},
+    "score": {"name": "memorization", "models": 16, "fraction": 0.5},
     "forget": {"size": 30},
     "plan": {"low": "nothing", "medium": "nothing", "high": {"name": "finetune", "epochs": 1}},
     "evaluate": {"residual": True, "also": ["u_lira", "pool_rmia"]},
@@ -85,6 +85,6 @@ def test_every_stage_follows_the_stages_that_it_reads():
 
 def test_an_unfinished_study_names_the_first_stage_that_lacks_results(tmp_path):
     ours = study(tmp_path, "report")
-    with pytest.raises(StoreError, match=r"'train'.* 16 results") as error:
+    with pytest.raises(StoreError, match=r"'train'.* 22 results") as error:
         check_finished(ours)
     assert str(tmp_path) in str(error.value)
