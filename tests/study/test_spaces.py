@@ -169,8 +169,8 @@ WRONG = [
         r"^search\.start: plan .*2\.55 .*search\.max_cost=2\.5",
     ),
     (["search.start=[nil]"], ConfigError, r"\bnil\b"),
-    (["search.unlearners=[ct]"], PlanError, r"ct swaps .*, and this model has none"),
-    (["search.steps={low: ct}"], PlanError, r"ct swaps .*, and this model has none"),
+    (["search.unlearners=[ct]"], PlanError, r"\bct\b.* convolution"),
+    (["search.steps={low: ct}"], PlanError, r"\bct\b.* convolution"),
 ]
 
 
