@@ -129,6 +129,7 @@ class Table:
         rows: the body.
         title: the finding above it; empty for none.
         caption: how to read it.
+        legend: how to read its drawings; shown with them.
         style: of its layout.
     """
 
@@ -137,6 +138,7 @@ class Table:
     rows: tuple[TableRow, ...]
     title: str = ""
     caption: str = ""
+    legend: str = ""
     style: Literal["", "compact", "results", "metrics"] = ""
 
     def texts(self) -> tuple[list[str], list[list[str]]]:
@@ -293,7 +295,7 @@ def text_table(
         tuple(TableRow(tuple(map(Cell, row))) for row in rows),
         title,
         caption,
-        style,
+        style=style,
     )
 
 

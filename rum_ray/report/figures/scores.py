@@ -1,6 +1,7 @@
 """Figures of difficulty: scores, proxies, and entanglement."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -121,7 +122,7 @@ def _ends(value: float, proxy: ProxySummary) -> tuple[tuple[float, float], tuple
 
 def _density(axes: Axes, scores: pd.DataFrame, name: str) -> None:
     pairs = scores[[name, "memorization"]].dropna().to_numpy(dtype=float)
-    opacities = np.linspace(0.15, 1, SHADES).tolist()
+    opacities = np.linspace(0.3, 1, SHADES).tolist()
     shades = ListedColormap([to_rgba(COLORS.family(0), alpha) for alpha in opacities])
     style_axes(axes, "none")
     drawn = axes.hexbin(
@@ -136,6 +137,12 @@ def _density(axes: Axes, scores: pd.DataFrame, name: str) -> None:
     axes.set_xlabel(f"{name.replace('_', ' ')}, as a score  (higher is harder)")
     axes.set_ylabel("memorization")
     bar = axes.figure.colorbar(drawn, ax=axes, fraction=0.05, pad=0.02, aspect=24)
+    # The bar's own colours are blended with white.
+    bar.solids.remove()
+    for (low, high), alpha in zip(
+        pairwise(np.geomspace(bar.vmin, bar.vmax, SHADES + 1)), opacities
+    ):
+        bar.ax.axhspan(low, high, color=COLORS.family(0), alpha=alpha, linewidth=0)
     bar.set_label("examples in a cell", color=COLORS.muted)
     bar.outline.set_visible(False)
     bar.ax.tick_params(which="both", colors=COLORS.muted, length=2)

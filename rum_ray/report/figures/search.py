@@ -70,11 +70,8 @@ def name_ends(axes: Axes, ends: list[LineEnd]) -> None:
     for at, (y, x, name, color, strong) in zip(places, sorted(ends), strict=True):
         elbow = [x, right + gap, right + 3 * gap]
         axes.plot(elbow, [y, y, at], color=color, linewidth=0.6, clip_on=False)
-        weight, ink = (
-            "bold" if strong else "normal",
-            COLORS.muted if color == COLORS.grey else color,
-        )
-        look: Look = {"color": ink, "va": "center", "weight": weight}
+        weight = "bold" if strong else "normal"
+        look: Look = {"color": color, "va": "center", "weight": weight}
         axes.text(right + 4 * gap, at, name, **look)
 
 

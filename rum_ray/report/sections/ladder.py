@@ -1,5 +1,6 @@
 """The ladder: the worth of each freedom of a plan, from one unlearner to one per subset."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 from rum_ray.report.blocks import Block, Figure, Section, Table, text_table
@@ -37,7 +38,7 @@ def section(report: Report, _: Gallery) -> Section | None:
         return None
     blocks: list[Block] = [rungs(ladder)]
     if all(finite(rung.objective.mean) is not None for rung in climbed(ladder)):
-        blocks.insert(0, _figure(summary, ladder))
+        blocks = [_figure(summary, ladder), replace(rungs(ladder), title="")]
     if ladder.claims:
         title = subsets(ladder)
         blocks.append(claims_table(ladder.claims, summary.rows, "Claims of the ladder", title))

@@ -74,11 +74,12 @@ def stages(stages: Sequence[StageSummary]) -> Table:
         )
         rows.append(TableRow((Cell(stage.name, drawing=Chip(number)), *map(Cell, cells))))
     caption = (
-        "The bar is wall time, stage by stage. Trainings: models trained from scratch. Made: jobs "
-        "done. Reused: jobs with a result in the store."
+        "Trainings: models trained from scratch. Made: jobs done. Reused: jobs with a result in "
+        "the store."
     )
     header = tuple(Column(column, words=not place) for place, column in enumerate(columns))
-    return Table("Stages", header, tuple(rows), caption=caption)
+    legend = "The bar is wall time, stage by stage."
+    return Table("Stages", header, tuple(rows), caption=caption, legend=legend)
 
 
 def costs(costs: Costs) -> Table:

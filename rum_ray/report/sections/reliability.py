@@ -112,7 +112,7 @@ def claims_table(claims: Sequence[Claim], rows: Sequence[Row], name: str, title:
         Column("claim", words=True),
         Column("difference"),
         Column("95 % interval"),
-        Column("drawn", medium="page"),
+        Column("", medium="page"),
         Column("p"),
         Column("p, Holm"),
         Column("verdict", words=True),
@@ -123,11 +123,12 @@ def claims_table(claims: Sequence[Claim], rows: Sequence[Row], name: str, title:
     row = subject(rows)
     seeds = format_count(len(row.seeds) if row else 0, "seed")
     caption = (
-        f"Differences in {OBJECTIVE}, paired by seed, with 95 % intervals; the dashed line is no "
-        "difference. A claim is shown if its interval lies above zero and p stays below 0.05 after "
-        f"Holm's correction over all claims of the table. n = {seeds}."
+        f"Differences in {OBJECTIVE}, paired by seed, with 95 % intervals. A claim is "
+        "shown if its interval lies above zero and p stays below 0.05 after Holm's correction over "
+        f"all claims of the table. n = {seeds}."
     )
-    return Table(name, columns, tuple(cells), title, caption)
+    legend = "The dashed line is no difference."
+    return Table(name, columns, tuple(cells), title, caption, legend)
 
 
 def _claim(claim: Claim, left: float, right: float) -> TableRow:

@@ -116,13 +116,15 @@ def results(summary: Summary) -> Table:
     caption = (
         f"Mean ± half of the 95 % interval over {format_count(seeds, 'seed')}; methods from best "
         f"to worst by {OBJECTIVE}. ≈ best: a paired test over seeds, Holm-corrected over the "
-        "table, shows no difference from the best. Bars: accuracy on each subset of the forget set, from "
-        "0 to 1, with a stroke at the retrained model's; nearer to it, on either side, is better. "
-        f"Cost: share of one retraining. {cap_note(summary)}MIA gap is that of the SVM attack, "
-        "AUC gap that of the ranking attack."
+        f"table, shows no difference from the best. Cost: share of one retraining. "
+        f"{cap_note(summary)}MIA gap is that of the SVM attack, AUC gap that of the ranking attack."
+    )
+    legend = (
+        "Bars: accuracy on each subset of the forget set, from 0 to 1, with a stroke at the "
+        "retrained model's; nearer to it, on either side, is better."
     )
     title = finding(summary.rows)
-    return Table("Results", columns, tuple(cells), title, caption, "results")
+    return Table("Results", columns, tuple(cells), title, caption, legend, "results")
 
 
 def _result(row: Row, summary: Summary, subsets: Sequence[str]) -> TableRow:

@@ -259,10 +259,10 @@ def searches(searches: Sequence[SearchSummary]) -> Table:
     caption = (
         "Its pick: the best trials of a search are run again on fresh seeds, and the plan with the "
         f"best mean over all seeds is picked. The pick of {main(searches)[-1].space} is the plan "
-        "of this report. J is on validation data: first on the seeds of the search, where the best of "
-        "many trials is partly luck, then on the fresh ones. J is measured on the forget set or, "
-        "where the table says so, on the matched set: examples that stay, on which the surrogate "
-        "tries its plans. J on one set is not comparable with J on the other."
+        "of this report. J is on validation data: first on the seeds of the search, where the best "
+        "of many trials is partly luck, then on the fresh ones. J is measured on the forget set "
+        "or, where the table says so, on the matched set: examples that stay, on which the "
+        "surrogate tries its plans. J on one set is not comparable with J on the other."
     )
     title = "The pick of each search"
     return text_table("Searches", columns, cells, words=(0, 9), title=title, caption=caption)
