@@ -1,7 +1,6 @@
 """Figures of difficulty: scores, proxies, and entanglement."""
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -137,12 +136,7 @@ def _density(axes: Axes, scores: pd.DataFrame, name: str) -> None:
     axes.set_xlabel(f"{name.replace('_', ' ')}, as a score  (higher is harder)")
     axes.set_ylabel("memorization")
     bar = axes.figure.colorbar(drawn, ax=axes, fraction=0.05, pad=0.02, aspect=24)
-    # The bar's own colours are blended with white.
-    bar.solids.remove()
-    for (low, high), alpha in zip(
-        pairwise(np.geomspace(bar.vmin, bar.vmax, SHADES + 1)), opacities
-    ):
-        bar.ax.axhspan(low, high, color=COLORS.family(0), alpha=alpha, linewidth=0)
+    bar.ax.set_facecolor("none")
     bar.set_label("examples in a cell", color=COLORS.muted)
     bar.outline.set_visible(False)
     bar.ax.tick_params(which="both", colors=COLORS.muted, length=2)

@@ -44,7 +44,7 @@ def section(report: Report, _: Gallery) -> Section:
         blocks.append(Paragraph("No claim was tested: a test takes a search and 3 seeds.", "note"))
     if summary.selected_on:
         blocks.append(_selections(summary.selected_on))
-    blocks.append(Bullets("Warnings", summary.warnings, "None."))
+    blocks.append(Bullets("Warnings", summary.warnings, "There are no warnings."))
     return Section("reliability", "How reliable are these results?", tuple(blocks))
 
 
