@@ -4,6 +4,7 @@
 other shape is the demo with parts replaced; mypy checks that they are summaries.
 """
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -102,9 +103,7 @@ def shifted(row: Row, shift: float, rng: np.random.Generator, **parts: object) -
 
 def claim(a: Row, b: Row, names: tuple[str, str], p: float = 0.004) -> Claim:
     """The claim that one row is better than another."""
-    found = compare(
-        *(np.array(row.metrics["objective"].values, dtype=float) for row in (a, b))
-    )
+    found = compare(*(np.array(row.metrics["objective"].values, dtype=float) for row in (a, b)))
     return Claim(
         *names,
         metric="objective",
@@ -190,7 +189,9 @@ def _search(search: SearchSummary, frame: pd.DataFrame, space: str, ref: str) ->
     points: list[FrontPoint] = []
     for row in known.sort_values(["cost", "objective"]).to_dict("records"):
         if not points or row["objective"] > points[-1].objective:
-            points.append(FrontPoint(row["objective"], row["cost"], steps(row["plan"]), row["trial"]))
+            points.append(
+                FrontPoint(row["objective"], row["cost"], steps(row["plan"]), row["trial"])
+            )
     values = np.sort(frame["objective"].fillna(-1.0))
     below = np.arange(len(values) + 1) / len(values)
     expected = [float(np.diff(below**n) @ values) for n in range(1, len(values) + 1)]
@@ -209,8 +210,6 @@ def _search(search: SearchSummary, frame: pd.DataFrame, space: str, ref: str) ->
 
 def steps(plan: str) -> tuple[PlanStep, ...]:
     """The steps of a plan of trials.parquet."""
-    import json
-
     return tuple(PlanStep(**step) for step in json.loads(plan))
 
 
@@ -254,12 +253,6 @@ def no_proxies() -> Report:
     scores = report.scores.drop(columns=["confidence", "cumulative_loss"])
     report = changed(report, scores=replace(report.summary.scores, proxies={}))
     return replace(report, scores=scores)
-
-
-def whole_class() -> Report:
-    """A class as the forget set."""
-    report = demo()
-    return changed(report, forget=replace(report.summary.forget, pick="class", label=3))
 
 
 def file_scores() -> Report:
@@ -346,7 +339,6 @@ def nothing_measured() -> Report:
 
 SHAPES: Mapping[str, Callable[[], Report]] = {
     "busy": busy,
-    "class": whole_class,
     "demo": demo,
     "diverged": diverged,
     "few scores": few_scores,

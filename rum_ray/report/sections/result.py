@@ -110,8 +110,8 @@ def results(summary: Summary) -> Table:
         *drawn,
         Column("cost"),
     )
-    rows = [*references(summary.rows), *contestants(summary.rows)]
-    cells = [_result(row, summary, subsets) for row in rows]
+    rows, marks = [*references(summary.rows), *contestants(summary.rows)], _marks(summary.rows)
+    cells = [_result(row, summary, subsets, marks[place]) for place, row in enumerate(rows)]
     seeds = max(len(row.seeds) for row in rows)
     caption = (
         f"Mean ± half of the 95 % interval over {format_count(seeds, 'seed')}; methods from best "
@@ -127,9 +127,9 @@ def results(summary: Summary) -> Table:
     return Table("Results", columns, tuple(cells), title, caption, legend, "results")
 
 
-def _result(row: Row, summary: Summary, subsets: Sequence[str]) -> TableRow:
+def _result(row: Row, summary: Summary, subsets: Sequence[str], mark: str) -> TableRow:
     """Return the row of one method."""
-    mark, names = _mark(row, summary.rows), [f"forget_accuracy_{name}" for name in subsets]
+    names = [f"forget_accuracy_{name}" for name in subsets]
     retrained = find(summary.rows, "retrained")
     bars = tuple(
         Bar(subset, mean(row, name), mean(retrained, name))
@@ -148,13 +148,14 @@ def _result(row: Row, summary: Summary, subsets: Sequence[str]) -> TableRow:
     return TableRow(cells, "best" if mark == "best" else "", group=row.method not in REFERENCES)
 
 
-def _mark(row: Row, rows: Sequence[Row]) -> str:
-    if row.method in REFERENCES:
-        return "noise floor" if row.method == "retrained_again" else "reference"
-    if mean(row, "objective") is None:
-        return ""
-    best = contestants(rows)[0]
-    return "best" if row is best else "≈ best" if row in tied(rows) else ""
+def _marks(rows: Sequence[Row]) -> list[str]:
+    """Return the mark of each row, in the order of the table."""
+    names = {"retrained": "reference", "retrained_again": "noise floor"}
+    best, ties = measured(rows)[:1], tied(rows)
+    marks = [
+        "best" if row in best else "≈ best" if row in ties else "" for row in contestants(rows)
+    ]
+    return [*(names[row.method] for row in references(rows)), *marks]
 
 
 def _cost(row: Row, searches: Sequence[SearchSummary]) -> str:
