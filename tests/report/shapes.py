@@ -51,7 +51,7 @@ def simple() -> Report:
 
 def gallery(*, color: bool = False, classes: tuple[str, ...] = tuple("0123456789")) -> Gallery:
     """40 pictures of real digits, half of the first 20 with wrong labels."""
-    images, pictures = load_digits().images, []
+    images, pictures = load_digits().images, list[Picture]()
     groups: tuple[tuple[Group, int], ...] = (("most", 20), ("medium", 10), ("low", 10))
     for group, count in groups:
         for place in range(count):
@@ -185,7 +185,7 @@ def _references(rum: Row, others: Mapping[str, Row]) -> list[ReferenceSummary]:
 def _search(search: SearchSummary, frame: pd.DataFrame, space: str, ref: str) -> SearchSummary:
     """A search whose pick, front and expected best are those of its trials."""
     known = frame[frame["status"] == "complete"]
-    best = known.loc[known["objective"].idxmax()]
+    best = known[known["objective"] == known["objective"].max()].iloc[0]
     points: list[FrontPoint] = []
     for row in known.sort_values(["cost", "objective"]).to_dict("records"):
         if not points or row["objective"] > points[-1].objective:
@@ -277,8 +277,11 @@ def file_scores() -> Report:
 def no_scores() -> Report:
     """Subsets without scores: every score is NaN."""
     report = demo()
-    nothing = {"score": math.nan, "score_low": math.nan, "score_high": math.nan}
-    subsets = tuple(replace(subset, **nothing) for subset in report.summary.subsets)
+    nan = math.nan
+    subsets = tuple(
+        replace(subset, score=nan, score_low=nan, score_high=nan)
+        for subset in report.summary.subsets
+    )
     columns = ["memorization", "standard_error", "confidence", "cumulative_loss"]
     scores = report.scores.assign(**dict.fromkeys(columns, np.nan))
     return replace(changed(report, subsets=subsets), scores=scores)
@@ -339,7 +342,6 @@ def nothing_measured() -> Report:
 
 SHAPES: Mapping[str, Callable[[], Report]] = {
     "busy": busy,
-    "demo": demo,
     "diverged": diverged,
     "few scores": few_scores,
     "file scores": file_scores,

@@ -68,7 +68,6 @@ def test_tables_are_rectangular_and_their_names_unique(shape):
     ("shape", "others"),
     [
         ("busy", {"attacks", "ladder", "references"}),
-        ("demo", {"attacks", "ladder"}),
         ("no search", {"attacks"}),
         ("nothing", set()),
         ("one seed", {"attacks", "ladder"}),
