@@ -64,15 +64,15 @@ def prepared(
 
 
 def propose(search: SearchJob, judge: Callable[[Answers], float]) -> list[Answers]:
-    """Return what a search proposes, in its batches; it is told how good those before were."""
-    from rum_ray.cluster.proposals import Proposals
+    """Return the proposals of a search; each batch learns from those before it."""
+    from rum_ray.jobs.proposals import Judged, Proposals
 
     proposer, found = Proposals(search, TOTAL), []
-    for first in range(0, search.config.trials, search.config.batch):
-        batch = {
-            str(first + n): proposer.suggest(str(first + n)) for n in range(search.config.batch)
-        }
-        for number, answers in batch.items():
-            proposer.on_trial_complete(number, {"objective": judge(answers)})
-        found += batch.values()
+    for _ in range(0, search.config.trials, search.config.batch):
+        batch = [proposer.propose() for _ in range(search.config.batch)]
+        for proposal in batch:
+            assert proposal is not None
+            answers = dict(proposal.answers)
+            proposer.tell(proposal.number, Judged(judge(answers), 0.0))
+            found.append(answers)
     return found

@@ -19,13 +19,14 @@ from typing import TypeAlias
 from _harness import Rates, Side, process, refuse_spread, together
 
 from rum_ray.cluster import jobs
-from rum_ray.cluster.connect import WORKER_SETTINGS, connect
+from rum_ray.cluster.connect import connect
 from rum_ray.data import load
 from rum_ray.experiment import ClusterConfig
 from rum_ray.jobs import Context, TrainPoolModel
 from rum_ray.resume import StoredRuntime
 from rum_ray.seeding import Seed
 from rum_ray.store import Store
+from rum_ray.study.worker_pool import WORKER_SETTINGS
 from rum_ray.training.recipe import Recipe
 
 WORKERS = 2

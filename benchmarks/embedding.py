@@ -66,7 +66,8 @@ def streamed() -> tuple[float, float]:
     Return the seconds that the actor took from the first range of rows to the last, and the others.
     """
     from rum_ray.cluster.embed import shipped
-    from rum_ray.cluster.stream import EmbeddingProbe, RowSource, stream_ranges
+    from rum_ray.cluster.stream import stream_ranges
+    from rum_ray.jobs.stream import EmbeddingProbe, RowSource
 
     groups = (np.arange(ROWS) % 10 == 0).astype(np.int64)
     begin = Timed(MeasureGroups(groups, groups == 1, np.arange(PREDICTION_BATCH)))
@@ -80,7 +81,8 @@ def streamed() -> tuple[float, float]:
 
 
 def main() -> None:
-    from rum_ray.cluster.connect import WORKER_SETTINGS, connect
+    from rum_ray.cluster.connect import connect
+    from rum_ray.study.worker_pool import WORKER_SETTINGS
 
     ours, theirs, fixed = f"{MODEL}, stream", f"{MODEL}, bare", []
     rates: Rates = {ours: [], theirs: []}

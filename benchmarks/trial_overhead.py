@@ -80,13 +80,13 @@ def tuned(folder: Path) -> list[float]:
     ends: list[float] = []
     # The workers find Copy by its name: Ray gives them the script's folder.
     with connect(workers=1):
-        tune.run(search, context, 1, lambda done, before, best: ends.append(perf_counter()))
+        tune.run(search, context, 1, lambda state: ends.append(perf_counter()))
     last = ends[TRIALS - 1 :: TRIALS]
     return [TRIALS / (end - start) for start, end in itertools.pairwise(last)]
 
 
 def main() -> None:
-    from rum_ray.cluster.connect import WORKER_SETTINGS
+    from rum_ray.study.worker_pool import WORKER_SETTINGS
 
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)

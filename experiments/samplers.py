@@ -11,7 +11,6 @@ import json
 import multiprocessing
 import os
 import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import partial
@@ -20,19 +19,18 @@ from statistics import mean, median
 from time import perf_counter
 from typing import Any
 
-import optuna
 import torch
 from scipy.stats import binomtest
 
 import rum_ray
 from rum_ray import config
-from rum_ray.cluster.connect import WORKER_SETTINGS
-from rum_ray.cluster.proposals import Proposals
 from rum_ray.jobs import Context, SearchJob
+from rum_ray.jobs.proposals import Judged, Proposals
 from rum_ray.jobs.search import FRESH_SEEDS
 from rum_ray.results.environment import machine
 from rum_ray.store import Store
 from rum_ray.study.study import Study
+from rum_ray.study.worker_pool import WORKER_SETTINGS
 
 DEMO = Path(rum_ray.__file__).parent / "demo.yaml"
 RESULT = Path(__file__).parent / "results" / "samplers.json"
@@ -59,19 +57,18 @@ def prepare(store: str) -> None:
 def objectives(search: SearchJob, context: Context) -> list[float]:
     """Return J of each trial, in the order of proposal."""
     proposer, found = Proposals(search, len(context.bundle.train)), []
-    for first in range(0, search.config.trials, search.config.batch):
-        numbers = [str(first + n) for n in range(search.config.batch)]
-        jobs = [search.proposed(proposer.suggest(number)) for number in numbers]
-        for number, job in zip(numbers, jobs, strict=True):
-            judged = context.get_or_compute(job).value["objective"]
-            proposer.on_trial_complete(number, {"objective": judged})
-            found.append(judged)
+    for _ in range(0, search.config.trials, search.config.batch):
+        batch = [proposer.propose() for _ in range(search.config.batch)]
+        for proposal in batch:
+            assert proposal is not None
+            value = context.get_or_compute(search.proposed(proposal.answers)).value
+            proposer.tell(proposal.number, Judged(value["objective"], value["cost"]))
+            found.append(value["objective"])
     return found
 
 
 def searched(store: str, seed: int) -> tuple[int, dict[str, list[float]]]:
     """Return a search seed, and J of each trial by sampler."""
-    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     torch.set_num_threads(1)
     found = {}
     for sampler in SAMPLERS:

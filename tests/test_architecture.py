@@ -34,7 +34,7 @@ OWNERS = {
     "PIL": "data",
     "jinja2": "report",
     "matplotlib": "report",
-    "optuna": "cluster",
+    "optuna": "jobs",
     "pandas": "api cluster report results",
     "pyarrow": "data scores/files store",
     "pydantic": "config results",

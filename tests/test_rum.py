@@ -222,7 +222,7 @@ def test_rows_outside_the_training_set(bundle, model, runtime):
 def test_a_model_with_another_number_of_classes(bundle, runtime, classes):
     others = LabeledData(bundle.train.x, bundle.train.y % 3, num_classes=classes)
     wrong = Recipe("mlp").build(others, Seed(0))
-    message = rf"the model gives {classes} logits an example, but the data have 4 classes"
+    message = rf"{classes} logits per example, .* 4 classes"
     made = plan(FineTune())
     with pytest.raises(DataError, match=message):
         unlearn(wrong, made, bundle.train, runtime)
@@ -235,7 +235,7 @@ def test_the_check_of_classes_leaves_no_trace(bundle):
     net.features[1].train()  # a part in another mode than the rest
     modes, state = [m.training for m in net.modules()], torch.get_rng_state()
     check_classes(net, load("digits").train)
-    with pytest.raises(DataError, match="gives 10 logits an example, but the data have 4 classes"):
+    with pytest.raises(DataError, match=r"10 logits per example, .* 4 classes"):
         check_classes(net, bundle.train)
     assert same_bits(net, sensitive_model(0))
     assert [m.training for m in net.modules()] == modes

@@ -1,9 +1,11 @@
-"""The verbs and their flags; errors become one message and an exit code."""
+"""The commands and their flags; an error becomes one message and an exit code."""
 
+import inspect
 import io
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,14 +16,14 @@ from rum_ray.cli.exits import guarded, leave, leave_interrupted
 from rum_ray.errors import ConfigError
 
 HELP = {
-    "run": "Make everything that is missing, then the report.",
+    "run": "Run everything that is missing, then write the report.",
     "train": "Train the original and the retrained models.",
     "score": "Score how hard examples are to forget: memorization, or a proxy.",
-    "refine": "Choose the forget set and split it into subsets, with their entanglement.",
-    "unlearn": "Unlearn with the file's plan, and write the unlearned models.",
-    "evaluate": "Measure the file's plan: accuracies, attacks, ToW.",
-    "ladder": "Search the spaces V0 to V4, each with the same budget, and say what each is worth.",
-    "estimate": "Say what a run would make, what that costs in trainings, and how long it takes.",
+    "refine": "Choose the forget set and split it into subsets; measure their entanglement.",
+    "unlearn": "Unlearn with the plan of the file, and write the unlearned models.",
+    "evaluate": "Measure the plan of the file: accuracies, attacks, ToW.",
+    "ladder": "Search the spaces V0 to V4 with equal budgets; report the worth of each freedom.",
+    "estimate": "Forecast the jobs, the cost in trainings and the time of a run.",
 }
 
 app = typer.Typer(
@@ -35,14 +37,66 @@ File = Annotated[Path, typer.Argument(help="The experiment's YAML file.", show_d
 Files = Annotated[list[Path], typer.Argument(help="Experiment files.", show_default=False)]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="key=value, on top of the file.")]
 Pick = Annotated[str | None, typer.Option(help='Such as "cost<=0.2": as key search.pick.')]
-SeedFlag = Annotated[int | None, typer.Option("--seed", help="Replaces the file's seeds.")]
-Address = Annotated[str, typer.Option(help="Ray cluster: local, auto, or HOST:PORT.")]
+SeedFlag = Annotated[int | None, typer.Option("--seed", help="Replaces the seeds of the file.")]
+Address = Annotated[
+    str, typer.Option(help="Ray cluster: local, auto or HOST:PORT; none: processes without Ray.")
+]
 Out = Annotated[Path | None, typer.Option(help="Folder of the report.  [default: out/<name>]")]
 StoreFlag = Annotated[str, typer.Option("--store", help="Folder or URI of artifacts.")]
-Dashboard = Annotated[bool, typer.Option("--dashboard", help="Turn the Ray dashboard on.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be made, and stop.")]
+Dashboard = Annotated[bool, typer.Option("--dashboard", help="Start the Ray dashboard.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Forecast the run, and stop.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+
+
+@dataclass(frozen=True)
+class Flags:
+    """The flags of every command; `docs` of each lie in the command line's help."""
+
+    sets: list[str] | None
+    seed: int | None
+    address: str
+    out: Path | None
+    store: str
+    dashboard: bool
+    dry_run: bool
+
+
+_SHARED = {
+    "sets": (Sets, None),
+    "seed": (SeedFlag, None),
+    "address": (Address, "local"),
+    "out": (Out, None),
+    "store": (StoreFlag, "store"),
+    "dashboard": (Dashboard, False),
+    "dry_run": (DryRun, False),
+    "as_json": (Json, False),
+    "debug": (Debug, False),
+}
+"""The shared flags, by parameter: type and default."""
+
+
+def _command(name: str) -> Callable[[Callable[..., dict[str, Any]]], None]:
+    """Return a decorator that registers a command and gives it the shared flags."""
+
+    def register(function: Callable[..., dict[str, Any]]) -> None:
+        def command(**given: Any) -> None:
+            as_json, debug = given.pop("as_json"), given.pop("debug")
+            flags = Flags(**{name: given.pop(name) for name in Flags.__dataclass_fields__})
+            guarded(lambda: function(flags=flags, **given), as_json, debug)
+
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        own = [p for p in inspect.signature(function).parameters.values() if p.name != "flags"]
+        shared = [
+            inspect.Parameter(name, keyword, annotation=kind, default=default)
+            for name, (kind, default) in _SHARED.items()
+        ]
+        parameters = [*(p.replace(kind=keyword) for p in own), *shared]
+        vars(command)["__signature__"] = inspect.Signature(parameters)
+        command.__annotations__ = {p.name: p.annotation for p in parameters}
+        app.command(name, help=HELP.get(name) or inspect.getdoc(function))(command)
+
+    return register
 
 
 def _version(wanted: bool) -> None:
@@ -57,153 +111,73 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Take the flags before the verb."""
+    """Take the flags before the command."""
 
 
-def _verb(name: str) -> Callable[..., None]:
-    """Return the command of a verb that takes one experiment file."""
+def _on_file(name: str) -> Callable[..., dict[str, Any]]:
+    """Return the function of a command that takes one experiment file."""
 
-    def command(
-        file: File,
-        sets: Sets = None,
-        seed: SeedFlag = None,
-        address: Address = "local",
-        out: Out = None,
-        store: StoreFlag = "store",
-        dashboard: Dashboard = False,
-        dry_run: DryRun = False,
-        as_json: Json = False,
-        debug: Debug = False,
-    ) -> None:
-        flags = (sets, seed, address, out, store, dashboard, dry_run)
-        guarded(lambda: _do(name, file, *flags), as_json, debug)
+    def function(file: File, flags: Flags) -> dict[str, Any]:
+        return _do(name, file, flags)
 
-    command.__doc__ = HELP[name]
-    return command
+    return function
 
 
 for _name in HELP:
-    app.command(_name)(_verb(_name))
+    _command(_name)(_on_file(_name))
 
 
-@app.command()
-def demo(
-    sets: Sets = None,
-    seed: SeedFlag = None,
-    address: Address = "local",
-    out: Out = None,
-    store: StoreFlag = "store",
-    dashboard: Dashboard = False,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+@_command("demo")
+def _demo(flags: Flags) -> dict[str, Any]:
     """Run the embedded experiment, from nothing to a report, in minutes on two cores."""
-    file = Path(__file__).parents[1] / "demo.yaml"
-    flags = (sets, seed, address, out, store, dashboard, dry_run)
-    guarded(lambda: _do("run", file, *flags), as_json, debug)
+    return _do("run", Path(__file__).parents[1] / "demo.yaml", flags)
 
 
-@app.command()
-def tune(
-    file: File,
-    pick: Pick = None,
-    sets: Sets = None,
-    seed: SeedFlag = None,
-    address: Address = "local",
-    out: Out = None,
-    store: StoreFlag = "store",
-    dashboard: Dashboard = False,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+@_command("tune")
+def _tune(file: File, flags: Flags, pick: Pick = None) -> dict[str, Any]:
     """Search the assignment of unlearners to subsets, and write plan.yaml."""
-    picked = [] if pick is None else [f"search.pick={json.dumps(pick)}"]
-    flags = ([*(sets or ()), *picked], seed, address, out, store, dashboard, dry_run)
-    guarded(lambda: _do("tune", file, *flags), as_json, debug)
+    return _do("tune", file, flags, () if pick is None else [f"search.pick={json.dumps(pick)}"])
 
 
-@app.command()
-def report(
-    files: Files,
-    sets: Sets = None,
-    seed: SeedFlag = None,
-    address: Address = "local",
-    out: Out = None,
-    store: StoreFlag = "store",
-    dashboard: Dashboard = False,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+@_command("report")
+def _report(files: Files, flags: Flags) -> dict[str, Any]:
     """Write the reports of finished experiments."""
-    flags = (sets, seed, address, out, store, dashboard, dry_run)
-
-    def do() -> dict[str, Any]:
-        if out is not None and len(files) > 1:
-            raise ConfigError("--out is for one experiment; leave it out to report on several.")
-        answers = [_do("report", file, *flags) for file in files]
-        return answers[0] if len(answers) == 1 else {"reports": answers}
-
-    guarded(do, as_json, debug)
+    if flags.out is not None and len(files) > 1:
+        raise ConfigError("--out is for one experiment; leave it out to report on several.")
+    answers = [_do("report", file, flags) for file in files]
+    return answers[0] if len(answers) == 1 else {"reports": answers}
 
 
-@app.command()
-def doctor(
-    sets: Sets = None,
-    seed: SeedFlag = None,
-    address: Address = "local",
-    out: Out = None,
-    store: StoreFlag = "store",
-    dashboard: Dashboard = False,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Say what is installed, writable and secured; flags about experiments change nothing."""
-    del sets, seed, address, out, dashboard, dry_run
+@_command("doctor")
+def _doctor(flags: Flags) -> dict[str, Any]:
+    """Check what is installed, writable and secured; flags about experiments change nothing."""
+    from rum_ray.cli.doctor import examine
 
-    def do() -> dict[str, Any]:
-        from rum_ray.cli.doctor import examine
-
-        return {"checks": examine(store)}
-
-    guarded(do, as_json, debug)
+    return {"checks": examine(flags.store)}
 
 
-def _do(
-    verb: str,
-    file: Path,
-    sets: list[str] | None,
-    seed: int | None,
-    address: str,
-    out: Path | None,
-    store: str,
-    dashboard: bool,
-    dry_run: bool,
-) -> dict[str, Any]:
-    """Do a verb, or say what it would do."""
+def _do(command: str, file: Path, flags: Flags, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Run a command on an experiment file, or forecast it."""
     from rum_ray import config
 
-    overrides = list(sets or ())
-    if seed is not None:
-        overrides.append(f"seeds=[{seed}]")
-    experiment = config.load(file, overrides)
-    if verb == "ladder":
+    changes = [*(flags.sets or ()), *overrides]
+    if flags.seed is not None:
+        changes.append(f"seeds=[{flags.seed}]")
+    experiment = config.load(file, changes)
+    if command == "ladder":
         experiment = experiment.ladder()
-    # Ray and pandas are loaded only now, when the file is known to be right.
+    # PyTorch and pandas are imported only now that the file is known to be valid.
     from rum_ray.cli import commands
 
-    options = commands.Options(out, store, address, dashboard)
-    study = commands.open_study(experiment, options, forgets=verb != "score")
-    if dry_run or verb == "estimate":
-        return commands.dry_run(study, verb)
-    return commands.VERBS[verb](study, options)
+    options = commands.Options(flags.out, flags.store, flags.address, flags.dashboard)
+    study = commands.open_study(experiment, options, command)
+    if flags.dry_run or command == "estimate":
+        return commands.dry_run(study, command)
+    return commands.COMMANDS[command](study, options)
 
 
 def main() -> None:
-    """Run the command line; what is wrong with it is one line, too."""
+    """Run the command line; an error in it is one line, too."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that lacks a character shows another one.
@@ -213,9 +187,9 @@ def main() -> None:
     except typer.Abort:
         leave_interrupted()
     except Exception as error:
-        # By its version, Typer has a click of its own, or imports the one that is installed.
+        # Some versions of Typer bundle their own click, others import the installed one.
         if not hasattr(error, "format_message"):
             raise
         message = error.format_message().rstrip(".")
-        leave(f"{message}. See 'rum-ray --help', and 'rum-ray VERB --help'.", 2)
+        leave(f"{message}. See 'rum-ray --help', and 'rum-ray COMMAND --help'.", 2)
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""What each verb of the command line does, from a checked experiment to what it prints."""
+"""The commands: each runs its stages and answers with what `--json` prints."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rum_ray.cli.console import Bars, quiet
+from rum_ray.cli.console import Bars, redirect_output
 from rum_ray.cli.forecast import forecast
-from rum_ray.cli.output_folder import check_writable, claimed, write_plans
 from rum_ray.errors import ConfigError
 from rum_ray.experiment import Experiment
 from rum_ray.files import write_bytes
@@ -24,27 +23,31 @@ from rum_ray.results.schema import Row, SearchSummary, SubsetSummary, Summary, t
 from rum_ray.results.scores import precision_entry, subset_entries
 from rum_ray.results.searches import search_entries
 from rum_ray.store import Store
-from rum_ray.study.finished import check_finished
-from rum_ray.study.methods import planned, unsearched_table
-from rum_ray.study.pipeline import ClusterAddress, Pipeline
+from rum_ray.study.executor import Executor, LocalExecutor
+from rum_ray.study.methods import planned, table
+from rum_ray.study.output_folder import check_writable, claimed, write_plans
+from rum_ray.study.pipeline import Pipeline
 from rum_ray.study.progress import Journal
+from rum_ray.study.stages import check_finished
 from rum_ray.study.study import Study
 from rum_ray.study.timing import Clock
 from rum_ray.study.validation import check, check_share
 
 Answer = dict[str, Any]
 LOG = "third-party.log"
+PLAN_ONLY = ("unlearn", "evaluate")
+"""Commands that run the plan of the file alone."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the flags say.
+    """The values of the flags.
 
     Attributes:
-        out: folder of what people read; None is out/<name>.
+        out: folder of the report; None is out/<name>.
         store: folder or URI of artifacts.
-        address: of the cluster.
-        dashboard: whether a local cluster has a dashboard.
+        address: of the Ray cluster, or "none".
+        dashboard: True starts the dashboard of a local cluster.
     """
 
     out: Path | None = None
@@ -57,78 +60,82 @@ class Options:
         return self.out or Path("out") / experiment.name
 
 
-def open_study(experiment: Experiment, options: Options, forgets: bool = True) -> Study:
-    """Return the study of an experiment; its data are read, and nothing is written.
-
-    Args:
-        experiment: what is studied.
-        options: where.
-        forgets: whether the forget set will be needed, and is checked.
-    """
-    # The workers' kind of device: it belongs to the keys, also where the driver has none.
+def open_study(experiment: Experiment, options: Options, command: str = "run") -> Study:
+    """Read the data of an experiment and check everything that can be checked; write nothing."""
+    # The device belongs to the keys, also where the driver has none of the workers' kind.
     device = torch.device("cuda" if experiment.cluster.gpus_per_worker else "cpu")
     context = Context(experiment.load_data(), Store(options.store), device)
-    study = Study(experiment, context)
-    if device.type == "cuda" and options.address == "local" and not torch.cuda.is_available():
+    study = Study(experiment, context, plan_only=command in PLAN_ONLY)
+    here = options.address in ("local", "none")
+    if device.type == "cuda" and here and not torch.cuda.is_available():
         raise ConfigError(
             f"cluster.gpus_per_worker is {experiment.cluster.gpus_per_worker:g}, and PyTorch sees "
             "no GPU on this machine. Set it to 0, or join a cluster that has some with --address."
         )
     check_share(study)
-    if forgets:
+    if command != "score":
         check(study)
     return study
 
 
+def _executor(study: Study, options: Options, announce: Callable[[str], None]) -> Executor:
+    """Return the executor at an address."""
+    config = study.experiment.cluster
+    if options.address == "none":
+        return LocalExecutor(config.workers)
+    from rum_ray.cluster.executor import RayExecutor
+
+    return RayExecutor(options.address, config, options.dashboard, announce)
+
+
 @contextlib.contextmanager
 def _running(study: Study, options: Options) -> Iterator[Pipeline]:
-    """Hold the output folder and yield the pipeline, with third parties kept quiet."""
+    """Hold the output folder and yield the pipeline; Ray's output goes to a log file."""
     out = options.folder(study.experiment)
     check_writable(study.context.store)
-    with claimed(out, study.experiment), quiet(out / LOG) as person:
-        bars = Bars(person)
-        where = ClusterAddress(
-            options.address, options.dashboard, lambda url: bars.say(f"Ray dashboard: {url}")
-        )
+    with claimed(out, study.experiment), redirect_output(out / LOG) as terminal:
+        bars = Bars(terminal)
+
+        def announce(url: str) -> None:
+            bars.say(f"Ray dashboard: {url}")
+
         try:
-            journal = Journal(out / "progress.jsonl", bars)
-            with Pipeline(study, where, journal, Clock(out / "stages.json")) as pipeline:
-                yield pipeline
+            journal, clock = Journal(out / "progress.jsonl", bars), Clock(out / "stages.json")
+            with _executor(study, options, announce) as executor:
+                yield Pipeline(study, executor, journal, clock)
         finally:
             bars.close()
 
 
 def run(study: Study, options: Options) -> Answer:
-    """Make everything that is missing, then the report."""
+    """Run everything that is missing, then write the report."""
     with _running(study, options) as pipeline:
-        for stage in (*_REFERENCES, Pipeline.search, Pipeline.rows, Pipeline.shadows):
-            stage(pipeline)
+        pipeline.run("run")
         return _publish(pipeline, options)
 
 
-def dry_run(study: Study, verb: str) -> Answer:
-    """Return what a verb would make, and make nothing."""
-    if verb in ("unlearn", "evaluate"):
+def dry_run(study: Study, command: str) -> Answer:
+    """Return the forecast of a command."""
+    if command in PLAN_ONLY:
         study.require_plan()
-    elif verb == "tune":
+    elif command == "tune":
         study.require_search()
-    elif verb == "report":
+    elif command == "report":
         check_finished(study)
-    return {"forecast": [asdict(stage) for stage in forecast(study, verb)]}
+    return {"forecast": [asdict(stage) for stage in forecast(study, command)]}
 
 
 def report(study: Study, options: Options) -> Answer:
-    """Write the report of a study that is finished."""
+    """Write the report of a finished study."""
     check_finished(study)
     with _running(study, options) as pipeline:
         return _publish(pipeline, options)
 
 
 def train(study: Study, options: Options) -> Answer:
-    """Make the original and the retrained models."""
+    """Train the original and the retrained models."""
     with _running(study, options) as pipeline:
-        for stage in (Pipeline.train, Pipeline.retrain):
-            stage(pipeline)
+        pipeline.run("train")
     models = {"originals": study.originals, "retrained": study.retrained}
     return {
         name: [study.context.store.path(job.key(study.context)) for job in jobs]
@@ -139,7 +146,7 @@ def train(study: Study, options: Options) -> Answer:
 def score(study: Study, options: Options) -> Answer:
     """Score the training set."""
     with _running(study, options) as pipeline:
-        pipeline.train()
+        pipeline.run("score")
     path = options.folder(study.experiment) / "scores.parquet"
     write_bytes(path, score_table(study, subsets=False).to_parquet(None, index=False))
     values = study.scores.values
@@ -165,19 +172,17 @@ def _mean(values: NDArray[np.float64]) -> float | None:
 def refine(study: Study, options: Options) -> Answer:
     """Choose the forget set, split it into subsets, and measure their entanglement."""
     with _running(study, options) as pipeline:
-        pipeline.train()
-        pipeline.embed()
+        pipeline.run("refine")
     path = options.folder(study.experiment) / "scores.parquet"
     write_bytes(path, score_table(study).to_parquet(None, index=False))
     return {"scores": str(path), "subsets": _typed(SubsetSummary, subset_entries(study))}
 
 
 def unlearn(study: Study, options: Options) -> Answer:
-    """Run the file's plan on every seed's original, and keep the unlearned models."""
+    """Run the plan of the file on the original of every seed, and write the unlearned models."""
     study.require_plan()
     with _running(study, options) as pipeline:
-        pipeline.train()
-        pipeline.unlearn()
+        pipeline.run("unlearn")
     out = options.folder(study.experiment)
     paths = []
     for seed, job in zip(study.experiment.seeds, planned(study).jobs, strict=True):
@@ -188,22 +193,19 @@ def unlearn(study: Study, options: Options) -> Answer:
 
 
 def evaluate(study: Study, options: Options) -> Answer:
-    """Measure the file's plan, the original and the noise floor against retrained models."""
+    """Measure the plan of the file, the original and the noise floor against retrained models."""
     study.require_plan()
     with _running(study, options) as pipeline:
-        pipeline.train()
-        pipeline.retrain()
-        pipeline.evaluate()
+        pipeline.run("evaluate")
     attack = study.experiment.evaluate.attack
-    return {"attack": attack, "rows": _typed(Row, row_entries(study, unsearched_table(study)))}
+    return {"attack": attack, "rows": _typed(Row, row_entries(study, table(study)))}
 
 
 def tune(study: Study, options: Options) -> Answer:
     """Search the assignment, and write the trials and the plan that was found."""
     study.require_search()
     with _running(study, options) as pipeline:
-        for stage in (Pipeline.train, Pipeline.refer, Pipeline.search):
-            stage(pipeline)
+        pipeline.run("tune")
     out = options.folder(study.experiment)
     path = out / "trials.parquet"
     write_bytes(path, trial_table(study).to_parquet(None, index=False))
@@ -222,8 +224,8 @@ def _typed(kind: Any, entries: object) -> tuple[Any, ...]:
 
 
 def _publish(pipeline: Pipeline, options: Options) -> Answer:
-    """Write the report and return what `--json` prints."""
-    # Matplotlib and the page take half a second to import, and few verbs draw.
+    """Write the report and return the answer of `run` and `report`."""
+    # Matplotlib and the page take half a second to import, and few commands draw.
     from rum_ray.report.files import write
     from rum_ray.report.gallery import Gallery
 
@@ -237,12 +239,7 @@ def _publish(pipeline: Pipeline, options: Options) -> Answer:
     return {"out": str(out), "report": str(out / "report.html"), "answer": summary}
 
 
-_REFERENCES: tuple[Callable[[Pipeline], None], ...] = (
-    Pipeline.train,
-    Pipeline.embed,
-    Pipeline.retrain,
-)
-VERBS: Mapping[str, Callable[[Study, Options], Answer]] = {
+COMMANDS: Mapping[str, Callable[[Study, Options], Answer]] = {
     "run": run,
     "train": train,
     "score": score,

@@ -29,7 +29,7 @@ PLAIN_SECONDS = 30.0
 
 
 @contextmanager
-def quiet(log: Path) -> Iterator[TextIO]:
+def redirect_output(log: Path) -> Iterator[TextIO]:
     """Send what third parties print to a log file; yield the standard error that a person sees.
 
     Ray and its processes write to the file descriptors themselves, so these are redirected.

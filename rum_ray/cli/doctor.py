@@ -10,9 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from rum_ray.cli.output_folder import check_writable
 from rum_ray.errors import StoreError
 from rum_ray.store import Store
+from rum_ray.study.output_folder import check_writable
 
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "numpy", "pyarrow", "scikit-learn")
 

@@ -4,7 +4,8 @@ import heapq
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-MAX_CHUNK = 8
+from rum_ray.jobs.train import MAX_TOGETHER as MAX_CHUNK
+
 CHUNK_SECONDS = 1.0
 
 

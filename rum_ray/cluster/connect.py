@@ -15,15 +15,9 @@ from typing import Any
 import ray
 
 from rum_ray.errors import ConfigError, RumRayError, StalledError
+from rum_ray.study.worker_pool import WORKER_SETTINGS
 
 REACH_SECONDS = 20.0
-# What CPU workers get from the start: glibc keeps large blocks instead of returning them to the
-# system at each step, which is worth a third of a float32 training.
-WORKER_SETTINGS = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": "40000000000",
-    "MALLOC_TOP_PAD_": "268435456",
-}
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Embeddings streamed past models: what is kept are sums, distances and a small sample."""
+"""Embeddings of a data set or of encoded images, streamed through Ray Data."""
 
 import contextlib
 import copy
@@ -15,64 +15,42 @@ from ray import cloudpickle
 from torch import nn
 
 from rum_ray.cluster.connect import connect
-from rum_ray.cluster.stream import EmbeddingProbe, RowSource, stream_ranges
+from rum_ray.cluster.stream import stream_ranges
 from rum_ray.data.images import Source
 from rum_ray.data.rows import checked_rows
-from rum_ray.digest import digest
 from rum_ray.errors import DataError
 from rum_ray.jobs import Context
 from rum_ray.jobs.accumulators import Accumulator, MeasureMoments
 from rum_ray.jobs.job import Streamed
+from rum_ray.jobs.stream import EmbeddingProbe, RowSource, stream_jobs
 from rum_ray.scores.entanglement import Moments
-
-MOST_MODELS = 32
-"""In one pass: each actor holds them all."""
 
 
 def stream(context: Context, jobs: Sequence[Streamed], workers: int, gpus: float = 0.0) -> None:
-    """Keep what each job measures of its model's embeddings of D.
-
-    Up to 32 jobs see the data in one pass, and jobs of one model and layer share its embeddings.
+    """Measure the embeddings of D for each job and save the results.
 
     Args:
         context: the data and the store.
-        jobs: their models must be finished.
+        jobs: their models are in the store.
         workers: actors that embed.
-        gpus: an actor's share of one.
+        gpus: share of a GPU per actor.
 
     Raises:
         IntegrityError: the stream lost or doubled rows.
     """
-    if len(jobs) > MOST_MODELS:
-        stream(context, jobs[:MOST_MODELS], workers, gpus)
-        stream(context, jobs[MOST_MODELS:], workers, gpus)
-        return
-    tallies = [Accumulator() for _ in jobs]
-    watchers = [
-        EmbeddingProbe(
-            digest(j.model), partial(j.model.load, context), j.embedding, j.measure(context)
-        )
-        for j in jobs
-    ]
-    threads = jobs[0].model.recipe.threads
-    train = context.bundle.train
-    rows = RowSource(train.x, len(train), context.device, threads)
-    for number, part in stream_ranges(rows, watchers, workers, gpus):
-        tallies[number].add(part)
-    for job, tally in zip(jobs, tallies, strict=True):
-        job.finish(context, tally)
+    stream_jobs(context, jobs, partial(stream_ranges, workers=workers, gpus=gpus))
 
 
 def shipped(model: nn.Module) -> Callable[[], nn.Module]:
-    """Return what gives the model in another process, whatever blocks it is made of."""
+    """Return a function that unpickles the model in another process, whatever its blocks."""
     on_cpu = copy.deepcopy(model).cpu()
     packed: bytes = cloudpickle.dumps(on_cpu)  # type: ignore[no-untyped-call]
     return partial(_unpack, packed)
 
 
 def _unpack(packed: bytes) -> nn.Module:
-    """Return a model that was packed in another process."""
-    # Blocks of torchvision need it imported our way first.
+    """Return a model that was pickled in another process."""
+    # Blocks of torchvision need `rum_ray.models.vision` to be imported first.
     importlib.import_module("rum_ray.models.vision")
     model: nn.Module = pickle.loads(packed)
     return model

@@ -1,61 +1,109 @@
-"""A cluster that was joined, and what the stages of a study ask of it."""
+"""The executor on a Ray cluster: Train runs jobs, Data streams embeddings, Tune runs searches."""
 
+import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from rum_ray.cluster import embed, jobs, tune
-from rum_ray.cluster.metrics import Metrics
 from rum_ray.experiment import ClusterConfig
 from rum_ray.jobs import Context, Job, SearchJob
 from rum_ray.jobs.job import Streamed
+from rum_ray.study.executor import Cancelled, OnProgress
 from rum_ray.study.progress import ProgressState
 
+if TYPE_CHECKING:
+    pass
 
-@dataclass(frozen=True)
+
 class RayExecutor:
-    """Makes what is missing.
+    """Runs everything on a Ray cluster, which it joins or starts with the first work.
 
-    Attributes:
-        context: the data and the store.
-        config: how many workers, and what each gets.
+    Args:
+        address: "local" starts a cluster on this machine; "auto" and HOST:PORT join a running one.
+        config: number of workers and resources of each.
+        dashboard: True starts the dashboard of a local cluster.
+        announce: receives the dashboard's address.
+
+    Example:
+        >>> import rum_ray as rr
+        >>> rr.RayExecutor(address="auto").address
+        'auto'
     """
 
-    context: Context
-    config: ClusterConfig
+    def __init__(
+        self,
+        address: str = "local",
+        config: ClusterConfig | None = None,
+        dashboard: bool = False,
+        announce: Callable[[str], None] = lambda url: None,
+    ) -> None:
+        """Start nothing yet."""
+        self.address, self.config = address, config or ClusterConfig()
+        self._dashboard, self._announce = dashboard, announce
+        self._exits = contextlib.ExitStack()
+        self._joined = False
+
+    def __enter__(self) -> "RayExecutor":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._exits.close()
+        self._joined = False
 
     def run(
         self,
-        name: str,
-        missing: Sequence[Job],
-        tell: Callable[[ProgressState], ProgressState],
-        spare: jobs.Spare = tuple,
+        stage: str,
+        jobs: Sequence[Job],
+        context: Context,
+        on_progress: OnProgress,
+        cancelled: Cancelled = tuple,
     ) -> None:
-        """Do the jobs of a stage.
+        """Run jobs in one Train run.
 
-        Args:
-            name: of the stage.
-            missing: its jobs, at least one.
-            tell: is told how far they are, and returns how far the stage is, for the metrics.
-            spare: says which of the jobs are not needed any more.
+        Raises:
+            RumRayError: a job failed permanently; the first such error.
+            StalledError: the workers kept dying, or there is no room for one.
         """
-        metrics = Metrics(name)
-        jobs.run(name, missing, self.context, self.config, lambda of: metrics.set(tell(of)), spare)
+        self._join()
+        from rum_ray.cluster import jobs as train_run
 
-    def stream(self, missing: Sequence[Streamed]) -> None:
-        """Stream embeddings for these jobs."""
-        embed.stream(self.context, missing, self.config.workers, self.config.gpus_per_worker)
+        monitored = self._monitored(stage, on_progress)
+        train_run.run(stage, jobs, context, self.config, monitored, cancelled)
+
+    def stream(self, jobs: Sequence[Streamed], context: Context) -> None:
+        """Stream the embeddings of D through Ray Data."""
+        self._join()
+        from rum_ray.cluster.embed import stream
+
+        stream(context, jobs, self.config.workers, self.config.gpus_per_worker)
 
     def search(
-        self, name: str, missing: SearchJob, tell: Callable[[int, int, float], ProgressState]
+        self, stage: str, search: SearchJob, context: Context, on_progress: OnProgress
     ) -> None:
-        """Run a search.
+        """Run a search in Ray Tune."""
+        self._join()
+        from rum_ray.cluster import tune
 
-        Args:
-            name: of the stage.
-            missing: the search.
-            tell: is told how many trials are done, how many of them had been before, and the best J
-                so far; returns how far the stage is, for the metrics.
-        """
-        metrics = Metrics(name)
-        workers, gpus = self.config.workers, self.config.gpus_per_worker
-        tune.run(missing, self.context, workers, lambda *of: metrics.set(tell(*of)), gpus)
+        monitored = self._monitored(stage, on_progress)
+        tune.run(search, context, self.config.workers, monitored, self.config.gpus_per_worker)
+
+    def _join(self) -> None:
+        """Join the cluster, or start one, if that has not happened yet."""
+        if self._joined:
+            return
+        # Ray takes seconds to import, and a command that finds all results needs none of it.
+        from rum_ray.cluster.connect import connect
+
+        config = self.config
+        url = self._exits.enter_context(
+            connect(self.address, config.workers, self._dashboard, config.modules)
+        )
+        self._joined = True
+        if url is not None:
+            self._announce(url)
+
+    def _monitored(self, stage: str, on_progress: OnProgress) -> Callable[[ProgressState], None]:
+        """Return a listener that publishes the progress of the stage as Ray metrics, too."""
+        from rum_ray.cluster.metrics import Metrics
+
+        metrics = Metrics(stage)
+        return lambda state: metrics.set(on_progress(state))

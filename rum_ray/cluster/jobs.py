@@ -24,12 +24,11 @@ from rum_ray.cluster.worker import BLOCK, work
 from rum_ray.errors import RumRayError, StalledError
 from rum_ray.experiment import ClusterConfig
 from rum_ray.jobs import Context, Job, is_fused
+from rum_ray.study.executor import Cancelled
 from rum_ray.study.progress import ProgressState
 
-Tell: TypeAlias = Callable[[ProgressState], None]
-"""Is told about twice a second how far the jobs are."""
-Spare: TypeAlias = Callable[[], Sequence[Job]]
-"""Is asked about twice a second which jobs are not needed any more."""
+OnProgress: TypeAlias = Callable[[ProgressState], object]
+"""Receives the progress of the jobs, about twice per second."""
 
 STALL_SECONDS = 300.0
 RESIZE_SECONDS = 60.0
@@ -42,8 +41,8 @@ def run(
     jobs: Sequence[Job],
     context: Context,
     cluster: ClusterConfig,
-    tell: Tell,
-    spare: Spare = tuple,
+    on_progress: OnProgress,
+    cancelled: Cancelled = tuple,
 ) -> None:
     """Do jobs in one Train run.
 
@@ -52,8 +51,8 @@ def run(
         jobs: at least one; what the store has already is read, not made again.
         context: the data and the store, which every worker must reach.
         cluster: how many workers at most, and what they get.
-        tell: is told how far the jobs are.
-        spare: says which of the jobs are not needed any more.
+        on_progress: receives the progress of the jobs.
+        cancelled: returns the jobs that have turned out to be unnecessary.
 
     Raises:
         RumRayError: a job failed for a reason that trying again cannot mend; the first such error.
@@ -61,7 +60,7 @@ def run(
     """
     workers = min(cluster.workers, len(jobs))
     queue = start_queue(jobs, workers)
-    watch = _Watch(queue, tell, lambda: _places(jobs, spare()))
+    watch = _Watch(queue, on_progress, lambda: _numbers(jobs, cancelled()))
     try:
         with _signals(), watch:
             _trainer(name, queue, jobs, context, cluster, workers).fit()
@@ -110,7 +109,7 @@ def _raise_first(queue: Any) -> None:
         raise error
 
 
-def _places(jobs: Sequence[Job], some: Sequence[Job]) -> list[int]:
+def _numbers(jobs: Sequence[Job], some: Sequence[Job]) -> list[int]:
     """Return the numbers of some of the jobs."""
     wanted = {*some}
     return [index for index, job in enumerate(jobs) if job in wanted] if wanted else []
@@ -176,13 +175,15 @@ class _Watch(threading.Thread):
 
     Attributes:
         stalled: whether it interrupted the stage, since nobody was heard of.
-        error: why else it did: `tell` or `spare` raised.
+        error: the other reason: `on_progress` or `cancelled` raised.
     """
 
-    def __init__(self, queue: Any, tell: Tell, spare: Callable[[], Sequence[int]]) -> None:
+    def __init__(
+        self, queue: Any, on_progress: OnProgress, cancelled: Callable[[], Sequence[int]]
+    ) -> None:
         super().__init__(daemon=True)
-        self._queue, self._tell = queue, tell
-        self._spare, self._dropped = spare, 0
+        self._queue, self._on_progress = queue, on_progress
+        self._cancelled, self._dropped = cancelled, 0
         self._over = threading.Event()
         main = threading.current_thread() is threading.main_thread()
         self._signal = STOP if main else signal.SIGINT
@@ -207,13 +208,13 @@ class _Watch(threading.Thread):
 
     def _ask(self) -> float:
         """Tell how far the jobs are, and return for how many seconds no worker was heard of."""
-        spare = self._spare()
-        if len(spare) > self._dropped:
-            self._dropped = len(spare)
-            ray.get(self._queue.drop.remote(spare))
-        standing, silence = ray.get(self._queue.progress.remote())
-        if standing.seconds > 0:
-            self._tell(standing)
+        cancelled = self._cancelled()
+        if len(cancelled) > self._dropped:
+            self._dropped = len(cancelled)
+            ray.get(self._queue.drop.remote(cancelled))
+        state, silence = ray.get(self._queue.progress.remote())
+        if state.seconds > 0:
+            self._on_progress(state)
         return float(silence)
 
     def __enter__(self) -> "_Watch":

@@ -74,7 +74,7 @@ class Context:
         runtime = StoredRuntime(job.seed, self.store, key.digest, self.device, job.recipe.threads)
         artifact = job.run(self, runtime)
         self.save(job, artifact, time.monotonic() - start)
-        runtime.forget_state()
+        runtime.remove_checkpoints()
         return artifact
 
     def save(self, job: Job, artifact: Artifact, seconds: float) -> None:

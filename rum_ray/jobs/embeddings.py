@@ -26,6 +26,7 @@ from rum_ray.jobs.accumulators import (
 )
 from rum_ray.jobs.context import Context
 from rum_ray.jobs.evaluate import UnlearnedModel
+from rum_ray.jobs.job import Streamed
 from rum_ray.jobs.train import TrainModel
 from rum_ray.rum import Partition
 from rum_ray.scores.discrepancy import SAMPLE as PILOT
@@ -65,6 +66,11 @@ class EmbeddingMoments:
     model: TrainModel
     partition: Partition
     embedding: str | None = None
+
+    @property
+    def requires(self) -> tuple[Streamed, ...]:
+        """No other job."""
+        return ()
 
     def key(self, context: Context) -> Key:
         """Return the key of the sums."""
@@ -118,6 +124,11 @@ class SubsetMoments:
     partition: Partition
     embedding: str | None = None
 
+    @property
+    def requires(self) -> tuple[Streamed, ...]:
+        """No other job."""
+        return ()
+
     def key(self, context: Context) -> Key:
         """Return the key of the moments."""
         return Key("moments", {"job": self, **context.train_fingerprint})
@@ -152,6 +163,11 @@ class Centroid:
 
     model: TrainModel
     embedding: str | None = None
+
+    @property
+    def requires(self) -> tuple[Streamed, ...]:
+        """No other job."""
+        return ()
 
     def key(self, context: Context) -> Key:
         """Return the key of the centroid."""
@@ -194,8 +210,13 @@ class CentroidDistances:
 
     @property
     def centroid(self) -> Centroid:
-        """What the distances are from; it must be kept before."""
+        """The centroid that the distances are measured from."""
         return Centroid(self.model, self.embedding)
+
+    @property
+    def requires(self) -> tuple[Streamed, ...]:
+        """The centroid."""
+        return (self.centroid,)
 
     def measure(self, context: Context) -> MeasureDistances:
         """Return what is measured."""

@@ -1,5 +1,6 @@
 """The protocols of jobs: what can be computed, stored, loaded and streamed."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from torch import nn
@@ -75,8 +76,13 @@ class Streamed(Protocol):
         """The layer that embeds; None is the model's own choice."""
         ...
 
+    @property
+    def requires(self) -> "Sequence[Streamed]":
+        """Streamed jobs whose results this one reads."""
+        ...
+
     def key(self, context: "Context") -> Key:
-        """Return the key of what is made."""
+        """Return the key of the result."""
         ...
 
     def measure(self, context: "Context") -> MeasureFactory:

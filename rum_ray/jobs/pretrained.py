@@ -65,9 +65,9 @@ def read_weights(path: str, recipe: Recipe, data: LabeledData) -> nn.Module:
     return model
 
 
-def keep_weights(path: str, jobs: Sequence[TrainModel], context: Context) -> None:
-    """Put a file's weights into the store as what each of the jobs would have trained."""
-    if not jobs:
+def import_weights(path: str | None, jobs: Sequence[TrainModel], context: Context) -> None:
+    """Save the weights of a file as the result of each of the jobs; do nothing without jobs."""
+    if path is None or not jobs:
         return
     artifact = Artifact(weights(read_weights(path, jobs[0].recipe, context.bundle.train)))
     for job in jobs:

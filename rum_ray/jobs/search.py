@@ -106,9 +106,9 @@ class SearchJob:
         """Return the plan that a trial's answers make."""
         return self.space.plan(lambda name, _: answers[name])
 
-    def cost(self, answers: Mapping[str, Any], total: int) -> float:
-        """Return a plan's cost as a share of retraining, where `total` examples are learned."""
-        return relative_cost(self.plan(answers), self.originals[0].recipe, total)
+    def plan_cost(self, plan: Plan, total: int) -> float:
+        """Return the cost of a plan as a share of retraining, with `total` training examples."""
+        return relative_cost(plan, self.originals[0].recipe, total)
 
     def single(self, plan: Plan) -> Unlearner | None:
         """Return what all searched steps of a plan share; None if each may have its own."""

@@ -145,6 +145,10 @@ class TrainPoolModel:
         return load_model(self.recipe, context, context.get_or_compute(self))
 
 
+MAX_TOGETHER = 8
+"""Fused models in one batch; more gain nothing."""
+
+
 def is_fused(job: object) -> bool:
     """Return whether a job is one that `train_together` takes."""
     return isinstance(job, TrainPoolModel) and job.fused

@@ -27,6 +27,19 @@ FREE: Mapping[SpaceName, frozenset[str]] = {
 same on the refined "subsets". V2: and their "order". V3: the "assignment" of an unlearner to each
 subset, with default values. V4: that with "values" of its own for each, which is RUM."""
 
+SpaceAlias: TypeAlias = Literal["single", "refined", "ordered", "assigned", "rum"]
+ALIASES: Mapping[str, SpaceName] = {
+    "single": "V0",
+    "refined": "V1",
+    "ordered": "V2",
+    "assigned": "V3",
+    "rum": "V4",
+}
+"""Names of the spaces in experiment files; keys, digests and reports have V0 to V4."""
+
+SpaceKey: TypeAlias = Literal[SpaceName, SpaceAlias]
+"""A space in an experiment file: its number or its name."""
+
 Choose: TypeAlias = Callable[[str, Domain], Any]
 """Answers a question, by its name and domain, with a value of the domain."""
 

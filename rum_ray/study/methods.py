@@ -61,6 +61,8 @@ class Row:
 
 def table(study: Study) -> list[Row]:
     """Return all rows of the report; searches must be finished."""
+    if study.plan_only:
+        return [*_models(study), planned(study)]
     rows = _models(study)
     for unlearner in study.experiment.compare:
         rows += _compared(study, unlearner)
@@ -71,11 +73,6 @@ def table(study: Study) -> list[Row]:
     if study.experiment.plan is not None:
         rows.append(planned(study))
     return rows
-
-
-def unsearched_table(study: Study) -> list[Row]:
-    """Return the rows that need no search: the models as they are, and the file's plan."""
-    return [*_models(study), planned(study)]
 
 
 def planned(study: Study) -> Row:

@@ -1,7 +1,8 @@
-"""How long work tells how far it is; the command line draws it, a file keeps it, tests listen."""
+"""Progress of long work: the state of a stage, its listeners, and the file that keeps it."""
 
 import contextlib
 import json
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,24 +10,26 @@ from pathlib import Path
 from typing import Protocol
 
 LINE_SECONDS = 1.0
+LOG_SECONDS = 30.0
+LOGGER = logging.getLogger("rum_ray")
 
 
 @dataclass(frozen=True)
 class ProgressState:
-    """How far a stage is.
+    """The progress of a stage.
 
     Attributes:
         done: steps that are done.
         total: steps of the stage.
-        before: how many of the done ones were there when this start began.
-        seconds: of work in this start; starting the workers is not counted.
-        failed: jobs that were given up, or cannot be done; they count as done.
-        again: how often a job was handed out again.
-        restarts: how often all workers were started again: one died, or their number changed.
-        memory: by device, the share of its memory in use, in [0, 1]; CUDA only.
-        standard_error: mean standard error of memorization, of the finished prefix of the pool.
+        before: steps that were done before this start began.
+        seconds: of work in this start, without the start of the workers.
+        failed: jobs that were given up or cannot be done; they count as done.
+        again: requeued jobs, each time counted.
+        restarts: restarts of all workers, because one died or their number changed.
+        memory: share of memory in use per device, in [0, 1]; CUDA only.
+        standard_error: mean standard error of memorization, of the finished part of the pool.
         best: of a search, the best J so far.
-        note: the one figure that matters now.
+        note: the one number that matters now, in words.
     """
 
     done: int
@@ -43,38 +46,38 @@ class ProgressState:
 
     @property
     def rate(self) -> float | None:
-        """Steps a second, mean since work began in this start; None before the first."""
+        """Steps per second, mean over this start; None before the first step."""
         made = self.done - self.before
         return made / self.seconds if made > 0 and self.seconds > 0 else None
 
     @property
     def eta_seconds(self) -> float | None:
-        """Seconds that are left at this rate; None while it is unknown."""
+        """Seconds left at this rate; None while the rate is unknown."""
         return None if self.rate is None else (self.total - self.done) / self.rate
 
     @property
     def text(self) -> str:
-        """The figures in words, without how many are done."""
+        """The state in words, without the number of steps."""
         parts = []
         if self.rate is not None and self.eta_seconds is not None:
             speed = f"{self.rate:.1f}/s" if self.rate >= 1 else f"{3600 * self.rate:.0f}/h"
             parts += [speed, f"ETA {self.eta_seconds:.0f} s"]
         parts += [f"{self.failed} failed"] if self.failed else []
-        parts += [f"{self.again} handed out again"] if self.again else []
-        parts += [f"workers started again {self.restarts}x"] if self.restarts else []
+        parts += [f"{self.again} requeued"] if self.again else []
+        parts += [f"workers restarted {self.restarts}x"] if self.restarts else []
         parts += [f"device memory {max(self.memory.values()):.0%}"] if self.memory else []
         return ", ".join([*parts, *([self.note] if self.note else [])])
 
 
 class Progress(Protocol):
-    """Is told of each stage of a run, in order."""
+    """Listens to the stages of a run, in order."""
 
     def start(self, stage: str, total: int) -> None:
-        """Begin a stage of so many steps."""
+        """Begin a stage of this many steps."""
         ...
 
-    def update(self, standing: ProgressState) -> None:
-        """Say how far the stage is."""
+    def update(self, state: ProgressState) -> None:
+        """Receive the progress of the stage."""
         ...
 
     def finish(self, summary: str) -> None:
@@ -82,47 +85,70 @@ class Progress(Protocol):
         ...
 
 
-class Journal:
-    """Keeps the progress as JSON lines, one a second while something changes, and passes it on.
+class LoggedProgress:
+    """Writes progress to the logger `rum_ray` at level INFO: every 30 s, and per stage."""
 
-    A line has `time` (seconds since 1970), `stage`, `done`, `total`, `rate` (a second), `eta_s`,
-    `failures` (jobs that were given up), `again` (jobs handed out again), `restarts`, `memory`,
-    `standard_error` and `note`; what is unknown is null.
+    def __init__(self) -> None:
+        """Listen to a run."""
+        self._stage, self._logged = "", 0.0
+
+    def start(self, stage: str, total: int) -> None:
+        """Begin a stage."""
+        self._stage, self._logged = stage, time.monotonic()
+
+    def update(self, state: ProgressState) -> None:
+        """Log the state, if 30 s have passed since the last line."""
+        if time.monotonic() - self._logged >= LOG_SECONDS:
+            self._logged = time.monotonic()
+            LOGGER.info("%s: %d/%d, %s", self._stage, state.done, state.total, state.text)
+
+    def finish(self, summary: str) -> None:
+        """Log the end of the stage."""
+        LOGGER.info("%s: %s", self._stage, summary)
+
+
+class Journal:
+    """Appends progress to a file as JSON lines and passes it on.
+
+    At most one line per second, and only if something changed. A line has `time` (seconds since
+    1970), `stage`, `done`, `total`, `rate` (per second), `eta_s`, `failures` (jobs that were given
+    up), `again` (requeued jobs), `restarts`, `memory`, `standard_error` and `note`; unknown values
+    are null.
     """
 
     def __init__(self, path: Path, inner: Progress) -> None:
-        """Append to a file, in a folder that exists; tell another of everything too."""
+        """Append to a file in an existing folder, and pass everything on to `inner`."""
         self._path, self._inner = path, inner
-        self._stage, self._last, self._told = "", ProgressState(0, 0), 0.0
+        self._stage, self._last, self._written_at = "", ProgressState(0, 0), 0.0
         self._written = (0, 0, 0, "")
 
     def start(self, stage: str, total: int) -> None:
         """Begin a stage."""
-        self._stage, self._last, self._told = stage, ProgressState(0, total), 0.0
+        self._stage, self._last, self._written_at = stage, ProgressState(0, total), 0.0
         self._written = (0, 0, 0, "")
         self._inner.start(stage, total)
 
-    def update(self, standing: ProgressState) -> None:
-        """Note how far the stage is, if a second has passed."""
-        self._last = standing
-        if self._news != self._written and time.monotonic() - self._told >= LINE_SECONDS:
+    def update(self, state: ProgressState) -> None:
+        """Write a line, if a second has passed."""
+        self._last = state
+        if self._news != self._written and time.monotonic() - self._written_at >= LINE_SECONDS:
             self._write()
-        self._inner.update(standing)
+        self._inner.update(state)
 
     @property
     def _news(self) -> tuple[int, int, int, str]:
-        """What is worth a line."""
+        """The part of the state whose change is worth a line."""
         now = self._last
         return now.done, now.failed + now.again, now.restarts, now.note
 
     def finish(self, summary: str) -> None:
-        """Note where the stage ended."""
+        """Write the last state of the stage."""
         self._write()
         self._inner.finish(summary)
 
     def _write(self) -> None:
-        """Append a line; a run does not end because nobody can watch it."""
-        self._told, self._written, now = time.monotonic(), self._news, self._last
+        """Append a line; a full disk does not end the run."""
+        self._written_at, self._written, now = time.monotonic(), self._news, self._last
         line = {
             "time": round(time.time(), 3),
             "stage": self._stage,

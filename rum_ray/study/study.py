@@ -30,6 +30,7 @@ from rum_ray.jobs.search import FRESH_SEEDS
 from rum_ray.refinement import Shuffle
 from rum_ray.rum import WHOLE_SETS, Partition
 from rum_ray.scores.base import Scores
+from rum_ray.search.spaces import FREE
 from rum_ray.seeding import Seed
 from rum_ray.study.forget import chosen, needs_distances, ordered, refined
 from rum_ray.study.scoring import Scoring
@@ -51,10 +52,12 @@ class Study:
     Attributes:
         experiment: what is studied.
         context: the data and the store.
+        plan_only: True measures the plan of the file alone, without `search` and `compare`.
     """
 
     experiment: Experiment
     context: Context
+    plan_only: bool = False
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -79,7 +82,7 @@ class Study:
     def search_originals(self) -> tuple[TrainModel, ...]:
         """The original models of the search seeds, the fresh ones at the end."""
         search = self.experiment.search
-        if search is None:
+        if search is None or self.plan_only:
             return ()
         roots = [Seed(search.seed) / "search" / k for k in range(search.seeds + FRESH_SEEDS)]
         return tuple(map(self._original, roots))
@@ -145,8 +148,28 @@ class Study:
     def references(self) -> Mapping[str, RetrainedReference | PoolReference]:
         """What searches judge plans against, by name, the one that counts first."""
         given = self.partition, self.search_originals, self.scoring
-        names = self.experiment.search.references if self.experiment.search else ()
+        names = self._reference_names
         return {name: reference(self.experiment, name, *given) for name in names}
+
+    @property
+    def _reference_names(self) -> tuple[ReferenceName, ...]:
+        """The references of the searches, the main one first; none without a search."""
+        search = self.experiment.search
+        return () if search is None or self.plan_only else search.references
+
+    @property
+    def search_names(self) -> tuple[str, ...]:
+        """The keys of `searches`, which are known before the forget set is."""
+        search = self.experiment.search
+        if search is None or self.plan_only:
+            return ()
+        spaces = tuple(name for name in FREE if name in search.spaces)
+        return (*spaces, *(f"{spaces[-1]} {name}" for name in search.also))
+
+    @property
+    def asks_pool(self) -> bool:
+        """True if an attack compares the models with the logits of the pool."""
+        return any(name != "u_lira" for name in self.experiment.evaluate.of_pool)
 
     @cached_property
     def searches(self) -> Mapping[str, SearchJob]:
@@ -155,7 +178,7 @@ class Study:
         "V4" is a space. "V4 surrogate" is the last one, searched once more with that reference.
         """
         searches: dict[str, SearchJob] = {}
-        for name in self.experiment.search.references if self.experiment.search else ():
+        for name in self._reference_names:
             found = self._searches(name)
             if searches:
                 searches[f"{found[-1].name} {name}"] = found[-1]

@@ -1,4 +1,4 @@
-"""Wall time by stage, over all starts of a run."""
+"""Wall time per stage, over all starts of a run."""
 
 import json
 import time
@@ -11,11 +11,11 @@ from typing import Any
 
 @dataclass
 class StageTime:
-    """What a stage has taken so far.
+    """The work of a stage so far.
 
     Attributes:
         name: of the stage.
-        seconds: of wall time, over all starts in which it made something.
+        seconds: of wall time, over all starts in which it computed something.
         made: jobs it did.
         trainings: how many of them train a model from scratch.
         reused: jobs that were in the store when it last started.
@@ -29,17 +29,19 @@ class StageTime:
 
 
 class Clock:
-    """Keeps the stages' times in a file, so that a run that was cut off counts in full."""
+    """Times stages; with a file, the times of earlier starts count too."""
 
-    def __init__(self, path: Path) -> None:
-        """Read what earlier starts took."""
+    def __init__(self, path: Path | None = None) -> None:
+        """Read the times of earlier starts, if there is a file."""
         self._path = path
-        known: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
+        known: list[dict[str, Any]] = []
+        if path is not None and path.exists():
+            known = json.loads(path.read_text())
         self.stages = {entry["name"]: StageTime(**entry) for entry in known}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[StageTime]:
-        """Time a stage; its time counts if something was made, also when it is cut off."""
+        """Time a stage; the time of an interrupted stage counts if it computed something."""
         stage = self.stages.setdefault(name, StageTime(name))
         start, before = time.monotonic(), stage.made
         stage.reused = 0
@@ -48,7 +50,13 @@ class Clock:
         finally:
             if stage.made > before:
                 stage.seconds += time.monotonic() - start
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self._path.with_suffix(".tmp")
-            temporary.write_text(json.dumps([asdict(s) for s in self.stages.values()]))
-            temporary.replace(self._path)
+            self._save()
+
+    def _save(self) -> None:
+        """Replace the file, if there is one, atomically."""
+        if self._path is None:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._path.with_suffix(".tmp")
+        temporary.write_text(json.dumps([asdict(stage) for stage in self.stages.values()]))
+        temporary.replace(self._path)

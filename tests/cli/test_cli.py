@@ -15,8 +15,8 @@ import typer
 import rum_ray
 from rum_ray import __version__, config
 from rum_ray.cli import app
-from rum_ray.cli.output_folder import EXPERIMENT, claimed
 from rum_ray.errors import BusyError
+from rum_ray.study.output_folder import EXPERIMENT, claimed
 
 DEMO = Path(rum_ray.__file__).parent / "demo.yaml"
 VERBS = ["demo", "run", "train", "score", "refine", "unlearn", "evaluate", "tune", "ladder"]
@@ -214,7 +214,7 @@ def test_a_dry_run_counts_what_attacks_ask_of_the_pool(call):
 
 
 BAD_IDS = [
-    ("", r"is empty; name at least one"),
+    ("", r"is empty"),
     ("3\n-1\n", r"line 2: expected a plain integer, got '-1'"),
     ("3.0\n", r"line 1: expected a plain integer, got '3\.0'"),
     ("1e3\n", r"line 1: expected a plain integer, got '1e3'"),
@@ -360,7 +360,8 @@ def test_an_interrupt_leaves_with_75(call, monkeypatch, number, request):
     assert call("run", "small.yaml") == (75, "", message)
 
 
-STAGES = ["train", "embed", "retrain", "search", "validate", "rows"]
+SEARCHES = ["search V0", "search V1", "search V4"]
+STAGES = ["train", "embed", "retrain", *SEARCHES, "validate", "rows"]
 
 
 @pytest.mark.parametrize("arguments", [["demo", "--dry-run"], ["estimate", str(DEMO)]])
@@ -369,7 +370,7 @@ def test_a_dry_run_tells_the_stages_and_writes_nothing(call, tmp_path, arguments
     before = listing(tmp_path)
     code, out, err = call(*arguments, *small)
     assert (code, err) == (0, "")
-    assert re.findall(r"^│ (\w+) ", out, re.MULTILINE) == [*STAGES, "all"]
+    assert re.findall(r"^│ (\w+(?: V\d)?) ", out, re.MULTILINE) == [*STAGES, "all"]
     code, out, err = call(*arguments, *small, "--json")
     assert (code, err, out.count("\n")) == (0, "", 1)
     forecast = json.loads(out)["forecast"]
@@ -386,8 +387,8 @@ def test_a_dry_run_tells_the_stages_and_writes_nothing(call, tmp_path, arguments
         ("score", ["train"]),
         ("refine", ["train", "embed"]),
         ("unlearn", ["train", "unlearn"]),
-        ("evaluate", ["train", "retrain", "evaluate"]),
-        ("tune", ["train", "references", "search", "validate"]),
+        ("evaluate", ["train", "retrain", "rows"]),
+        ("tune", ["train", "references", *SEARCHES, "validate"]),
     ],
 )
 def test_a_dry_run_is_that_of_its_verb(call, verb, stages):

@@ -4,13 +4,11 @@ import importlib
 import io
 import math
 import operator
-import pickle
 import shutil
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -23,7 +21,7 @@ from rum_ray.cluster.metrics import NAMES
 from rum_ray.cluster.worker import check_hardware
 from rum_ray.data.batches import fixed_batches
 from rum_ray.data.images import open_source
-from rum_ray.errors import ConfigError, DataError, DivergedError, IntegrityError, StalledError
+from rum_ray.errors import ConfigError, DataError, DivergedError, StalledError
 from rum_ray.evaluation.two_sample import two_sample_auc
 from rum_ray.experiment import ClusterConfig
 from rum_ray.jobs import CentroidDistances, Evaluate, SubsetMoments, UnlearnedModel
@@ -163,7 +161,6 @@ class TestWorkers:
         jobs = [CentroidDistances(original) for original in study.originals]
         found = []
         for workers in (2, 1):
-            stream(context, [job.centroid for job in jobs], workers)
             stream(context, jobs, workers)
             paths = [Path(context.store.path(job.key(context))) for job in jobs]
             found.append([path.read_bytes() for path in paths])
@@ -237,25 +234,6 @@ class TestWorkers:
         pq.write_table(pa.table(columns), tmp_path / "d.parquet", row_group_size=100)
         with pytest.raises(DataError, match=r"^row 301 of .*d\.parquet cannot be decoded"):
             stream_moments(source, model, groups)
-
-
-def table(*ranges: int) -> pd.DataFrame:
-    """What actors tell of ranges, with two watchers each."""
-    rows = [(number, k, pickle.dumps((number, k))) for number in ranges for k in (0, 1)]
-    return pd.DataFrame(rows, columns=["range", "watcher", "part"])
-
-
-def test_streamed_parts_come_in_the_order_of_the_ranges():
-    from rum_ray.cluster.stream import _in_order
-
-    expected = [(k, (number, k)) for number in range(5) for k in (0, 1)]
-    for batches in ([0, 1, 2, 3, 4],), ([3], [1], [4, 0], [2]), ([4, 3, 2, 1], [0]):
-        assert list(_in_order([table(*ranges) for ranges in batches], 5, 2)) == expected
-    for batches in ([0, 1, 3, 4],), ([0, 1], [1, 2]), ([0, 1, 2, 3, 4], [2]), ():
-        with pytest.raises(
-            IntegrityError, match=r"the stream of embeddings has \d of 5 ranges once"
-        ):
-            list(_in_order([table(*ranges) for ranges in batches], 5, 2))
 
 
 def check_sums(study, job) -> None:

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from rum_ray import config
 from rum_ray.errors import DataError, StoreError
 from rum_ray.jobs import Context
-from rum_ray.jobs.pretrained import keep_weights, read_weights, weights_digest
+from rum_ray.jobs.pretrained import import_weights, read_weights, weights_digest
 from rum_ray.seeding import Seed
 from rum_ray.store import Store
 from rum_ray.study.study import Study
@@ -44,7 +44,7 @@ def test_every_original_has_the_weights_of_the_file(study, path, model):
     given = study(weights=path)
     check(given)
     assert len(given.pretrained) == 2
-    keep_weights(path, given.pretrained, given.context)
+    import_weights(path, given.pretrained, given.context)
     assert given.pretrained == []
     for original in given.originals:
         assert same_bits(original.load(given.context), model)

@@ -325,7 +325,7 @@ def test_a_ladder_has_every_space_and_a_folder_of_its_own():
     assert ladder.name == "x-ladder"
     assert ladder.search.spaces == ("V0", "V1", "V2", "V3", "V4")
     assert replace(ladder.search, spaces=experiment.search.spaces) == experiment.search
-    with pytest.raises(ConfigError, match="no key 'search', so there is no ladder"):
+    with pytest.raises(ConfigError, match=r"^search: "):
         config.parse(BASE, ["search="]).ladder()
 
 
@@ -344,7 +344,7 @@ def test_what_cannot_be_known_is_told_before_anything_is_trained(digits, tmp_pat
     message = r"^search\.reference: pool asks the 4 models of odd number .* learn 295 of the 1200 "
     with pytest.raises(ConfigError, match=message):
         checked("score.models=8")
-    with pytest.raises(ConfigError, match=r"^search\.reference: pool takes half of the models"):
+    with pytest.raises(ConfigError, match=r"^search\.reference: pool .* score\.models"):
         checked("score.models={max: 128, standard_error: 0.05}")
     with pytest.raises(ConfigError, match=r"^search\.pick: no plan of V0 costs less than 0\.1 of "):
         checked("search.unlearners=[finetune]", "search.pick=cost<=0.05")

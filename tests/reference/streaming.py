@@ -1,7 +1,6 @@
-"""What a cluster does for a study, in one process and in one go."""
+"""Embeddings of D in one go, as a reference for streams of ranges."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -34,32 +33,3 @@ def stream(context: Context, jobs: Sequence[Any]) -> list[np.ndarray]:
             tally.add(measure(part, points[part]))
         job.finish(context, tally)
     return clouds
-
-
-@dataclass
-class Here:
-    """A cluster that is this process."""
-
-    context: Context
-
-    def run(self, name: str, missing: Sequence[Any], *_: object) -> None:
-        """Do jobs."""
-        for job in missing:
-            self.context.get_or_compute(job)
-
-    def stream(self, missing: Sequence[Any]) -> None:
-        """Keep what the jobs measure."""
-        stream(self.context, missing)
-
-
-class Silent:
-    """Progress that nobody looks at."""
-
-    def start(self, stage: str, total: int) -> None:
-        """Say nothing."""
-
-    def update(self, standing: object) -> None:
-        """Say nothing."""
-
-    def finish(self, summary: str) -> None:
-        """Say nothing."""

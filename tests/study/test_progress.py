@@ -51,7 +51,7 @@ def test_the_words_name_what_went_wrong_and_what_is_scarce():
         note="best 1",
     )
     assert standing.text == (
-        "4.0/s, ETA 0 s, 3 handed out again, workers started again 1x, device memory 50%, best 1"
+        "4.0/s, ETA 0 s, 3 requeued, workers restarted 1x, device memory 50%, best 1"
     )
 
 

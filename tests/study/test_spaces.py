@@ -253,8 +253,11 @@ def test_the_forecast_counts_the_spaces_that_are_searched(study):
     for spaces, rows in (("V0, V1, V4", 8), ("V2, V4", 6)):
         ours = study(f"search.spaces=[{spaces}]", "search.trials=5")
         stages = {stage.stage: stage for stage in forecast(ours)}
-        searched = len(spaces.split(","))
-        assert (stages["search"].total, stages["search"].missing) == (5 * searched,) * 2
+        names = spaces.split(", ")
+        searched = len(names)
+        for name in names:
+            stage = stages[f"search {name}"]
+            assert (stage.total, stage.missing) == (5, 5)
         assert stages["validate"].total == 3 * searched
         # Three models as they are, the file's plan, each space's, and the control of V1.
         assert stages["rows"].total == rows

@@ -1,11 +1,11 @@
-"""What Optuna proposes for a space, as Tune asks it, without a cluster."""
+"""Proposals of Optuna for a space, in batches."""
 
 import pytest
 
-from rum_ray.cluster.proposals import Proposals
 from rum_ray.experiment import SearchConfig
 from rum_ray.jobs import RetrainedReference, SearchJob, TrainModel
 from rum_ray.jobs.evaluate import relative_cost
+from rum_ray.jobs.proposals import Judged, Proposals
 from rum_ray.jobs.search import DRAWS, PATIENCE
 from rum_ray.refinement import refine
 from rum_ray.rum import Plan
@@ -16,8 +16,6 @@ from rum_ray.seeding import Seed
 from rum_ray.training import Recipe
 from rum_ray.training.domains import Choice, Integers, LogUniform
 from rum_ray.unlearning import FineTune, Nothing, SalUn
-
-pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 
 NAMES = ("low", "medium", "high")
 SOME = tuple(map(Candidate, ("nothing", "finetune", "neggrad+", "salun")))
@@ -47,13 +45,13 @@ def propose(of: SearchJob, trials: int):
     """Answers of so many trials, in batches of four, each judged by a rule."""
     proposer, found = Proposals(of, TOTAL), []
     for number in range(trials):
-        answers = proposer.suggest(str(number))
+        answers = proposer.propose().answers
         found.append(answers)
         if number % 4 == 3:
             for done in range(number - 3, number + 1):
                 rates = [step.unlearner for step in of.plan(found[done]).steps]
                 value = sum(getattr(u, "lr", 0) for u in rates) - found[done].get("high.place", 0)
-                proposer.on_trial_complete(str(done), {"objective": value})
+                proposer.tell(done, Judged(value, 0.0))
     return found
 
 
@@ -127,20 +125,19 @@ def test_who_judges_a_batch_and_when_changes_no_proposal(sampler):
         of = search("V4", sampler=sampler, max_cost=0.5)
         proposals, answers = Proposals(of, TOTAL), []
         for first in range(0, 24, 4):
-            names = [str(first + number) for number in range(4)]
-            answers += [proposals.suggest(name) for name in names]
+            answers += [proposals.propose().answers for _ in range(4)]
             for place in order:
-                assert proposals.suggest("early") is None
+                assert proposals.propose() is None
                 rate = sum(v for k, v in answers[first + place].items() if k.endswith("lr"))
-                proposals.on_trial_complete(names[place], {"objective": rate})
-        assert proposals.answers == answers
+                proposals.tell(first + place, Judged(rate, 0.0))
+        assert [proposal.answers for proposal in proposals.made] == answers
         found.append(answers)
         # One at a time, the second only after the first is judged.
         proposals, answers = Proposals(of, TOTAL), []
         for number in range(24):
-            answers.append(proposals.suggest(str(number)))
+            answers.append(proposals.propose().answers)
             rate = sum(v for k, v in answers[-1].items() if k.endswith("lr"))
-            proposals.on_trial_complete(str(number), {"objective": rate})
+            proposals.tell(number, Judged(rate, 0.0))
         found.append(answers)
     assert found[1:] == found[:1] * 3
 
@@ -149,7 +146,7 @@ def test_who_judges_a_batch_and_when_changes_no_proposal(sampler):
 def test_what_costs_too_much_is_drawn_again_and_is_no_trial(sampler):
     of = search("V4", sampler=sampler, max_cost=0.5, batch=30)
     proposals = Proposals(of, TOTAL)
-    plans = [of.plan(proposals.suggest(str(number))) for number in range(30)]
+    plans = [proposals.propose().plan for _ in range(30)]
     costs = [relative_cost(plan, ORIGINAL.recipe, TOTAL) for plan in plans]
     assert 0.2 < max(costs) <= 0.5
     assert proposals.drawn_again > 30
@@ -161,7 +158,7 @@ def test_what_costs_too_much_is_drawn_again_and_is_no_trial(sampler):
 def test_draws_come_to_an_end():
     of = search("V4", max_cost=0.001, candidates=SOME[1:])
     proposals = Proposals(of, TOTAL)
-    assert of.cost(proposals.suggest("1"), TOTAL) > 0.001
+    assert of.plan_cost(proposals.propose().plan, TOTAL) > 0.001
     assert proposals.drawn_again == DRAWS - 1
 
 
@@ -170,11 +167,11 @@ def test_a_sampler_that_seeks_beyond_the_cap_comes_back():
     of = search("V0", max_cost=0.16, candidates=(Candidate("finetune", {"lr": 0.1}),))
     proposals, found = Proposals(of, TOTAL), []
     for number in range(40):
-        found.append(proposals.suggest(str(number)))
-        told = {"objective": found[-1]["finetune.epochs"] / 10}
-        proposals.on_trial_complete(str(number), told)
-    assert max(of.cost(answers, TOTAL) for answers in found) <= 0.16
-    learned = [t for t in proposals._optuna._ot_study.trials if t.state.name == "COMPLETE"]
+        found.append(proposals.propose())
+        value = found[-1].answers["finetune.epochs"] / 10
+        proposals.tell(number, Judged(value, 0.0))
+    assert max(of.plan_cost(proposal.plan, TOTAL) for proposal in found) <= 0.16
+    learned = [t for t in proposals._study.trials if t.state.name == "COMPLETE"]
     assert 40 < len(learned) <= 40 + proposals.drawn_again // PATIENCE
 
 
@@ -183,9 +180,9 @@ def test_a_sampler_learns_of_trials_only():
     of = search("V4", max_cost=0.3)
     proposals = Proposals(of, TOTAL)
     for number in range(12):
-        proposals.suggest(str(number))
-        proposals.on_trial_complete(str(number), {"objective": number / 10})
-    study = proposals._optuna._ot_study
+        proposals.propose()
+        proposals.tell(number, Judged(number / 10, 0.0))
+    study = proposals._study
     assert [trial.value for trial in study.trials if trial.state.name == "COMPLETE"] == [
         number / 10 for number in range(12)
     ]
@@ -199,14 +196,13 @@ def test_two_objectives_at_once_seek_cheap_plans_too():
         of = search("V4", front=front)
         proposals, found = Proposals(of, TOTAL), []
         for number in range(60):
-            answers = proposals.suggest(str(number))
-            cost = relative_cost(of.plan(answers), ORIGINAL.recipe, TOTAL)
+            proposal = proposals.propose()
+            cost = relative_cost(proposal.plan, ORIGINAL.recipe, TOTAL)
             # A rule by which quality does not depend on cost, but for a place in the order.
-            told = {"objective": float(answers["high.place"]), "cost": cost}
-            proposals.on_trial_complete(str(number), told)
+            proposals.tell(number, Judged(float(proposal.answers["high.place"]), cost))
             found.append(cost)
-        directions = [d.name for d in proposals._optuna._ot_study.directions]
+        directions = [d.name for d in proposals._study.directions]
         assert directions == (["MAXIMIZE", "MINIMIZE"] if front else ["MAXIMIZE"])
-        assert len(proposals._optuna._ot_study.trials) == 60
+        assert len(proposals._study.trials) == 60
         costs[front] = sum(found[-20:])
     assert costs[True] < 0.6 * costs[False]

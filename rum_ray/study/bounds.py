@@ -1,0 +1,133 @@
+"""Upper bounds on the jobs of a stage, from the experiment alone.
+
+The jobs of most stages depend on results, such as the forget set on scores. Before those are in the
+store, a dry run tells these bounds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rum_ray.jobs.search import FINALISTS, FRESH_SEEDS
+from rum_ray.study.costs import job_cost
+from rum_ray.study.study import Study
+from rum_ray.unlearning.base import FORWARD_ONLY
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The most that a part of a stage can take.
+
+    Attributes:
+        name: of the part, as progress reports it.
+        jobs: number of jobs; of a search, its trials.
+        trainings: cost, in trainings of the original.
+    """
+
+    name: str
+    jobs: int
+    trainings: float
+
+
+def train(study: Study) -> list[Bound]:
+    """Return the bound of the stage "train", whose jobs are always known."""
+    jobs = study.context.distinct(study.first_jobs)
+    return [Bound("train", len(jobs), sum(job_cost(study, job) for job in jobs))]
+
+
+def distances(study: Study) -> list[Bound]:
+    """Return the bound of the stage "distances", whose jobs are always known."""
+    jobs = study.distance_jobs
+    return [Bound("distances", len(jobs), sum(job_cost(study, job) for job in jobs))]
+
+
+def embed(study: Study) -> list[Bound]:
+    """Return the bound of the stage "embed": one pass per original."""
+    return [_streamed("embed", study, len(study.originals))]
+
+
+def retrain(study: Study) -> list[Bound]:
+    """Return the bound of the stage "retrain": twice per seed, and the searches' references."""
+    models, trainings = _references(study)
+    pairs = 2 * len(study.originals)
+    return [Bound("retrain", pairs + models, pairs + trainings)]
+
+
+def references(study: Study) -> list[Bound]:
+    """Return the bound of the stage "references"."""
+    return [Bound("references", *_references(study))]
+
+
+def search(study: Study) -> list[Bound]:
+    """Return one bound per search: every trial at the cap on cost."""
+    config = study.require_search()
+    cost = config.trials * config.seeds * config.max_cost
+    return [Bound(f"search {name}", config.trials, cost) for name in study.search_names]
+
+
+def validate(study: Study) -> list[Bound]:
+    """Return the bound of the stage "validate": the finalists on the fresh seeds."""
+    config = study.require_search()
+    finalists = len(study.search_names) * min(FINALISTS, config.trials)
+    return [Bound("validate", finalists, finalists * FRESH_SEEDS * config.max_cost)]
+
+
+def rows(study: Study) -> list[Bound]:
+    """Return the bound of the stage "rows": every method on every seed."""
+    seeds, relearn = len(study.originals), study.experiment.evaluate.relearn
+    plans, pool = _plans(study) * seeds, len(study.scoring.pool) * study.asks_pool
+    total = plans + 3 * seeds
+    again = total * relearn.epochs / study.experiment.recipe.epochs if relearn else 0.0
+    return [Bound("rows", total + pool, plans * _cap(study) + again)]
+
+
+def residuals(study: Study) -> list[Bound]:
+    """Return the bound of the stage "residuals": models whose weights are kept."""
+    return [_streamed("residuals", study, (2 + _kept(study)) * len(study.originals))]
+
+
+def shadows(study: Study) -> list[Bound]:
+    """Return the bound of the stage "shadows": each reported plan on each model of the pool."""
+    jobs = _kept(study) * len(study.scoring.pool)
+    return [Bound("shadows", jobs, jobs * _cap(study) * study.experiment.score.fraction)]
+
+
+def unlearn(study: Study) -> list[Bound]:
+    """Return the bound of the stage "unlearn": the plan of the file on every original."""
+    seeds = len(study.originals)
+    return [Bound("unlearn", seeds, seeds * _cap(study))]
+
+
+def _streamed(name: str, study: Study, passes: int) -> Bound:
+    """Return the bound of a stage that streams D past so many models."""
+    return Bound(name, passes, passes * FORWARD_ONLY / study.experiment.recipe.epochs)
+
+
+def _references(study: Study) -> tuple[int, float]:
+    """Return how many models the searches' references take, and their trainings."""
+    config = study.experiment.search
+    if config is None or study.plan_only:
+        return 0, 0.0
+    total = config.seeds * len(config.references)
+    return total, total - config.seeds * ("pool" in config.references)
+
+
+def _plans(study: Study) -> int:
+    """Return the number of rows that run a plan."""
+    experiment = study.experiment
+    own = int(experiment.plan is not None)
+    if study.plan_only:
+        return own
+    control = int("V1" in study.search_names)
+    return own + 3 * len(experiment.compare) + len(study.search_names) + control
+
+
+def _kept(study: Study) -> int:
+    """Return the number of plans whose unlearned weights are kept."""
+    searched: Sequence[str] = study.search_names
+    return int(bool(searched)) + int(study.experiment.plan is not None)
+
+
+def _cap(study: Study) -> float:
+    """Return the most that a plan costs, as a share of retraining; half without a search."""
+    config = study.experiment.search
+    return config.max_cost if config is not None else 0.5

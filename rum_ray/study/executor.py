@@ -1,0 +1,179 @@
+"""Executors: where the jobs of a study run.
+
+`LocalExecutor` runs them in this process, or in several processes of the standard library.
+`rum_ray.cluster.executor.RayExecutor` runs them on a Ray cluster. Results have the same bits.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, Protocol, TypeAlias
+
+from rum_ray.errors import RumRayError
+from rum_ray.jobs import Context, Job, SearchJob, is_fused, train_together
+from rum_ray.jobs.job import Streamed
+from rum_ray.jobs.stream import stream_here, stream_jobs
+from rum_ray.jobs.train import MAX_TOGETHER
+from rum_ray.study.progress import ProgressState
+from rum_ray.study.worker_pool import Task, WorkerPool
+
+OnProgress: TypeAlias = Callable[[ProgressState], ProgressState]
+"""Receives the progress of the jobs at hand; returns that of the whole stage, for monitors."""
+Cancelled: TypeAlias = Callable[[], Sequence[Job]]
+"""Returns the jobs that have turned out to be unnecessary."""
+
+
+class Executor(Protocol):
+    """Runs jobs, streams and searches; a context manager that ends what it has started.
+
+    An executor starts nothing before the first work arrives. An error of a job that trying again
+    cannot mend (`RumRayError`) is raised once the other jobs are done.
+    """
+
+    def __enter__(self) -> "Executor": ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def run(
+        self,
+        stage: str,
+        jobs: Sequence[Job],
+        context: Context,
+        on_progress: OnProgress,
+        cancelled: Cancelled = tuple,
+    ) -> None:
+        """Run jobs that are not in the store yet, at least one."""
+        ...
+
+    def stream(self, jobs: Sequence[Streamed], context: Context) -> None:
+        """Stream the embeddings of D for jobs that are not in the store yet."""
+        ...
+
+    def search(
+        self, stage: str, search: SearchJob, context: Context, on_progress: OnProgress
+    ) -> None:
+        """Run a search; trials that are in the store already are read, not run again."""
+        ...
+
+
+class LocalExecutor:
+    """Runs everything on this machine, without Ray.
+
+    Args:
+        workers: processes of the standard library; 1 runs everything in this process, where a
+            debugger can follow. With more, guard a script's entry with
+            `if __name__ == "__main__":`, as `multiprocessing` requires.
+
+    Example:
+        >>> import rum_ray as rr
+        >>> rr.LocalExecutor().workers
+        1
+    """
+
+    def __init__(self, workers: int = 1) -> None:
+        """Start nothing yet.
+
+        Raises:
+            ValueError: there are no workers.
+        """
+        if workers < 1:
+            raise ValueError(f"workers must be at least 1, got {workers}")
+        self.workers = workers
+        self._pool: WorkerPool | None = None
+
+    def __enter__(self) -> "LocalExecutor":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
+    def run(
+        self,
+        stage: str,
+        jobs: Sequence[Job],
+        context: Context,
+        on_progress: OnProgress,
+        cancelled: Cancelled = tuple,
+    ) -> None:
+        """Run jobs; the first error that trying again cannot mend is raised in the end."""
+        began, errors, done = time.monotonic(), list[RumRayError](), 0
+        chunks = _chunks(jobs)
+
+        def wanted(number: int) -> bool:
+            return not {*chunks[number]} <= {*cancelled()}
+
+        for _, failed in self._map(context, [partial(_run, chunk) for chunk in chunks], wanted):
+            done += len(failed)
+            errors += [error for error in failed if error is not None]
+            seconds = time.monotonic() - began
+            on_progress(ProgressState(done, len(jobs), seconds=seconds, failed=len(errors)))
+        if errors:
+            raise errors[0]
+
+    def stream(self, jobs: Sequence[Streamed], context: Context) -> None:
+        """Stream the embeddings of D through this process."""
+        stream_jobs(context, jobs, stream_here)
+
+    def search(
+        self, stage: str, search: SearchJob, context: Context, on_progress: OnProgress
+    ) -> None:
+        """Run a search batch by batch."""
+        # Optuna takes a second to import, and few commands search.
+        from rum_ray.jobs.proposals import Judged, Proposals
+
+        began, clock = time.time(), time.monotonic()
+        proposals, done, before = Proposals(search, len(context.bundle.train)), 0, 0
+        best = float("-inf")
+        while not proposals.finished:
+            batch = []
+            while not proposals.finished and (proposal := proposals.propose()) is not None:
+                batch.append(proposal)
+            tasks: list[Task] = [partial(_judge, search, each.answers, began) for each in batch]
+            for number, (value, cached) in self._map(context, tasks):
+                proposals.tell(batch[number].number, Judged(value["objective"], value["cost"]))
+                done, before, best = done + 1, before + cached, max(best, value["objective"])
+                seconds, total = time.monotonic() - clock, search.config.trials
+                on_progress(ProgressState(done, total, before, seconds, best=best))
+        search.save(context, [each.answers for each in proposals.made], proposals.drawn_again)
+
+    def _map(
+        self,
+        context: Context,
+        tasks: Sequence[Task],
+        wanted: Callable[[int], bool] = lambda number: True,
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield the number and result of each task that is wanted, as they finish."""
+        if self.workers == 1 or len(tasks) == 1:
+            yield from ((n, task(context)) for n, task in enumerate(tasks) if wanted(n))
+            return
+        if self._pool is None or self._pool.context is not context:
+            self.__exit__()
+            self._pool = WorkerPool(context, self.workers)
+        yield from self._pool.map(tasks, wanted)
+
+
+def _chunks(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Return the jobs one by one; fused models together, as many as fit in a batch."""
+    fused = [job for job in jobs if is_fused(job)]
+    groups = [fused[start : start + MAX_TOGETHER] for start in range(0, len(fused), MAX_TOGETHER)]
+    return [[job] for job in jobs if not is_fused(job)] + groups
+
+
+def _run(jobs: Sequence[Any], context: Context) -> Sequence[RumRayError | None]:
+    """Run one job, or fused ones together; return for each the error that it ended with."""
+    if is_fused(jobs[0]):
+        return train_together(context, jobs)
+    try:
+        context.get_or_compute(jobs[0])
+    except RumRayError as error:
+        return [error]
+    return [None]
+
+
+def _judge(search: SearchJob, answers: Any, began: float, context: Context) -> tuple[Any, bool]:
+    """Return the result of a trial, and True if it was in the store before this start."""
+    job = search.proposed(answers)
+    value = context.get_or_compute_locked(job).value
+    return value, context.store.provenance(job.key(context))["time"] < began

@@ -1,0 +1,196 @@
+"""The stages of a study and the commands that run them: the only place that knows the order.
+
+The pipeline runs this table, the dry run and `rum-ray estimate` forecast it, `rum-ray report`
+checks that its results are in the store, and the documentation prints it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from rum_ray.errors import StoreError
+from rum_ray.jobs import Job
+from rum_ray.jobs.job import Keyed
+from rum_ray.jobs.pretrained import import_weights
+from rum_ray.study import bounds
+from rum_ray.study.bounds import Bound
+from rum_ray.study.methods import (
+    measuring_jobs,
+    planned,
+    residual_jobs,
+    shadow_jobs,
+    table,
+)
+from rum_ray.study.study import Study
+from rum_ray.study.validation import check_floor
+
+Parts: TypeAlias = Mapping[str, Sequence[Keyed]]
+"""The jobs of a stage by the name under which progress and times report them."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a study.
+
+    Attributes:
+        description: one line for the documentation.
+        kind: the executor's method: "jobs" are run, embeddings "stream", and a "search" proposes
+            its own jobs.
+        parts: the jobs, once the results that they depend on are in the store.
+        bound: the most that the stage can take, before that.
+        after: stages whose results `parts` reads.
+        wanted: True if the experiment asks for the stage.
+        prepare: runs before the jobs, in the driver.
+        cancelled: jobs that finished ones have made unnecessary.
+        statistics: fields of `ProgressState` that finished jobs determine.
+    """
+
+    description: str
+    kind: Literal["jobs", "stream", "search"]
+    parts: Callable[[Study], Parts]
+    bound: Callable[[Study], list[Bound]]
+    after: tuple[str, ...] = ()
+    wanted: Callable[[Study], bool] = lambda study: True
+    prepare: Callable[[Study], None] = lambda study: None
+    cancelled: Callable[[Study], Sequence[Job]] = lambda study: ()
+    statistics: Callable[[Study], Mapping[str, Any]] = lambda study: {}
+
+
+def _one(name: str, jobs: Callable[[Study], Sequence[Keyed]]) -> Callable[[Study], Parts]:
+    """Return the parts of a stage that reports all its jobs under one name."""
+    return lambda study: {name: jobs(study)}
+
+
+def _has_search(study: Study) -> bool:
+    return study.experiment.search is not None and not study.plan_only
+
+
+_FORGET = ("train", "distances")
+"""Their results determine the forget set and its subsets."""
+_PLANS = (*_FORGET, "search", "validate")
+"""Their results determine the plans of all methods."""
+
+STAGES: Mapping[str, Stage] = {
+    "train": Stage(
+        "Train the originals of all seeds, and the models that score the examples.",
+        "jobs",
+        _one("train", lambda study: study.first_jobs),
+        bounds.train,
+        prepare=lambda study: import_weights(
+            study.experiment.recipe.weights, study.pretrained, study.context
+        ),
+        cancelled=lambda study: study.scoring.cancelled,
+        statistics=lambda study: study.scoring.precision_so_far,
+    ),
+    "distances": Stage(
+        "Stream distances in embedding space, if they choose the forget set or its subsets.",
+        "stream",
+        _one("distances", lambda study: study.distance_jobs),
+        bounds.distances,
+        wanted=lambda study: bool(study.distance_jobs),
+    ),
+    "embed": Stage(
+        "Stream the embeddings of the subsets under each original.",
+        "stream",
+        _one("embed", lambda study: study.moments),
+        bounds.embed,
+        after=_FORGET,
+    ),
+    "retrain": Stage(
+        "Retrain without the forget set: references, noise floor, references of the searches.",
+        "jobs",
+        _one("retrain", lambda study: study.retrain_jobs),
+        bounds.retrain,
+        after=_FORGET,
+    ),
+    "references": Stage(
+        "Retrain what the searches are judged against, and nothing else.",
+        "jobs",
+        _one("references", lambda study: study.judged),
+        bounds.references,
+        after=_FORGET,
+        wanted=_has_search,
+    ),
+    "search": Stage(
+        "Search every space of plans, each with the same budget.",
+        "search",
+        lambda study: {f"search {name}": [search] for name, search in study.searches.items()},
+        bounds.search,
+        after=_FORGET,
+        wanted=_has_search,
+        prepare=check_floor,
+    ),
+    "validate": Stage(
+        "Try the finalists of each search on fresh seeds.",
+        "jobs",
+        _one("validate", lambda study: study.validations),
+        bounds.validate,
+        after=(*_FORGET, "search"),
+        wanted=_has_search,
+    ),
+    "rows": Stage(
+        "Measure every method on the reported seeds and on test data.",
+        "jobs",
+        _one("rows", lambda study: measuring_jobs(study, table(study))),
+        bounds.rows,
+        after=_PLANS,
+    ),
+    "residuals": Stage(
+        "Stream the embeddings of the measured models, if `evaluate.residual` asks for it.",
+        "stream",
+        _one("residuals", lambda study: residual_jobs(study, table(study))),
+        bounds.residuals,
+        after=_PLANS,
+        wanted=lambda study: study.experiment.evaluate.residual,
+    ),
+    "shadows": Stage(
+        "Run the reported plans on the models of the pool, if an attack asks for shadow models.",
+        "jobs",
+        _one("shadows", lambda study: shadow_jobs(study, table(study))),
+        bounds.shadows,
+        after=_PLANS,
+        wanted=lambda study: bool(study.experiment.evaluate.of_shadows),
+    ),
+    "unlearn": Stage(
+        "Run the plan of the file on the original of every seed.",
+        "jobs",
+        _one("unlearn", lambda study: planned(study).jobs),
+        bounds.unlearn,
+        after=_FORGET,
+    ),
+}
+
+_MEASURE = ("rows", "residuals", "shadows")
+_RUN = ("train", "distances", "embed", "retrain", "search", "validate", *_MEASURE)
+
+COMMANDS: Mapping[str, tuple[str, ...]] = {
+    "run": _RUN,
+    "train": ("train", "distances", "retrain"),
+    "score": ("train", "distances"),
+    "refine": ("train", "distances", "embed"),
+    "unlearn": ("train", "distances", "unlearn"),
+    "evaluate": ("train", "distances", "retrain", *_MEASURE),
+    "tune": ("train", "distances", "references", "search", "validate"),
+    "ladder": _RUN,
+    "estimate": _RUN,
+    "report": (),
+}
+"""The stages of each command, in order."""
+
+
+def wanted_stages(study: Study, command: str) -> dict[str, Stage]:
+    """Return the stages of a command that the experiment asks for, in order."""
+    return {name: STAGES[name] for name in COMMANDS[command] if STAGES[name].wanted(study)}
+
+
+def check_finished(study: Study) -> None:
+    """Raise StoreError unless everything that the report needs is in the store."""
+    context = study.context
+    for stage in wanted_stages(study, "run").values():
+        for name, jobs in stage.parts(study).items():
+            missing = len(context.missing(jobs))
+            if missing:
+                raise StoreError(
+                    f"stage '{name}' is not finished: {missing} results are missing in the store "
+                    f"{context.store.root}. Use 'rum-ray run' first."
+                )
