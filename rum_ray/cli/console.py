@@ -1,4 +1,4 @@
-"""What a person sees in a terminal: progress bars, tables, and nothing of third parties."""
+"""Terminal output: progress bars and tables. Output of third parties goes to a log file."""
 
 import os
 import sys

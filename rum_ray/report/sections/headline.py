@@ -74,7 +74,7 @@ def lead(summary: Summary) -> str:
 
 
 def _picked(forget: ForgetSummary, score: str) -> str:
-    """Return how the forget set was chosen."""
+    """Return the rule that chose the forget set, in words."""
     if forget.pick not in PICKS:
         return "as listed"
     return PICKS[forget.pick].format(score="distance" if forget.by == "entanglement" else score)

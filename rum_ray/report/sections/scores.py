@@ -154,7 +154,7 @@ def _proxy_finding(name: str, proxy: ProxySummary) -> str:
 
 
 def _same_subset(name: str, proxy: ProxySummary) -> str:
-    """Return how much of the forget set a proxy puts into the same subset; empty if unknown."""
+    """Return the share of the forget set in the same subset, as a sentence; empty if unknown."""
     if finite(proxy.same_subset.mean) is None:
         return ""
     words = name.replace("_", " ").capitalize()
@@ -197,7 +197,7 @@ def _entanglement(summary: Summary) -> Figure | None:
 
 
 def entanglement_finding(subsets: Sequence[SubsetSummary]) -> str:
-    """Return which subset is the most entangled, if it is clear."""
+    """Return the most entangled subset, or the first two if their intervals overlap."""
     found = [
         (finite(s.entanglement_score.mean) or 0.0, s.entanglement_score.ci95, s.name)
         for s in subsets
@@ -217,7 +217,7 @@ def entanglement_finding(subsets: Sequence[SubsetSummary]) -> str:
 
 
 def _rank_correlation(summary: Summary) -> str:
-    """Return how MMD ranks the subsets, as a sentence; empty if it is unknown."""
+    """Return the rank correlation of MMD, as a sentence; empty if it is unknown."""
     known = summary.entanglement.spearman_with_entanglement_score or {}
     value = finite(known["mmd_median"].mean) if "mmd_median" in known else None
     if value is None:
