@@ -103,6 +103,11 @@ class Cell:
     tag: str = ""
     drawing: Bars | Share | Range | Chip | None = None
 
+    @property
+    def plain(self) -> str:
+        """The text with its tag."""
+        return f"{self.text}, {self.tag}" if self.tag else self.text
+
 
 @dataclass(frozen=True)
 class TableRow:
@@ -144,7 +149,7 @@ class Table:
     def texts(self) -> tuple[list[str], list[list[str]]]:
         """Return the header and the rows as text, without the columns of drawings."""
         shown = [place for place, column in enumerate(self.columns) if column.medium != "page"]
-        rows = [[_text(row.cells[place]) for place in shown] for row in self.rows]
+        rows = [[row.cells[place].plain for place in shown] for row in self.rows]
         return [self.columns[place].title for place in shown], rows
 
 
@@ -246,19 +251,10 @@ class Pair:
 
 
 Block: TypeAlias = (
-    Paragraph
-    | KeyNumbers
-    | Table
-    | Figure
-    | Pictures
-    | PlanSteps
-    | Strip
-    | Bullets
-    | Command
-    | Code
-    | Details
-    | Pair
-)
+    Paragraph | KeyNumbers | Table | Figure | Pictures | PlanSteps | Strip
+    | Bullets | Command | Code | Details | Pair
+)  # fmt: skip
+"""Everything that a section may contain."""
 
 
 @dataclass(frozen=True)
@@ -297,7 +293,3 @@ def text_table(
         caption,
         style=style,
     )
-
-
-def _text(cell: Cell) -> str:
-    return f"{cell.text}, {cell.tag}" if cell.tag else cell.text
