@@ -48,6 +48,7 @@ from rum_ray.unlearning import UNLEARNERS
 from rum_ray.unlearning.finetune import FineTune
 
 PINNED: dict[str, str] = json.loads(Path(__file__).with_name("keys.json").read_text("utf-8"))
+PINNED_UNLEARNERS = [name for name in UNLEARNERS if f"evaluate {name}" in PINNED]
 RECIPE = Recipe(model="mlp", epochs=4, lr=0.05, batch_size=8)
 PARTITION = Partition(
     (
@@ -172,7 +173,7 @@ def evaluations() -> dict[str, Any]:
     root = Seed(0)
     jobs: dict[str, Any] = {
         f"evaluate {name}": Evaluate(ORIGINAL, PARTITION, root / "plan", "test", plan(name), True)
-        for name in UNLEARNERS
+        for name in PINNED_UNLEARNERS
     }
     relearn = FineTune(epochs=2, lr=0.01)
     jobs["evaluate original"] = Evaluate(ORIGINAL, PARTITION, root)
@@ -201,7 +202,7 @@ def searches() -> dict[str, Any]:
     jobs: dict[str, Any] = {"pool reference": pool}
     for name, reference in {"oracle": oracle, "pool": pool}.items():
         jobs[f"trial {name}"] = EvaluatePlan(plan("salun"), (ORIGINAL,), reference, "auc", 0.5, 2)
-    names = [name for name in UNLEARNERS if name != "retrain"]
+    names = [name for name in PINNED_UNLEARNERS if name != "retrain"]
     originals = tuple(TrainModel(RECIPE, Seed(1) / k) for k in range(5))
     wide = SearchConfig(unlearners=tuple(map(Candidate, names)), trials=8)
     for name in FREE:

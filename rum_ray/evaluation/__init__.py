@@ -1,4 +1,10 @@
-"""How well it was forgotten: metrics, and attacks by their YAML names."""
+"""Evaluation of unlearned models: metrics, and membership inference attacks in `ATTACKS`.
+
+Example:
+    >>> import rum_ray as rr
+    >>> {"svm", "auc", "threshold"} <= rr.ATTACKS.keys()
+    True
+"""
 
 from collections.abc import Callable, Mapping
 

@@ -12,7 +12,7 @@ from rum_ray.refinement import ByScore, forget_set, needs
 from rum_ray.rum import Partition
 from rum_ray.scores.base import Scores
 from rum_ray.scores.memorization import memorization
-from rum_ray.scores.reliability import resampled
+from rum_ray.scores.reliability import bootstrap_scores
 from rum_ray.seeding import Seed
 
 
@@ -92,6 +92,6 @@ def changed_share(
     """
     scores = memorization(included, correct).values
     ours = levels(scores, subsets)
-    pools = resampled(included, correct, seed / "bootstrap" / "models")
+    pools = bootstrap_scores(included, correct, seed / "bootstrap" / "models")
     drawn = (np.where(np.isnan(values), scores, values) for values in pools)
     return float(np.mean([(levels(values, subsets) != ours).mean() for values in drawn]))

@@ -149,9 +149,9 @@ ERRORS = [
         2,
         r"two subsets have the same name",
     ),
-    (["run", "small.yaml", "--set", "compare=[ct]"], 2, r"ct swaps .*, and this model has none"),
-    (["demo", "--set", "plan.low=ct"], 2, r"ct swaps .* a convolutional model, such as small_cnn"),
-    (["demo", "--set", "search.unlearners=[msg, ct]"], 2, r"ct swaps .*, and this model has none"),
+    (["run", "small.yaml", "--set", "compare=[ct]"], 2, r"ct\b.* square convolution kernel"),
+    (["demo", "--set", "plan.low=ct"], 2, r"ct\b.* square convolution kernel"),
+    (["demo", "--set", "search.unlearners=[msg, ct]"], 2, r"ct\b.* square convolution kernel"),
     (
         ["score", str(DEMO), "--set", "score.fraction=0.0001"],
         2,

@@ -75,7 +75,7 @@ def test_it_grows_with_the_shift_and_with_the_spread():
 
 def test_errors():
     for retain, subset in ((RETAIN[:0], SUBSET), (RETAIN, SUBSET[:0]), (RETAIN[:1], SUBSET)):
-        with pytest.raises(ValueError, match="a residual needs two sets, and a retain set with"):
+        with pytest.raises(ValueError, match=r"^a residual "):
             representation_residual(pair(retain, subset), pair(RETAIN, SUBSET))
 
 

@@ -151,7 +151,7 @@ WRONG = [
     (
         ["search.start=[plan]", *UNTUNED],
         ConfigError,
-        r"^search\.start: plan lies outside of V0, V3; of V3: it gives 'high' lr = 0\.1, and the",
+        r"^search\.start: plan .*V0, V3; .*lr .*0\.1",
     ),
     (
         ["search.start=[plan]", "search.unlearners=[nothing, {name: salun, lr: {high: 0.05}}]"],
@@ -169,8 +169,8 @@ WRONG = [
         r"^search\.start: plan costs 2\.55 of retraining, and search\.max_cost=2\.5 is",
     ),
     (["search.start=[nil]"], ConfigError, r"^plan nil cannot be read: No such file"),
-    (["search.unlearners=[ct]"], PlanError, r"ct swaps .*, and this model has none"),
-    (["search.steps={low: ct}"], PlanError, r"ct swaps .*, and this model has none"),
+    (["search.unlearners=[ct]"], PlanError, r"ct\b.* square convolution kernel"),
+    (["search.steps={low: ct}"], PlanError, r"ct\b.* square convolution kernel"),
 ]
 
 
@@ -188,7 +188,7 @@ def test_a_start_plan_must_be_one_of_the_subsets(study, tmp_path):
     for text, message in (
         (
             "plan: {low: nothing, high: nothing}",
-            r"start: \S+plan\.yaml: .* no unlearner to subset 'm",
+            r"start: \S+plan\.yaml: .* no unlearner .*'medium'",
         ),
         ("plan: {a: nothing}", r"^search\.start: \S+plan\.yaml: the plan names subset 'a'"),
         (
@@ -197,7 +197,7 @@ def test_a_start_plan_must_be_one_of_the_subsets(study, tmp_path):
         ),
         (
             "{plan: {low: salun, medium: salun, high: salun}, order: [low]}",
-            r"yaml: an order names each of low, medium, high once",
+            r"yaml: .*low, medium, high once",
         ),
     ):
         path.write_text(text)
