@@ -151,22 +151,7 @@ def unlearner_title(name: str | None) -> str:
     """Return an algorithm's name as its paper writes it; a plug-in's name stays as it is."""
     if name is None or name not in UNLEARNERS:
         return name or DASH
-    return str(getattr(UNLEARNERS[name], "title", None) or _TITLES.get(name, name))
-
-
-_TITLES = {
-    "bad_teacher": "Bad Teacher",
-    "ct": "CT",
-    "finetune": "fine-tune",
-    "l1_sparse": "L1-sparse",
-    "msg": "MSG",
-    "neggrad": "NegGrad",
-    "neggrad+": "NegGrad+",
-    "random_label": "random label",
-    "salun": "SalUn",
-    "scrub": "SCRUB",
-    "ssd": "SSD",
-}
+    return str(getattr(UNLEARNERS[name], "title", name))
 
 
 def space_title(name: str) -> str:
