@@ -17,7 +17,9 @@ from rum_ray.experiment import Experiment
 from rum_ray.files import write_bytes
 from rum_ray.jobs import Context, format_weights
 from rum_ray.results.parquet import score_table, trial_table
+from rum_ray.results.report import Report
 from rum_ray.results.report_json import row_entries, summarize
+from rum_ray.results.schema import Row, SearchSummary, SubsetSummary, Summary, to_json
 from rum_ray.results.scores import precision_entry, subset_entries
 from rum_ray.results.searches import search_entries
 from rum_ray.store import Store
@@ -173,7 +175,7 @@ def refine(study: Study, options: Options) -> Answer:
         pipeline.run("refine")
     path = options.folder(study.experiment) / "scores.parquet"
     write_bytes(path, score_table(study).to_parquet(None, index=False))
-    return {"scores": str(path), "subsets": subset_entries(study)}
+    return {"scores": str(path), "subsets": _typed(SubsetSummary, subset_entries(study))}
 
 
 def unlearn(study: Study, options: Options) -> Answer:
@@ -196,7 +198,7 @@ def evaluate(study: Study, options: Options) -> Answer:
     with _running(study, options) as pipeline:
         pipeline.run("evaluate")
     attack = study.experiment.evaluate.attack
-    return {"attack": attack, "rows": row_entries(study, table(study))}
+    return {"attack": attack, "rows": _typed(Row, row_entries(study, table(study)))}
 
 
 def tune(study: Study, options: Options) -> Answer:
@@ -210,23 +212,31 @@ def tune(study: Study, options: Options) -> Answer:
     return {
         "plan": write_plans(out, study),
         "trials": str(path),
-        "searches": search_entries(study, pipeline.clock),
+        "searches": _typed(SearchSummary, search_entries(study, pipeline.clock)),
     }
+
+
+def _typed(kind: Any, entries: object) -> tuple[Any, ...]:
+    """Return entries of report.json as typed values."""
+    from pydantic import TypeAdapter
+
+    return tuple(TypeAdapter(tuple[kind, ...]).validate_python(to_json(entries)))
 
 
 def _publish(pipeline: Pipeline, options: Options) -> Answer:
     """Write the report and return the answer of `run` and `report`."""
     # Matplotlib and the page take half a second to import, and few commands draw.
-    from rum_ray.cli.pictures import gallery
     from rum_ray.report.files import write
+    from rum_ray.report.gallery import Gallery
 
     study = pipeline.study
     out = options.folder(study.experiment)
-    answer = summarize(study, pipeline.clock)
-    write(out, answer, score_table(study), trial_table(study), gallery(study))
+    summary = Summary.from_json(to_json(summarize(study, pipeline.clock)))
+    report = Report(summary, score_table(study), trial_table(study))
+    write(out, report, Gallery.of(study.context.bundle, study.scores))
     if study.searches:
         write_plans(out, study)
-    return {"out": str(out), "report": str(out / "report.html"), "answer": answer}
+    return {"out": str(out), "report": str(out / "report.html"), "answer": summary}
 
 
 COMMANDS: Mapping[str, Callable[[Study, Options], Answer]] = {
