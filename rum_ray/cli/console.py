@@ -23,7 +23,7 @@ from rum_ray.results.schema import Row, SearchSummary, SubsetSummary, Summary
 from rum_ray.study.progress import ProgressState
 
 if TYPE_CHECKING:  # Matplotlib takes half a second to import, and most commands draw nothing.
-    from rum_ray.report import blocks as report
+    from rum_ray.report import blocks
 
 PLAIN_SECONDS = 30.0
 
@@ -190,7 +190,7 @@ def show_searches(searches: Sequence[SearchSummary]) -> None:
         print(warning)
 
 
-def show_table(block: "report.Table") -> None:
+def show_table(block: "blocks.Table") -> None:
     """Print a table of the report."""
     header, rows = block.texts()
     table(f"{block.title}." if block.title else block.name, header, rows)

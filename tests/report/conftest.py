@@ -3,15 +3,32 @@
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from rum_ray.report.blocks import Section
 from rum_ray.report.files import write
+from rum_ray.report.gallery import Gallery
+from rum_ray.report.render import html, markdown
+from rum_ray.report.sections import headline, result, scores, sections
 
-from .shapes import NASTY, busy, gallery, nasty, simple
+from .shapes import NASTY, SHAPES, gallery, nasty, simple
 
 Browse = Callable[..., subprocess.CompletedProcess[str]]
+
+
+OF_SCORES = {"few scores", "file scores", "no proxies", "no scores", "one subset"}
+
+
+@cache
+def built(shape: str) -> tuple[Section, ...]:
+    """The sections of a report of a shape; only those that differ from the demo's in scores."""
+    report, pictures = SHAPES[shape](), gallery() if shape == "busy" else Gallery()
+    if shape in OF_SCORES:
+        return tuple(part.section(report, pictures) for part in (headline, result, scores))
+    return sections(report, pictures)
 
 
 @pytest.fixture(scope="session")
@@ -24,9 +41,10 @@ def grey_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def busy_folder(tmp_path_factory) -> Path:
-    """The folder of a report with all that a study may have."""
+    """The page and its Markdown of a study with every part."""
     out = tmp_path_factory.mktemp("busy")
-    write(out, busy(), gallery())
+    (out / "report.html").write_text(html.render(built("busy")), "utf-8")
+    (out / "report.md").write_text(markdown.render(built("busy")), "utf-8")
     return out
 
 

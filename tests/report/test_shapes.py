@@ -2,33 +2,19 @@
 
 import json
 import re
-from functools import cache
 
 import pytest
 
-from rum_ray.report.blocks import Block, Details, Pair, Section, Table
+from rum_ray.report.blocks import Block, Details, Pair, Table
 from rum_ray.report.files import write
-from rum_ray.report.gallery import Gallery
 from rum_ray.report.render import html, markdown
-from rum_ray.report.sections import headline, result, scores, sections
 from rum_ray.results.report import Report
 
+from .conftest import built
 from .shapes import SHAPES, gallery
 
 FILES = ["report.html", "report.json", "report.md", "scores.parquet", "trials.parquet"]
 ALWAYS = {"top", "result", "scores", "search", "reliability", "making"}
-
-
-OF_SCORES = {"few scores", "file scores", "no proxies", "no scores", "one subset"}
-
-
-@cache
-def built(shape: str) -> tuple[Section, ...]:
-    """The sections of a report of a shape; only those that differ from the demo's in scores."""
-    report, none = SHAPES[shape](), Gallery()
-    if shape in OF_SCORES:
-        return tuple(part.section(report, none) for part in (headline, result, scores))
-    return sections(report, none)
 
 
 def flat(blocks: tuple[Block, ...]) -> list[Block]:
