@@ -24,6 +24,7 @@ from rum_ray.results.load import (
     load_searches,
 )
 from rum_ray.results.parquet import score_table, trial_table
+from rum_ray.results.report import Report
 from rum_ray.results.rows import row_summaries
 from rum_ray.results.schema import StageSummary, to_json
 from rum_ray.results.scores import precision_summary, subset_summaries
@@ -184,7 +185,7 @@ def refine(study: Study, options: Options) -> Answer:
     path = options.folder(study.experiment) / "scores.parquet"
     examples, forget = load_examples(study), load_forget_set(study)
     write_bytes(path, score_table(examples, forget).to_parquet(None, index=False))
-    return {"scores": str(path), "subsets": to_json(subset_summaries(examples, forget))}
+    return {"scores": str(path), "subsets": subset_summaries(examples, forget)}
 
 
 def unlearn(study: Study, options: Options) -> Answer:
@@ -207,7 +208,7 @@ def evaluate(study: Study, options: Options) -> Answer:
     with _running(study, options) as pipeline:
         pipeline.run("evaluate")
     rows = row_summaries(load_methods(study, table(study)))
-    return {"attack": study.experiment.evaluate.attack, "rows": to_json(rows)}
+    return {"attack": study.experiment.evaluate.attack, "rows": rows}
 
 
 def tune(study: Study, options: Options) -> Answer:
@@ -222,25 +223,26 @@ def tune(study: Study, options: Options) -> Answer:
     return {
         "plan": write_plans(out, study),
         "trials": str(path),
-        "searches": to_json(search_summaries(searches, stages)),
+        "searches": search_summaries(searches, stages),
     }
 
 
 def _publish(pipeline: Pipeline, options: Options) -> Answer:
     """Write the report and return the answer of `run` and `report`."""
     # Matplotlib and the page take half a second to import, and few commands draw.
-    from rum_ray.cli.pictures import gallery
     from rum_ray.report.files import write
+    from rum_ray.report.gallery import Gallery
 
     study = pipeline.study
     out = options.folder(study.experiment)
     outcome = load_outcome(study, pipeline.clock.stages.values())
-    answer = summarize(outcome).to_json()
+    summary = summarize(outcome)
     scores = score_table(outcome.examples, outcome.forget)
-    write(out, answer, scores, trial_table(outcome.searches), gallery(study))
+    report = Report(summary, scores, trial_table(outcome.searches))
+    write(out, report, Gallery.of(study.context.bundle, study.scores))
     if study.searches:
         write_plans(out, study)
-    return {"out": str(out), "report": str(out / "report.html"), "answer": answer}
+    return {"out": str(out), "report": str(out / "report.html"), "answer": summary}
 
 
 COMMANDS: Mapping[str, Callable[[Study, Options], Answer]] = {

@@ -106,6 +106,7 @@ def ladder(searches: Sequence[SearchOutcome], rows: Sequence[Row]) -> Ladder | N
 
 def _rung(space: str, row: Row) -> Rung:
     """Return the worth of a space."""
+    assert row.trials is not None
     objective, tow, cost = (row.metrics[name] for name in ("objective", "tow", "cost"))
     return Rung(space, row.method, row.trials, objective, tow, cost)
 

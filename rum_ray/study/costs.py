@@ -1,4 +1,4 @@
-"""What a job costs, in trainings of the original."""
+"""The cost of a job, in trainings of the original."""
 
 from rum_ray.jobs import (
     CentroidDistances,
@@ -32,9 +32,9 @@ def training_cost(study: Study, job: Keyed) -> float:
 
 
 def job_cost(study: Study, job: Keyed) -> float:
-    """Return the cost of a job, in trainings of the original; of a search, the most.
+    """Return the cost of a job in trainings of the original; for a search, an upper bound.
 
-    Forward passes count a third. Passes over validation and test data are left out.
+    Forward passes count a third. Passes over validation and test data do not count.
     """
     total, epochs = len(study.context.bundle.train), study.experiment.recipe.epochs
     if isinstance(job, SearchJob):

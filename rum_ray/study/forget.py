@@ -1,4 +1,4 @@
-"""What an experiment forgets and in which parts, from what is known of the examples."""
+"""The forget set of an experiment and its subsets, from scores and distances."""
 
 from typing import Any
 
@@ -11,51 +11,52 @@ from rum_ray.scores.base import Scores
 
 
 def needs_distances(experiment: Experiment) -> bool:
-    """Return whether the forget set or its subsets depend on distances in embedding space."""
+    """Return True if the forget set or its subsets depend on distances in embedding space."""
     return experiment.forget.by_distance or "distances" in needs(experiment.refine)
 
 
-def chosen(
+def choose_forget_set(
     experiment: Experiment, bundle: DataBundle, scores: Scores, distances: Scores | None
 ) -> Indices:
-    """Return the forget set that an experiment lists or chooses.
+    """Return the rows of the forget set, from a list of ids or by score or distance.
 
     Raises:
-        ConfigError: there is no such class.
-        DataError: the list is wrong.
+        ConfigError: the class to forget does not exist.
+        DataError: the list of ids is not valid.
         PlanError: there are not enough examples.
-        ScoreError: a score that counts is unknown.
+        ScoreError: a score that decides is unknown.
     """
     config = experiment.forget
     if config.ids is not None:
         return read_rows(config.ids, bundle.train.ids)
-    far = distances if config.by_distance else None
+    if not config.by_distance:
+        distances = None
     return forget_set(
-        scores if far is None else far,
+        scores if distances is None else distances,
         config.size,
         config.pick,
         config.middle or ("half" if experiment.score.name == "memorization" else "median"),
-        groups=None if far is None else config.groups,
+        groups=None if distances is None else config.groups,
         label=None if config.label is None else bundle.class_index(config.label),
         labels=bundle.train.y,
         seed=config.seed,
     )
 
 
-def refined(
+def refine_forget_set(
     experiment: Experiment,
     bundle: DataBundle,
     forget: Indices,
     scores: Scores,
     distances: Scores | None,
 ) -> Partition:
-    """Return a forget set as subsets; the refiner is given what it needs."""
+    """Return the subsets of a forget set; the refiner receives the inputs of its `needs`."""
     refiner: Any = experiment.refine
-    known = {"distances": distances, "labels": bundle.train.y.numpy()}
-    partition: Partition = refiner(forget, scores, **{n: known[n] for n in needs(refiner)})
+    inputs = {"distances": distances, "labels": bundle.train.y.numpy()}
+    partition: Partition = refiner(forget, scores, **{n: inputs[n] for n in needs(refiner)})
     return partition
 
 
-def ordered(experiment: Experiment, partition: Partition) -> Partition:
+def order_subsets(experiment: Experiment, partition: Partition) -> Partition:
     """Return the subsets in the experiment's order, or in the refiner's."""
     return partition if experiment.order is None else partition.ordered(experiment.order)

@@ -137,9 +137,9 @@ ERRORS = [
     (["demo", "--set", "data.label_noise=2"], 2, r"data: label_noise must be in \[0, 1\), got 2"),
     (["run", "small.yaml", "--json", "--set", "seeds=[]"], 2, r"seeds must be different"),
     # What the verb needs.
-    (["tune", "small.yaml"], 2, r"no key 'search', so there is nothing to tune"),
-    (["unlearn", "small.yaml"], 2, r"no key 'plan', so there is nothing to unlearn with"),
-    (["evaluate", "small.yaml"], 2, r"no key 'plan', so there is nothing to unlearn with"),
+    (["tune", "small.yaml"], 2, r"search: this key is missing"),
+    (["unlearn", "small.yaml"], 2, r"plan: this key is missing"),
+    (["evaluate", "small.yaml"], 2, r"plan: this key is missing"),
     (["report", "small.yaml"], 6, r"stage 'train' is not finished: 2 results .*'rum-ray run' fir"),
     # What can be known before anything is trained.
     (["run", "small.yaml", "--set", "forget.size=1200"], 2, r"1200 cannot be chosen from 1200 ex"),
@@ -160,7 +160,7 @@ ERRORS = [
     (
         ["demo", "--set", "search={unlearners: [scrub], max_cost: 0.01}"],
         2,
-        r"search\.max_cost: no plan of V0 costs less than 0\.02\d+ of retraining, and 0\.01 is al",
+        r"search\.max_cost: .* V0 costs 0\.02\d+ .* 0\.01\.",
     ),
     (["demo", "--set", "search.start=[no.yaml]"], 2, r"plan no\.yaml cannot be read: No such file"),
     (["demo", "--set", "score.models=8"], 3, r"memorization is unknown for \d+ of 1200 examples"),
@@ -405,7 +405,7 @@ def test_a_dry_run_needs_what_its_verb_needs(call, tmp_path):
     for verb, key in (("unlearn", "plan"), ("evaluate", "plan"), ("tune", "search")):
         code, out, err = call(verb, "small.yaml", "--dry-run")
         assert (code, out) == (2, "")
-        assert f"has no key '{key}'" in err
+        assert f"{key}: this key is missing" in err
 
 
 def test_the_doctor(call, tmp_path):

@@ -1,4 +1,4 @@
-"""What searches may know, what their plans are worth, and which of them is picked."""
+"""References of searches: their metrics, the plans they lead to, and the pick."""
 
 from dataclasses import replace
 from typing import Any
@@ -16,7 +16,7 @@ from rum_ray.scores.memorization import memorization
 from rum_ray.search.spaces import whole
 from rum_ray.store import Artifact, Store
 from rum_ray.study.methods import table
-from rum_ray.study.spaces import found
+from rum_ray.study.spaces import picked_plan
 from rum_ray.study.study import Study
 from rum_ray.study.validation import check
 from rum_ray.unlearning import FineTune, Nothing, SalUn
@@ -25,7 +25,7 @@ BASE: dict[str, Any] = {
     "name": "x",
     "data": {"name": "digits", "label_noise": 0.1},
     "recipe": {"model": "mlp", "epochs": 10, "lr": 0.1, "batch_size": 64},
-    "score": {"models": 64, "fraction": 0.7, "confidences": True},
+    "score": {"models": 40, "fraction": 0.6, "confidences": True},
     "forget": {"size": 60},
     "search": {"trials": 3, "also": ["surrogate", "pool"]},
 }
@@ -38,7 +38,7 @@ def digits():
 
 @pytest.fixture(scope="module")
 def trained(digits, tmp_path_factory):
-    """A study whose pool and references are there."""
+    """A study with a trained pool and evaluated references."""
     store = Store(tmp_path_factory.mktemp("references"))
     ours = Study(config.parse(BASE), Context(digits, store))
     for jobs in (lambda: ours.first_jobs, lambda: ours.judged):
@@ -47,7 +47,7 @@ def trained(digits, tmp_path_factory):
     return ours
 
 
-def test_each_reference_knows_what_it_says(trained):
+def test_references_have_the_models_of_their_sets(trained):
     oracle, surrogate, pool = trained.references.values()
     assert [*trained.references] == ["oracle", "surrogate", "pool"]
     assert isinstance(oracle, RetrainedReference)
@@ -61,7 +61,7 @@ def test_each_reference_knows_what_it_says(trained):
     assert all(model.model.forget is None for model in pool.models)
 
 
-def test_a_surrogate_is_retained_and_as_hard_and_of_the_same_classes(trained):
+def test_a_surrogate_is_retained_and_has_the_same_classes(trained):
     ours, theirs = trained.references["surrogate"].partition, trained.partition
     assert ours.names == theirs.names
     assert not np.intersect1d(ours.rows, theirs.rows).size
@@ -72,7 +72,7 @@ def test_a_surrogate_is_retained_and_as_hard_and_of_the_same_classes(trained):
     assert again == ours
 
 
-def test_the_pool_that_is_asked_has_not_chosen_the_forget_set(trained):
+def test_the_pool_of_a_reference_has_not_chosen_the_forget_set(trained):
     scoring, pool = trained.scoring, trained.references["pool"]
     assert [*pool.pool] == [*scoring.pool[1::2]]
     included, correct = pool_bits(trained.context, scoring.pool[::2])
@@ -82,7 +82,7 @@ def test_the_pool_that_is_asked_has_not_chosen_the_forget_set(trained):
     assert plain.scoring.choosing == plain.scoring.pool
 
 
-def test_what_the_pool_lets_one_expect(trained):
+def test_the_pool_reference_is_computed_from_models_not_trained_on_an_example(trained):
     known, context = trained.references["pool"], trained.context
     found, rows = known.load(context), trained.partition.rows
     included, correct = pool_bits(context, known.pool)
@@ -97,12 +97,12 @@ def test_what_the_pool_lets_one_expect(trained):
     assert found.accuracies.retain == pytest.approx(np.mean([m.retain for m in models]))
     assert found.accuracies.test == pytest.approx(np.mean([m.test for m in models]))
     assert 0 <= found.mia <= 1
-    # Hard examples are less often right, and less sure, where they were not learned.
+    # Hard examples have lower accuracy and confidence where they were not learned.
     assert found.accuracies.forget < found.accuracies.test
     assert found.auc < 0.5
 
 
-def test_it_is_near_what_retrained_models_say(trained):
+def test_the_pool_reference_is_near_the_oracle(trained):
     oracle, _, pool = (known.load(trained.context) for known in trained.references.values())
     originals = [m.load(trained.context) for m in trained.references["pool"].models]
     untouched = np.mean([e.accuracies.forget for e in originals])
@@ -112,18 +112,18 @@ def test_it_is_near_what_retrained_models_say(trained):
     assert abs(pool.auc - oracle.auc) < 0.15
 
 
-def test_plans_are_tried_on_what_is_known_and_moved_to_the_forget_set(trained, monkeypatch):
+def test_a_plan_for_a_surrogate_becomes_a_plan_for_the_forget_set(trained, monkeypatch):
     search = trained.searches["V4 surrogate"]
     surrogate = trained.references["surrogate"].partition
     assert search.space.partition == surrogate
     steps = {"high": SalUn(), "low": Nothing(), "medium": FineTune()}
     tried = Plan.assign(surrogate.ordered([*steps]), steps)
     monkeypatch.setattr(SearchJob, "pick", lambda search, context: tried)
-    moved = found(search, trained.context, trained.partition)
+    moved = picked_plan(search, trained.context, trained.partition)
     assert moved == Plan.assign(trained.partition.ordered([*steps]), steps)
     single = Plan.assign(whole(surrogate), {"all": SalUn()})
     monkeypatch.setattr(SearchJob, "pick", lambda search, context: single)
-    moved = found(trained.searches["V0"], trained.context, trained.partition)
+    moved = picked_plan(trained.searches["V0"], trained.context, trained.partition)
     assert moved == Plan.assign(whole(trained.partition), {"all": SalUn()})
 
 
@@ -134,8 +134,8 @@ def test_only_the_last_space_is_searched_with_other_references(trained):
     assert len(keys) == 5
 
 
-def test_which_other_references_there_are_changes_no_search(trained, digits):
-    # But for the pool: it takes half of the models from the scores.
+def test_other_references_change_no_search(trained):
+    # Except the pool, which takes half of the models from the scores.
     both = config.parse(BASE, ["search.also=[surrogate]"])
     turned = config.parse(BASE, ["search.reference=surrogate", "search.also=[oracle]"])
     picky = config.parse(BASE, ["search.also=[]", "search.pick=cost<=0.2"])
@@ -162,7 +162,7 @@ EPOCH = {"finetune.epochs": 1}
 
 @pytest.fixture
 def finished(trained, monkeypatch):
-    """A search of these trials, each with a learning rate of its own."""
+    """A search with these trials, each with its own learning rate."""
     trials = [
         {
             "answers": {"unlearner": "finetune", "finetune.lr": 0.001 * (1 + n), **EPOCH},
@@ -180,14 +180,14 @@ def finished(trained, monkeypatch):
     return make
 
 
-def test_the_front_has_what_no_cheaper_trial_matches(finished):
+def test_no_cheaper_trial_matches_a_trial_of_the_front(finished):
     front = finished().front(None)
     assert [trial["number"] for trial in front] == [0, 2, 4, 1]
     cheaper = [min(t["cost"] for t in front if t["objective"] >= j) for _, j, _ in TRIALS[:6]]
     assert all(cost <= own for cost, (_, _, own) in zip(cheaper, TRIALS[:6], strict=True))
 
 
-def test_a_pick_is_made_of_trials_that_are_cheap_enough(finished):
+def test_a_pick_is_a_trial_within_the_limit(finished):
     def rates(**changes):
         plans = finished(**changes).finalists(None)
         return [round(1000 * plan.steps[0].unlearner.lr) - 1 for plan in plans]
@@ -196,19 +196,18 @@ def test_a_pick_is_made_of_trials_that_are_cheap_enough(finished):
     assert rates(pick="cost<=0.35") == [4, 2, 3]
     assert rates(pick=" cost <= .2 ") == [2, 0, 5]
     assert rates(pick="cost<=0.1") == [0]
-    message = r"^search\.pick: none of the 3 trials of search V0 has cost<=0\.05; .* costs 0\.1\. "
-    with pytest.raises(StalledError, match=message):
+    with pytest.raises(StalledError, match=r"^search\.pick: .*V0 .*cost<=0\.05.* 0\.1\b"):
         rates(pick="cost<=0.05")
 
 
 def first(search, context):
-    """A plan that a search may have picked."""
+    """Return a plan of the space, as a pick."""
     return search.space.plan(
         lambda name, domain: domain.options[-1] if hasattr(domain, "options") else domain.low
     )
 
 
-def test_there_is_one_control_whatever_else_a_search_knew(trained, monkeypatch):
+def test_there_is_one_control_with_several_references(trained, monkeypatch):
     changes = ["search.spaces=[V0, V1]", "search.also=[surrogate]"]
     study = Study(config.parse(BASE, changes), trained.context)
     monkeypatch.setattr(SearchJob, "pick", first)
@@ -221,7 +220,7 @@ def test_there_is_one_control_whatever_else_a_search_knew(trained, monkeypatch):
     ]
 
 
-def test_every_pick_has_its_row_and_none_but_the_main_one_is_kept(trained, monkeypatch):
+def test_every_pick_has_a_row_and_only_the_main_one_keeps_weights(trained, monkeypatch):
     monkeypatch.setattr(SearchJob, "pick", first)
     rows = [(row.method, row.source) for row in table(trained)[3:]]
     assert rows == [
@@ -243,7 +242,7 @@ def test_every_pick_has_its_row_and_none_but_the_main_one_is_kept(trained, monke
     assert unlearners[0] == unlearners[1]
 
 
-def test_the_control_has_the_steps_that_are_fixed(trained, monkeypatch):
+def test_the_control_has_the_fixed_steps(trained, monkeypatch):
     def pick(search, context):
         subsets = search.space.partition
         steps = {name: Nothing() if name == "low" else SalUn() for name in subsets.names}
@@ -259,7 +258,7 @@ def test_the_control_has_the_steps_that_are_fixed(trained, monkeypatch):
     assert rows["shuffled"].unlearner == rows["refined"].unlearner == "salun"
 
 
-def test_a_ladder_has_every_space_and_a_folder_of_its_own():
+def test_a_ladder_has_every_space_and_its_own_name():
     experiment = config.parse(BASE)
     ladder = experiment.ladder()
     assert ladder.name == "x-ladder"
@@ -269,36 +268,34 @@ def test_a_ladder_has_every_space_and_a_folder_of_its_own():
         config.parse(BASE, ["search="]).ladder()
 
 
-def test_what_cannot_be_known_is_told_before_anything_is_trained(digits, tmp_path):
+def test_impossible_searches_are_refused_before_anything_is_trained(digits, tmp_path):
     def checked(*overrides: str, bundle=digits) -> None:
         study = Study(config.parse(BASE, overrides), Context(bundle, Store(tmp_path)))
         check(study)
 
     checked()
     small = replace(digits, valid=digits.valid.take(range(33)))
-    message = r"^search\.attack: auc on 33 validation examples .* at least 34\. "
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=r"^search\.attack: .*auc .*33 .*34 "):
         checked(bundle=small)
-    with pytest.raises(ConfigError, match=r"^search\.reference: pool compares the model with"):
+    with pytest.raises(ConfigError, match=r"^search\.reference: .*pool"):
         checked("score.recipe={model: mlp, epochs: 3}")
-    message = r"^search\.reference: pool asks the 4 models of odd number .* learn 295 of the 1200 "
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=r"^search\.reference: .* 4 models .* of the 1200 "):
         checked("score.models=8")
     with pytest.raises(ConfigError, match=r"^search\.reference: pool .* score\.models"):
         checked("score.models={max: 128, standard_error: 0.05}")
-    with pytest.raises(ConfigError, match=r"^search\.pick: no plan of V0 costs less than 0\.1 of "):
+    with pytest.raises(ConfigError, match=r"^search\.pick: .*V0 .*0\.1\d* .*0\.05\b"):
         checked("search.unlearners=[finetune]", "search.pick=cost<=0.05")
-    with pytest.raises(ConfigError, match=r"^search\.steps: unknown subset 'low'\. Known: class3"):
+    with pytest.raises(ConfigError, match=r"^search\.steps: .*'low'.*class3"):
         checked("forget={class: 3}", "refine=by_class", "search={steps: {low: nothing}}")
-    with pytest.raises(ScoreError, match=r"as many retain examples of class 3 .*, and 0 have"):
+    with pytest.raises(ScoreError, match="class 3"):
         checked("forget={class: 3}", "refine=by_class", "search.unlearners=[finetune]")
-    with pytest.raises(ScoreError, match=r"and 601 of 1200 are: forget fewer of them\.$"):
+    with pytest.raises(ScoreError, match=r"^forget\.size: .*601 of 1200"):
         checked("forget.size=601")
     checked("forget={class: 3, size: 60}", "refine=by_class")
     assert not any(tmp_path.iterdir())
 
 
-def test_a_reference_is_made_once(trained, monkeypatch):
+def test_a_reference_is_computed_once(trained, monkeypatch):
     known = trained.references["pool"]
     first = known.load(trained.context)
     monkeypatch.setattr(PoolReference, "run", lambda *_: Artifact(value={}))

@@ -85,7 +85,7 @@ class Rung:
 
     space: str
     method: str
-    trials: int | None
+    trials: int
     objective: Metric
     tow: Metric
     cost: Metric

@@ -1,8 +1,8 @@
-"""Labels beside the marks they name: each goes to the free place nearest to its mark.
+"""Labels of marks, placed without overlap.
 
-Greedy, most important first: a label tries places around its mark, near ones before far ones, and
-takes the one that covers least. One that would cover another label is left out, unless it must be
-there.
+The placement is greedy, the most important label first. A label tries places around its mark, near
+ones before far ones, and takes the one that covers least. A label that would cover another one is
+left out, unless it is required.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,15 +24,15 @@ _ALLOWED = 6.0  # square points that a label may cover
 
 @dataclass(frozen=True)
 class Tag:
-    """A mark's name.
+    """A label of a mark.
 
     Attributes:
-        x: place of the mark, in data.
+        x: place of the mark, in data coordinates.
         y: the same.
-        text: what to write.
-        color: of the text and its leader.
-        bold: whether it is the one to see first.
-        must: whether it is written even where it covers something.
+        text: of the label.
+        color: of the text and its leader line.
+        bold: True for the most important label.
+        must: True to draw it even if it covers something.
     """
 
     x: float
@@ -46,9 +46,9 @@ class Tag:
 def place(
     axes: Axes, tags: Sequence[Tag], marks: Sequence[tuple[float, float]], bars: Sequence[Bbox] = ()
 ) -> None:
-    """Write `tags` into `axes`, the first ones first, clear of `marks` and where possible `bars`.
+    """Write `tags` into `axes` in their order, clear of `marks` and where possible of `bars`.
 
-    Call it when limits and layout are final. `marks` and `bars` are in data.
+    Limits and layout must be final. `marks` and `bars` are in data coordinates.
     """
     around = 4.5
     points = axes.transData.transform(np.array(marks, dtype=float).reshape(-1, 2))
@@ -64,7 +64,7 @@ def place(
 
 
 def _write(axes: Axes, tag: Tag, taken: NDArray[np.float64]) -> Box | None:
-    """Write one label at its best place and return its box, or None where there is no place."""
+    """Write one label at its best place; return its box, or None if there is no place."""
     mark = axes.transData.transform((tag.x, tag.y))
     weight = "bold" if tag.bold else "normal"
     look: dict[str, Any] = {
@@ -91,7 +91,7 @@ def _write(axes: Axes, tag: Tag, taken: NDArray[np.float64]) -> Box | None:
 
 @dataclass(frozen=True)
 class _Spot:
-    """A place for a label: its box, how bad it is, and which side of the mark it is on."""
+    """A place for a label: its box, its cost, and its side of the mark."""
 
     box: Box
     cost: float
@@ -103,7 +103,7 @@ class _Spot:
 def _spots(
     mark: NDArray[np.float64], width: float, height: float, taken: NDArray[np.float64], frame: Bbox
 ) -> Iterator[_Spot]:
-    """Yield the places around a mark where a label of a size may stand, near ones first."""
+    """Yield the candidate places around a mark for a label of a size, near ones first."""
     for rank, distance in enumerate(_DISTANCES):
         for order, (dx, dy) in enumerate(_AROUND):
             reach = distance if 0 in (dx, dy) else 0.7 * distance
@@ -124,13 +124,13 @@ def _leader(axes: Axes, tag: Tag, mark: NDArray[np.float64], box: Box) -> None:
 
 
 def _covered(box: Box, taken: NDArray[np.float64]) -> float:
-    """Return the weighted area that a box shares with those taken."""
+    """Return the weighted overlap of a box with the taken ones."""
     wide = np.minimum(box[2], taken[:, 2]) - np.maximum(box[0], taken[:, 0])
     high = np.minimum(box[3], taken[:, 3]) - np.maximum(box[1], taken[:, 1])
     return float((np.clip(wide, 0, None) * np.clip(high, 0, None) * taken[:, 4]).sum())
 
 
 def _outside(box: Box, frame: Bbox) -> float:
-    """Return how far a box leaves the frame, as a large cost."""
+    """Return the excess of a box over the frame, as a large cost."""
     beyond = (frame.x0 - box[0], box[2] - frame.x1, frame.y0 - box[1], box[3] - frame.y1)
     return 50.0 * float(sum(max(0.0, excess) for excess in beyond))
