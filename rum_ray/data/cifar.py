@@ -23,6 +23,9 @@ def cifar10(
 ) -> DataBundle:
     """Return CIFAR-10 or a stratified part of it; V is 10 % of D and V together.
 
+    Reference: Krizhevsky, "Learning multiple layers of features from tiny images", 2009,
+    https://www.cs.toronto.edu/~kriz/cifar.html.
+
     Args:
         root: folder of `train.parquet` and `test.parquet`; `~` is the home folder.
         size: images in D and V together; all 50,000 by default.

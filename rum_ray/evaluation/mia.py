@@ -27,6 +27,9 @@ def svm_attack(
 ) -> float:
     """Return the fraction of targets that the attack classifies as non-members, in [0, 1].
 
+    Reference: Zhao et al., "What makes unlearning hard and what to do about it", NeurIPS 2024,
+    https://arxiv.org/abs/2406.01257.
+
     This is the attack of the RUM paper: a support vector machine (RBF, C = 3, gamma = 1 / features)
     separates members from non-members by one feature of the prediction. Higher looks more
     forgotten. The first n = min(|members|, |non-members|) of each are used.
@@ -70,6 +73,9 @@ def threshold_attack(
     targets: Predictions,
 ) -> float:
     """Return the fraction of targets that the attack classifies as non-members, in [0, 1].
+
+    Reference: Song and Mittal, "Systematic evaluation of privacy risks of machine learning
+    models", USENIX Security 2021, https://arxiv.org/abs/2003.10595.
 
     Examples with a confidence of at least a threshold are classified as members. The threshold
     maximizes balanced accuracy on members and non-members; ties go to the lowest (Song and Mittal,

@@ -159,6 +159,9 @@ def _gain(examples: PoolEvidence) -> Array:
 def pool_lira(targets: PoolEvidence, nonmembers: PoolEvidence) -> AttackResult:
     """Return the result of offline LiRA on the targets against held-out examples.
 
+    Reference: Carlini et al., "Membership inference attacks from first principles", S&P 2022,
+    https://arxiv.org/abs/2112.03570.
+
     Args:
         targets: evidence on the forget set.
         nonmembers: evidence on held-out examples.
@@ -180,6 +183,9 @@ def pool_lira(targets: PoolEvidence, nonmembers: PoolEvidence) -> AttackResult:
 
 def pool_rmia(targets: PoolEvidence, nonmembers: PoolEvidence) -> AttackResult:
     """Return the result of offline RMIA on the targets; the non-members are also its population.
+
+    Reference: Zarifzadeh et al., "Low-cost high-power membership inference attacks", ICML 2024,
+    https://arxiv.org/abs/2312.03262.
 
     Args:
         targets: evidence on the forget set.
@@ -205,6 +211,9 @@ def u_lira(
     unlearned: Array, retrained: Array, shadows: Array, forgotten: NDArray[np.bool_]
 ) -> AttackResult:
     """Return the result of U-LiRA: unlearned examples against examples that were never learned.
+
+    Reference: Hayes et al., "Inexact unlearning needs more careful evaluations to avoid a false
+    sense of privacy", 2024, https://arxiv.org/abs/2403.01218.
 
     Each shadow model unlearns, by the same plan, the examples of the forget set in its training
     set. Each example thus has one Gaussian of logit p_y for "forgotten" and one for "never seen".

@@ -38,7 +38,7 @@ SAMPLE = 2000
 
 
 @dataclass(frozen=True, eq=False)
-class Embedded:
+class EmbeddingStatistics:
     """Statistics of one model's embeddings.
 
     Attributes:
@@ -95,11 +95,11 @@ class EmbeddingMoments:
         artifact = Artifact(_sums_to_arrays(self.partition, tally), {"two_sample_auc": aucs})
         context.store.save(self.key(context), artifact, {})
 
-    def load(self, context: Context) -> Embedded:
+    def load(self, context: Context) -> EmbeddingStatistics:
         """Return the finished sums and tests."""
         artifact = context.load(self)
         sums = _read_sums(self.partition, artifact)
-        return Embedded(sums.pop("retain"), sums, artifact.value["two_sample_auc"])
+        return EmbeddingStatistics(sums.pop("retain"), sums, artifact.value["two_sample_auc"])
 
     def moments(self, context: Context) -> dict[str, Moments]:
         """Return the moments of "retain" and of each subset, by name."""

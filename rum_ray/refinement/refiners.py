@@ -51,6 +51,9 @@ def needs(refiner: Refiner) -> tuple[str, ...]:
 class ByScore:
     """Subsets of equal size, from the lowest score to the highest: the paper's refinement.
 
+    Reference: Zhao et al., "What makes unlearning hard and what to do about it", NeurIPS 2024,
+    https://arxiv.org/abs/2406.01257.
+
     Attributes:
         into: names of the subsets, in ascending order of score, which is the order of unlearning.
     """
@@ -66,6 +69,9 @@ class ByScore:
 @dataclass(frozen=True, kw_only=True)
 class ByEntanglement:
     """Subsets of equal size, by ascending distance to the centroid of D in embedding space.
+
+    Reference: Zhao et al., "What makes unlearning hard and what to do about it", NeurIPS 2024,
+    https://arxiv.org/abs/2406.01257.
 
     Attributes:
         into: names of the subsets, in ascending order of distance, which is the order of
@@ -137,6 +143,9 @@ class ByClass:
 @dataclass(frozen=True, kw_only=True)
 class Shuffle:
     """Random subsets of equal size: the control that separates refinement from mere repetition.
+
+    Reference: Zhao et al., "What makes unlearning hard and what to do about it", NeurIPS 2024,
+    https://arxiv.org/abs/2406.01257.
 
     Attributes:
         into: names of the subsets, in the order of unlearning.

@@ -40,15 +40,15 @@ from rum_ray.results.outcome import (
     Trial,
 )
 from rum_ray.results.schema import DataSummary, ExperimentSummary, Pick, PlanStep, StageSummary
-from rum_ray.study.costs import training_cost, trainings
+from rum_ray.study.costs import training_cost, training_count
 from rum_ray.study.methods import (
     METHODS,
     Row,
     embedding_job,
     method_of,
+    method_rows,
     pool_jobs,
     shadow_jobs,
-    table,
 )
 from rum_ray.study.study import Study
 from rum_ray.study.timing import StageTime
@@ -69,10 +69,10 @@ def load_outcome(study: Study, stages: Iterable[StageTime] = ()) -> Outcome:
         data=_data(study.context.bundle),
         examples=load_examples(study),
         forget=load_forget_set(study),
-        measured=load_methods(study, table(study)),
+        measured=load_methods(study, method_rows(study)),
         searches=load_searches(study),
         references={
-            name: sum(map(trainings, known.models)) for name, known in study.references.items()
+            name: sum(map(training_count, known.models)) for name, known in study.references.items()
         },
         originals=len(study.search_originals),
         stages=tuple(StageSummary(**asdict(stage)) for stage in stages),
@@ -147,14 +147,14 @@ def _data(bundle: DataBundle) -> DataSummary:
 def _pool(study: Study) -> Pool | None:
     """Return the models whose scores choose the forget set; None if the scores are others."""
     scoring = study.scoring
-    if not scoring.choosing:
+    if not scoring.scoring_half:
         return None
     included, correct = scoring.pool_bits
     return Pool(
         included=included,
         correct=correct,
         halves=scoring.pool_halves,
-        held_out=len(scoring.unused),
+        held_out=len(scoring.reference_half),
         statistics=scoring.pool_size.statistics,
         reached=scoring.pool_size.reached,
     )

@@ -14,7 +14,7 @@ from rum_ray.data.bundle import Indices
 from rum_ray.evaluation.attack import Attack
 from rum_ray.evaluation.tow import Evaluation
 from rum_ray.experiment import EvaluateConfig, Experiment, SearchConfig
-from rum_ray.jobs.embeddings import Embedded
+from rum_ray.jobs.embeddings import EmbeddingStatistics
 from rum_ray.results.schema import (
     DataSummary,
     Environment,
@@ -92,7 +92,7 @@ class ForgetSet:
     rows: Indices
     subsets: Mapping[str, Indices]
     by_distance: bool
-    embedded: tuple[Embedded, ...]
+    embedded: tuple[EmbeddingStatistics, ...]
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from rum_ray.data.bundle import Indices
 from rum_ray.evaluation.mia import auc
 from rum_ray.evaluation.statistics import Mean
 from rum_ray.experiment import Precision
-from rum_ray.jobs.embeddings import Embedded
+from rum_ray.jobs.embeddings import EmbeddingStatistics
 from rum_ray.refinement import ByScore
 from rum_ray.results.metrics import by_seed, finite, metric, metric_or_reason, numbers
 from rum_ray.results.outcome import Examples, ForgetSet
@@ -204,7 +204,7 @@ def _known_mean(values: NDArray[np.float64]) -> float | None:
 
 
 def _subset(
-    examples: Examples, name: str, rows: Indices, embedded: Sequence[Embedded]
+    examples: Examples, name: str, rows: Indices, embedded: Sequence[EmbeddingStatistics]
 ) -> SubsetSummary:
     """Return size, scores and entanglement of a subset."""
     values, flipped = examples.scores.values[rows], examples.flipped
@@ -220,7 +220,7 @@ def _subset(
     )
 
 
-def _apart(name: str, embedded: Sequence[Embedded]) -> Mapping[str, Metric]:
+def _apart(name: str, embedded: Sequence[EmbeddingStatistics]) -> Mapping[str, Metric]:
     """Return the distances of a subset to the retain set, in the embeddings of each original."""
     pairs = [(model.retain, model.subsets[name]) for model in embedded]
     clouds = [(retain.moments, mine.moments) for retain, mine in pairs]

@@ -32,6 +32,9 @@ SMALLEST = 1e-7
 class Curvature:
     """Mean change of the input gradient over a small step, in [0, inf); higher is harder.
 
+    Reference: Garg, Ravikumar and Roy, "Memorization through the lens of curvature of loss
+    function around samples", ICML 2024, https://proceedings.mlr.press/v235/garg24a.html.
+
     The measurement runs in float32, whatever the recipe's precision. The trained model is
     bit-identical to one that is trained without the measurement.
 

@@ -33,6 +33,9 @@ SMALLEST = 1e-10
 class Heldout:
     """Symmetric KL divergence of the predictions before and after, in nats; higher is harder.
 
+    Reference: Carlini, Erlingsson and Papernot, "Distribution density, tails, and outliers in
+    machine learning", 2019, https://arxiv.org/abs/1910.13427.
+
     Attributes:
         epochs: maximum number of passes over the held-out data.
         patience: number of passes without a new minimum of the training loss before it stops.

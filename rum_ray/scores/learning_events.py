@@ -100,28 +100,44 @@ class _LearningEvent:
 
 @dataclass(frozen=True)
 class Confidence(_LearningEvent):
-    """1 - mean probability of the label (the C-proxy), in [0, 1]; higher is harder."""
+    """1 - mean probability of the label (the C-proxy), in [0, 1]; higher is harder.
+
+    Reference: Zhao and Triantafillou, "Scalability of memorization-based machine unlearning",
+    2024, https://arxiv.org/abs/2410.16516.
+    """
 
     name: ClassVar[str] = "confidence"
 
 
 @dataclass(frozen=True)
 class MaxConfidence(_LearningEvent):
-    """1 - mean probability of the most probable class, in [0, 1]; higher is harder."""
+    """1 - mean probability of the most probable class, in [0, 1]; higher is harder.
+
+    Reference: Zhao and Triantafillou, "Scalability of memorization-based machine unlearning",
+    2024, https://arxiv.org/abs/2410.16516.
+    """
 
     name: ClassVar[str] = "max_confidence"
 
 
 @dataclass(frozen=True)
 class Entropy(_LearningEvent):
-    """Mean entropy of the prediction in nats, in [0, log K]; higher is harder."""
+    """Mean entropy of the prediction in nats, in [0, log K]; higher is harder.
+
+    Reference: Zhao and Triantafillou, "Scalability of memorization-based machine unlearning",
+    2024, https://arxiv.org/abs/2410.16516.
+    """
 
     name: ClassVar[str] = "entropy"
 
 
 @dataclass(frozen=True)
 class BinaryAccuracy(_LearningEvent):
-    """Fraction of epochs in which the label is not predicted, in [0, 1]; higher is harder."""
+    """Fraction of epochs in which the label is not predicted, in [0, 1]; higher is harder.
+
+    Reference: Zhao and Triantafillou, "Scalability of memorization-based machine unlearning",
+    2024, https://arxiv.org/abs/2410.16516.
+    """
 
     name: ClassVar[str] = "binary_accuracy"
 
@@ -129,6 +145,9 @@ class BinaryAccuracy(_LearningEvent):
 @dataclass(frozen=True)
 class CumulativeLoss(_LearningEvent):
     """Mean cross-entropy in nats, in [0, inf); higher is harder.
+
+    Reference: Ravikumar, Soufleri, Hashemi and Roy, "Towards memorization estimation: fast,
+    formal and free", ICML 2025, https://openreview.net/forum?id=KZlQEoEtiu.
 
     The paper's cumulative sample loss (CSL) is the sum over epochs, which gives the same ranking.
     """

@@ -28,7 +28,7 @@ def training_cost(study: Study, job: Keyed) -> float:
         return job.fraction * job.recipe.epochs / epochs
     if isinstance(job, ScoreByProxy):
         return job.cost(study.context) / (epochs * len(study.context.bundle.train))
-    return float(trainings(job))
+    return float(training_count(job))
 
 
 def job_cost(study: Study, job: Keyed) -> float:
@@ -50,11 +50,11 @@ def job_cost(study: Study, job: Keyed) -> float:
     if isinstance(job, Evaluate):
         plan = 0.0 if job.plan is None else relative_cost(job.plan, job.recipe, total)
         relearn = 0.0 if job.relearn is None else job.relearn.epochs / epochs
-        return plan + relearn + trainings(job)
+        return plan + relearn + training_count(job)
     return training_cost(study, job)
 
 
-def trainings(job: Keyed) -> int:
+def training_count(job: Keyed) -> int:
     """Return the number of models that a job trains from scratch."""
     if isinstance(job, TrainModel | TrainPoolModel | ScoreByProxy):
         return 1

@@ -52,10 +52,10 @@ class Row:
     plan: Plan | None = None
 
 
-def table(study: Study) -> list[Row]:
+def method_rows(study: Study) -> list[Row]:
     """Return all rows of the report; the searches must be finished."""
     if study.plan_only:
-        return [*_models(study), planned(study)]
+        return [*_models(study), plan_row(study)]
     rows = _models(study)
     for unlearner in study.experiment.compare:
         rows += _compared(study, unlearner)
@@ -64,11 +64,11 @@ def table(study: Study) -> list[Row]:
         if name == "V1":
             rows.append(_shuffled(study, search))
     if study.experiment.plan is not None:
-        rows.append(planned(study))
+        rows.append(plan_row(study))
     return rows
 
 
-def planned(study: Study) -> Row:
+def plan_row(study: Study) -> Row:
     """Return the row of the plan in the file.
 
     Raises:

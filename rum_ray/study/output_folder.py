@@ -32,7 +32,7 @@ def check_writable(store: Store) -> None:
 
 
 @contextmanager
-def claimed(out: Path, experiment: Experiment) -> Iterator[None]:
+def lock_folder(out: Path, experiment: Experiment) -> Iterator[None]:
     """Lock an output folder for one experiment.
 
     Raises:

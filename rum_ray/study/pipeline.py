@@ -9,7 +9,7 @@ from typing import Any
 from rum_ray.errors import IntegrityError
 from rum_ray.jobs import SearchJob
 from rum_ray.search.objective import INFEASIBLE
-from rum_ray.study.costs import trainings
+from rum_ray.study.costs import training_count
 from rum_ray.study.executor import Executor
 from rum_ray.study.progress import Progress, ProgressState
 from rum_ray.study.stages import Stage, wanted_stages
@@ -115,7 +115,7 @@ class Pipeline:
             finally:
                 left = context.missing(missing)
                 times.made += len(missing) - len(left)
-                times.trainings += sum(map(trainings, {*missing} - {*left}))
+                times.trainings += sum(map(training_count, {*missing} - {*left}))
         if {*left} - {*stage.cancelled(study)}:
             raise IntegrityError(f"stage '{name}' ended, but results of it are not in the store.")
 

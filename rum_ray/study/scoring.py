@@ -112,7 +112,7 @@ class Scoring:
     @cached_property
     def pool_bits(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Included examples and correct predictions of the models of `choosing`, each [M, N]."""
-        return pool_bits(self.context, self.choosing)
+        return pool_bits(self.context, self.scoring_half)
 
     @cached_property
     def pool_halves(self) -> tuple[InOutCounts, ...]:
@@ -121,15 +121,15 @@ class Scoring:
         return tuple(InOutCounts.of(included[half::2], correct[half::2]) for half in (0, 1))
 
     @property
-    def unused(self) -> tuple[TrainPoolModel, ...]:
+    def reference_half(self) -> tuple[TrainPoolModel, ...]:
         """Half B of the pool, if a search uses it as reference; its scores choose nothing."""
         search = self.experiment.search
         return self.pool[1::2] if search and "pool" in search.references else ()
 
     @property
-    def choosing(self) -> tuple[TrainPoolModel, ...]:
+    def scoring_half(self) -> tuple[TrainPoolModel, ...]:
         """The models whose scores choose the forget set: half A of the pool, or all."""
-        return self.pool[::2] if self.unused else self.pool
+        return self.pool[::2] if self.reference_half else self.pool
 
     @cached_property
     def scores(self) -> Scores:
@@ -162,7 +162,7 @@ class Scoring:
         """Soft memorization [1, N] from the probabilities that the pool saved, if it did."""
         if not self.pool or not self.experiment.score.confidences:
             return {}
-        records = [self.context.load(job).arrays for job in self.choosing]
+        records = [self.context.load(job).arrays for job in self.scoring_half]
         confidences = np.stack([record["confidences"] for record in records])
         scores = soft_memorization(self.pool_bits[0], confidences)
         return {scores.name: scores.values[None]}

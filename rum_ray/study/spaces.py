@@ -47,7 +47,7 @@ def make_reference(
         return Evaluate(model, partition, model.seed, "valid", members=members)
 
     if name == "pool":
-        return PoolReference(partition, tuple(map(on_valid, searched)), scoring.unused)
+        return PoolReference(partition, tuple(map(on_valid, searched)), scoring.reference_half)
     retrained = (TrainModel(o.recipe, o.seed, partition.rows) for o in searched)
     return RetrainedReference(tuple(map(on_valid, retrained)))
 

@@ -16,10 +16,10 @@ from rum_ray.study import bounds
 from rum_ray.study.bounds import Bound
 from rum_ray.study.methods import (
     measuring_jobs,
-    planned,
+    method_rows,
+    plan_row,
     residual_jobs,
     shadow_jobs,
-    table,
 )
 from rum_ray.study.study import Study
 from rum_ray.study.validation import check_floor
@@ -107,7 +107,7 @@ STAGES: Mapping[str, Stage] = {
     "references": Stage(
         "Retrain the references of the searches, and nothing else.",
         "jobs",
-        _one("references", lambda study: study.judged),
+        _one("references", lambda study: study.reference_jobs),
         bounds.references,
         after=_FORGET,
         wanted=_has_search,
@@ -132,14 +132,14 @@ STAGES: Mapping[str, Stage] = {
     "rows": Stage(
         "Measure every method on the reported seeds and on test data.",
         "jobs",
-        _one("rows", lambda study: measuring_jobs(study, table(study))),
+        _one("rows", lambda study: measuring_jobs(study, method_rows(study))),
         bounds.rows,
         after=_PLANS,
     ),
     "residuals": Stage(
         "Stream the embeddings of the measured models, if `evaluate.residual` is true.",
         "stream",
-        _one("residuals", lambda study: residual_jobs(study, table(study))),
+        _one("residuals", lambda study: residual_jobs(study, method_rows(study))),
         bounds.residuals,
         after=_PLANS,
         wanted=lambda study: study.experiment.evaluate.residual,
@@ -147,7 +147,7 @@ STAGES: Mapping[str, Stage] = {
     "shadows": Stage(
         "Run the reported plans on the models of the pool, if an attack needs shadow models.",
         "jobs",
-        _one("shadows", lambda study: shadow_jobs(study, table(study))),
+        _one("shadows", lambda study: shadow_jobs(study, method_rows(study))),
         bounds.shadows,
         after=_PLANS,
         wanted=lambda study: bool(study.experiment.evaluate.of_shadows),
@@ -155,7 +155,7 @@ STAGES: Mapping[str, Stage] = {
     "unlearn": Stage(
         "Run the plan of the file on the original of every seed.",
         "jobs",
-        _one("unlearn", lambda study: planned(study).jobs),
+        _one("unlearn", lambda study: plan_row(study).jobs),
         bounds.unlearn,
         after=_FORGET,
     ),

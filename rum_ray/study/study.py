@@ -226,10 +226,10 @@ class Study:
     @property
     def retrain_jobs(self) -> list[Job]:
         """The jobs that retrain without the forget set."""
-        return [*self.retrained, *self.retrained_again, *self.judged]
+        return [*self.retrained, *self.retrained_again, *self.reference_jobs]
 
     @property
-    def judged(self) -> list[Evaluate]:
+    def reference_jobs(self) -> list[Evaluate]:
         """The evaluated models of the searches' references."""
         return [model for reference in self.references.values() for model in reference.models]
 

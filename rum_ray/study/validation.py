@@ -114,7 +114,7 @@ def check_pool(study: Study) -> None:
 
     The examples that each model is trained on are known before the training.
     """
-    total, unused = len(study.context.bundle.train), study.scoring.unused
+    total, unused = len(study.context.bundle.train), study.scoring.reference_half
     always = int((_models_trained_on(unused, total) == len(unused)).sum()) if unused else 0
     if always:
         raise ConfigError(
@@ -236,8 +236,8 @@ def _placeholder_scores(study: Study) -> Scores:
     if study.experiment.score.file is not None:
         return study.scores
     total = len(study.context.bundle.train)
-    unknown = np.full((2, total), bool(study.scoring.choosing))
-    for job in study.scoring.choosing:
+    unknown = np.full((2, total), bool(study.scoring.scoring_half))
+    for job in study.scoring.scoring_half:
         rows = included_rows(total, job.fraction, job.seed)
         unknown[0, rows] = False
         unknown[1] &= np.isin(np.arange(total), rows, assume_unique=True)

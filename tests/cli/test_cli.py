@@ -16,7 +16,7 @@ import rum_ray
 from rum_ray import __version__, config
 from rum_ray.cli import app
 from rum_ray.errors import BusyError
-from rum_ray.study.output_folder import EXPERIMENT, claimed
+from rum_ray.study.output_folder import EXPERIMENT, lock_folder
 
 DEMO = Path(rum_ray.__file__).parent / "demo.yaml"
 VERBS = ["demo", "run", "train", "score", "refine", "unlearn", "evaluate", "tune", "ladder"]
@@ -259,24 +259,24 @@ def test_an_output_folder_in_use(call, tmp_path):
         assert err == f"rum-ray: out/small is in use by process {holder.pid}. {wait}.\n"
         assert listing(tmp_path) == before
         holder.stdin.close()
-    with claimed(tmp_path / "out" / "small", config.load("small.yaml")):
+    with lock_folder(tmp_path / "out" / "small", config.load("small.yaml")):
         pass
 
 
 def test_a_folder_is_held_by_one_and_left_as_it_should_be(tmp_path):
     experiment, out = config.load(DEMO), tmp_path / "out"
-    with claimed(out, experiment):
+    with lock_folder(out, experiment):
         with pytest.raises(BusyError, match=rf"is in use by process {os.getpid()}\."):
-            claimed(out, experiment).__enter__()
+            lock_folder(out, experiment).__enter__()
         assert config.load(out / EXPERIMENT) == experiment
-    with claimed(out, config.load(DEMO, ["name=other", "cluster.workers=1"])):
+    with lock_folder(out, config.load(DEMO, ["name=other", "cluster.workers=1"])):
         assert config.load(out / EXPERIMENT).name == "other"
     other = config.load(DEMO, ["recipe.lr=0.2"])
     with pytest.raises(BusyError, match=rf"another experiment .*this one is {other.digest[:12]}"):
-        claimed(out, other).__enter__()
+        lock_folder(out, other).__enter__()
     (out / EXPERIMENT).write_text("[")
     with pytest.raises(BusyError, match=r"holds another experiment \(unreadable;"):
-        claimed(out, experiment).__enter__()
+        lock_folder(out, experiment).__enter__()
 
 
 @pytest.mark.parametrize("known", ["name: [", config.dump(config.load(DEMO))])

@@ -34,7 +34,7 @@ from rum_ray.scores.entanglement import Moments
 from rum_ray.search.candidates import Candidate
 from rum_ray.search.spaces import Space
 from rum_ray.seeding import Seed
-from rum_ray.study.methods import table as table_of
+from rum_ray.study.methods import method_rows
 from rum_ray.training.domains import Choice
 from rum_ray.unlearning import FineTune, NegGrad
 
@@ -176,7 +176,7 @@ class TestWorkers:
         from rum_ray.cluster.embed import stream
 
         context = study.context
-        (row,) = (r for r in table_of(study) if r.method == "rum" and r.source == "search")
+        (row,) = (r for r in method_rows(study) if r.method == "rum" and r.source == "search")
         unlearned = UnlearnedModel(row.jobs[0])
         other = Partition((Subset("x", study.forget[::2]), Subset("y", study.forget[1::2])))
         jobs = [

@@ -15,7 +15,7 @@ from rum_ray.rum import Plan
 from rum_ray.scores.memorization import memorization
 from rum_ray.search.spaces import whole
 from rum_ray.store import Artifact, Store
-from rum_ray.study.methods import table
+from rum_ray.study.methods import method_rows
 from rum_ray.study.spaces import picked_plan
 from rum_ray.study.study import Study
 from rum_ray.study.validation import check
@@ -41,7 +41,7 @@ def trained(digits, tmp_path_factory):
     """A study with a trained pool and evaluated references."""
     store = Store(tmp_path_factory.mktemp("references"))
     ours = Study(config.parse(BASE), Context(digits, store))
-    for jobs in (lambda: ours.first_jobs, lambda: ours.judged):
+    for jobs in (lambda: ours.first_jobs, lambda: ours.reference_jobs):
         for job in jobs():
             ours.context.get_or_compute(job)
     return ours
@@ -78,8 +78,8 @@ def test_the_pool_of_a_reference_has_not_chosen_the_forget_set(trained):
     included, correct = pool_bits(trained.context, scoring.pool[::2])
     assert np.array_equal(scoring.scores.values, memorization(included, correct).values)
     plain = Study(config.parse(BASE, ["search.also=[]"]), trained.context)
-    assert plain.scoring.unused == ()
-    assert plain.scoring.choosing == plain.scoring.pool
+    assert plain.scoring.reference_half == ()
+    assert plain.scoring.scoring_half == plain.scoring.pool
 
 
 def test_the_pool_reference_is_computed_from_models_not_trained_on_an_example(trained):
@@ -211,7 +211,7 @@ def test_there_is_one_control_with_several_references(trained, monkeypatch):
     changes = ["search.spaces=[V0, V1]", "search.also=[surrogate]"]
     study = Study(config.parse(BASE, changes), trained.context)
     monkeypatch.setattr(SearchJob, "pick", first)
-    rows = [(row.method, row.source) for row in table(study)[3:]]
+    rows = [(row.method, row.source) for row in method_rows(study)[3:]]
     assert rows == [
         ("best_single", "search"),
         ("rum", "search"),
@@ -222,7 +222,7 @@ def test_there_is_one_control_with_several_references(trained, monkeypatch):
 
 def test_every_pick_has_a_row_and_only_the_main_one_keeps_weights(trained, monkeypatch):
     monkeypatch.setattr(SearchJob, "pick", first)
-    rows = [(row.method, row.source) for row in table(trained)[3:]]
+    rows = [(row.method, row.source) for row in method_rows(trained)[3:]]
     assert rows == [
         ("best_single", "search"),
         ("refined", "search"),
@@ -231,11 +231,11 @@ def test_every_pick_has_a_row_and_only_the_main_one_keeps_weights(trained, monke
         ("rum", "surrogate"),
         ("rum", "pool"),
     ]
-    kept = {(row.method, row.source) for row in table(trained) if row.jobs[0].keep}
+    kept = {(row.method, row.source) for row in method_rows(trained) if row.jobs[0].keep}
     assert kept == {("rum", "search")}
-    for row in table(trained)[3:]:
+    for row in method_rows(trained)[3:]:
         assert np.array_equal(row.plan.partition.rows, trained.forget)
-    rows = {row.method: row for row in table(trained)}
+    rows = {row.method: row for row in method_rows(trained)}
     control = rows["shuffled"].plan
     assert control.partition.names == trained.shuffled.names
     unlearners = [[step.unlearner for step in p.steps] for p in (control, rows["refined"].plan)]
@@ -253,7 +253,7 @@ def test_the_control_has_the_fixed_steps(trained, monkeypatch):
 
     fixed = config.parse(BASE, ["search.steps={low: nothing}", "search.also=[]"])
     monkeypatch.setattr(SearchJob, "pick", pick)
-    rows = {row.method: row for row in table(Study(fixed, trained.context))}
+    rows = {row.method: row for row in method_rows(Study(fixed, trained.context))}
     assert [s.unlearner for s in rows["shuffled"].plan.steps] == [Nothing(), SalUn(), SalUn()]
     assert rows["shuffled"].unlearner == rows["refined"].unlearner == "salun"
 

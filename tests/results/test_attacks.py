@@ -36,8 +36,8 @@ from rum_ray.results.schema import Klom, Row
 from rum_ray.results.summary import summarize
 from rum_ray.rum import Plan, Step, Subset, unlearn
 from rum_ray.store import Store
-from rum_ray.study.costs import trainings
-from rum_ray.study.methods import pool_jobs, shadow_jobs, table
+from rum_ray.study.costs import training_count
+from rum_ray.study.methods import method_rows, pool_jobs, shadow_jobs
 from rum_ray.study.study import Study
 from rum_ray.study.validation import check, check_floor
 from rum_ray.training import LocalRuntime, Recipe
@@ -75,7 +75,7 @@ def study(bundle, tmp_path_factory) -> Study:
     for job in before.retrain_jobs:
         before.context.get_or_compute(job)
     study = Study(EXPERIMENT, Context(bundle, store))
-    rows = table(study)
+    rows = method_rows(study)
     jobs = [job for row in rows for job in row.jobs]
     for job in [*jobs, *pool_jobs(study), *shadow_jobs(study, rows)]:
         study.context.get_or_compute(job)
@@ -85,13 +85,13 @@ def study(bundle, tmp_path_factory) -> Study:
 @pytest.fixture(scope="module")
 def rows(study) -> tuple[Row, ...]:
     """The study's rows: retrained, retrained again, the original, and the plan."""
-    return row_summaries(load_methods(study, table(study)))
+    return row_summaries(load_methods(study, method_rows(study)))
 
 
 def models(study: Study) -> list:
     """Each pool model with the rows that it learned."""
     total = len(study.context.bundle.train)
-    jobs = shadow_jobs(study, table(study))
+    jobs = shadow_jobs(study, method_rows(study))
     assert len(jobs) == 24
     return [(job.model.load(study.context), job.learned(total)) for job in jobs]
 
@@ -148,9 +148,11 @@ def test_the_pool_attack_is_made_of_the_pool_s_predictions(study, rows):
 
 
 def test_shadows_forget_what_they_learned_of_the_forget_set(study, rows):
-    train, plan = study.context.bundle.train, table(study)[-1].plan
+    train, plan = study.context.bundle.train, method_rows(study)[-1].plan
     forget, logits, forgotten = plan.partition.rows, [], []
-    for job, (model, learned) in zip(shadow_jobs(study, table(study)), models(study), strict=True):
+    for job, (model, learned) in zip(
+        shadow_jobs(study, method_rows(study)), models(study), strict=True
+    ):
         steps = []
         for step in plan.steps:
             mine = [list(learned).index(row) for row in step.subset.rows if row in learned]
@@ -160,7 +162,7 @@ def test_shadows_forget_what_they_learned_of_the_forget_set(study, rows):
         logits.append(logits_of(after, train.take(forget)))
         forgotten.append([row in learned for row in forget])
     told = []
-    for ours, theirs in zip(table(study)[-1].jobs, table(study)[0].jobs, strict=True):
+    for ours, theirs in zip(method_rows(study)[-1].jobs, method_rows(study)[0].jobs, strict=True):
         pair = (job.load(study.context).logits("forget") for job in (ours, theirs))
         told.append(u_lira(*pair, np.stack(logits), np.array(forgotten)).auc)
     assert rows[-1].metrics["u_lira"].values == tuple(told)
@@ -200,7 +202,7 @@ def test_a_shadow_with_nothing_to_forget_stays_as_it_is(study):
 )
 def test_attacks_learn_from_members_of_the_retain_set(study, rows, name, attack):
     values = []
-    for job in table(study)[-1].jobs:
+    for job in method_rows(study)[-1].jobs:
         e = job.load(study.context)
         members = tuple(part[e.sample()] for part in e.pair("retain"))
         values.append(attack(members, e.pair("test"), e.pair("forget")))
@@ -224,7 +226,7 @@ def test_each_subset_has_an_auc_of_its_own(study, rows):
 
 
 def test_relearning_goes_on_from_the_unlearned_model(study, rows):
-    train, job = study.context.bundle.train, table(study)[-1].jobs[0]
+    train, job = study.context.bundle.train, method_rows(study)[-1].jobs[0]
     runtime = LocalRuntime(job.seed)
     model = unlearn(job.model.load(study.context), job.plan, train, runtime, EXPERIMENT.recipe)
     again = Plan((Step(Subset("all", study.forget), FineTune(epochs=1, lr=0.1)),))
@@ -235,7 +237,7 @@ def test_relearning_goes_on_from_the_unlearned_model(study, rows):
 
 
 def test_the_cost_of_attacks_is_what_goes_through_models(study):
-    methods, epochs = table(study), 15
+    methods, epochs = method_rows(study), 15
     stream(study.context, study.context.missing(study.moments))
     found = summarize(load_outcome(study)).costs.attacks
     relearning = 4 * 2 * 1 * 130 / 160 / epochs
@@ -248,14 +250,14 @@ def test_the_cost_of_attacks_is_what_goes_through_models(study):
         shadows += 2 * ((left - medium) + (left - medium - high)) / (160 * epochs)
     assert found == pytest.approx(relearning + asking + shadows)
     jobs = [*pool_jobs(study), *shadow_jobs(study, methods)]
-    assert not sum(map(trainings, jobs))
+    assert not sum(map(training_count, jobs))
 
 
 def test_without_attacks_nothing_is_kept_or_asked(study):
     plain = Study(replace(EXPERIMENT, evaluate=EvaluateConfig()), study.context)
     assert not any(job.keep for job in plain.scoring.pool)
     assert not pool_jobs(plain)
-    assert not shadow_jobs(plain, table(study))
+    assert not shadow_jobs(plain, method_rows(study))
     made = TrainPoolModel(EXPERIMENT.recipe, study.scoring.pool[0].seed, 0.6).run(
         study.context, LocalRuntime(study.scoring.pool[0].seed)
     )
@@ -294,9 +296,9 @@ def test_a_search_with_too_loud_an_attack_is_refused(bundle, study, monkeypatch)
     search = SearchConfig(trials=1)
     context = Context(replace(bundle, test=Trap()), study.context.store)
     searched = Study(changed(search=search), context)
-    for job in searched.judged:
+    for job in searched.reference_jobs:
         context.get_or_compute(job)
-    found = [job.load(context) for job in searched.judged]
+    found = [job.load(context) for job in searched.reference_jobs]
     answers = [evaluation.auc for evaluation in found]
     loudest = max(answers) - min(answers)
     assert loudest > 0

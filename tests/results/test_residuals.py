@@ -19,7 +19,7 @@ from rum_ray.results.summary import summarize
 from rum_ray.scores.entanglement import Moments
 from rum_ray.seeding import Seed
 from rum_ray.store import Store
-from rum_ray.study.methods import residual_jobs, table
+from rum_ray.study.methods import method_rows, residual_jobs
 from rum_ray.study.study import Study
 from rum_ray.study.timing import Clock
 
@@ -112,12 +112,12 @@ def evaluated(store):
 
 def rows_of(study: Study) -> tuple[Row, ...]:
     """The rows of a study without a search."""
-    return row_summaries(load_methods(study, table(study)))
+    return row_summaries(load_methods(study, method_rows(study)))
 
 
 def test_every_model_that_is_kept_has_residuals_in_the_report(evaluated):
     study, clock = evaluated()
-    rows = table(study)
+    rows = method_rows(study)
     stage = clock.stages["residuals"]
     assert (stage.made + stage.reused, len(study.moments)) == (3 * 3, 3)
     kept = np.setdiff1d(np.arange(1200), study.forget)
@@ -149,7 +149,7 @@ def test_residuals_are_streamed_once_and_counted(evaluated, tmp_path):
         stage = clock.stages["residuals"]
         assert (stage.made, stage.reused) == (made, 9 - made)
     plain, _ = evaluated("evaluate.residual=false")
-    rows, without = table(study), table(plain)
+    rows, without = method_rows(study), method_rows(plain)
     assert (len(residual_jobs(study, rows)), residual_jobs(plain, without)) == (9, [])
     assert not any("residual_forget" in row.metrics for row in rows_of(plain))
     spent = [summarize(load_outcome(s)).costs.attacks for s in (study, plain)]
@@ -160,13 +160,13 @@ def test_residuals_are_streamed_once_and_counted(evaluated, tmp_path):
 
 def test_the_layer_that_embeds_is_the_experiment_s(evaluated):
     study, _ = evaluated("embedding=features.1")
-    layers = {job.embedding for job in residual_jobs(study, table(study))}
+    layers = {job.embedding for job in residual_jobs(study, method_rows(study))}
     assert layers == {"features.1"}
 
 
 def test_a_model_whose_weights_are_not_kept_has_none(evaluated):
     study, _ = evaluated()
-    rows = table(study)
+    rows = method_rows(study)
     jobs = tuple(dataclasses.replace(job, keep=False) for job in rows[-1].jobs)
     for job in jobs:
         study.context.get_or_compute(job)

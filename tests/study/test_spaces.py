@@ -12,7 +12,7 @@ from rum_ray.jobs import Context, SearchJob
 from rum_ray.rum import Plan
 from rum_ray.search.candidates import Candidate
 from rum_ray.store import Store
-from rum_ray.study.methods import table
+from rum_ray.study.methods import method_rows
 from rum_ray.study.spaces import check_plans, load_start_plans, search_spaces
 from rum_ray.study.study import Study
 from rum_ray.study.validation import check
@@ -297,7 +297,7 @@ def test_rows_have_the_hyperparameters_of_the_searches(scored, monkeypatch, spac
     monkeypatch.setattr(
         SearchJob, "pick", lambda search, _: search.space.plan(lambda n, d: answer(d))
     )
-    rows = {row.method: row for row in table(ours) if row.source != "file" or row.unlearner}
+    rows = {row.method: row for row in method_rows(ours) if row.source != "file" or row.unlearner}
     named = {"V0": "best_single", "V1": "refined", "V2": "ordered", "V3": "untuned"}
     *others, last = spaces.split(", ")
     assert {*named.values(), "rum"} & {*rows} == {"rum", *(named[name] for name in others)}

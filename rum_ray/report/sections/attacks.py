@@ -76,25 +76,13 @@ def columns(rows: Sequence[Row]) -> dict[str, str]:
     found = {"mia_gap": "SVM", "auc_gap": "AUC"}
     for name, attack in ATTACKS.items():
         if name not in ("svm", "auc"):
-            title = getattr(attack, "title", None) or _TITLES.get(name, name.replace("_", " "))
-            found[f"{name}_gap"] = str(title)
+            found[f"{name}_gap"] = attack.title
     gap_names = dict.fromkeys(n for row in rows for n in row.metrics if n.endswith("_gap"))
     for name in gap_names:
         attack_name = name.removesuffix("_gap")
         if name not in found:
-            found[name] = _TITLES.get(attack_name, attack_name.replace("_", " "))
+            found[name] = attack_name.replace("_", " ")
     return {name: title for name, title in found.items() if name not in DISTANCES} | DISTANCES
-
-
-_TITLES = {
-    "svm_correctness": "SVM, correctness",
-    "svm_entropy": "SVM, entropy",
-    "svm_modified_entropy": "SVM, modified entropy",
-    "svm_probabilities": "SVM, probabilities",
-    "pool_lira": "pool LiRA",
-    "pool_rmia": "pool RMIA",
-    "u_lira": "U-LiRA",
-}
 
 
 def gaps(rows: Sequence[Row]) -> Table:
