@@ -1,6 +1,5 @@
 """Whole experiments from Python: `rr.run` and `rr.read_report`."""
 
-import contextlib
 from pathlib import Path
 
 import torch
@@ -16,7 +15,7 @@ from rum_ray.store import Store
 from rum_ray.study.executor import Executor, LocalExecutor
 from rum_ray.study.output_folder import check_writable, lock_folder, write_plans
 from rum_ray.study.pipeline import Pipeline
-from rum_ray.study.progress import Journal, LoggedProgress, Progress
+from rum_ray.study.progress import Journal, LoggedProgress
 from rum_ray.study.study import Study
 from rum_ray.study.timing import Clock
 from rum_ray.study.validation import check, check_share
@@ -48,31 +47,27 @@ def run(
         >>> import tempfile
         >>> import rum_ray as rr
         >>> from rum_ray import config
-        >>> experiment = config.parse({
-        ...     "name": "small",
-        ...     "data": {"name": "digits"},
-        ...     "recipe": {"model": "mlp", "epochs": 1},
-        ...     "score": {"name": "confidence"},
-        ...     "forget": {"size": 30},
-        ...     "compare": ["finetune"],
-        ... })
+        >>> tree = {"name": "small", "data": "digits", "recipe": {"model": "mlp", "epochs": 1}}
+        >>> tree |= {"score": {"name": "confidence"}, "forget": {"size": 30}}
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     report = rr.run(experiment, store=folder)
-        >>> list(report.rows["method"].unique())[:3]
+        ...     report = rr.run(config.parse(tree), store=folder)
+        >>> list(report.rows["method"])
         ['retrained', 'retrained_again', 'original']
     """
     value = experiment if isinstance(experiment, Experiment) else config.load(experiment)
-    study, folder = open_study(value, store), None if out is None else Path(out)
+    study = open_study(value, store)
     check_writable(study.context.store)
-    claim = contextlib.nullcontext() if folder is None else lock_folder(folder, value)
-    with claim, executor or LocalExecutor() as running:
-        progress: Progress = LoggedProgress()
-        if folder is not None:
-            progress = Journal(folder / "progress.jsonl", progress)
-        clock = Clock(None if folder is None else folder / "stages.json")
-        Pipeline(study, running, progress, clock).run("run")
-        report = make_report(study, clock)
-        if folder is not None:
+    with executor or LocalExecutor() as running:
+        if out is None:
+            clock = Clock()
+            Pipeline(study, running, LoggedProgress(), clock).run("run")
+            return make_report(study, clock)
+        folder = Path(out)
+        with lock_folder(folder, value):
+            journal = Journal(folder / "progress.jsonl", LoggedProgress())
+            clock = Clock(folder / "stages.json")
+            Pipeline(study, running, journal, clock).run("run")
+            report = make_report(study, clock)
             publish(folder, report, study)
     return report
 

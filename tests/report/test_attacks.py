@@ -8,7 +8,8 @@ from scipy.stats import kendalltau
 from rum_ray.evaluation import ATTACKS
 from rum_ray.report.gallery import Gallery
 from rum_ray.report.ranking import contestants
-from rum_ray.report.sections.attacks import columns, finding, gaps, not_measured, section
+from rum_ray.report.sections import attacks
+from rum_ray.report.sections.attacks import columns, section
 from rum_ray.report.text import DASH, MINUS, OBJECTIVE, label
 from rum_ray.results.report import Report
 from rum_ray.results.schema import Klom, Metric, Row
@@ -16,6 +17,21 @@ from rum_ray.results.schema import Klom, Metric, Row
 from .shapes import changed, demo, with_metrics, with_rows
 
 NAMES = [label(row) for row in contestants(demo().summary.rows)]
+
+
+def gaps(rows):
+    """The table of these rows."""
+    return attacks.gaps(rows, columns(changed(demo(), rows=tuple(rows)).summary))
+
+
+def finding(rows) -> str:
+    """The finding of these rows."""
+    return attacks.finding(rows, columns(changed(demo(), rows=tuple(rows)).summary))
+
+
+def not_measured(rows) -> str:
+    """The sentence about metrics that these rows lack."""
+    return attacks.not_measured(rows, columns(changed(demo(), rows=tuple(rows)).summary))
 
 
 def measured(values: dict[str, float], name: str = "pool_lira_gap") -> Report:
@@ -55,10 +71,12 @@ def test_the_noise_floor_comes_first_and_each_attack_has_a_column():
 
 
 def test_a_plug_in_s_gap_has_a_column_of_its_own():
-    rows = measured(dict.fromkeys(NAMES, 0.1), "my_attack_gap").summary.rows
-    assert columns(rows)["my_attack_gap"] == "my attack"
-    assert "my attack" in gaps(rows).texts()[0]
-    assert {f"{name}_gap" for name in ATTACKS.keys() - {"svm"}} <= columns(()).keys()
+    summary = measured(dict.fromkeys(NAMES, 0.1), "my_attack_gap").summary
+    assert columns(summary)["my_attack_gap"] == "my attack"
+    assert "my attack" in gaps(summary.rows).texts()[0]
+    titled = replace(summary, attack_titles={"my_attack": "Mine"})
+    assert columns(titled)["my_attack_gap"] == "Mine"
+    assert {f"{name}_gap" for name in ATTACKS.keys() - {"svm"}} <= columns(summary).keys()
 
 
 def test_a_metric_that_no_row_has_is_given_with_its_reason():

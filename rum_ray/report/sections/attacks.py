@@ -1,6 +1,6 @@
 """Other attacks: a table of their gaps, and their order of the methods."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rum_ray.evaluation import ATTACKS
@@ -18,7 +18,7 @@ from rum_ray.report.text import (
     label,
 )
 from rum_ray.results.report import Report
-from rum_ray.results.schema import Metric, Row
+from rum_ray.results.schema import Metric, Row, Summary
 
 DISTANCES = {
     "relearned_gap": "relearning",
@@ -63,31 +63,29 @@ class Order:
 
 def section(report: Report, _: Gallery) -> Section | None:
     """Return the table of gaps and its finding."""
-    rows = report.summary.rows
+    rows, titles = report.summary.rows, columns(report.summary)
     if not contestants(rows):
         return None
-    missing = not_measured(rows)
+    missing = not_measured(rows, titles)
     notes = (Paragraph(missing, "note"),) if missing else ()
-    return Section("attacks", "Other attacks", (gaps(rows), *notes))
+    return Section("attacks", "Other attacks", (gaps(rows, titles), *notes))
 
 
-def columns(rows: Sequence[Row]) -> dict[str, str]:
+def columns(summary: Summary) -> dict[str, str]:
     """Return the title of each metric of the table: attacks, plug-ins included, then distances."""
+    titles = {name: attack.title for name, attack in ATTACKS.items()}
+    titles |= summary.attack_titles or {}
     found = {"mia_gap": "SVM", "auc_gap": "AUC"}
-    for name, attack in ATTACKS.items():
-        if name not in ("svm", "auc"):
-            found[f"{name}_gap"] = attack.title
-    gap_names = dict.fromkeys(n for row in rows for n in row.metrics if n.endswith("_gap"))
-    for name in gap_names:
-        attack_name = name.removesuffix("_gap")
-        if name not in found:
-            found[name] = attack_name.replace("_", " ")
+    found |= {f"{name}_gap": title for name, title in titles.items() if name not in ("svm", "auc")}
+    measured = dict.fromkeys(n for row in summary.rows for n in row.metrics if n.endswith("_gap"))
+    for name in [name for name in measured if name not in found]:
+        found[name] = name.removesuffix("_gap").replace("_", " ")
     return {name: title for name, title in found.items() if name not in DISTANCES} | DISTANCES
 
 
-def gaps(rows: Sequence[Row]) -> Table:
+def gaps(rows: Sequence[Row], titles: Mapping[str, str]) -> Table:
     """Return each method's gaps, the noise floor first; at the end, the agreement of the orders."""
-    floor, methods, titles = find(rows, "retrained_again"), contestants(rows), columns(rows)
+    floor, methods = find(rows, "retrained_again"), contestants(rows)
     shown = [row for row in (floor, *methods) if row is not None]
     names = [name for name in titles if any(_known(row, name) for row in shown)]
     cells = [
@@ -102,12 +100,11 @@ def gaps(rows: Sequence[Row]) -> Table:
         taus = [_tau(methods, metric_name, sign, name) for name in names]
         cells.append((f"{TAU} with {title}", *map(format_number, taus)))
     header = ("method", *(titles[name] for name in names))
-    return text_table("Other attacks", header, cells, title=finding(rows), caption=READING)
+    return text_table("Other attacks", header, cells, title=finding(rows, titles), caption=READING)
 
 
-def finding(rows: Sequence[Row]) -> str:
+def finding(rows: Sequence[Row], titles: Mapping[str, str]) -> str:
     """Return the attack whose order of the methods differs most from that by J."""
-    titles = columns(rows)
     orders = [found for name in titles if (found := _order(rows, name, titles[name])) is not None]
     if not orders:
         return "Gaps by other attacks"
@@ -121,10 +118,10 @@ def finding(rows: Sequence[Row]) -> str:
     )
 
 
-def not_measured(rows: Sequence[Row]) -> str:
+def not_measured(rows: Sequence[Row], titles: Mapping[str, str]) -> str:
     """Return the metrics that no method has, with the reason; empty if there are none."""
     reasons = []
-    for name, title in columns(rows).items():
+    for name, title in titles.items():
         why = next((reason for row in rows if (reason := _entry(row, name).reason)), None)
         if why is not None and not any(_known(row, name) for row in rows):
             reasons.append(f"{title} ({why})")

@@ -23,7 +23,7 @@ from rum_ray.results.schema.study import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Summary:
     """report.json: all numbers of a finished study.
 
@@ -31,6 +31,8 @@ class Summary:
     is left out if there is none.
     """
 
+    format: Literal[1] = 1
+    status: Literal["complete"] = "complete"
     attack: str
     experiment: ExperimentSummary
     environment: Environment
@@ -49,8 +51,6 @@ class Summary:
     selected_on: tuple[Selection, ...]
     warnings: tuple[str, ...]
     attack_titles: Mapping[str, str] | None = field(default=None, metadata=OPTIONAL)
-    format: Literal[1] = 1
-    status: Literal["complete"] = "complete"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; numbers that are not finite become null."""
