@@ -56,8 +56,7 @@ def run(
         cancelled: returns the jobs that have become unnecessary.
 
     Raises:
-        RumRayError: a job failed permanently; the first such error. It is raised once the other
-            jobs are done.
+        RumRayError: the first permanent error of a job, once the other jobs are done.
         StalledError: workers kept dying, or the cluster has no room for one.
     """
     workers = min(cluster.workers, len(jobs))
@@ -67,6 +66,8 @@ def run(
         with _signals(), monitor:
             _trainer(name, queue, jobs, context, cluster, workers).fit()
     except (KeyboardInterrupt, SystemExit):
+        # Train's workers outlive the interrupt until the driver leaves the cluster.
+        queue.cancel.remote(range(len(jobs)))
         if monitor.error is not None:
             raise monitor.error from None
         if monitor.stalled:

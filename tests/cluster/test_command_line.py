@@ -1,0 +1,129 @@
+"""The command line on a real Ray: the same bits as without Ray, whatever is killed."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from miniature import flags, of_science
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
+
+INTERRUPTED = "rum-ray: interrupted; the same command goes on from here.\n"
+
+
+@pytest.fixture
+def interruptible():
+    """Processes that this one starts do not ignore SIGINT, as those of a background job do."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_a_killed_and_an_interrupted_driver_resume(mini, run, place):
+    """Killed in the training of models, interrupted in a search; a Ray of its own each time."""
+    gates = {name: place / name for name in ("MODEL_GATE", "UNLEARN_GATE")}
+    for gate in gates.values():
+        gate.mkdir()
+    hurt = run("hurt", MODEL_GATE=str(gates["MODEL_GATE"]))
+    process = hurt.start("tune")
+    hurt.until(process, lambda: len([*gates["MODEL_GATE"].iterdir()]) > 10)
+    process.kill()
+    process.communicate()
+    made = hurt.artifacts("pool", "model")
+    assert 0 < len(made) < 23
+    assert made.items() < mini.artifacts().items()
+
+    hurt = run("hurt", UNLEARN_GATE=str(gates["UNLEARN_GATE"]))
+    process = hurt.start("tune")
+    hurt.until(process, lambda: len([*gates["UNLEARN_GATE"].iterdir()]) > 2)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    assert (process.returncode, out) == (75, ""), err
+    assert err.count("rum-ray:") == 1
+    assert err.endswith(INTERRUPTED)
+    assert "Traceback" not in err
+    assert int(re.search(r"^train .* 23 done, (\d+) reused$", err, re.M)[1]) == len(made)
+    assert hurt.count("search") == 0
+
+    hurt = run("hurt")
+    code, _, err = hurt("tune")
+    assert code == 0, err
+    assert re.search(r"^train .* 23 done, 23 reused$", err, re.M)
+    assert not list(hurt.store.glob("quarantine/*"))
+    assert hurt.count("search") == 1
+    assert hurt.artifacts().items() < mini.artifacts().items()
+    pd.testing.assert_frame_equal(hurt.table("trials"), mini.table("trials"), check_exact=True)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.fixture
+def head(place, environment):
+    """A cluster beside this process, as `ray start` makes one; its address and its dashboard's."""
+    ports = {name: free_port() for name in ("port", "ray-client-server-port", "dashboard-port")}
+    command = [Path(sys.executable).with_name("ray"), "start", "--head", "--block"]
+    command += [f"--{name}={port}" for name, port in ports.items()]
+    command += ["--node-ip-address=127.0.0.1", "--num-cpus=3", "--include-dashboard=true"]
+    command += [f"--object-store-memory={100 * 2**20}", f"--temp-dir={place / 'head'}"]
+    command += ["--disable-usage-stats"]
+    # Its workers get the plug-ins shipped.
+    bare = {**environment, "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    with (place / "head.log").open("w") as log:
+        head = subprocess.Popen(
+            command,
+            env={**bare, "RAY_AUTH_MODE": "token"},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + 600
+    while "Ray runtime started" not in (place / "head.log").read_text():
+        assert head.poll() is None, (place / "head.log").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    yield f"127.0.0.1:{ports['port']}", f"http://127.0.0.1:{ports['dashboard-port']}"
+    head.terminate()
+    try:
+        head.wait(60)
+    finally:
+        if head.poll() is None:
+            os.killpg(head.pid, signal.SIGKILL)
+            head.wait()
+
+
+def test_a_running_cluster_with_shipped_modules_makes_the_same_bits(mini, run, place, head):
+    address, dashboard = head
+    there, plugins = run("there"), place / "plugins"
+    modules = f"cluster.modules=[{plugins / 'shipped'}, {plugins / 'gated'}]"
+    settings = flags(modules, "cluster.workers=2")
+    code, out, err = there("run", "--address", address, *settings)
+    assert code == 0, err
+    assert "report: out/digits/report.html" in out
+    stages = re.findall(r"^(\S.*?) +[\d.]+ s  \d+ done$", err, re.MULTILINE)
+    assert stages == ["train", "embed", "retrain", "search V4", "validate", "rows"]
+    assert there.artifacts() == mini.artifacts()
+    assert of_science(there.report()) == of_science(mini.report())
+    for name in ("scores", "trials"):
+        pd.testing.assert_frame_equal(there.table(name), mini.table(name), check_exact=True)
+
+    assert f"Ray dashboard: {dashboard}\n" in err
+    try:
+        status = urllib.request.urlopen(dashboard, timeout=60).status
+    except urllib.error.HTTPError as error:
+        # A dashboard that asks for the token is there, too.
+        status = error.code
+    assert status in (200, 401, 403)
