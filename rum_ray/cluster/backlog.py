@@ -4,8 +4,8 @@ import heapq
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from rum_ray.jobs.train import MAX_TOGETHER as MAX_CHUNK
-
+MAX_CHUNK = 8
+"""Jobs per chunk; as many as `rum_ray.jobs.train.MAX_TOGETHER`, fused models in one batch."""
 CHUNK_SECONDS = 1.0
 
 

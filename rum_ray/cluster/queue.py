@@ -1,7 +1,8 @@
 """The queue of jobs: backlog, leases and errors of one Train run; an actor.
 
-It knows jobs by number only, so its memory does not depend on what they carry. Each worker has a
-name of its own and belongs to the group that Train started together.
+It knows jobs by number only, so its memory does not depend on what they carry, and its process
+imports no PyTorch. Each worker has a name of its own and belongs to the group that Train started
+together.
 """
 
 import time

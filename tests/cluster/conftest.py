@@ -64,7 +64,7 @@ def mini(run) -> Run:
     return mini
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray_here(place) -> Iterator[None]:
     """A Ray in this process, whose workers find the plug-ins and the jobs of these tests."""
     from rum_ray.cluster.connect import connect

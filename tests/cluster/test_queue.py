@@ -2,6 +2,8 @@
 
 import random
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -9,6 +11,14 @@ from rum_ray.cluster import queue as queues
 from rum_ray.cluster.backlog import MAX_CHUNK
 from rum_ray.cluster.queue import MAX_ATTEMPTS, MAX_DEATHS, Queue
 from rum_ray.errors import DivergedError, IntegrityError, StalledError
+from rum_ray.jobs.train import MAX_TOGETHER
+
+
+def test_a_chunk_is_a_full_batch_of_fused_models_and_the_actor_imports_no_pytorch():
+    assert MAX_CHUNK == MAX_TOGETHER
+    code = "import sys, rum_ray.cluster.queue; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 @pytest.fixture

@@ -175,23 +175,6 @@ class TestTrain:
         wait_until(lambda: free_cpus() == 3)
         assert context.missing(jobs) == jobs[1:]
 
-    def test_a_stage_without_capacity_ends_also_where_sigint_is_ignored(
-        self, context, root, monkeypatch
-    ):
-        from ray_jobs import Task
-
-        from rum_ray.cluster import jobs as stage
-
-        monkeypatch.setattr(stage, "STALL_SECONDS", 2.0)
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            config = ClusterConfig(workers=1, gpus_per_worker=1.0)
-            with pytest.raises(StalledError, match=r"'no room'.* 2 s"):
-                stage.run("no room", [Task(0)], context, config, lambda state: None)
-            assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
-        finally:
-            signal.signal(signal.SIGINT, before)
-
 
 class TestData:
     def test_streamed_results_are_those_of_one_process(self, study, mini):
@@ -260,12 +243,12 @@ class TestTune:
 
     def test_a_search_runs_each_prefix_once_with_and_without_ray(self, study):
         coarse = Candidate("finetune", {"lr": Choice((0.02, 0.1)), "epochs": 2, "batch_size": 256})
-        search, context = self.search(study, coarse, trials=12), study.context
+        search, context = self.search(study, coarse, trials=8), study.context
         path, found = Path(context.store.path(search.key(context))), []
         for each in (executor(2), LocalExecutor()):
             states = []
             each.search("search V4", search, context, lambda s, told=states: told.append(s) or s)
-            assert (states[-1].done, states[-1].total, states[-1].before) == (12, 12, 0)
+            assert (states[-1].done, states[-1].total, states[-1].before) == (8, 8, 0)
             jobs = [search.proposed(trial["answers"]) for trial in search.load(context)]
             made = [context.store.provenance(job.key(context)) for job in context.distinct(jobs)]
             plans = {tuple(step.unlearner for step in job.plan.steps) for job in jobs}
@@ -291,10 +274,31 @@ class TestTune:
             ("broken:Broken", StalledError, r"^search V4 .*KeyError: 'of two\\nlines'\.$"),
         ],
     )
-    def test_an_error_of_a_trial_ends_the_search(self, study, name, error, message):
+    def test_an_error_of_a_trial_ends_the_search(self, study, name, error, message, monkeypatch):
+        from rum_ray.cluster import tune
+
+        # Each further attempt starts an actor.
+        monkeypatch.setattr(tune, "MAX_FAILURES", 0)
         search = self.search(study, Candidate(name), trials=12, batch=1)
         states = []
         with pytest.raises(error, match=message):
             executor(1).search("search V4", search, study.context, lambda s: states.append(s) or s)
         assert states == []
         assert not study.context.store.has(search.key(study.context))
+
+
+def test_a_stage_without_capacity_ends_also_where_sigint_is_ignored(context, root, monkeypatch):
+    """The last test of this Ray: Train's controller goes on looking for the resources."""
+    from ray_jobs import Task
+
+    from rum_ray.cluster import jobs as stage
+
+    monkeypatch.setattr(stage, "STALL_SECONDS", 2.0)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        config = ClusterConfig(workers=1, gpus_per_worker=1.0)
+        with pytest.raises(StalledError, match=r"'no room'.* 2 s"):
+            stage.run("no room", [Task(0)], context, config, lambda state: None)
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
