@@ -81,42 +81,29 @@ class Refused(FineTune):
     def losses(self, model, teacher, data, epoch):
         raise DataError("nobody may learn this")
 '''
-GATED = '''
-"""A model and an unlearner that wait for ever where the environment names a gate.
+FREE = 8
+GATED = f'''
+"""A multilayer perceptron that cannot be built more often than a gate allows.
 
-The gate is a folder. Each caller leaves a mark in it, and waits if there are too many.
+The environment names the gate, a folder. Each caller leaves a mark in it, and waits for ever if
+there are more than {FREE}.
 """
 
 import os
 import time
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
 
 from rum_ray.models import MODELS
-from rum_ray.unlearning import FineTune
-
-
-def pass_gate(variable, free):
-    gate = os.environ.get(variable)
-    if gate is not None:
-        (Path(gate) / uuid.uuid4().hex).touch()
-        while len(list(Path(gate).iterdir())) > free:
-            time.sleep(0.05)
 
 
 def mlp(shape, num_classes):
-    pass_gate("MODEL_GATE", 10)
+    gate = os.environ.get("MODEL_GATE")
+    if gate is not None:
+        (Path(gate) / uuid.uuid4().hex).touch()
+        while len(list(Path(gate).iterdir())) > {FREE}:
+            time.sleep(0.05)
     return MODELS["mlp"](shape, num_classes)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Gated(FineTune):
-    name = "gated"
-
-    def losses(self, model, teacher, data, epoch):
-        pass_gate("UNLEARN_GATE", 2)
-        yield from FineTune.losses(self, model, teacher, data, epoch)
 '''
 
 

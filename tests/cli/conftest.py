@@ -53,9 +53,9 @@ def plugins(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def mini(tmp_path_factory) -> Run:
-    """The miniature, run without Ray in two processes of its own."""
+    """The miniature, run without Ray in one process of its own."""
     mini = Run(tmp_path_factory.mktemp("mini") / "run", os.environ)
-    code, out, err = mini("demo", "--address", "none")
+    code, out, err = mini("demo", "--address", "none", "--set", "cluster.workers=1")
     assert code == 0, err
     (mini.folder / "stdout").write_text(out)
     (mini.folder / "stderr").write_text(err)

@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -154,13 +155,16 @@ def test_the_files_of_the_report(mini):
     ]
 
 
-def test_one_process_makes_the_same_bits_as_two(call, mini, tmp_path):
-    code, _, err = call("refine", DEMO, *flags(*SETTINGS), *HERE)
+def test_a_search_in_two_processes_makes_the_same_bits(call, copy, mini):
+    for kind in ("search", "trial"):
+        shutil.rmtree(copy.store / kind)
+    two = flags("search.spaces=[V4]", "cluster.workers=2")
+    code, _, err = call("tune", DEMO, *flags(*SETTINGS), "--address", "none", *two)
     assert code == 0, err
-    made = {path.relative_to(tmp_path / "store") for path in (tmp_path / "store").rglob("*.saf*")}
-    assert made
-    for path in made:
-        assert (tmp_path / "store" / path).read_bytes() == (mini.store / path).read_bytes()
+    made, whole = copy.artifacts("search", "trial"), mini.artifacts("search", "trial")
+    assert copy.count("search") == 1
+    assert copy.count("trial") > 4
+    assert made.items() < whole.items()
 
 
 def test_a_pool_grows_until_it_is_precise_enough_and_can_be_extended(call, tmp_path):
