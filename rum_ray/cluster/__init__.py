@@ -5,7 +5,8 @@ import sys
 
 # Ray reads these at import, so they are set before; values that the user has set win.
 # Usage statistics would leave the machine. After the loss of a machine, Train waits for resources
-# that no longer exist; it looks at the cluster again after the start timeout.
+# that no longer exist; it looks at the cluster again after the start timeout. Notices of preemption
+# need no actor that watches for them: the queue requeues the jobs of a lost machine.
 _SETTINGS = {
     "RAY_AUTH_MODE": "token",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
