@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint bench clean
+.PHONY: help env demo test lint docs bench clean
 
 help:  ## print this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
@@ -15,18 +15,20 @@ demo: env  ## the embedded experiment, up to its HTML report
 test: env  ## every test that needs no GPU and no outside data
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/cluster
 	@$(BIN)/python -m pytest tests/cluster
-lint: env  ## style, types and spelling
+lint: env docs  ## style, types, spelling, and the docs built strictly
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/codespell
+docs: env  ## the docs as a site: site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 bench: env  ## every benchmark in turn, then the table of their results
 	@status=0; for script in benchmarks/[!_]*.py; do \
 		echo "== $$script"; rm -f "benchmarks/results/$$(basename $$script .py).json"; \
 		$(BIN)/python "$$script" || status=1; \
 	done; $(BIN)/python benchmarks/_harness.py; exit $$status
 clean:  ## remove .venv, out, store and caches
-	rm -rf .venv out store dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv out store dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # PyTorch first, by its exact version: where the index offers a CPU build, plain pip takes it.

@@ -1,10 +1,10 @@
-"""Write docs/algorithms.md: what each unlearner, proxy, refiner and attack is.
+"""Render algorithms.md: every unlearner, proxy, refiner, attack, data set and model.
 
 Ideas, formulas, references and costs come from the docstrings, keys from the fields, and gaps from
-a run beside the formula in tests/reference. So there is nothing to keep in step by hand;
-tests/test_readme.py compares the file.
+a run beside the formula in tests/reference.
 """
 
+import functools
 import importlib
 import inspect
 import math
@@ -16,70 +16,113 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rum_ray.data import DATASETS
 from rum_ray.evaluation import ATTACKS
+from rum_ray.models import MODELS
 from rum_ray.refinement import REFINERS
 from rum_ray.scores import PROXIES
 from rum_ray.testing import UnlearnerContract
 from rum_ray.unlearning import UNLEARNERS
 
-TARGET = Path(__file__).with_name("algorithms.md")
-CONFIGURATION = runpy.run_path(str(TARGET.with_name("make_configuration.py")))
+DOCS = Path(__file__).parent
+CONFIGURATION = runpy.run_path(str(DOCS / "make_configuration.py"))
 SMALLEST = 1e-6
 INTRODUCTION = """\
 # Algorithms
 
-What each unlearner, proxy, refiner and attack does, where it comes from, and what can be set.
-Made by `python docs/make_algorithms.py`; do not edit. How they are written in an experiment file is
-in [configuration.md](configuration.md), how a number is made in [protocol.md](protocol.md).
+The components of the package: idea, formula, source, settings and cost of each. `python
+docs/make.py` writes this page from the docstrings; do not edit it.
+[Configuration](configuration.md) has the keys of an experiment file, [protocol](protocol.md) the
+definition of each number.
 
-S is the forget set, R the retain set, D both together; theta are the weights, f(x) the logits, CE
-is the mean cross-entropy, grad its gradient, E the number of epochs and e a 0-based epoch.
+S is the forget set, R the retain set, D both together; theta are the weights, f(x) the logits. CE
+is the mean cross-entropy and grad its gradient. E is the number of epochs and e a 0-based epoch.
+`package.module:name` in an experiment file takes a component of your own in place of any name here
+([how to add one](howto/add.md)).
 """
 UNLEARNER_INTRODUCTION = """\
-## Unlearners
+SGD steps down each loss, batch by batch, with a fresh momentum.
+"""
+COST_INTRODUCTION = """\
+### Cost and check against the formula
 
-Where a formula is a loss, SGD steps down it, batch by batch, with a fresh momentum. Cost is counted
-in examples that go forward and backward; a forward pass alone counts a third. The gap is the
-largest difference of a weight to a literal loop over the formula in double precision
-(`tests/reference/unlearning.py`), where one batch holds everything.
+The cost is counted in examples that go forward and backward; a forward pass alone counts a third.
+The gap is the largest difference of a weight between the unlearner and a literal loop over its
+formula in double precision (`tests/reference/unlearning.py`), where one batch holds everything.
 """
 CONTRACT_INTRODUCTION = """\
-### What all of them keep to
+### The contract
 
-`UnlearnerContract` of `rum_ray.testing`, which `tests/contract/test_unlearners.py` runs over every
-entry of the table:
+`UnlearnerContract` of `rum_ray.testing` checks these properties of every unlearner of the table
+(`tests/contract/test_unlearners.py`), and of yours if you subclass it:
 """
 
 
-def render() -> str:
-    """Return the page."""
-    return "\n".join(
-        [
-            INTRODUCTION,
-            UNLEARNER_INTRODUCTION,
-            _overview(),
-            f"{CONTRACT_INTRODUCTION}\n{_contract()}",
-            *(_unlearner(name, kind) for name, kind in UNLEARNERS.items()),
-            *_others("Proxies", PROXIES),
-            *_others("Refiners", REFINERS),
-            *_others("Attacks", ATTACKS),
-        ]
+def render() -> dict[str, str]:
+    """Return the page by its name."""
+    parts = [
+        INTRODUCTION,
+        f"## Unlearners\n\n{UNLEARNER_INTRODUCTION}\n{_overview(UNLEARNERS)}",
+        f"{COST_INTRODUCTION}\n{_costs()}",
+        f"{CONTRACT_INTRODUCTION}\n{_contract()}",
+        *(_unlearner(name, kind) for name, kind in UNLEARNERS.items()),
+        *_others("Proxies", PROXIES),
+        *_others("Refiners", REFINERS),
+        *_others("Attacks", ATTACKS),
+        *_others("Data sets", DATASETS),
+        *_others("Models", MODELS),
+    ]
+    return {"algorithms.md": "\n".join(parts)}
+
+
+def _overview(table: Mapping[str, Any]) -> str:
+    """Return a table of components: name, idea and references."""
+    lines = ["| name | idea | reference |", "| :-- | :-- | :-- |"]
+    for name, thing in table.items():
+        idea = _paragraphs(thing)[0].removeprefix("Return ").rstrip(".")
+        idea = f"{idea[:1].upper()}{idea[1:]}{_options(thing)}"
+        row = [f"`{name}`", idea, _references(thing)]
+        lines.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _options(thing: Any) -> str:
+    """Return the options that an attack fixes, for its idea."""
+    function = getattr(thing, "function", None)
+    fixed = function.keywords if isinstance(function, functools.partial) else {}
+    return "".join(f"; {key}: {value}" for key, value in fixed.items())
+
+
+def _references(thing: Any) -> str:
+    """Return the works that the paragraph "Reference:" cites, as short links."""
+    cited = [p for p in _paragraphs(thing) if p.startswith(("Reference:", "References:"))]
+    works = re.findall(
+        r'([^":]*?), "[^"]+",? (?:in )?([^"]*?), (https?://\S+?)[.,;)]*(?=\s|$)', " ".join(cited)
     )
+    return "; ".join(f"[{_authors(who)}, {where}]({link})" for who, where, link in works)
 
 
-def _overview() -> str:
-    """Return the table of unlearners: name, idea, cost, gap."""
+def _authors(text: str) -> str:
+    """Return "Surname et al." of a list of authors, or one or two surnames."""
+    names = re.sub(r"^[\W]*(?:and |in this form )?|.* as ", "", text.strip())
+    first = re.split(r",| and | et al", names)[0]
+    several = names.count(",") + names.count(" and ") + names.count(" et al")
+    return f"{first} et al." if several > 1 or " et al" in names else names
+
+
+def _costs() -> str:
+    """Return the table of unlearners: name, cost, gap."""
     gap = _reference()
-    lines = ["| name | idea | cost | gap |", "| :-- | :-- | :-- | --: |"]
+    lines = ["| name | cost | gap |", "| :-- | :-- | --: |"]
     for name, kind in UNLEARNERS.items():
         cost = _paragraphs(kind.cost)[0].removeprefix("Return ").rstrip(".")
-        row = [f"`{name}`", _paragraphs(kind)[0], cost, _bound(gap(name)[0])]
+        row = [f"`{name}`", cost, _bound(gap(name)[0])]
         lines.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |")
     return "\n".join(lines) + "\n"
 
 
 def _contract() -> str:
-    """Return what the contract tests, as a list."""
+    """Return the properties that the contract tests, as a list."""
     tests = [t for name, t in vars(UnlearnerContract).items() if name.startswith("test_")]
     lines = []
     for test in tests:
@@ -97,23 +140,29 @@ def _unlearner(name: str, kind: Any) -> str:
 
 
 def _others(title: str, table: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the section of a table: what its modules say, then a part for each entry."""
-    modules = dict.fromkeys(inspect.getmodule(thing) for thing in table.values())
-    yield "\n\n".join([f"## {title}", *map(_text, modules)]) + "\n"
+    """Yield the section of a table: its overview, its modules, then one part per entry."""
+    modules = dict.fromkeys(inspect.getmodule(_described(thing)) for thing in table.values())
+    yield "\n\n".join([f"## {title}", _overview(table), *map(_text, modules)]) + "\n"
     for name, thing in table.items():
         yield f"### `{name}`\n\n{_text(thing)}\n"
 
 
+def _described(thing: Any) -> Any:
+    """Return the class, function or module that documents a component."""
+    while isinstance(thing, functools.partial) or hasattr(thing, "function"):
+        thing = thing.func if isinstance(thing, functools.partial) else thing.function
+    return thing
+
+
 def _text(thing: Any) -> str:
-    """Return what a docstring says before its sections, wrapped."""
+    """Return the paragraphs of a docstring, wrapped."""
     return "\n\n".join(map(_wrapped, _paragraphs(thing)))
 
 
 def _paragraphs(thing: Any) -> list[str]:
     """Return the paragraphs of a docstring before "Attributes:" and the like, one line each."""
-    text = re.split(
-        r"^(?:Attributes|Args|Returns|Raises):$", inspect.getdoc(thing) or "", flags=re.M
-    )
+    doc = inspect.getdoc(_described(thing)) or ""
+    text = re.split(r"^(?:Attributes|Args|Returns|Raises|Example|Examples):$", doc, flags=re.M)
     return [" ".join(part.split()) for part in text[0].strip().split("\n\n")]
 
 
@@ -131,9 +180,9 @@ def _bound(gap: float) -> str:
 
 def _reference() -> Any:
     """Return `closed_forms.gap` of the tests: by name, the difference to the formula."""
-    sys.path.insert(0, str(TARGET.parents[1] / "tests"))
+    sys.path.insert(0, str(DOCS.parent / "tests"))
     return importlib.import_module("reference.closed_forms").gap
 
 
 if __name__ == "__main__":
-    TARGET.write_text(render(), "utf-8")
+    print(render()["algorithms.md"])

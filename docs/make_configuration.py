@@ -1,7 +1,7 @@
-"""Write docs/configuration.md from the dataclasses that read an experiment file.
+"""Render configuration.md from the dataclasses that read an experiment file.
 
 Types and defaults come from the fields, meanings from the docstrings, ranges from the checks that
-refuse a value. So there is nothing to keep in step by hand; tests/test_readme.py compares the file.
+refuse a value.
 """
 
 import ast
@@ -11,11 +11,11 @@ import json
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from rum_ray.data import DATASETS
+from rum_ray.evaluation import ALWAYS, ATTACKS
 from rum_ray.experiment import (
     ClusterConfig,
     DataConfig,
@@ -37,21 +37,21 @@ from rum_ray.training.domains import Domain, describe
 from rum_ray.training.recipe import Recipe
 from rum_ray.unlearning import UNLEARNERS, GradientUnlearner, Unlearner
 
-TARGET = Path(__file__).with_name("configuration.md")
 INTRODUCTION = """\
 # Configuration
 
-Every key of an experiment file, with type, default, range and meaning.
-Made by `python docs/make_configuration.py`; do not edit.
+Every key of an experiment file, with type, default, range and meaning. `python docs/make.py`
+writes this page; do not edit it.
 
-- One YAML file is one experiment. It has no tags, no aliases, no key twice, and at most 1 MiB.
-- An unknown key, a missing one or a wrong value is an error before anything is run; it says where.
-- `--set key=value` goes on top, with a dotted key and a YAML value: `--set recipe.epochs=10`.
-  `--seed N` replaces `seeds`.
-- What has a name and no other value may be written as the name: `low: nothing`.
-- YAML reads `1e-3` as text; write `0.001` or `1.0e-3`.
-- Where a name is expected, `package.module:name` takes something of yours that is installed.
-- `name` and `cluster` change no result. Everything else is part of the experiment's digest.
+- One YAML file describes one experiment. Tags, aliases and duplicate keys are refused. The file has
+  at most 1 MiB.
+- Unknown keys, missing keys and wrong values are reported with their place before any work starts.
+- `--set key=value` overrides one value: a dotted key and a YAML value, as in
+  `--set recipe.epochs=10`. `--seed N` replaces `seeds`.
+- A component without settings can be written as its name: `low: nothing`.
+- YAML reads `1e-3` as text. Write `0.001` or `1.0e-3`.
+- `package.module:name` stands for an installed component of your own wherever a name is expected.
+- `name` and `cluster` do not affect any result. All other keys are part of the experiment's digest.
 """
 LEAF_NAMES = {int: "integer", float: "number", str: "text", bool: "true or false"}
 PARTS = {
@@ -71,7 +71,7 @@ PARTS = {
 CANDIDATES = """\
 ## Candidates
 
-An entry of `search.unlearners`: a name, or a mapping with what is not as the unlearner declares.
+An entry of `search.unlearners` is a name, or a mapping that narrows the declared search domains.
 
 ```yaml
 unlearners:
@@ -80,13 +80,14 @@ unlearners:
   - {name: salun, lr: {low: 0.01, high: 0.1}, epochs: [1, 3, 5], keep: {high: 0.5}}
 ```
 
-| a key's value | what is searched |
+| value of a key | searched |
 | :-- | :-- |
-| one value | nothing: it is that, also of keys that no search chooses |
+| one value | nothing: the key is fixed. Allowed for keys without a search domain, too |
 | a list | these values |
-| a mapping of `low`, `high` or both | the range between them, as declared: logarithmic, integers |
+| a mapping of `low`, `high` or both | the range between them; scale and type as declared |
 
-All must lie in the declared domain, the last column of [unlearners](#unlearners).
+All values must lie in the declared domain: the last column of the tables under
+[unlearners](#unlearners).
 """
 RANGES = {
     "check_positive": "above 0",
@@ -116,8 +117,8 @@ class Entry:
     domain: str = ""
 
 
-def render() -> str:
-    """Return the page."""
+def render() -> dict[str, str]:
+    """Return the page by its name."""
     sections = [
         INTRODUCTION,
         _section("Top level", Experiment),
@@ -133,10 +134,11 @@ def render() -> str:
         _section("search", SearchConfig),
         CANDIDATES,
         _section("evaluate", EvaluateConfig),
+        f"Attacks: {_listed({n: a for n, a in ATTACKS.items() if n not in ALWAYS})}.\n",
         _section("relearn", RelearnConfig),
         _section("cluster", ClusterConfig),
     ]
-    return "\n".join(sections)
+    return {"configuration.md": "\n".join(sections)}
 
 
 def _section(title: str, cls: type) -> str:
@@ -148,14 +150,14 @@ def _section(title: str, cls: type) -> str:
 
 def _data() -> Iterator[str]:
     """Yield the section of data sets, one table each."""
-    yield "## data\n\nA data set by its name, with options of its own.\n"
+    yield "## data\n\nA data set is given by its name and has its own options.\n"
     for name, function in DATASETS.items():
         yield f"### `name: {name}`\n\n{_summary(function)}\n\n{_table(list(_options(function)))}"
 
 
 def _refiners() -> Iterator[str]:
     """Yield the section of refiners."""
-    yield "## refine\n\nHow the forget set is split into subsets.\n"
+    yield "## refine\n\nThe refiner splits the forget set into subsets.\n"
     for name, cls in REFINERS.items():
         yield f"### `name: {name}`\n\n{_summary(cls)}\n\n{_table(list(_fields(cls)))}"
 
@@ -163,9 +165,9 @@ def _refiners() -> Iterator[str]:
 def _unlearners() -> Iterator[str]:
     """Yield the section of unlearners: first what most share, then each one's own keys."""
     yield (
-        "## Unlearners\n\nValues of `plan` and `search.steps` (by subset) and `compare` (a list), "
-        "and [candidates](#candidates) of a search.\nThe last column is what a search draws from; "
-        "other keys keep their defaults there.\n"
+        "## Unlearners\n\nUnlearners are values of `plan` and `search.steps` (by subset), entries "
+        "of `compare`, and\n[candidates](#candidates) of a search. The last column is the domain "
+        "that a search draws from. A search\nkeeps the other keys at their defaults.\n"
     )
     shared = list(_fields(GradientUnlearner))
     others = {n: cls for n, cls in UNLEARNERS.items() if not issubclass(cls, GradientUnlearner)}
@@ -232,9 +234,10 @@ def _default(value: Any) -> str:
 
 
 def _summary(thing: Any) -> str:
-    """Return the first paragraph of a docstring."""
-    text = (inspect.getdoc(thing) or "").split("\n\n")[0]
-    return text.replace("; docs/configuration.md lists every key", "")
+    """Return the first paragraph of a docstring; of a function, the value that it returns."""
+    text = (inspect.getdoc(thing) or "").split("\n\n")[0].removeprefix("Return ")
+    text = text.replace("; docs/configuration.md lists every key", "")
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def _meanings(cls: type) -> dict[str, str]:
@@ -316,4 +319,4 @@ def _table(entries: list[Entry]) -> str:
 
 
 if __name__ == "__main__":
-    TARGET.write_text(render(), "utf-8")
+    print(render()["configuration.md"])

@@ -74,7 +74,7 @@ def searched(store: str, seed: int) -> tuple[int, dict[str, list[float]]]:
     for sampler in SAMPLERS:
         of = study(store, seed, sampler)
         (search,) = of.rungs
-        for job in (*of.search_originals[:-FRESH_SEEDS], *of.judged):
+        for job in (*of.search_originals[:-FRESH_SEEDS], *of.reference_jobs):
             of.context.get_or_compute(job)
         found[sampler] = objectives(search, of.context)
     return seed, found

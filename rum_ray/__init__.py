@@ -4,12 +4,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rum_ray.api import read_report, run
     from rum_ray.cluster.embed import stream_moments
+    from rum_ray.cluster.executor import RayExecutor
     from rum_ray.data import DATASETS, DataBundle, LabeledData, load
     from rum_ray.data.images import open_source
     from rum_ray.evaluation import (
         ATTACKS,
         Accuracies,
+        Attack,
         AttackResult,
         Evaluation,
         PoolEvidence,
@@ -27,12 +30,14 @@ if TYPE_CHECKING:
     )
     from rum_ray.models import MODELS
     from rum_ray.refinement import REFINERS, forget_set, refine
+    from rum_ray.results.report import Report
     from rum_ray.rum import Partition, Plan, Subset, unlearn
     from rum_ray.scores import PROXIES, Scores
     from rum_ray.scores.discrepancy import mmd
     from rum_ray.scores.entanglement import entanglement_score
     from rum_ray.scores.memorization import influence, memorization
     from rum_ray.seeding import Seed
+    from rum_ray.study.executor import LocalExecutor
     from rum_ray.training import LocalRuntime, Recipe
     from rum_ray.unlearning import (
         CT,
@@ -54,11 +59,13 @@ if TYPE_CHECKING:
     )
 
 _NAMES = {
+    "api": "read_report run",
     "cluster.embed": "stream_moments",
+    "cluster.executor": "RayExecutor",
     "data": "DATASETS DataBundle LabeledData load",
     "data.images": "open_source",
     "evaluation": (
-        "ATTACKS Accuracies AttackResult Evaluation PoolEvidence auc_attack evaluate "
+        "ATTACKS Accuracies Attack AttackResult Evaluation PoolEvidence auc_attack evaluate "
         "jensen_shannon klom pool_lira pool_rmia svm_attack threshold_attack tow tow_mia u_lira"
     ),
     "models": "MODELS",
@@ -68,7 +75,9 @@ _NAMES = {
     "scores.discrepancy": "mmd",
     "scores.entanglement": "entanglement_score",
     "scores.memorization": "influence memorization",
+    "results.report": "Report",
     "seeding": "Seed",
+    "study.executor": "LocalExecutor",
     "training": "LocalRuntime Recipe",
     "unlearning": (
         "UNLEARNERS UnlearningTask BadTeacher CT FineTune Influence L1Sparse MSG NegGrad "

@@ -1,6 +1,7 @@
 """The canonical form of a value, and its SHA-256.
 
-Two values with equal digests determine the same result; that is what artifacts are stored under.
+Values with equal digests determine the same result. Digests are the names of artifacts in the
+store.
 """
 
 import dataclasses
@@ -15,9 +16,10 @@ import numpy as np
 def canonical(value: Any) -> Any:
     """Return `value` as plain JSON types.
 
-    Dataclasses become their type's name (with its module, if a plug-in's) and their fields, but for
-    those that do not compare; arrays and tensors their type, shape and the SHA-256 of their bytes;
-    a class or function, its importable name.
+    - A dataclass becomes the name of its type and its fields, except those with `compare=False`.
+      The name of a plug-in includes its module.
+    - An array or tensor becomes its dtype, its shape and the SHA-256 of its bytes.
+    - A class or function becomes its importable name.
 
     Raises:
         TypeError: the value has no canonical form.
@@ -25,8 +27,8 @@ def canonical(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        counting = (field.name for field in dataclasses.fields(value) if field.compare)
-        fields = {name: canonical(getattr(value, name)) for name in counting}
+        names = (field.name for field in dataclasses.fields(value) if field.compare)
+        fields = {name: canonical(getattr(value, name)) for name in names}
         return {"type": _type_name(type(value)), **fields}
     if isinstance(value, Mapping):
         return {str(key): canonical(item) for key, item in value.items()}
@@ -48,9 +50,10 @@ def digest(value: Any) -> str:
 
 
 def _type_name(kind: type) -> str:
-    """Return the name of a type, which no plug-in's type shares with one of this package.
+    """Return the name of a type; names of plug-ins never equal names of this package.
 
-    A class that was renamed keeps its old name in keys as its own `key_name`.
+    The class attribute `key_name` is the name of a type in keys where it differs from the class
+    name.
     """
     if kind.__module__.partition(".")[0] == "rum_ray":
         return str(vars(kind).get("key_name", kind.__qualname__))

@@ -1,7 +1,7 @@
-"""Every error that a user can meet, with the exit code of the command line.
+"""Errors for users, with the exit codes of the command line.
 
-A message says what is wrong, what was given, what is allowed and what to do. Each error takes
-that one message and nothing else, so that all of them survive pickling between processes.
+A message states the problem, the value, the allowed values and the remedy. The message is the only
+argument of an error, so errors survive pickling between processes.
 """
 
 import difflib
@@ -10,37 +10,37 @@ from typing import ClassVar
 
 
 class RumRayError(Exception):
-    """Something that a user can mend."""
+    """Base class: an error that the user can correct."""
 
     exit_code: ClassVar[int] = 1
 
 
 class ConfigError(RumRayError):
-    """The experiment file, or a flag, is wrong."""
+    """The experiment file or a flag is invalid."""
 
     exit_code = 2
 
 
 class PlanError(RumRayError):
-    """Subsets overlap, an assignment names no subset, or there is nothing to forget."""
+    """A plan is invalid: subsets overlap, a subset is unknown, or the forget set is empty."""
 
     exit_code = 2
 
 
 class DataError(RumRayError):
-    """A data set is missing, or not what it says."""
+    """A data set is missing, damaged, or not in the expected format."""
 
     exit_code = 3
 
 
 class ScoreError(RumRayError):
-    """A score is used where it is unknown."""
+    """A score is unknown for an example that requires one."""
 
     exit_code = 3
 
 
 class BusyError(RumRayError):
-    """Another run holds the lock, or the output folder holds another experiment."""
+    """Another run holds the lock, or the output folder belongs to another experiment."""
 
     exit_code = 4
 
@@ -52,19 +52,19 @@ class DivergedError(RumRayError):
 
 
 class StalledError(RumRayError):
-    """A stage could not finish: jobs kept failing, or none made progress."""
+    """A stage cannot finish: jobs keep failing, or none makes progress."""
 
     exit_code = 5
 
 
 class StoreError(RumRayError):
-    """An artifact is damaged, of another format, or cannot be written."""
+    """An artifact is damaged, has another format, or cannot be written."""
 
     exit_code = 6
 
 
 class IntegrityError(RumRayError):
-    """The same key was made twice with different bits: something is not deterministic."""
+    """One key has two results with different bits: a computation is not deterministic."""
 
     exit_code = 7
 
@@ -75,9 +75,9 @@ class UnsafeError(RumRayError):
     exit_code = 8
 
 
-def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """Return the part of a message that lists what is known and the nearest to `given`."""
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the end of a message: the known names, and the one closest to `name`, if any."""
     names = list(known)
-    near = difflib.get_close_matches(given, names, n=1)
+    close = difflib.get_close_matches(name, names, n=1)
     listed = f"Known: {', '.join(names)}."
-    return f"{listed} Did you mean '{near[0]}'?" if near else listed
+    return f"{listed} Did you mean '{close[0]}'?" if close else listed

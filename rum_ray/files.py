@@ -1,17 +1,20 @@
-"""Files that are whole or not there, and locks."""
+"""Atomic file writes and file locks."""
 
 import contextlib
-import fcntl
 import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from filelock import FileLock
+
 from rum_ray.errors import StoreError
+
+POLL_SECONDS = 0.02
 
 
 def write_once(path: Path, content: bytes) -> bool:
-    """Create a file whole and durably; return False, changing nothing, if there is one."""
+    """Create a file atomically and durably; return False, without a change, if it exists."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
@@ -29,28 +32,27 @@ def write_once(path: Path, content: bytes) -> bool:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a lock for the length of a `with` block, after whoever has it now.
+    """Hold an exclusive lock within a `with` block; wait while another process holds it.
 
-    The system takes it from a process that dies; the empty file stays until the next one has it.
-    Where the file system has no locks, or the file cannot be made, nobody waits.
+    The OS releases the lock of a dead process. The lock file is removed on release; the file of a
+    dead process stays until the next release. Where the file system has no locks, or the lock file
+    cannot be created, no process waits.
     """
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            links = 0
-            while not links:  # else whoever had the lock has removed its file
-                file = stack.enter_context(path.open("ab"))
-                fcntl.flock(file, fcntl.LOCK_EX)
-                links = os.fstat(file.fileno()).st_nlink
+            # A soft lock would outlive a dead process, so it is no fallback.
+            lock = FileLock(path, poll_interval=POLL_SECONDS, fallback_to_soft=False)
+            stack.enter_context(lock)
             stack.callback(path.unlink, missing_ok=True)
         yield
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Put a file in place whole, over one that may be there.
+    """Write a file atomically; an existing file is replaced.
 
     Raises:
-        StoreError: it cannot be written.
+        StoreError: the file cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
@@ -58,7 +60,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.replace(path)
     except OSError as error:
         raise StoreError(
-            f"cannot write {path}: {error.strerror}. Free space, then again."
+            f"cannot write {path}: {error.strerror}. Free space, then try again."
         ) from error
     finally:
         with contextlib.suppress(OSError):

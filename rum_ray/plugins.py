@@ -1,4 +1,4 @@
-"""Names in experiment files: of a literal table, or of something that the user installed."""
+"""Names in experiment files: keys of a table, or importable plug-ins."""
 
 import importlib
 from collections.abc import Mapping
@@ -8,15 +8,15 @@ from rum_ray.errors import ConfigError, did_you_mean
 
 
 def find(name: str, table: Mapping[str, Any], kind: str) -> Any:
-    """Return `table[name]`, or the object that `package.module:name` names.
+    """Return `table[name]`, or the object that `package.module:name` refers to.
 
     Args:
-        name: what the experiment file says.
-        table: what comes with the package.
-        kind: what the table holds, for messages.
+        name: the name in the experiment file.
+        table: objects of this package by name.
+        kind: kind of the objects, for messages.
 
     Raises:
-        ConfigError: there is no such name.
+        ConfigError: the name is unknown, or the plug-in cannot be imported.
     """
     if name in table:
         return table[name]
@@ -28,5 +28,5 @@ def find(name: str, table: Mapping[str, Any], kind: str) -> Any:
     except (ImportError, AttributeError, SyntaxError, TypeError, ValueError) as error:
         raise ConfigError(
             f"{kind} '{name}' cannot be imported: {error}. "
-            "Write package.module:name of something that is installed."
+            "Write package.module:name of an installed module."
         ) from error

@@ -1,4 +1,4 @@
-"""The runtime of a job: its training loops go on where a crash cut them off."""
+"""The runtime of a job: training loops resume from checkpoints after a crash."""
 
 import hashlib
 import io
@@ -15,20 +15,20 @@ from rum_ray.seeding import Seed
 from rum_ray.store import Store
 from rum_ray.training.runtime import Stateful, set_threads
 
-KEEP_SECONDS = 30.0
+CHECKPOINT_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class StoredRuntime:
-    """A runtime whose epochs survive a crash: the state is kept when 30 s of work would be lost.
+    """A runtime with checkpoints: the state is saved after each 30 s of work.
 
     Attributes:
-        seed: the root of all draws.
-        store: where the state is kept.
+        seed: root of all random draws.
+        store: store of the checkpoints.
         job: digest of the job's key.
-        device: where to compute.
+        device: device of the computation.
         threads: threads of PyTorch.
-        keep_seconds: work between two states.
+        checkpoint_seconds: least seconds between two checkpoints.
     """
 
     seed: Seed
@@ -36,7 +36,7 @@ class StoredRuntime:
     job: str
     device: torch.device = torch.device("cpu")  # noqa: RUF009 - an immutable value
     threads: int = 1
-    keep_seconds: float = KEEP_SECONDS
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
 
     def __post_init__(self) -> None:
         set_threads(self.threads)
@@ -45,20 +45,20 @@ class StoredRuntime:
         return replace(self, seed=self.seed / part)
 
     def epochs(self, total: int, **state: Stateful) -> Iterator[int]:
-        """Yield the epochs that are left, and keep the state from time to time."""
-        start, kept = self._restore(state), time.monotonic()
+        """Yield the remaining epochs, and save checkpoints of the state in between."""
+        start, saved = self._restore(state), time.monotonic()
         for epoch in range(start, total):
             yield epoch
-            if time.monotonic() - kept >= self.keep_seconds:
-                self._keep(epoch + 1, state)
-                kept = time.monotonic()
+            if time.monotonic() - saved >= self.checkpoint_seconds:
+                self._save_checkpoint(epoch + 1, state)
+                saved = time.monotonic()
 
     @property
     def _path(self) -> Path | None:
         return self.store.state_path(f"{self.job}-{digest(self.seed)[:16]}")
 
-    def _keep(self, epoch: int, state: Mapping[str, Stateful]) -> None:
-        """Replace the kept state by this one."""
+    def _save_checkpoint(self, epoch: int, state: Mapping[str, Stateful]) -> None:
+        """Replace the checkpoint by one of this state."""
         if self._path is None:
             return
         buffer = io.BytesIO()
@@ -67,19 +67,19 @@ class StoredRuntime:
         write_bytes(self._path, hashlib.sha256(content).digest() + content)
 
     def _restore(self, state: Mapping[str, Stateful]) -> int:
-        """Put the kept state back and return the next epoch; 0 if there is no valid one."""
+        """Restore the checkpoint and return the next epoch; 0 if there is no valid checkpoint."""
         if self._path is None or not self._path.exists():
             return 0
         content = self._path.read_bytes()
         if hashlib.sha256(content[32:]).digest() != content[:32]:
             return 0
-        kept = torch.load(io.BytesIO(content[32:]), weights_only=True, map_location=self.device)
+        saved = torch.load(io.BytesIO(content[32:]), weights_only=True, map_location=self.device)
         for name, part in state.items():
-            part.load_state_dict(kept[name])
-        return int(kept["epoch"])
+            part.load_state_dict(saved[name])
+        return int(saved["epoch"])
 
-    def forget_state(self) -> None:
-        """Remove what was kept for the job; it is finished."""
+    def remove_checkpoints(self) -> None:
+        """Remove all checkpoints of the job."""
         if self._path is not None:
             for path in self._path.parent.glob(f"{self.job}-*"):
                 path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""RUM: refine a forget set, give each subset its unlearner, unlearn one after another.
+"""RUM: refine a forget set, assign an unlearner to each subset, and unlearn them in order.
 
 Zhao, Kurmanji, Barbulescu, Triantafillou and Triantafillou, "What makes unlearning hard and what
 to do about it", NeurIPS 2024, https://arxiv.org/abs/2406.01257, section 5.
@@ -22,10 +22,10 @@ from rum_ray.unlearning.base import Unlearner, UnlearningTask
 from rum_ray.unlearning.baselines import Nothing
 
 WHOLE_SETS = frozenset({"all", "forget", "retain", "test"})
-"""Names that no subset may have: of sets that have metrics, and of the forget set unrefined."""
+"""Reserved names, which no subset may have: the evaluated sets, and the unrefined forget set."""
 Retain: TypeAlias = Literal["remaining", "final"]
 Assignment: TypeAlias = Mapping[str, Unlearner]
-"""Subset name -> unlearner."""
+"""Unlearners by subset name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +33,18 @@ class Subset:
     """A named part of the forget set.
 
     Attributes:
-        name: such as "low".
-        rows: of the training set, sorted and unique.
+        name: name of the subset, such as "low".
+        rows: rows of the training set, int64, sorted and unique.
+
+    Raises:
+        PlanError: there are no rows, or they are not sorted and unique.
+
+    Example:
+        >>> import numpy as np
+        >>> import rum_ray as rr
+        >>> subset = rr.Subset("low", np.array([3, 5, 8]))
+        >>> len(subset)
+        3
     """
 
     name: str
@@ -62,7 +72,19 @@ class Subset:
 
 @dataclass(frozen=True)
 class Partition:
-    """Disjoint subsets, **in the order in which they are unlearned**."""
+    """Disjoint subsets, **in the order of unlearning**.
+
+    Raises:
+        PlanError: there is no subset, subsets overlap, or two have the same name.
+
+    Example:
+        >>> import numpy as np
+        >>> import rum_ray as rr
+        >>> low, high = rr.Subset("low", np.array([5, 8])), rr.Subset("high", np.array([3]))
+        >>> partition = rr.Partition((low, high))
+        >>> partition.names, partition.reversed().names
+        (('low', 'high'), ('high', 'low'))
+    """
 
     subsets: tuple[Subset, ...]
 
@@ -74,7 +96,7 @@ class Partition:
             raise PlanError(f"two subsets have the same name; the names are {', '.join(names)}.")
         total = sum(map(len, self.subsets))
         if len(np.unique(np.concatenate([s.rows for s in self.subsets]))) < total:
-            raise PlanError("subsets overlap; an example can be forgotten only once.")
+            raise PlanError("subsets overlap; each example may be in one subset only.")
 
     def __iter__(self) -> Iterator[Subset]:
         return iter(self.subsets)
@@ -84,54 +106,68 @@ class Partition:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The subsets' names, in order."""
+        """Names of the subsets, in order."""
         return tuple(subset.name for subset in self.subsets)
 
     @property
     def rows(self) -> Indices:
-        """The whole forget set, sorted."""
+        """Rows of the whole forget set, sorted."""
         return np.sort(np.concatenate([subset.rows for subset in self.subsets]))
 
     def ordered(self, names: Sequence[str]) -> "Partition":
-        """Return the same subsets, to be unlearned in the order of `names`.
+        """Return the same subsets, in the order of `names`.
 
         Raises:
-            PlanError: `names` are not those of the subsets, each once.
+            PlanError: `names` does not hold each name of a subset once.
         """
         if sorted(names) != sorted(self.names):
             raise PlanError(
-                f"an order names each of {', '.join(self.names)} once; got {', '.join(names)}."
+                f"an order must hold each of {', '.join(self.names)} once; got {', '.join(names)}."
             )
         subset_of = dict(zip(self.names, self.subsets, strict=True))
         return Partition(tuple(subset_of[name] for name in names))
 
     def reversed(self) -> "Partition":
-        """Return the same subsets in the opposite order."""
+        """Return the same subsets in reverse order."""
         return Partition(self.subsets[::-1])
 
 
 @dataclass(frozen=True)
 class Step:
-    """A subset and what unlearns it."""
+    """A subset and the unlearner that forgets it."""
 
     subset: Subset
     unlearner: Unlearner
 
     @property
     def idle(self) -> bool:
-        """Whether it leaves the model as it is."""
+        """True if the step leaves the model unchanged."""
         return isinstance(self.unlearner, Nothing)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps, in order.
+    """Unlearning steps, in order.
 
     Attributes:
         steps: at least one.
-        retain: what counts as retain set at a step. "remaining": all that no step so far was asked
-            to forget, so subsets whose turn has not come are still learned from (the paper's code);
-            "final": all outside the whole forget set.
+        retain: retain set of a step. "remaining": all examples except those of this step and
+            earlier ones, so later subsets still count as retain data (the paper's code). "final":
+            all examples outside the whole forget set.
+
+    Raises:
+        PlanError: there is no step, the subsets of two steps overlap, or `retain` is unknown.
+
+    Example:
+        >>> import numpy as np
+        >>> import rum_ray as rr
+        >>> low, high = rr.Subset("low", np.array([0, 1])), rr.Subset("high", np.array([5]))
+        >>> assignment = {"low": rr.Nothing(), "high": rr.FineTune(epochs=2)}
+        >>> plan = rr.Plan.assign(rr.Partition((low, high)), assignment)
+        >>> plan.retain_rows(step=0, total=6)
+        array([2, 3, 4, 5])
+        >>> plan.cost(total=6)
+        6.0
     """
 
     steps: tuple[Step, ...]
@@ -148,49 +184,51 @@ class Plan:
     def assign(
         cls, partition: Partition, assignment: Assignment, retain: Retain = "remaining"
     ) -> "Plan":
-        """Return the plan that gives each subset its unlearner, in the partition's order.
+        """Return the plan with these unlearners, in the order of the partition.
 
         Raises:
-            PlanError: a subset has no unlearner, an unlearner no subset, or it is none.
+            PlanError: a subset has no unlearner, an unlearner has no subset, or a value is no
+                unlearner.
         """
         for name in assignment:
             if name not in partition.names:
-                known = did_you_mean(name, partition.names)
-                raise PlanError(f"the plan names subset '{name}', which does not exist. {known}")
+                hint = did_you_mean(name, partition.names)
+                raise PlanError(f"the plan names subset '{name}', which does not exist. {hint}")
         missing = [name for name in partition.names if name not in assignment]
         if missing:
             raise PlanError(
-                f"the plan gives no unlearner to subset '{missing[0]}'. "
-                f"Each of {', '.join(partition.names)} needs one; 'nothing' is one."
+                f"the plan has no unlearner for subset '{missing[0]}'. "
+                f"Each of {', '.join(partition.names)} needs one; 'nothing' is allowed."
             )
         for name, unlearner in assignment.items():
             if isinstance(unlearner, type) or not callable(unlearner):
                 raise PlanError(
-                    f"subset '{name}' is given {unlearner!r}, which is no unlearner. "
-                    "Give a value, such as FineTune()."
+                    f"subset '{name}': {unlearner!r} is no unlearner. "
+                    "Give an instance, such as FineTune()."
                 )
         return cls(tuple(Step(s, assignment[s.name]) for s in partition), retain)
 
     @property
     def partition(self) -> Partition:
-        """The subsets, in order."""
+        """The subsets of the steps, in order."""
         return Partition(tuple(step.subset for step in self.steps))
 
     def retain_rows(self, step: int, total: int) -> Indices:
-        """Return the rows of 0 .. total - 1 that are retain data at a 0-based step."""
+        """Return the retain set of a 0-based step, as rows of 0 .. total - 1."""
         last = len(self.steps) if self.retain == "final" else step + 1
         forgotten = np.concatenate([s.subset.rows for s in self.steps[:last]])
         return complement(forgotten, total)
 
     def cost(self, total: int) -> float:
-        """Return the examples passed forward and backward; forward-only ones count a third.
+        """Return the examples passed forward and backward; a forward pass alone counts a third.
 
-        `total` is the number of training examples.
+        Args:
+            total: number of training examples.
         """
         return sum(self.step_cost(index, total) for index in range(len(self.steps)))
 
     def step_cost(self, index: int, total: int) -> float:
-        """Return what a 0-based step costs, as in `cost`."""
+        """Return the cost of a 0-based step, as in `cost`."""
         step = self.steps[index]
         return step.unlearner.cost(len(step.subset), len(self.retain_rows(index, total)))
 
@@ -202,24 +240,35 @@ def unlearn(
     runtime: Runtime,
     recipe: Recipe | None = None,
 ) -> nn.Module:
-    """Return a new model that has forgotten the plan's subsets, in order.
+    """Return the unlearned model: a new model, in eval mode, after all steps of a plan.
 
     Args:
-        model: the original; it stays as it is.
-        plan: what to forget, and how.
-        train: what the original learned.
-        runtime: each step gets a part of it.
-        recipe: how the original was trained; steps follow its augmentation and precision.
+        model: the original; it is unchanged.
+        plan: subsets to forget and their unlearners, in order.
+        train: training set of the original.
+        runtime: device and seed; each step has a seed of its own, derived from this one.
+        recipe: recipe of the original; steps use its augmentation and precision.
 
     Raises:
-        PlanError: a row is outside the training set, or nothing would be retained.
-        DataError: the model has another number of classes.
-        DivergedError: a step did not end in finite weights.
+        PlanError: a row is outside the training set, or a retain set is empty.
+        DataError: the model and the data differ in the number of classes.
+        DivergedError: a loss or a weight of a step is not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> import rum_ray as rr
+        >>> train, runtime = rr.load("digits").train, rr.LocalRuntime(rr.Seed(0))
+        >>> original = rr.Recipe("mlp", epochs=1).fit(train, runtime / "original")
+        >>> partition = rr.Partition((rr.Subset("all", np.arange(30)),))
+        >>> plan = rr.Plan.assign(partition, {"all": rr.FineTune(epochs=1)})
+        >>> unlearned = rr.unlearn(original, plan, train, runtime / "plan")
+        >>> unlearned is original, unlearned.training
+        (False, False)
     """
     rows = plan.partition.rows
     if rows[0] < 0 or rows[-1] >= len(train):
         raise PlanError(
-            f"the plan forgets rows {rows[0]} .. {rows[-1]}, but the training set has rows "
+            f"the plan forgets rows {rows[0]} .. {rows[-1]}; the rows of the training set are "
             f"0 .. {len(train) - 1}."
         )
     check_classes(model, train)
@@ -238,9 +287,10 @@ def take_step(
     runtime: Runtime,
     recipe: Recipe | None = None,
 ) -> nn.Module:
-    """Return what a step (0-based) makes of the model before it; that model, if the step is idle.
+    """Return the model after a 0-based step, or the input model itself if the step is idle.
 
-    `original` is the model before the first step; all else is as in `unlearn`.
+    `model` is the model before this step, and `original` the model before the first step. The other
+    arguments are those of `unlearn`.
     """
     step = plan.steps[index]
     if step.idle:

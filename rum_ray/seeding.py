@@ -1,8 +1,8 @@
-"""Random draws that are named, not numbered.
+"""Random draws by name.
 
-A `Seed` is a root and a path, such as `Seed(0) / "pool" / 17`. The SHA-256 of that path is the key
-of a Philox generator, so that a draw depends on its name alone: adding a seed, an example, a worker
-or a retry moves no other draw. Raw Philox words are used, whose stream NumPy promises to keep.
+A `Seed` is a root and a path, such as `Seed(0) / "pool" / 17`. The SHA-256 of root and path is the
+key of a Philox generator, so a draw depends on its name alone. Another seed, example, worker or
+retry changes no other draw. Draws are raw Philox words, whose stream NumPy guarantees to be stable.
 """
 
 import contextlib
@@ -16,11 +16,20 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Seed:
-    """A path of names under a root; the source of all randomness here.
+    """A path of names under a root: the source of all random draws in this package.
 
     Attributes:
-        root: the seed that a person gives; any integer.
-        path: the names below it.
+        root: the integer seed in an experiment file.
+        path: the names below the root.
+
+    Example:
+        >>> seed = Seed(0) / "pool" / 17
+        >>> str(seed)
+        '0/pool/17'
+        >>> seed.permutation(5)
+        array([3, 0, 2, 4, 1])
+        >>> (Seed(0) / "pool" / 17).permutation(5)
+        array([3, 0, 2, 4, 1])
     """
 
     root: int
@@ -33,8 +42,8 @@ class Seed:
         return "/".join(map(str, (self.root, *self.path)))
 
     def _key(self) -> NDArray[np.uint64]:
-        """Return the first 128 bits of the path's SHA-256."""
-        # A NumPy integer equals Python's but prints differently.
+        """Return the first 128 bits of the SHA-256 of root and path."""
+        # A NumPy integer is equal to Python's, but its repr differs.
         names = (n if isinstance(n, str) else int(n) for n in (self.root, *self.path))
         name = repr(tuple(names)).encode()
         return np.frombuffer(hashlib.sha256(name).digest()[:16], dtype=np.uint64)
@@ -49,7 +58,7 @@ class Seed:
         return (self.words(count) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
     def normal(self, count: int) -> NDArray[np.float64]:
-        """Return `count` numbers of the standard normal distribution (Box and Muller, 1958)."""
+        """Return `count` standard normal numbers (Box and Muller, 1958)."""
         radii, angles = self.uniform(2 * count).reshape(2, count)
         numbers: NDArray[np.float64] = np.sqrt(-2 * np.log1p(-radii)) * np.cos(2 * np.pi * angles)
         return numbers
@@ -59,19 +68,19 @@ class Seed:
         return (self.words(count) % np.uint64(high)).astype(np.int64)
 
     def permutation(self, count: int) -> NDArray[np.int64]:
-        """Return a random order of 0 .. count - 1."""
+        """Return a random permutation of 0 .. count - 1."""
         return np.argsort(self.words(count), kind="stable").astype(np.int64)
 
     def choice(self, count: int, size: int) -> NDArray[np.int64]:
-        """Return `size` different integers below `count`, sorted."""
+        """Return `size` distinct integers in 0 .. count - 1, sorted."""
         return np.sort(self.permutation(count)[:size])
 
     @contextlib.contextmanager
     def torch(self) -> Iterator[None]:
-        """Reseed torch's generators by this path, and put back their state afterwards.
+        """Seed torch's generators from this path, and restore their state afterwards.
 
-        Initial weights and dropout are drawn inside. PyTorch's CPU generator uses 32 bits of a
-        seed, so that many are taken.
+        Initial weights and dropout are drawn inside. The seed has 32 bits, because PyTorch's CPU
+        generator uses no more.
         """
         import torch
 

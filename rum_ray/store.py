@@ -1,9 +1,9 @@
-"""Artifacts by digest: what was made once is never made again.
+"""A content-addressed store of artifacts, which also serves as cache.
 
-An artifact lies under the digest of the values that determine it, in one safetensors file that
-carries its own checksum; a `.json` of the same name beside it says when and where it was made, and
-is outside key and checksum. Files are written under a temporary name and linked into place, so a
-reader finds a whole artifact or none, whatever was killed.
+The name of an artifact is the digest of the values that determine it. It is one safetensors file
+with its own checksum. A `.json` of the same name holds the provenance (time, host), which is
+outside key and checksum. Writes are atomic: a file is written under a temporary name and linked
+into place, so a reader finds a complete artifact or none, whichever process was killed.
 """
 
 import contextlib
@@ -31,26 +31,26 @@ FORMAT = 2
 
 @dataclass(frozen=True)
 class Key:
-    """What an artifact is, and the values that determine it."""
+    """Key of an artifact: its kind, and the values that determine its content."""
 
     kind: str
     values: Mapping[str, Any]
 
     @cached_property
     def digest(self) -> str:
-        """The name it is stored under."""
+        """Name of the artifact in the store."""
         return digest({"format": FORMAT, "kind": self.kind, **self.values})
 
 
 @dataclass(frozen=True, eq=False)
 class Artifact:
-    """What a job makes: arrays by name, and a value of plain JSON types.
+    """Result of a job: arrays by name, and a value of plain JSON types.
 
     Attributes:
-        arrays: by name.
-        value: of plain JSON types.
-        provenance: what the job knows of its making; outside the checksum, and empty if the
-            artifact was read from a store.
+        arrays: the arrays by name.
+        value: the value, of plain JSON types.
+        provenance: metadata of the computation from the job; outside the checksum, and empty for
+            an artifact read from a store.
     """
 
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
@@ -58,23 +58,23 @@ class Artifact:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def checksum(self, key: Key) -> str:
-        """Return the digest of the content under its key."""
+        """Return the digest of key and content."""
         arrays = {name: np.asarray(array) for name, array in self.arrays.items()}
         return digest({"key": key.digest, "value": self.value, "arrays": arrays})
 
 
 class Store:
-    """A folder, or a URI such as s3://bucket/path, of artifacts.
+    """Artifacts in a local folder, or under a URI such as s3://bucket/path.
 
     Attributes:
-        root: as it was given; a local path is made absolute.
+        root: the URI, or the absolute path of the folder.
     """
 
     def __init__(self, root: str | Path) -> None:
-        """Open a store; nothing is written until something is saved.
+        """Open a store; nothing is written before the first artifact is saved.
 
         Raises:
-            StoreError: the URI cannot be understood.
+            StoreError: the URI is invalid.
         """
         self.root = str(root)
         if "://" in self.root:
@@ -90,37 +90,37 @@ class Store:
         return Store, (self.root,)
 
     def path(self, key: Key) -> str:
-        """Return where the artifact is, or would be."""
+        """Return the path of an artifact, which need not exist."""
         return f"{self._base}/{key.kind}/{key.digest}.safetensors"
 
     def has(self, key: Key) -> bool:
-        """Return whether the artifact's file exists."""
+        """Return True if the file of the artifact exists."""
         kind = self._files.get_file_info(self.path(key)).type
         return bool(kind == fs.FileType.File)
 
     def have(self, keys: Sequence[Key]) -> list[bool]:
-        """Return for each key whether the artifact's file exists."""
+        """Return, per key, True if the file of the artifact exists; one request for all keys."""
         infos = self._files.get_file_info([self.path(key) for key in keys])
         return [info.type == fs.FileType.File for info in infos]
 
     def find(self, key: Key) -> Artifact | None:
-        """Return the artifact, verified, or None; a damaged file is moved aside with a warning."""
+        """Return the verified artifact or None; a damaged file is quarantined with a warning."""
         content = self._read(self.path(key)) if self.has(key) else None
         if content is None:
             return None
         try:
             return self._parse(key, content)
         except StoreError as error:
-            aside = f"{self._base}/quarantine/{key.kind}-{key.digest}-{uuid.uuid4().hex}"
-            self._move(self.path(key), aside)
-            warnings.warn(f"{error} It was moved to {aside} and will be made again.", stacklevel=2)
+            target = f"{self._base}/quarantine/{key.kind}-{key.digest}-{uuid.uuid4().hex}"
+            self._quarantine(self.path(key), target)
+            warnings.warn(f"{error} It was moved to {target}; recomputing it.", stacklevel=2)
             return None
 
     def load(self, key: Key) -> Artifact:
-        """Return an artifact that must be there.
+        """Return the artifact.
 
         Raises:
-            StoreError: it is missing or damaged.
+            StoreError: the artifact is missing or damaged.
         """
         artifact = self.find(key)
         if artifact is None:
@@ -128,20 +128,20 @@ class Store:
         return artifact
 
     def provenance(self, key: Key) -> dict[str, Any]:
-        """Return how, when and where the artifact was made; empty if that is unknown."""
+        """Return time, host and duration of the computation of an artifact; empty if unknown."""
         path = self.path(key).replace(".safetensors", ".json")
         try:
             known: dict[str, Any] = json.loads(self._read(path) or b"{}")
         except ValueError:
-            # It is outside the checksum, and no result depends on it.
+            # Provenance is outside the checksum, and no result depends on it.
             return {}
         return known
 
     def save(self, key: Key, artifact: Artifact, provenance: Mapping[str, Any]) -> None:
-        """Keep an artifact; one that is there already must have the same content.
+        """Save an artifact; an existing artifact of the same key must have the same content.
 
         Raises:
-            IntegrityError: the same key was made with different bits before.
+            IntegrityError: the store has other content under this key.
             StoreError: the store cannot be written.
         """
         checksum = artifact.checksum(key)
@@ -155,21 +155,23 @@ class Store:
                 self.save(key, artifact, provenance)
             elif existing.checksum(key) != checksum:
                 raise IntegrityError(
-                    f"{key.kind} {key.digest[:12]} was made twice with different bits. Something "
-                    "outside its key changed them: another CPU, library or nondeterministic code."
+                    f"{key.kind} {key.digest[:12]} was computed twice with different bits. The "
+                    "cause is outside its key: another CPU, another library version, or "
+                    "nondeterministic code."
                 )
 
     def lock(self, key: Key) -> contextlib.AbstractContextManager[None]:
-        """Hold a key, so that one process makes the artifact and the others wait and read it.
+        """Lock a key, so that one process computes the artifact while the others wait for it.
 
-        A store at a URI has no locks: nobody waits there, and what is made twice costs time only.
+        A store at a URI has no locks. No process waits there, and a repeated computation costs only
+        time.
         """
         if not isinstance(self._files, fs.LocalFileSystem):
             return contextlib.nullcontext()
         return locked(Path(self.path(key)).with_suffix(".lock"))
 
     def discard(self, kind: str) -> None:
-        """Remove all artifacts of a kind; what another process is just writing stays."""
+        """Remove all artifacts of a kind, except temporary files of concurrent writers."""
         folder = fs.FileSelector(f"{self._base}/{kind}", allow_not_found=True)
         for file in self._files.get_file_info(folder):
             if not file.base_name.startswith("."):
@@ -177,21 +179,21 @@ class Store:
                     self._files.delete_file(file.path)
 
     def _parse(self, key: Key, content: bytes) -> Artifact:
-        """Return the artifact in a file's bytes, if they are what was written."""
+        """Return the artifact in the bytes of a file; StoreError if they are damaged."""
         try:
             length = int.from_bytes(content[:8], "little")
             metadata = json.loads(content[8 : 8 + length])["__metadata__"]
             artifact = Artifact(parse_arrays(content), json.loads(metadata["value"]))
             intact = artifact.checksum(key) == metadata["checksum"]
         except Exception as error:
-            # Damaged bytes make the parser raise errors of many kinds.
+            # On damaged bytes, the parser raises many types of errors.
             raise StoreError(f"{self.path(key)} cannot be read ({error}).") from error
         if not intact:
             raise StoreError(f"{self.path(key)} does not match its checksum.")
         return artifact
 
     def _read(self, path: str) -> bytes | None:
-        """Return a file's content; None if another process has just moved it aside."""
+        """Return the content of a file; None if another process has just quarantined it."""
         try:
             with self._files.open_input_stream(path) as stream:
                 content: bytes = stream.read()
@@ -201,18 +203,18 @@ class Store:
             raise StoreError(f"cannot read {path}: {error}.") from error
         return content
 
-    def _move(self, path: str, aside: str) -> None:
-        """Move a damaged file aside, if no other process has done so."""
+    def _quarantine(self, path: str, target: str) -> None:
+        """Move a damaged file to the quarantine, unless another process has done so."""
         try:
-            self._files.create_dir(aside.rpartition("/")[0], recursive=True)
-            self._files.move(path, aside)
+            self._files.create_dir(target.rpartition("/")[0], recursive=True)
+            self._files.move(path, target)
         except FileNotFoundError:
             return
         except OSError as error:
-            raise StoreError(f"{path} is damaged, and cannot be moved aside: {error}.") from error
+            raise StoreError(f"{path} is damaged and cannot be moved: {error}.") from error
 
     def _write(self, path: str, content: bytes) -> bool:
-        """Write a whole file if there is none, and return whether there was none."""
+        """Write a file atomically; return False if it exists already."""
         try:
             if isinstance(self._files, fs.LocalFileSystem):
                 return write_once(Path(path), content)
@@ -222,26 +224,26 @@ class Store:
                 stream.write(content)
         except OSError as error:
             raise StoreError(
-                f"cannot write to the store {self.root}: {error}. Free space, or name another "
-                "with --store; what is there stays valid."
+                f"cannot write to the store {self.root}: {error}. Free space, or choose another "
+                "store with --store. Saved artifacts stay valid."
             ) from error
         return True
 
     @property
     def bookkeeping(self) -> str:
-        """Where Ray keeps its own records of runs; no result depends on them."""
+        """Folder of Ray's own records of runs; no result depends on them."""
         path, mark, query = self.root.partition("?")
         return f"{path}/ray{mark}{query}"
 
     def state_path(self, name: str) -> Path | None:
-        """Return where an unfinished job's state is kept; only local stores keep any."""
+        """Return the path of a job's checkpoint; None if the store is not local."""
         if not isinstance(self._files, fs.LocalFileSystem):
             return None
         return Path(self._base) / "states" / name
 
 
 def _format(arrays: dict[str, NDArray[Any]], metadata: dict[str, str]) -> bytes:
-    """Return a safetensors file with a sorted header; the library's own is in any order."""
+    """Return a safetensors file with a sorted header, which the library does not guarantee."""
     content = format_arrays(arrays, metadata=metadata)
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()

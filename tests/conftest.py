@@ -1,4 +1,4 @@
-"""What many tests share: an easy data set with planted label noise, a tiny model, a runtime."""
+"""Shared fixtures: an easy data set with planted label noise, a tiny model, a runtime."""
 
 import numpy as np
 import pytest

@@ -34,6 +34,7 @@ OWNERS = {
     "PIL": "data",
     "jinja2": "report",
     "matplotlib": "report",
+    "filelock": "files",
     "optuna": "jobs",
     "pandas": "api cluster report results",
     "pyarrow": "data scores/files store",

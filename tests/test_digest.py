@@ -42,7 +42,7 @@ def test_different_values_have_different_digests(one, other):
     assert (digest(one) == digest(other)) == same
 
 
-def test_order_counts_in_lists_and_not_in_mappings():
+def test_order_matters_in_lists_but_not_in_mappings():
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
     assert digest([1, 2]) != digest([2, 1])
     assert digest((1, 2)) == digest([1, 2])
@@ -65,7 +65,7 @@ OTHER = {
 }
 
 
-def test_every_field_of_a_recipe_counts():
+def test_the_digest_depends_on_every_field_of_a_recipe():
     recipe = Recipe("mlp")
     assert OTHER.keys() == {field.name for field in fields(Recipe)}
     digests = {digest(replace(recipe, **{name: value})) for name, value in OTHER.items()}
@@ -79,23 +79,23 @@ class Noted:
     note: str = field(default="", compare=False)
 
 
-def test_a_field_that_does_not_compare_does_not_count():
+def test_the_digest_ignores_fields_with_compare_false():
     assert digest(Noted(1, "a")) == digest(Noted(1, "b")) != digest(Noted(2, "a"))
     assert canonical(Noted(1, "a")) == {"type": f"{__name__}:Noted", "value": 1}
 
 
-def test_the_type_counts():
+def test_the_digest_depends_on_the_type():
     assert digest(FineTune()) != digest(NegGrad()) != digest(RandomLabel())
     assert digest(SalUn(keep=1.0)) != digest(RandomLabel())
     assert digest(Retrain(recipe=Recipe("mlp"))) != digest(Retrain())
 
 
-def test_the_type_of_this_package_has_a_name_without_its_module():
-    # So that moving a class within the package moves no artifact.
+def test_types_of_this_package_are_named_without_their_module():
+    # Moving a class within the package therefore changes no key.
     assert canonical(Seed(1) / "a") == {"type": "Seed", "root": 1, "path": ["a"]}
 
 
-def test_a_plug_in_does_not_share_a_digest_with_what_it_is_named_after():
+def test_a_plug_in_differs_from_a_type_of_this_package_of_the_same_name():
     @dataclass(frozen=True, kw_only=True)
     class Mine(FineTune):
         pass
@@ -146,8 +146,8 @@ def test_data_and_subsets():
 
 
 @pytest.mark.parametrize("value", [{1, 2}, object(), b"bytes", 1j, [{"a": {1}}]])
-def test_what_has_no_canonical_form(value):
-    with pytest.raises(TypeError, match=r"(set|object|bytes|complex) has no canonical form: "):
+def test_other_values_have_no_canonical_form(value):
+    with pytest.raises(TypeError, match=r"^(set|object|bytes|complex) "):
         digest(value)
 
 

@@ -23,7 +23,7 @@ KINDS = [kind for kind in KINDS if issubclass(kind, RumRayError)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_errors_survive_the_way_between_processes(kind):
+def test_errors_survive_pickling(kind):
     error = kind("subset 'med' does not exist.")
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is kind

@@ -10,7 +10,8 @@ from torch import nn
 
 from rum_ray import resume
 from rum_ray.data import DataBundle, load
-from rum_ray.jobs import Context, Evaluate, EvaluatePlan, RetrainedReference, TrainModel, base
+from rum_ray.jobs import Context, Evaluate, EvaluatePlan, RetrainedReference, TrainModel
+from rum_ray.jobs import context as contexts
 from rum_ray.refinement import refine
 from rum_ray.resume import StoredRuntime
 from rum_ray.rum import Plan, unlearn
@@ -25,7 +26,7 @@ RECIPE = Recipe("small_cnn", epochs=4, lr=0.05, batch_size=16)
 
 
 class CrashError(Exception):
-    """The process has died."""
+    """Stands for the death of the process."""
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def bundle() -> DataBundle:
 
 @pytest.fixture
 def runtime(tmp_path) -> StoredRuntime:
-    return StoredRuntime(Seed(0), Store(tmp_path), "job", keep_seconds=0.0)
+    return StoredRuntime(Seed(0), Store(tmp_path), "job", checkpoint_seconds=0.0)
 
 
 def states(runtime: StoredRuntime) -> list[Path]:
@@ -50,19 +51,19 @@ def states(runtime: StoredRuntime) -> list[Path]:
 
 
 @contextlib.contextmanager
-def crash(after: int, kept: bool = True) -> Iterator[None]:
-    """Die at a keeping of the state, when it is kept or just before."""
-    keep, count = StoredRuntime._keep, iter(range(1, 100))
+def crash(after: int, saved: bool = True) -> Iterator[None]:
+    """Crash at the `after`-th checkpoint: after it is saved, or just before."""
+    save, count = StoredRuntime._save_checkpoint, iter(range(1, 100))
 
-    def keep_and_die(self: StoredRuntime, epoch: int, state: dict) -> None:
+    def save_and_die(self: StoredRuntime, epoch: int, state: dict) -> None:
         last = next(count) == after
-        if kept or not last:
-            keep(self, epoch, state)
+        if saved or not last:
+            save(self, epoch, state)
         if last:
             raise CrashError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(StoredRuntime, "_keep", keep_and_die)
+        patch.setattr(StoredRuntime, "_save_checkpoint", save_and_die)
         with pytest.raises(CrashError):
             yield
 
@@ -73,15 +74,15 @@ def assert_same(ours: nn.Module, theirs: nn.Module) -> None:
         assert torch.equal(value, theirs.state_dict()[name]), name
 
 
-@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("saved", [True, False])
 @pytest.mark.parametrize("epochs", range(1, RECIPE.epochs + 1))
-def test_a_training_goes_on_after_any_epoch(bundle, runtime, epochs, kept):
+def test_a_training_resumes_after_any_epoch(bundle, runtime, epochs, saved):
     data = bundle.train
     whole, oracle = LearningEvents(len(data)), LocalRuntime(Seed(0))
     expected = RECIPE.fit(data, oracle, observe=whole)
-    with crash(epochs, kept):
+    with crash(epochs, saved):
         RECIPE.fit(data, runtime, observe=LearningEvents(len(data)))
-    assert len(states(runtime)) == (1 if kept or epochs > 1 else 0)
+    assert len(states(runtime)) == (1 if saved or epochs > 1 else 0)
     events = LearningEvents(len(data))
     assert_same(RECIPE.fit(data, runtime, observe=events), expected)
     assert torch.equal(events.sums, whole.sums)
@@ -96,7 +97,7 @@ PLANS: dict[str, Callable[[], object]] = {
 
 @pytest.mark.parametrize("epochs", range(1, 5))
 @pytest.mark.parametrize("name", PLANS)
-def test_a_plan_goes_on_after_any_epoch_of_any_step(bundle, runtime, name, epochs):
+def test_a_plan_resumes_after_any_epoch_of_any_step(bundle, runtime, name, epochs):
     model = RECIPE.fit(bundle.train, LocalRuntime(Seed(1)))
     partition = refine(range(20), Scores(np.arange(60.0)), into=("low", "high"))
     plan = Plan.assign(partition, {"low": PLANS[name](), "high": PLANS[name]()})
@@ -118,7 +119,7 @@ def test_a_plan_goes_on_after_any_epoch_of_any_step(bundle, runtime, name, epoch
         lambda content: bytes([content[0] ^ 1]) + content[1:],
     ],
 )
-def test_a_damaged_state_starts_over(bundle, runtime, damage):
+def test_training_starts_over_from_a_damaged_checkpoint(bundle, runtime, damage):
     with crash(2):
         RECIPE.fit(bundle.train, runtime)
     (path,) = states(runtime)
@@ -129,7 +130,7 @@ def test_a_damaged_state_starts_over(bundle, runtime, damage):
     assert seen.visits.tolist() == [RECIPE.epochs] * len(bundle.train)
 
 
-def test_other_jobs_and_other_draws_have_their_own_state(runtime):
+def test_each_job_and_seed_has_its_own_checkpoint(runtime):
     other = dataclasses.replace(runtime, job="other")
     part = runtime / "part"
     for each in (runtime, other, part):
@@ -137,27 +138,27 @@ def test_other_jobs_and_other_draws_have_their_own_state(runtime):
     assert len(states(runtime)) == 3
     assert [list(each.epochs(3)) for each in (runtime, other, part)] == [[2], [2], [2]]
     assert list((runtime / "new").epochs(1)) == [0]
-    runtime.forget_state()
+    runtime.remove_checkpoints()
     assert [path.name[:5] for path in states(runtime)] == ["other"]
     assert list(other.epochs(4)) == [3]
 
 
-def test_the_state_is_kept_when_half_a_minute_would_be_lost(tmp_path, monkeypatch):
+def test_a_checkpoint_is_saved_after_30_seconds_of_work(tmp_path, monkeypatch):
     runtime = StoredRuntime(Seed(0), Store(tmp_path), "job")
     now = [0.0]
     monkeypatch.setattr(resume.time, "monotonic", lambda: now[0])
-    kept = []
+    saved = []
     for epoch in runtime.epochs(6):
-        kept.append(len(states(runtime)) and int(runtime._restore({})))
+        saved.append(len(states(runtime)) and int(runtime._restore({})))
         now[0] += 12 if epoch else 10
-    assert kept == [0, 0, 0, 3, 3, 3]
+    assert saved == [0, 0, 0, 3, 3, 3]
 
 
-def test_a_store_that_keeps_no_state(bundle):
-    runtime = StoredRuntime(Seed(0), Store("mock://bucket"), "job", keep_seconds=0.0)
+def test_a_remote_store_has_no_checkpoints():
+    runtime = StoredRuntime(Seed(0), Store("mock://bucket"), "job", checkpoint_seconds=0.0)
     assert list(runtime.epochs(3)) == [0, 1, 2]
     assert list(runtime.epochs(3)) == [0, 1, 2]
-    runtime.forget_state()
+    runtime.remove_checkpoints()
 
 
 @pytest.fixture
@@ -175,29 +176,29 @@ def trials(bundle, tmp_path) -> tuple[Context, list[EvaluatePlan]]:
     return context, [EvaluatePlan(plan, (model,), known, "auc", 99.0) for plan in plans]
 
 
-def test_trials_do_not_go_on_from_each_others_states(trials, tmp_path, monkeypatch):
+def test_a_trial_does_not_resume_from_another_trial(trials, tmp_path, monkeypatch):
     context, jobs = trials
     expected = [context.get_or_compute(job).value for job in jobs]
     for path in (tmp_path / "trial").iterdir():
         path.unlink()
 
     def keeping(*args: object) -> StoredRuntime:
-        return StoredRuntime(*args, keep_seconds=0.0)
+        return StoredRuntime(*args, checkpoint_seconds=0.0)
 
-    monkeypatch.setattr(base, "StoredRuntime", keeping)
+    monkeypatch.setattr(contexts, "StoredRuntime", keeping)
     with crash(2):
         context.get_or_compute(jobs[0])
     assert [context.get_or_compute(job).value for job in reversed(jobs)] == expected[::-1]
     assert not list((tmp_path / "states").iterdir())
 
 
-def test_a_finished_job_leaves_no_state(bundle, tmp_path, monkeypatch):
+def test_a_finished_job_leaves_no_checkpoint(bundle, tmp_path, monkeypatch):
     context = Context(bundle, Store(tmp_path))
 
     def keeping(*args: object) -> StoredRuntime:
-        return StoredRuntime(*args, keep_seconds=0.0)
+        return StoredRuntime(*args, checkpoint_seconds=0.0)
 
-    monkeypatch.setattr(base, "StoredRuntime", keeping)
+    monkeypatch.setattr(contexts, "StoredRuntime", keeping)
     job = TrainModel(RECIPE, Seed(0))
     with crash(3):
         context.get_or_compute(job)

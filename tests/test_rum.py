@@ -51,7 +51,7 @@ def test_a_partition_keeps_its_order():
         (lambda: Subset("low", []), r"subset 'low' is empty; a subset needs at least one example"),
         (lambda: Subset("low", [2, 1]), r"the rows of subset 'low' must be sorted and unique"),
         (lambda: Subset("low", [1, 1]), r"the rows of subset 'low' must be sorted and unique"),
-        (lambda: Subset("a", [-1, 3]), r"rows of subset 'a' must be 0 or more; found -1 \.\. 3"),
+        (lambda: Subset("a", [-1, 3]), r"rows of subset 'a' .* 0 or more; .* -1 \.\. 3"),
         (
             lambda: Subset("a", [1.5, 2.5]),
             r"subset 'a' must be integers \[N\]; got float64",
@@ -59,13 +59,13 @@ def test_a_partition_keeps_its_order():
         (lambda: Partition((LOW, Subset("low", [3]))), r"same name; the names are low, low"),
         (
             lambda: Partition((LOW, Subset("x", [5]))),
-            r"subsets overlap; an example can be forgotten",
+            r"subsets overlap",
         ),
-        (lambda: Partition(()), r"a partition needs at least one subset"),
-        (lambda: Plan(()), r"a plan needs at least one step"),
+        (lambda: Partition(()), r"partition .*at least one subset"),
+        (lambda: Plan(()), r"plan .*at least one step"),
         (
             lambda: plan(Nothing(), retain="all"),
-            r"retain must be 'remaining' or 'final', got 'all'",
+            r"^retain .* 'remaining' or 'final', got 'all'",
         ),
         (
             lambda: Plan((Step(LOW, Nothing()), Step(Subset("x", [9]), Nothing()))),
@@ -90,25 +90,23 @@ def test_assign_follows_the_partition_not_the_mapping():
     [
         (
             ("low", "med", "high"),
-            r"names subset 'med', which does not exist\. Known: low, medium, high\. "
-            r"Did you mean 'medium'\?",
+            r"subset 'med', .*low, medium, high.*'medium'",
         ),
-        (("low", "medium", "high", "zzz"), r"names subset 'zzz', .*Known: low, medium, high\.$"),
+        (("low", "medium", "high", "zzz"), r"subset 'zzz', .*low, medium, high"),
         (
             ("low", "high"),
-            r"gives no unlearner to subset 'medium'\. Each of low, medium, high needs one; "
-            r"'nothing' is one",
+            r"subset 'medium'.*low, medium, high.*'nothing'",
         ),
     ],
 )
-def test_assign_says_what_does_not_fit(names, message):
+def test_assign_needs_one_unlearner_per_subset(names, message):
     with pytest.raises(PlanError, match=message):
         Plan.assign(THREE, dict.fromkeys(names, Nothing()))
 
 
 @pytest.mark.parametrize("wrong", ["nothing", Nothing, None, 3])
-def test_assign_takes_values_of_unlearners_only(wrong):
-    with pytest.raises(PlanError, match=r"subset 'high' is given .*, which is no unlearner"):
+def test_assign_accepts_instances_of_unlearners_only(wrong):
+    with pytest.raises(PlanError, match=r"^subset 'high': .*unlearner"):
         Plan.assign(THREE, {"low": Nothing(), "medium": Nothing(), "high": wrong})
 
 
@@ -152,8 +150,8 @@ def test_a_plan_of_one_step_is_that_unlearner(bundle, model, runtime):
     assert same_bits(unlearn(model, plan(unlearner), train, runtime), expected)
 
 
-def test_steps_follow_one_another_with_the_first_model_as_original(bundle, model, runtime):
-    # Each unlearner sees what the ones before it left, and SalUn's mask is of the original.
+def test_steps_run_in_order_with_the_first_model_as_original(bundle, model, runtime):
+    # Each unlearner starts from the model before it, and SalUn's mask is that of the original.
     made = plan(FineTune(lr=0.1), Nothing(), SalUn(lr=0.1, keep=0.3))
     train, expected = bundle.train, model
     for index, rows in ((0, LOW.rows), (2, HIGH.rows)):
@@ -164,21 +162,21 @@ def test_steps_follow_one_another_with_the_first_model_as_original(bundle, model
     assert same_bits(unlearn(model, made, train, runtime), expected)
 
 
-def test_nothing_leaves_the_model_as_it_was(bundle, model, runtime):
+def test_nothing_leaves_the_model_unchanged(bundle, model, runtime):
     result = unlearn(model, plan(Nothing(), Nothing(), Nothing()), bundle.train, runtime)
     assert same_bits(result, model)
     assert not memory(result) & memory(model)
     assert not result.training
 
 
-def test_nothing_does_not_change_what_other_steps_do(bundle, model, runtime):
-    # Where it stands last; before others it takes its subset out of their retain set.
+def test_nothing_does_not_change_other_steps(bundle, model, runtime):
+    # This holds for a last step; before others, it takes its subset out of their retain set.
     one = unlearn(model, plan(FineTune(lr=0.1)), bundle.train, runtime)
     two = unlearn(model, plan(FineTune(lr=0.1), Nothing()), bundle.train, runtime)
     assert same_bits(one, two)
 
 
-def test_the_original_stays_as_it_was(bundle, model, runtime):
+def test_the_original_is_unchanged(bundle, model, runtime):
     before = {name: value.clone() for name, value in model.state_dict().items()}
     result = unlearn(model.train(), plan(RandomLabel(lr=0.1)), bundle.train, runtime)
     assert model.training
@@ -193,7 +191,7 @@ def test_the_order_of_subsets_matters(bundle, model, runtime):
 
 
 def test_the_retain_rule_matters_and_reaches_the_unlearner(bundle, model, runtime):
-    # What is not yet due is learned from under "remaining" only; one batch a step, by the formula.
+    # Later subsets are retain data under "remaining" only; one batch per step, by the formula.
     unlearner = FineTune(lr=0.2, epochs=1, batch_size=160)
     for rule, forgotten in (("remaining", LOW.rows), ("final", THREE.rows)):
         made = plan(unlearner, Nothing(), Nothing(), retain=rule)
@@ -213,8 +211,7 @@ def test_retrain_as_a_last_step_is_retraining(bundle, model, runtime):
 
 def test_rows_outside_the_training_set(bundle, model, runtime):
     made = Plan((Step(Subset("all", [0, 160]), Nothing()),))
-    message = r"forgets rows 0 \.\. 160, but the training set has rows 0 \.\. 159"
-    with pytest.raises(PlanError, match=message):
+    with pytest.raises(PlanError, match=r"rows 0 \.\. 160; .* 0 \.\. 159"):
         unlearn(model, made, bundle.train, runtime)
 
 
@@ -222,7 +219,7 @@ def test_rows_outside_the_training_set(bundle, model, runtime):
 def test_a_model_with_another_number_of_classes(bundle, runtime, classes):
     others = LabeledData(bundle.train.x, bundle.train.y % 3, num_classes=classes)
     wrong = Recipe("mlp").build(others, Seed(0))
-    message = rf"the model gives {classes} logits an example, but the data have 4 classes"
+    message = rf"{classes} logits .* 4 classes"
     made = plan(FineTune())
     with pytest.raises(DataError, match=message):
         unlearn(wrong, made, bundle.train, runtime)
@@ -230,12 +227,12 @@ def test_a_model_with_another_number_of_classes(bundle, runtime, classes):
         evaluate(wrong, bundle, made)
 
 
-def test_the_check_of_classes_leaves_no_trace(bundle):
+def test_the_check_of_classes_changes_no_state(bundle):
     net = sensitive_model(0)
     net.features[1].train()  # a part in another mode than the rest
     modes, state = [m.training for m in net.modules()], torch.get_rng_state()
     check_classes(net, load("digits").train)
-    with pytest.raises(DataError, match="gives 10 logits an example, but the data have 4 classes"):
+    with pytest.raises(DataError, match=r"10 logits .* 4 classes"):
         check_classes(net, bundle.train)
     assert same_bits(net, sensitive_model(0))
     assert [m.training for m in net.modules()] == modes
@@ -243,12 +240,12 @@ def test_the_check_of_classes_leaves_no_trace(bundle):
     assert all(p.requires_grad and p.grad is None for p in net.parameters())
 
 
-def test_nothing_to_retain(bundle, model, runtime):
+def test_an_empty_retain_set_is_an_error(bundle, model, runtime):
     made = Plan((Step(Subset("all", range(160)), FineTune()),))
-    with pytest.raises(PlanError, match="finetune was given an empty retain set"):
+    with pytest.raises(PlanError, match=r"^finetune: .*retain set"):
         unlearn(model, made, bundle.train, runtime)
 
 
-def test_a_step_that_diverges_says_so(bundle, model, runtime):
-    with pytest.raises(DivergedError, match=r"finetune reached a loss of"):
+def test_a_diverging_step_is_an_error(bundle, model, runtime):
+    with pytest.raises(DivergedError, match=r"^finetune .* loss of"):
         unlearn(model, plan(FineTune(lr=1e38)), bundle.train, runtime)

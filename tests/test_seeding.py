@@ -17,16 +17,16 @@ NAMES = st.lists(st.text(max_size=5) | st.integers(), max_size=4)
 
 
 def test_golden_words():
-    # Written down once: every artifact of every user depends on these.
+    # Constants: the artifacts of all users depend on them.
     assert Seed(0).words(3).tolist() == GOLDEN[0]
     assert (Seed(-7) / "score" / 17).words(3).tolist() == GOLDEN[1]
 
 
 @given(st.integers(), NAMES)
-def test_a_path_is_all_that_counts(root, names):
+def test_draws_depend_on_the_path_alone(root, names):
     seed = Seed(root)
     for name in names:
-        seed.words(3)  # draws of an ancestor
+        seed.words(3)  # Draws of an ancestor change nothing.
         _ = seed / "sibling"
         seed = seed / name
     assert seed == Seed(root, tuple(names))
@@ -53,7 +53,7 @@ def test_different_paths_have_different_draws():
     assert len({int(seed.words(1)[0]) for seed in seeds}) == len(seeds)
 
 
-def test_a_numpy_integer_is_an_integer():
+def test_numpy_integers_equal_python_integers():
     for kind in (np.int64, np.uint8):
         assert np.array_equal((Seed(kind(3)) / kind(1)).words(4), (Seed(3) / 1).words(4))
 
@@ -89,7 +89,7 @@ def test_normal_draws_are_normal():
     assert np.array_equal(draws, Seed(0).normal(20_000))
 
 
-def test_integers_reach_all_values_alike():
+def test_integers_are_uniform():
     assert np.bincount(Seed(0).integers(7000, 7)).tolist() == pytest.approx([1000] * 7, rel=0.1)
 
 
@@ -109,12 +109,12 @@ def test_choice(count, data):
     assert set(rows) == set(Seed(0).permutation(count)[:size])
 
 
-def test_permutation_is_not_biased():
+def test_permutations_are_uniform():
     firsts = [Seed(0, (i,)).permutation(5)[0] for i in range(2000)]
     assert np.bincount(firsts).tolist() == pytest.approx([400] * 5, rel=0.15)
 
 
-def test_torch_draws_by_path_and_leaves_the_global_state():
+def test_torch_draws_depend_on_the_path_and_the_global_state_is_restored():
     with torch.random.fork_rng():
         draws = []
         for seed in (1, 2):
@@ -128,15 +128,15 @@ def test_torch_draws_by_path_and_leaves_the_global_state():
     assert not torch.equal(draws[0], other)
 
 
-def test_torch_puts_the_state_back_after_an_error():
+def test_the_state_of_torch_is_restored_after_an_error():
     state = torch.get_rng_state()
     with pytest.raises(RuntimeError, match="shape"), Seed(0).torch():
         torch.rand(3).view(7)
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_numpy_state_is_never_touched():
-    before = np.random.get_state()[1].copy()  # noqa: NPY002 - this is what must not change
+def test_the_global_state_of_numpy_does_not_change():
+    before = np.random.get_state()[1].copy()  # noqa: NPY002 - the state under test
     Seed(0).permutation(10)
     with Seed(0).torch():
         Seed(0).uniform(3)

@@ -65,7 +65,7 @@ def assert_same(found: Artifact | None, made: Artifact = ARTIFACT) -> None:
 
 @contextlib.contextmanager
 def largest_file(size: int) -> Iterator[None]:
-    """Let this process write no file beyond a size, as on a full disk."""
+    """Limit the size of files written by this process, as a full disk does."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -92,45 +92,45 @@ def test_round_trip(tmp_path, prefix):
     assert store.find(OTHER) is None
 
 
-def test_many_keys_are_asked_for_at_once(store):
+def test_have_checks_many_keys_at_once(store):
     assert store.have([KEY, OTHER]) == [False, False]
     store.save(KEY, ARTIFACT, {})
     assert store.have([OTHER, KEY, OTHER, KEY]) == [False, True, False, True]
     assert store.have([]) == []
 
 
-def test_round_trip_where_there_are_no_links():
+def test_round_trip_without_hard_links():
     store = Store("mock://bucket/a")
     store._files.create_dir("a/model")
     store.save(KEY, ARTIFACT, {"seconds": 1})
     store.save(KEY, ARTIFACT, {"seconds": 2})
     assert_same(store.load(KEY))
     assert store.provenance(KEY) == {"seconds": 1}
-    with pytest.raises(IntegrityError, match="different bits"):
+    with pytest.raises(IntegrityError, match=f"^model {KEY.digest[:12]} "):
         store.save(KEY, Artifact(), {})
     with store._files.open_output_stream(store.path(KEY)) as stream:
         stream.write(b"damaged")
-    with pytest.warns(UserWarning, match="It was moved to a/quarantine/model-"):
+    with pytest.warns(UserWarning, match="a/quarantine/model-"):
         assert store.find(KEY) is None
-    with pytest.raises(StoreError, match=r"^cannot write to the store mock://bucket/a: "):
+    with pytest.raises(StoreError, match="mock://bucket/a: "):
         store.save(Key("other", {}), ARTIFACT, {})
     assert store.provenance(OTHER) == {}
 
 
 @pytest.mark.parametrize("value", [None, 0, "text", [1.5, None], {"a": []}, True])
-def test_a_value_alone(store, value):
+def test_an_artifact_may_have_no_arrays(store, value):
     store.save(KEY, Artifact(value=value), {})
     assert_same(store.load(KEY), Artifact(value=value))
 
 
-def test_arrays_in_another_order_and_tensors(store):
+def test_memory_order_does_not_matter_and_tensors_are_saved_as_arrays(store):
     matrix = np.arange(6.0).reshape(2, 3)
     store.save(KEY, Artifact({"a": matrix.T, "b": torch.arange(3)}), {})
     assert_same(store.load(KEY), Artifact({"a": matrix.T.copy(), "b": np.arange(3)}))
     store.save(KEY, Artifact({"a": matrix.T.copy(), "b": np.arange(3)}), {})
 
 
-def test_the_same_again_is_fine_and_the_first_provenance_stays(store):
+def test_saving_is_idempotent_and_the_first_provenance_stays(store):
     store.save(KEY, ARTIFACT, {"seconds": 1})
     before = file_of(store).read_bytes()
     store.save(KEY, ARTIFACT, {"seconds": 2})
@@ -159,24 +159,24 @@ def test_equal_artifacts_have_equal_files(tmp_path):
         Artifact({**ARTIFACT.arrays, "number": np.array(7, np.int32)}, ARTIFACT.value),
     ],
 )
-def test_the_same_key_with_other_bits(store, other):
+def test_other_bits_under_the_same_key_are_an_integrity_error(store, other):
     store.save(KEY, ARTIFACT, {})
-    with pytest.raises(IntegrityError, match=r"^model [0-9a-f]{12} was made twice with different"):
+    with pytest.raises(IntegrityError, match=f"^model {KEY.digest[:12]} "):
         store.save(KEY, other, {})
     assert IntegrityError.exit_code == 7
     assert_same(store.load(KEY))
 
 
-def test_a_record_under_another_key_is_refused(store):
+def test_an_artifact_under_another_key_is_refused(store):
     store.save(KEY, ARTIFACT, {})
     file_of(store, OTHER).write_bytes(file_of(store).read_bytes())
-    with pytest.warns(UserWarning, match=r"does not match its checksum\. It was moved to"):
+    with pytest.warns(UserWarning, match=rf"{OTHER.digest}\.safetensors .*checksum.*quarantine"):
         assert store.find(OTHER) is None
     assert_same(store.load(KEY))
 
 
-def test_what_must_be_there(store):
-    with pytest.raises(StoreError, match=r"^model [0-9a-f]{12} is not in the store .*/store\.$"):
+def test_loading_a_missing_artifact_is_an_error(store):
+    with pytest.raises(StoreError, match=rf"^model {KEY.digest[:12]} .*/store\.$"):
         store.load(KEY)
 
 
@@ -192,21 +192,21 @@ def damages(whole: bytes) -> Iterator[tuple[str, bytes]]:
     yield "longer", whole + b"\0"
 
 
-def test_no_damage_gives_wrong_data(store):
+def test_every_damage_is_detected(store):
     store.save(KEY, ARTIFACT, {})
     path, unseen = file_of(store), []
     whole = path.read_bytes()
     aside = path.parents[1] / "quarantine"
     for what, damaged in damages(whole):
         path.write_bytes(damaged)
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             found = store.find(KEY)
         if found is not None:
             assert_same(found)
             unseen.append(what)
             continue
-        assert len(told) == 1, what
+        assert len(caught) == 1, what
         assert not path.exists()
         (moved,) = aside.iterdir()
         assert moved.read_bytes() == damaged
@@ -215,25 +215,25 @@ def test_no_damage_gives_wrong_data(store):
 
 
 @pytest.mark.parametrize("damaged", [b"", b"x" * 100, b"\xff" * 8 + b"{}", bytes(5000)])
-def test_a_damaged_file_is_moved_aside_and_made_again(store, damaged):
+def test_a_damaged_file_is_quarantined_and_replaced(store, damaged):
     store.save(KEY, ARTIFACT, {})
     file_of(store).write_bytes(damaged)
-    with pytest.warns(UserWarning, match=r"cannot be read .*It was moved to .*quarantine/model-"):
+    with pytest.warns(UserWarning, match="quarantine/model-"):
         store.save(KEY, ARTIFACT, {})
     assert_same(store.load(KEY))
     file_of(store).write_bytes(damaged)
-    with pytest.warns(UserWarning, match="moved to"), pytest.raises(StoreError, match="is not in"):
+    with pytest.warns(UserWarning, match="quarantine"), pytest.raises(StoreError, match=r"^model "):
         store.load(KEY)
 
 
-def test_damaged_provenance_is_unknown(store):
+def test_damaged_provenance_is_ignored(store):
     store.save(KEY, ARTIFACT, {"seconds": 1})
     file_of(store).with_suffix(".json").write_bytes(b'{"sec')
     assert store.provenance(KEY) == {}
     assert store.provenance(OTHER) == {}
 
 
-def test_another_process_moves_the_damaged_file_first(store, monkeypatch):
+def test_another_process_quarantines_the_damaged_file_first(store, monkeypatch):
     store.save(KEY, ARTIFACT, {})
     file_of(store).write_bytes(b"damaged")
     read = Store._read
@@ -244,17 +244,17 @@ def test_another_process_moves_the_damaged_file_first(store, monkeypatch):
         return content
 
     monkeypatch.setattr(Store, "_read", read_and_lose)
-    with pytest.warns(UserWarning, match="cannot be read"):
+    with pytest.warns(UserWarning, match=KEY.digest):
         assert store.find(KEY) is None
     assert not list(file_of(store).parents[1].glob("quarantine/*"))
 
 
-def test_a_file_that_vanishes_while_it_is_looked_for(store, monkeypatch):
+def test_a_file_that_vanishes_before_it_is_read_is_missing(store, monkeypatch):
     monkeypatch.setattr(Store, "has", lambda self, key: True)
     assert store.find(KEY) is None
 
 
-def test_many_at_once(store):
+def test_concurrent_saves_of_one_key(store):
     errors = []
 
     def save() -> None:
@@ -273,9 +273,9 @@ def test_many_at_once(store):
     assert len(files(store)) == 2
 
 
-def test_a_write_that_does_not_fit_leaves_nothing(store):
+def test_a_write_that_exceeds_the_disk_leaves_no_file(store):
     large = Artifact({"x": np.zeros(10_000)})
-    with largest_file(4096), pytest.raises(StoreError, match=r"File too large.*Free space") as e:
+    with largest_file(4096), pytest.raises(StoreError, match=r"/store: .*File too large") as e:
         store.save(KEY, large, {})
     assert e.value.exit_code == 6
     assert files(store) == [f"model/{KEY.digest}.json"]
@@ -284,12 +284,12 @@ def test_a_write_that_does_not_fit_leaves_nothing(store):
 
 
 @pytest.mark.parametrize("call", ["fsync", "link"])
-def test_a_write_that_fails_midway_leaves_nothing(store, monkeypatch, call):
+def test_a_write_that_fails_midway_leaves_no_file(store, monkeypatch, call):
     def fail(*args: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, call, fail)
-    with pytest.raises(StoreError, match=r"^cannot write to the store .*No space left on device"):
+    with pytest.raises(StoreError, match=r"/store: .*No space left on device"):
         store.save(KEY, ARTIFACT, {})
     assert files(store) == []
     monkeypatch.undo()
@@ -297,7 +297,7 @@ def test_a_write_that_fails_midway_leaves_nothing(store, monkeypatch, call):
     assert_same(store.load(KEY))
 
 
-def test_a_process_that_dies_midway_leaves_nothing_under_the_final_name(store, monkeypatch):
+def test_a_process_that_dies_midway_leaves_no_file_of_the_final_name(store, monkeypatch):
     def die(*args: object) -> None:
         raise KeyboardInterrupt
 
@@ -313,11 +313,11 @@ def test_a_process_that_dies_midway_leaves_nothing_under_the_final_name(store, m
     assert_same(store.load(KEY))
 
 
-def test_a_store_that_cannot_be_made(tmp_path):
+def test_a_folder_that_cannot_be_created_is_an_error(tmp_path):
     (tmp_path / "file").touch()
     store = Store(tmp_path / "file" / "store")
     assert store.find(KEY) is None
-    with pytest.raises(StoreError, match=r"^cannot write to the store .*Not a directory") as e:
+    with pytest.raises(StoreError, match=r"/file/store: .*Not a directory") as e:
         store.save(KEY, ARTIFACT, {})
     assert e.value.exit_code == 6
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
@@ -338,8 +338,8 @@ def test_a_read_only_store(store):
 
 
 @pytest.mark.parametrize("root", ["ftp://host/x", "nosuch://x", "file://relative/x"])
-def test_places_that_cannot_be_opened(root):
-    with pytest.raises(StoreError, match=f"^store '{root}' cannot be opened: "):
+def test_an_invalid_uri_is_an_error(root):
+    with pytest.raises(StoreError, match=f"'{root}'"):
         Store(root)
 
 
@@ -349,7 +349,7 @@ def test_keys_differ_by_kind_and_value():
     assert Key("model", dict(reversed(KEY.values.items()))).digest == KEY.digest
 
 
-def test_files_are_created_once_or_replaced_whole(tmp_path):
+def test_files_are_created_once_or_replaced_atomically(tmp_path):
     path = tmp_path / "new" / "file"
     assert write_once(path, b"one")
     assert not write_once(path, b"two")
@@ -357,15 +357,15 @@ def test_files_are_created_once_or_replaced_whole(tmp_path):
     write_bytes(path, b"three")
     assert path.read_bytes() == b"three"
     assert list(path.parent.iterdir()) == [path]
-    with largest_file(10), pytest.raises(StoreError, match=r"^cannot write .*: File too large\."):
+    with largest_file(10), pytest.raises(StoreError, match=r"new/file: File too large"):
         write_bytes(path, b"x" * 100)
     assert path.read_bytes() == b"three"
     assert list(path.parent.iterdir()) == [path]
-    with pytest.raises(StoreError, match=r"^cannot write .*/file/below: "):
+    with pytest.raises(StoreError, match="/file/below: "):
         write_bytes(path / "below", b"")
 
 
-def test_a_kind_is_discarded_but_for_what_is_being_written(store):
+def test_discard_removes_a_kind_except_temporary_files(store):
     one, other, elsewhere = (Key("a", {"n": 1}), Key("a", {"n": 2}), Key("b", {"n": 1}))
     store.discard("a")
     for key in (one, other, elsewhere):
@@ -377,7 +377,7 @@ def test_a_kind_is_discarded_but_for_what_is_being_written(store):
     assert list(writing.parent.iterdir()) == [writing]
 
 
-def test_one_at_a_time_holds_a_key(store):
+def test_a_lock_excludes_others_of_the_same_key_only(store):
     inside = threading.Event()
 
     def wait(key: Key) -> None:
@@ -395,7 +395,7 @@ def test_one_at_a_time_holds_a_key(store):
     assert files(store) == []
 
 
-def test_many_hold_a_key_one_after_another(store):
+def test_many_threads_hold_a_lock_one_after_another(store):
     holders, most = [], []
 
     def hold() -> None:
@@ -433,22 +433,24 @@ def test_a_killed_process_leaves_no_lock(store):
     assert files(store) == []
 
 
-def test_where_no_lock_can_be_had_nobody_waits(tmp_path, store, monkeypatch):
+def test_without_locks_nobody_waits(tmp_path, store, monkeypatch):
     (tmp_path / "file").touch()
     for place in (Store(tmp_path / "file" / "store"), Store("mock://bucket")):
         with place.lock(KEY), place.lock(KEY):
             pass
 
-    def refuse(*args: object) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
+    for number in (errno.ENOLCK, errno.ENOSYS):
 
-    monkeypatch.setattr(fcntl, "flock", refuse)
-    with store.lock(KEY), store.lock(KEY):
-        pass
+        def refuse(*args: object, number: int = number) -> None:
+            raise OSError(number, "no locks")
+
+        monkeypatch.setattr(fcntl, "flock", refuse)
+        with store.lock(KEY), store.lock(KEY):
+            pass
 
 
 class Stores(RuleBasedStateMachine):
-    """Whatever is saved and damaged: a reader gets what was saved under its key, or nothing."""
+    """After any saves and damages, a reader gets the saved artifact of its key, or none."""
 
     keys = st.integers(0, 2)
 
@@ -505,8 +507,8 @@ class Stores(RuleBasedStateMachine):
                 assert_same(found, self.artifact(number))
 
 
-@pytest.mark.filterwarnings("ignore:.*It was moved to:UserWarning")
-def test_any_history(tmp_path):
+@pytest.mark.filterwarnings("ignore:.*quarantine:UserWarning")
+def test_any_sequence_of_saves_and_damages(tmp_path):
     class Here(Stores):
         folder = str(tmp_path)
 

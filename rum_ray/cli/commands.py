@@ -1,4 +1,4 @@
-"""The commands: each runs its stages and answers with what `--json` prints."""
+"""The commands: each runs its stages and returns the answer that is printed."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
@@ -10,28 +10,30 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rum_ray import api
 from rum_ray.cli.console import Bars, redirect_output
 from rum_ray.cli.forecast import forecast
 from rum_ray.errors import ConfigError
 from rum_ray.experiment import Experiment
 from rum_ray.files import write_bytes
-from rum_ray.jobs import Context, format_weights
+from rum_ray.jobs import format_weights
+from rum_ray.results.load import load_examples, load_forget_set, load_methods, load_searches
 from rum_ray.results.parquet import score_table, trial_table
-from rum_ray.results.report_json import row_entries, summarize
-from rum_ray.results.scores import precision_entry, subset_entries
-from rum_ray.results.searches import search_entries
-from rum_ray.store import Store
+from rum_ray.results.rows import row_summaries
+from rum_ray.results.schema import StageSummary
+from rum_ray.results.scores import precision_summary, subset_summaries
+from rum_ray.results.searches import search_summaries
 from rum_ray.study.executor import Executor, LocalExecutor
-from rum_ray.study.methods import planned, table
-from rum_ray.study.output_folder import check_writable, claimed, write_plans
+from rum_ray.study.methods import method_rows, plan_row
+from rum_ray.study.output_folder import check_writable, lock_folder, write_plans
 from rum_ray.study.pipeline import Pipeline
 from rum_ray.study.progress import Journal
 from rum_ray.study.stages import check_finished
 from rum_ray.study.study import Study
 from rum_ray.study.timing import Clock
-from rum_ray.study.validation import check, check_share
 
 Answer = dict[str, Any]
+"""Plain values and parts of a summary, by name."""
 LOG = "third-party.log"
 PLAN_ONLY = ("unlearn", "evaluate")
 """Commands that run the plan of the file alone."""
@@ -60,20 +62,15 @@ class Options:
 
 def open_study(experiment: Experiment, options: Options, command: str = "run") -> Study:
     """Read the data of an experiment and check everything that can be checked; write nothing."""
-    # The device belongs to the keys, also where the driver has none of the workers' kind.
-    device = torch.device("cuda" if experiment.cluster.gpus_per_worker else "cpu")
-    context = Context(experiment.load_data(), Store(options.store), device)
-    study = Study(experiment, context, plan_only=command in PLAN_ONLY)
-    here = options.address in ("local", "none")
-    if device.type == "cuda" and here and not torch.cuda.is_available():
+    gpus, here = experiment.cluster.gpus_per_worker, options.address in ("local", "none")
+    if gpus and here and not torch.cuda.is_available():
         raise ConfigError(
-            f"cluster.gpus_per_worker is {experiment.cluster.gpus_per_worker:g}, and PyTorch sees "
-            "no GPU on this machine. Set it to 0, or join a cluster that has some with --address."
+            f"cluster.gpus_per_worker is {gpus:g}, and PyTorch sees no GPU on this machine. Set it "
+            "to 0, or join a cluster that has some with --address."
         )
-    check_share(study)
-    if command != "score":
-        check(study)
-    return study
+    return api.open_study(
+        experiment, options.store, plan_only=command in PLAN_ONLY, forgets=command != "score"
+    )
 
 
 def _executor(study: Study, options: Options, announce: Callable[[str], None]) -> Executor:
@@ -91,7 +88,7 @@ def _running(study: Study, options: Options) -> Iterator[Pipeline]:
     """Hold the output folder and yield the pipeline; Ray's output goes to a log file."""
     out = options.folder(study.experiment)
     check_writable(study.context.store)
-    with claimed(out, study.experiment), redirect_output(out / LOG) as terminal:
+    with lock_folder(out, study.experiment), redirect_output(out / LOG) as terminal:
         bars = Bars(terminal)
 
         def announce(url: str) -> None:
@@ -145,14 +142,14 @@ def score(study: Study, options: Options) -> Answer:
     """Score the training set."""
     with _running(study, options) as pipeline:
         pipeline.run("score")
-    path = options.folder(study.experiment) / "scores.parquet"
-    write_bytes(path, score_table(study, subsets=False).to_parquet(None, index=False))
+    path, examples = options.folder(study.experiment) / "scores.parquet", load_examples(study)
+    write_bytes(path, score_table(examples).to_parquet(None, index=False))
     values = study.scores.values
     return {
         "scores": str(path),
         "name": study.scores.name,
         "models": len(study.scoring.pool) or None,
-        "precision": precision_entry(study),
+        "precision": precision_summary(examples),
         "examples": len(values),
         "unknown": int(np.isnan(values).sum()),
         "mean": float(np.nanmean(values)),
@@ -172,8 +169,9 @@ def refine(study: Study, options: Options) -> Answer:
     with _running(study, options) as pipeline:
         pipeline.run("refine")
     path = options.folder(study.experiment) / "scores.parquet"
-    write_bytes(path, score_table(study).to_parquet(None, index=False))
-    return {"scores": str(path), "subsets": subset_entries(study)}
+    examples, forget = load_examples(study), load_forget_set(study)
+    write_bytes(path, score_table(examples, forget).to_parquet(None, index=False))
+    return {"scores": str(path), "subsets": subset_summaries(examples, forget)}
 
 
 def unlearn(study: Study, options: Options) -> Answer:
@@ -183,7 +181,7 @@ def unlearn(study: Study, options: Options) -> Answer:
         pipeline.run("unlearn")
     out = options.folder(study.experiment)
     paths = []
-    for seed, job in zip(study.experiment.seeds, planned(study).jobs, strict=True):
+    for seed, job in zip(study.experiment.seeds, plan_row(study).jobs, strict=True):
         path = out / "unlearned" / f"seed{seed}.safetensors"
         write_bytes(path, format_weights(study.context.load(job)))
         paths.append(str(path))
@@ -195,8 +193,8 @@ def evaluate(study: Study, options: Options) -> Answer:
     study.require_plan()
     with _running(study, options) as pipeline:
         pipeline.run("evaluate")
-    attack = study.experiment.evaluate.attack
-    return {"attack": attack, "rows": row_entries(study, table(study))}
+    rows = row_summaries(load_methods(study, method_rows(study)))
+    return {"attack": study.experiment.evaluate.attack, "rows": rows}
 
 
 def tune(study: Study, options: Options) -> Answer:
@@ -204,29 +202,23 @@ def tune(study: Study, options: Options) -> Answer:
     study.require_search()
     with _running(study, options) as pipeline:
         pipeline.run("tune")
-    out = options.folder(study.experiment)
+    out, searches = options.folder(study.experiment), load_searches(study)
     path = out / "trials.parquet"
-    write_bytes(path, trial_table(study).to_parquet(None, index=False))
+    write_bytes(path, trial_table(searches).to_parquet(None, index=False))
+    stages = [StageSummary(**asdict(stage)) for stage in pipeline.clock.stages.values()]
     return {
         "plan": write_plans(out, study),
         "trials": str(path),
-        "searches": search_entries(study, pipeline.clock),
+        "searches": search_summaries(searches, stages),
     }
 
 
 def _publish(pipeline: Pipeline, options: Options) -> Answer:
     """Write the report and return the answer of `run` and `report`."""
-    # Matplotlib and the page take half a second to import, and few commands draw.
-    from rum_ray.cli.pictures import gallery
-    from rum_ray.report.files import write
-
-    study = pipeline.study
-    out = options.folder(study.experiment)
-    answer = summarize(study, pipeline.clock)
-    write(out, answer, score_table(study), trial_table(study), gallery(study))
-    if study.searches:
-        write_plans(out, study)
-    return {"out": str(out), "report": str(out / "report.html"), "answer": answer}
+    out = options.folder(pipeline.study.experiment)
+    report = api.make_report(pipeline.study, pipeline.clock)
+    api.publish(out, report, pipeline.study)
+    return {"out": str(out), "report": str(out / "report.html"), "answer": report.summary}
 
 
 COMMANDS: Mapping[str, Callable[[Study, Options], Answer]] = {

@@ -1,12 +1,12 @@
-"""What a person sees in a terminal: progress bars, tables, and nothing of third parties."""
+"""Terminal output: progress bars and tables. Output of third parties goes to a log file."""
 
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -19,7 +19,11 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from rum_ray.results.schema import Row, SearchSummary, SubsetSummary, Summary
 from rum_ray.study.progress import ProgressState
+
+if TYPE_CHECKING:  # Matplotlib takes half a second to import, and most commands draw nothing.
+    from rum_ray.report import blocks
 
 PLAIN_SECONDS = 30.0
 
@@ -107,7 +111,7 @@ class Bars:
         self._console.print(text, markup=False)
 
 
-def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print a table on standard output; numbers on the right."""
     drawn = Table(title=title, title_justify="left")
     for number, column in enumerate(columns):
@@ -119,80 +123,96 @@ def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
 
 
 def show(answer: Mapping[str, Any]) -> None:
-    """Print what a verb answers, for a person."""
+    """Print the answer of a command for a person."""
     if "answer" in answer:
-        _show_report(answer)
+        show_report(answer["answer"], answer["report"])
     elif "forecast" in answer:
         _show_forecast(answer["forecast"])
     elif "checks" in answer:
         rows = [[c["check"], c["state"], c["found"]] for c in answer["checks"]]
         table("doctor", ["check", "state", "found"], rows)
     elif "searches" in answer:
-        _show_searches(answer)
+        show_searches(answer["searches"])
+        for key in ("trials", "plan"):
+            print(f"{key}: {answer[key]}")
+        print(f"to use it: rum-ray unlearn FILE --set plan={answer['plan']} --out FOLDER")
     elif "reports" in answer:
         for one in answer["reports"]:
-            _show_report(one)
+            show_report(one["answer"], one["report"])
     else:
         _show_parts(answer)
 
 
-def _show_report(answer: Mapping[str, Any]) -> None:
-    """Print the headline table, the ladder if there is one, and where the report is."""
-    from rum_ray.report import findings_search, ladder
-    from rum_ray.report.tables import HEADLINE_COLUMNS, headline
+def show_report(summary: Summary, path: str) -> None:
+    """Print the headline table, the references, the ladder if there is one, and the path."""
+    from rum_ray.report.sections import ladder, references, result
+    from rum_ray.report.text import printable
 
-    report = answer["answer"]
-    rows = [list(row) for row in headline(report)]
-    table(f"{report['experiment']['name']}: best first", list(HEADLINE_COLUMNS), rows)
-    if report["references"]:
-        print(f"{findings_search.references(report)}.")
-    if ladder.climbed(report):
-        rungs = ladder.rungs(report)
-        table(f"{ladder.finding(report)}.", list(rungs.columns), [list(row) for row in rungs.rows])
-    print(f"report: {answer['report']}")
+    shown = printable(summary)
+    rows, name = shown.rows, shown.experiment.name
+    show_table(result.headline(rows, shown.attack, shown.searches, name))
+    if shown.references:
+        print(f"{references.finding(shown.references)}.")
+    if shown.ladder is not None and ladder.climbed(shown.ladder):
+        show_table(ladder.rungs(shown.ladder))
+    print(f"report: {path}")
+
+
+def show_rows(rows: Sequence[Row], attack: str) -> None:
+    """Print the headline table of methods."""
+    from rum_ray.report.sections import result
+    from rum_ray.report.text import printable
+
+    show_table(result.headline(printable(tuple(rows)), attack))
+
+
+def show_subsets(subsets: Sequence[SubsetSummary]) -> None:
+    """Print the table of the subsets of the forget set."""
+    from rum_ray.report.sections import scores
+    from rum_ray.report.text import printable
+
+    show_table(scores.subsets(printable(tuple(subsets))))
+
+
+def show_searches(searches: Sequence[SearchSummary]) -> None:
+    """Print the searches, the plan that was picked, and the searches that outdid it."""
+    from rum_ray.report.sections import search
+    from rum_ray.report.text import OBJECTIVE, format_plan, printable
+
+    shown = printable(tuple(searches))
+    header, rows = search.searches(shown).texts()
+    columns = ["space", "trials", "diverged", "J of its pick", "on fresh seeds", "cost"]
+    places = [header.index(name) for name in columns]
+    title = f"J = {OBJECTIVE} on validation data, by the {shown[0].reference}"
+    table(title, columns, [[row[place] for place in places] for row in rows])
+    print(f"picked: {format_plan(search.main(shown)[-1].best.plan)}")
+    for warning in search.outdone(shown):
+        print(warning)
+
+
+def show_table(block: "blocks.Table") -> None:
+    """Print a table of the report."""
+    header, rows = block.texts()
+    table(f"{block.title}." if block.title else block.name, header, rows)
 
 
 def _show_parts(answer: Mapping[str, Any]) -> None:
-    """Print tables of subsets and methods, and a line for whatever else there is."""
-    from rum_ray.report import facts
-    from rum_ray.report.tables import HEADLINE_COLUMNS, headline
-
+    """Print tables of subsets and methods, and one line per other value."""
     for key, value in answer.items():
         if key == "subsets":
-            found = facts.subsets({**answer})
-            table("the forget set", list(found.columns), [list(row) for row in found.rows])
+            show_subsets(value)
         elif key == "rows":
-            rows = [list(row) for row in headline({**answer})]
-            table("best first", list(HEADLINE_COLUMNS), rows)
+            show_rows(value, answer["attack"])
         elif value is not None:
             for line in value if isinstance(value, list) else [value]:
                 print(f"{key.replace('_', ' ')}: {_text(line)}")
 
 
 def _text(value: Any) -> str:
-    """Return a value as people read it."""
+    """Format a value for a person."""
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_text(part)}" for key, part in value.items())
     return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _show_searches(answer: Mapping[str, Any]) -> None:
-    """Print what was searched and found, and where the plan is."""
-    from rum_ray.report import facts, findings_search
-    from rum_ray.report.text import OBJECTIVE
-
-    found = facts.searches({"searches": answer["searches"]})
-    columns = ("space", "trials", "diverged", "J of its pick", "on fresh seeds", "cost")
-    places = [found.columns.index(name) for name in columns]
-    rows = [[row[place] for place in places] for row in found.rows]
-    known = answer["searches"][0]["reference"]
-    table(f"J = {OBJECTIVE} on validation data, by the {known}", list(columns), rows)
-    print(f"picked: {facts.plan(findings_search.main({**answer})[-1]['best']['plan'])}")
-    for warning in findings_search.outdone({**answer}):
-        print(warning)
-    for key in ("trials", "plan"):
-        print(f"{key}: {answer[key]}")
-    print(f"to use it: rum-ray unlearn FILE --set plan={answer['plan']} --out FOLDER")
 
 
 def _show_forecast(stages: list[dict[str, Any]]) -> None:

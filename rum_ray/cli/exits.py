@@ -34,9 +34,9 @@ def guarded(command: Callable[[], dict[str, Any]], as_json: bool, debug: bool) -
         reason = f"a bug: {type(error).__name__}: {error}. Run again with --debug, and report it."
         leave(reason, 1, debug)
     if as_json:
-        from rum_ray.report.text import plain
+        from rum_ray.results.schema import to_json
 
-        typer.echo(json.dumps(plain(answer.get("answer", answer)), allow_nan=False))
+        typer.echo(json.dumps(to_json(answer.get("answer", answer)), allow_nan=False))
     else:
         from rum_ray.cli.console import show
 

@@ -8,7 +8,7 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,15 +55,23 @@ def connect(
         yield None
         return
     local = address == "local"
-    _authenticate(local)
-    options = _local(workers, dashboard) if local else {}
+    url = _init(address, environment, _local(workers, dashboard) if local else {})
+    try:
+        yield f"http://{url}" if url and (dashboard or not local) else None
+    finally:
+        ray.shutdown()
+
+
+def _init(address: str, environment: Mapping[str, Any], options: Mapping[str, Any]) -> str | None:
+    """Start or join a cluster; return the host and port of its dashboard, if there is one."""
+    _authenticate(address == "local")
     logging.getLogger("ray").setLevel(logging.ERROR)
     handler = signal.getsignal(signal.SIGTERM)
     try:
         _reach(address)
         context = ray.init(
             address=address,
-            runtime_env=environment,
+            runtime_env=dict(environment),
             log_to_driver=False,
             logging_level=logging.ERROR,
             **options,
@@ -76,11 +84,8 @@ def connect(
     if threading.current_thread() is threading.main_thread():
         # Ray installs a handler of its own.
         signal.signal(signal.SIGTERM, handler)
-    try:
-        url = context.dashboard_url
-        yield f"http://{url}" if url and (dashboard or not local) else None
-    finally:
-        ray.shutdown()
+    url: str | None = context.dashboard_url
+    return url
 
 
 def _unreachable(address: str, reason: str) -> StalledError:

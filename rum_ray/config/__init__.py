@@ -1,4 +1,4 @@
-"""Experiment files: YAML in and out, `--set` on top, every error with its place."""
+"""Experiment files: read and write YAML, apply `--set`; every error states its place."""
 
 from rum_ray.config.files import PlanFile, dump, dump_plan, load, load_plan, parse
 

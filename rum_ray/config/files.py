@@ -1,4 +1,4 @@
-"""Experiment files and plans: YAML in and out, with `--set` on top."""
+"""Experiment files and plan files: read and write YAML, apply `--set`."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from rum_ray.config.strict_yaml import parse_value, read
-from rum_ray.config.values import build, shown
+from rum_ray.config.values import build, short_repr
 from rum_ray.errors import ConfigError
 from rum_ray.experiment import Experiment, to_plain
 from rum_ray.rum import Plan
@@ -20,17 +20,17 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     """Return the experiment of a YAML file.
 
     Args:
-        path: the file.
-        overrides: "key=value" with a dotted key and a YAML value, applied on top.
+        path: the experiment file.
+        overrides: "key=value" with a dotted key and a YAML value; they replace values of the file.
 
     Raises:
-        ConfigError: the file, a key or a value is wrong; the message says where.
+        ConfigError: the file, a key or a value is invalid; the message states the place.
     """
     return parse(read(path), overrides)
 
 
 def dump(experiment: Experiment) -> str:
-    """Return the experiment as YAML; `load` of it gives an equal experiment."""
+    """Return the experiment as YAML; `load` of this text returns an equal experiment."""
     return yaml.safe_dump(to_plain(experiment), sort_keys=False, width=100)
 
 
@@ -42,11 +42,12 @@ def dump_plan(plan: Plan) -> str:
 
 @dataclass(frozen=True)
 class PlanFile:
-    """The part of an experiment file that `dump_plan` writes.
+    """The keys of an experiment file that `dump_plan` writes.
 
     Attributes:
-        plan: an unlearner for each subset.
-        order: the subsets' names in the order of unlearning; the partition's by default.
+        plan: unlearner per subset.
+        order: names of the subsets in the order of unlearning; the order of the partition by
+            default.
     """
 
     plan: Mapping[str, Unlearner]
@@ -54,16 +55,16 @@ class PlanFile:
 
 
 def load_plan(path: str | Path) -> PlanFile:
-    """Return the plan of a YAML file, as `dump_plan` writes it.
+    """Return the plan of a YAML file written by `dump_plan`.
 
     Raises:
-        ConfigError: the file, a key or a value is wrong; the message says where.
+        ConfigError: the file, a key or a value is invalid; the message states the place.
     """
     return _plan_file(read(path, "plan"), path)
 
 
 def _plan_file(tree: Any, path: str | Path) -> PlanFile:
-    """Return the plan that a file's tree describes."""
+    """Build a plan from the plain values of a plan file."""
     try:
         plan: PlanFile = build(PlanFile, tree, "")
     except ConfigError as error:
@@ -72,29 +73,31 @@ def _plan_file(tree: Any, path: str | Path) -> PlanFile:
 
 
 def parse(tree: Mapping[str, Any], overrides: Sequence[str] = ()) -> Experiment:
-    """Return the experiment of a tree of plain values, with overrides on top."""
+    """Return the experiment of a tree of plain values, after the overrides."""
     changed = dict(tree)
     for override in overrides:
         _override(changed, override)
     if isinstance(changed.get("plan"), str):
-        changed |= _plan_of(changed["plan"], changed.get("order"))
+        changed |= _read_plan(changed["plan"], changed.get("order"))
     experiment: Experiment = build(Experiment, changed, "")
     return _with_recipe(experiment)
 
 
-def _plan_of(path: str, order: Any) -> dict[str, Any]:
-    """Return the keys that a plan's file has in place of its name: the plan, and its order."""
-    found = dict(read(path, "plan"))
-    _plan_file(found, path)
-    if order is not None and found.get("order", order) != order:
-        raise ConfigError(f"plan: {path} has order {found['order']}, and key 'order' is {order}.")
-    return found
+def _read_plan(path: str, order: Any) -> dict[str, Any]:
+    """Return the keys `plan` and `order` of a plan file; its order must equal a given order."""
+    tree = dict(read(path, "plan"))
+    _plan_file(tree, path)
+    if order is not None and tree.get("order", order) != order:
+        raise ConfigError(
+            f"plan: {path} has order {tree['order']}, but the key 'order' is {order}. Remove one."
+        )
+    return tree
 
 
 def _with_recipe(experiment: Experiment) -> Experiment:
-    """Return the experiment with its recipe in each `retrain` that has none."""
+    """Set the recipe of each `retrain` without one to the recipe of the experiment."""
 
-    def known(unlearner: Unlearner) -> Unlearner:
+    def complete(unlearner: Unlearner) -> Unlearner:
         if isinstance(unlearner, Retrain) and unlearner.recipe is None:
             return Retrain(recipe=dataclasses.replace(experiment.recipe, weights=None))
         return unlearner
@@ -102,13 +105,13 @@ def _with_recipe(experiment: Experiment) -> Experiment:
     plan = experiment.plan
     return dataclasses.replace(
         experiment,
-        plan=None if plan is None else {name: known(step) for name, step in plan.items()},
-        compare=tuple(known(unlearner) for unlearner in experiment.compare),
+        plan=None if plan is None else {name: complete(step) for name, step in plan.items()},
+        compare=tuple(complete(unlearner) for unlearner in experiment.compare),
     )
 
 
 def _override(tree: dict[str, Any], override: str) -> None:
-    """Set one "key=value" in a tree, copying what it changes."""
+    """Apply one "key=value" to a tree; inner mappings are copied, not changed."""
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"--set {override}: expected key=value, such as recipe.epochs=10.")
@@ -118,7 +121,8 @@ def _override(tree: dict[str, Any], override: str) -> None:
         inner = tree.get(name)
         inner = {"name": inner} if isinstance(inner, str) else {} if inner is None else inner
         if not isinstance(inner, Mapping):
-            raise ConfigError(f"--set {override}: '{name}' is no mapping, but {shown(inner)}.")
+            got = short_repr(inner)
+            raise ConfigError(f"--set {override}: '{name}' must be a mapping, got {got}.")
         tree[name] = inner = dict(inner)
         tree = inner
     tree[last] = value

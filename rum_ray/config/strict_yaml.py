@@ -1,4 +1,4 @@
-"""YAML that says each thing once: no tags, no aliases, no duplicate keys."""
+"""Strict YAML: no tags, no aliases, no duplicate keys, no ambiguous numbers."""
 
 import re
 from pathlib import Path
@@ -12,15 +12,15 @@ MAX_BYTES = 2**20
 
 
 def read(path: str | Path, what: str = "experiment") -> dict[str, Any]:
-    """Return the plain values of a YAML file: no tags, aliases or duplicate keys.
+    """Return the plain values of a YAML file.
 
     Args:
-        path: the file.
-        what: what it is, in messages.
+        path: the file; at most 1 MiB.
+        what: name of the kind of file, for messages.
 
     Raises:
-        ConfigError: it cannot be read, or is no mapping.
-        UnsafeError: it has tags or aliases.
+        ConfigError: the file cannot be read, is not valid YAML, or is not a mapping.
+        UnsafeError: the file has tags or aliases.
     """
     path = Path(path).expanduser()
     try:
@@ -45,11 +45,11 @@ def parse_value(text: str, what: str) -> Any:
 
     Args:
         text: one YAML document.
-        what: its name in messages.
+        what: name of the text, for messages.
 
     Raises:
-        ConfigError: it is not valid YAML.
-        UnsafeError: it has tags or aliases.
+        ConfigError: the text is not valid YAML.
+        UnsafeError: the text has tags or aliases.
     """
     try:
         return yaml.load(text, Loader=StrictLoader)
@@ -66,17 +66,17 @@ def parse_value(text: str, what: str) -> Any:
 
 
 def _hint(text: str, line: int) -> str:
-    """Return what to do about a line that YAML cannot read."""
+    """Return a hint for a line with invalid YAML, or an empty string."""
     lines = text.splitlines()
     tabbed = 0 <= line < len(lines) and lines[line].lstrip(" ").startswith("\t")
     return " The line starts with a tab; use spaces." if tabbed else ""
 
 
 class StrictLoader(yaml.SafeLoader):
-    """YAML without tags, aliases, duplicate keys, and numbers that are not what they look like."""
+    """YAML loader that refuses tags, aliases, duplicate keys and ambiguous numbers."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Refuse aliases and tags: a file that says each thing once needs neither."""
+        """Refuse aliases and tags."""
         event = self.peek_event()  # type: ignore[no-untyped-call]
         what = "alias" if isinstance(event, yaml.AliasEvent) else "tag"
         if what == "alias" or getattr(event, "tag", None):
@@ -86,23 +86,23 @@ class StrictLoader(yaml.SafeLoader):
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Refuse a key that is there twice."""
+        """Refuse duplicate keys."""
         keys: list[str] = []
         for key, _ in node.value:
             if key.value in keys:
                 line = key.start_mark.line + 1
-                raise ConfigError(f"key '{key.value}' is there twice, again in line {line}.")
+                raise ConfigError(f"duplicate key '{key.value}' in line {line}. Remove one.")
             keys.append(key.value)
         return super().construct_mapping(node, deep)
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
-        """Refuse what YAML 1.1 reads in base 8 or 60, such as 012 and 12:30."""
+        """Refuse numbers that YAML 1.1 reads in base 2, 8, 16 or 60, such as 012 and 12:30."""
         number: int = super().construct_yaml_int(node)
         if not re.fullmatch(r"[-+]?(0|[1-9][0-9_]*)", node.value):
             line = node.start_mark.line + 1
             raise ConfigError(
                 f"ambiguous number '{node.value}' in line {line}: YAML reads it as {number}. "
-                "Write that, or put it in quotes."
+                f"Write {number}, or put the text in quotes."
             )
         return number
 

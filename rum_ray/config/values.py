@@ -1,7 +1,8 @@
-"""Plain values as the typed ones of an experiment, every error with its place."""
+"""Conversion of plain values to the typed values of an experiment; errors state their place."""
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -26,124 +27,138 @@ _TABLES: Mapping[Any, tuple[Mapping[str, Any], str]] = {
 
 
 def build(cls: type, tree: Any, path: str) -> Any:
-    """Return the dataclass that a mapping describes."""
+    """Build a dataclass from a mapping.
+
+    Args:
+        cls: the dataclass.
+        tree: plain values by key.
+        path: dotted key of the mapping, for messages; empty for the whole file.
+
+    Raises:
+        ConfigError: a key is unknown or missing, or a value is invalid.
+    """
     if not isinstance(tree, Mapping):
-        raise ConfigError(f"{path or 'the experiment'}: expected a mapping, got {shown(tree)}.")
+        got = short_repr(tree)
+        raise ConfigError(f"{path or 'the experiment'}: expected a mapping, got {got}.")
     hints = get_type_hints(cls)
     fields = {key_of(f): f for f in dataclasses.fields(cls)}
     _check_keys(tree, fields, [n for n, f in fields.items() if _required(f)], path)
     names = {key: fields[key].name for key in tree}
-    values = {names[k]: _value(hints[names[k]], raw, _at(path, k)) for k, raw in tree.items()}
-    return _call(cls, values, path)
+    values = {names[k]: _value(hints[names[k]], raw, _join(path, k)) for k, raw in tree.items()}
+    return _construct(cls, values, path)
 
 
 def _value(hint: Any, raw: Any, path: str) -> Any:
-    """Return a plain value as the type that a field has."""
+    """Convert a plain value to the type of a field."""
     if get_origin(hint) in (Union, UnionType):
         if raw is None and type(None) in get_args(hint):
             return None
         arms = [arm for arm in get_args(hint) if arm is not type(None)]
-        like = [arm for arm in arms if dataclasses.is_dataclass(arm) == isinstance(raw, Mapping)]
-        fitting = like or arms
-        hint = fitting[0] if len(fitting) == 1 else hint
+        similar = [arm for arm in arms if dataclasses.is_dataclass(arm) == isinstance(raw, Mapping)]
+        candidates = similar or arms
+        hint = candidates[0] if len(candidates) == 1 else hint
     if hint is DataConfig:
         return _data(raw, path)
     if hint is Candidate:
         return _candidate(raw, path)
     if hint in _TABLES:
-        return _named(raw, *_TABLES[hint], path)
+        return _build_named(raw, *_TABLES[hint], path)
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         value = build(hint, raw, path)
         if isinstance(value, Recipe):
-            _at_place(lambda: find(value.model, MODELS, "model"), _at(path, "model"))
+            _with_place(lambda: find(value.model, MODELS, "model"), _join(path, "model"))
         return value
     arguments = get_args(hint)
     if any(argument in (*_TABLES, Candidate) for argument in arguments):
-        return _several(get_origin(hint) is tuple, arguments, raw, path)
-    return _checked(hint, raw, path)
+        return _collection(get_origin(hint) is tuple, arguments, raw, path)
+    return _validate(hint, raw, path)
 
 
-def _several(as_list: bool, arguments: Sequence[Any], raw: Any, path: str) -> Any:
-    """Return a list, or a mapping by subset, of named values."""
+def _collection(as_list: bool, arguments: Sequence[Any], raw: Any, path: str) -> Any:
+    """Convert a list, or a mapping by subset, of named values."""
     if as_list:
         if not isinstance(raw, list | tuple):
-            raise ConfigError(f"{path}: expected a list, got {shown(raw)}.")
+            raise ConfigError(f"{path}: expected a list, got {short_repr(raw)}.")
         return tuple(_value(arguments[0], item, f"{path}[{i}]") for i, item in enumerate(raw))
     if not isinstance(raw, Mapping):
-        raise ConfigError(f"{path}: expected a mapping of subsets, got {shown(raw)}.")
-    return {str(k): _value(arguments[-1], v, _at(path, str(k))) for k, v in raw.items()}
+        raise ConfigError(f"{path}: expected a mapping of subsets, got {short_repr(raw)}.")
+    return {str(k): _value(arguments[-1], v, _join(path, str(k))) for k, v in raw.items()}
 
 
-def _named(raw: Any, table: Mapping[str, Any], kind: str, path: str) -> Any:
-    """Return the value that `{name: ..., **fields}`, or a name alone, describes."""
-    _, cls, values = _known(raw, table, kind, path)
+def _build_named(raw: Any, table: Mapping[str, Any], kind: str, path: str) -> Any:
+    """Build an unlearner or refiner from `{name: ..., **fields}` or from a name alone."""
+    _, cls, values = _resolve(raw, table, kind, path)
     return build(cls, values, path)
 
 
-def _known(
+def _resolve(
     raw: Any, table: Mapping[str, Any], kind: str, path: str
 ) -> tuple[str, type, dict[str, Any]]:
-    """Return the name, the dataclass and the other keys of what has a name."""
+    """Return the name, its dataclass and the remaining keys of a named value."""
     raw = {"name": raw} if isinstance(raw, str) else raw
     if not isinstance(raw, Mapping) or not isinstance(raw.get("name"), str):
-        raise ConfigError(f"{path}: expected the name of a known {kind}, got {shown(raw)}.")
-    cls = _at_place(lambda: find(raw["name"], table, kind), path)
+        raise ConfigError(f"{path}: expected the name of a known {kind}, got {short_repr(raw)}.")
+    cls = _with_place(lambda: find(raw["name"], table, kind), path)
     if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
-        raise ConfigError(f"{path}: {kind} '{raw['name']}' is no dataclass, but {shown(cls)}.")
+        got = short_repr(cls)
+        raise ConfigError(f"{path}: {kind} '{raw['name']}' must be a dataclass, got {got}.")
     if kind == "unlearner" and not isinstance(getattr(cls, "name", None), str):
         raise ConfigError(
-            f"{path}: unlearner '{raw['name']}' has no name for tables and errors. Give the class "
-            f'`name: ClassVar[str] = "..."`.'
+            f"{path}: the class of unlearner '{raw['name']}' has no name for tables and errors. "
+            f'Add `name: ClassVar[str] = "..."`.'
         )
     return raw["name"], cls, {k: v for k, v in raw.items() if k != "name"}
 
 
 def _candidate(raw: Any, path: str) -> Candidate:
-    """Return the candidate that `{name: ..., **narrowed}`, or a name alone, describes."""
-    name, cls, given = _known(raw, UNLEARNERS, "unlearner", path)
+    """Build a candidate of a search from `{name: ..., **narrowed}` or from a name alone."""
+    name, cls, values = _resolve(raw, UNLEARNERS, "unlearner", path)
     hints, space = get_type_hints(cls), getattr(cls, "space", {})
-    _check_keys(given, {key_of(f): f for f in dataclasses.fields(cls)}, [], path)
-    narrowed = {k: _part(hints[k], space.get(k), v, _at(path, k)) for k, v in given.items()}
-    candidate: Candidate = _call(Candidate, {"name": name, "narrowed": narrowed}, path)
+    _check_keys(values, {key_of(f): f for f in dataclasses.fields(cls)}, [], path)
+    narrowed = {k: _narrow(hints[k], space.get(k), v, _join(path, k)) for k, v in values.items()}
+    candidate: Candidate = _construct(Candidate, {"name": name, "narrowed": narrowed}, path)
     return candidate
 
 
-def _part(hint: Any, declared: Domain | None, raw: Any, path: str) -> Any:
-    """Return one value, or a part of a declared domain: a list of values, or `{low, high}`."""
+def _narrow(hint: Any, declared: Domain | None, raw: Any, path: str) -> Any:
+    """Convert one value, or a part of a declared domain: a list of values, or `{low, high}`."""
     if declared is None or not isinstance(raw, list | tuple | Mapping):
         return _value(hint, raw, path)
     if not isinstance(raw, Mapping):
         return Choice(tuple(_value(hint, item, f"{path}[{i}]") for i, item in enumerate(raw)))
     if isinstance(declared, Choice):
-        raise ConfigError(f"{path}: only numbers have low and high; list {describe(declared)}.")
+        raise ConfigError(
+            f"{path}: low and high are for numbers only. Write a list of values from "
+            f"{describe(declared)}."
+        )
     _check_keys(raw, {"low": None, "high": None}, [], path)
     if not raw:
         raise ConfigError(f"{path}: expected low, high or both, got an empty mapping.")
-    bounds = {key: _value(hint, value, _at(path, key)) for key, value in raw.items()}
+    bounds = {key: _value(hint, value, _join(path, key)) for key, value in raw.items()}
     return dataclasses.replace(declared, **bounds)
 
 
 def _data(raw: Any, path: str) -> DataConfig:
-    """Return the data set that `{name: ..., **options}` describes."""
+    """Build a data set from `{name: ..., **options}` or from a name alone."""
     raw = {"name": raw} if isinstance(raw, str) else raw
     if not isinstance(raw, Mapping) or not isinstance(raw.get("name"), str):
-        raise ConfigError(f"{path}: expected the name of a data set, got {shown(raw)}.")
-    function: Callable[..., Any] = _at_place(lambda: find(raw["name"], DATASETS, "data set"), path)
+        raise ConfigError(f"{path}: expected the name of a data set, got {short_repr(raw)}.")
+    name = raw["name"]
+    function: Callable[..., Any] = _with_place(lambda: find(name, DATASETS, "data set"), path)
     if not inspect.isfunction(function):
-        got = shown(function)
-        raise ConfigError(f"{path}: data set '{raw['name']}' is no function, but {got}.")
+        got = short_repr(function)
+        raise ConfigError(f"{path}: data set '{name}' must be a function, got {got}.")
     parameters = inspect.signature(function).parameters
     hints = get_type_hints(function)
     options = {k: v for k, v in raw.items() if k != "name"}
     required = [n for n, p in parameters.items() if p.default is inspect.Parameter.empty]
     _check_keys(options, parameters, required, path)
-    return DataConfig(
-        raw["name"], {k: _checked(hints.get(k, Any), v, _at(path, k)) for k, v in options.items()}
-    )
+    values = {k: _validate(hints.get(k, Any), v, _join(path, k)) for k, v in options.items()}
+    return DataConfig(name, values)
 
 
-def _checked(hint: Any, raw: Any, path: str) -> Any:
-    """Return a plain value if it is of the type; nothing is converted but lists and integers."""
+def _validate(hint: Any, raw: Any, path: str) -> Any:
+    """Return a plain value of the right type; only lists and integers are converted."""
     adapter = TypeAdapter(hint, config=ConfigDict(strict=True, allow_inf_nan=False))
     try:
         return adapter.validate_python(tuple(raw) if isinstance(raw, list) else raw)
@@ -151,11 +166,11 @@ def _checked(hint: Any, raw: Any, path: str) -> Any:
         problem = error.errors()[0]
         place = ".".join([path, *map(str, problem["loc"])]) if len(problem["loc"]) else path
         message = problem["msg"][0].lower() + problem["msg"][1:].replace("valid tuple", "list")
-        raise ConfigError(f"{place}: {message}, got {shown(raw)}.{_hint(raw)}") from error
+        raise ConfigError(f"{place}: {message}, got {short_repr(raw)}.{_hint(raw)}") from error
 
 
 def _hint(raw: Any) -> str:
-    """Return what to do about a value that YAML reads as another type than it looks like."""
+    """Return a hint for a value that YAML reads as an unexpected type, or an empty string."""
     if isinstance(raw, bool):
         return " YAML reads no, off, yes and on as booleans; put text in quotes."
     try:
@@ -166,33 +181,32 @@ def _hint(raw: Any) -> str:
 
 
 def _check_keys(
-    given: Mapping[Any, Any], known: Mapping[str, Any], required: Sequence[str], path: str
+    tree: Mapping[Any, Any], known: Mapping[str, Any], required: Sequence[str], path: str
 ) -> None:
-    """Raise ConfigError for an unknown key or a missing one."""
-    for key in given:
+    """Raise ConfigError if a key is unknown, or a required key is missing."""
+    for key in tree:
         if key not in known:
             raise ConfigError(
-                f"unknown key '{_at(path, str(key))}'. {did_you_mean(str(key), known)}"
+                f"unknown key '{_join(path, str(key))}'. {did_you_mean(str(key), known)}"
             )
     for key in required:
-        if key not in given:
-            raise ConfigError(f"missing key '{_at(path, key)}'.")
+        if key not in tree:
+            raise ConfigError(f"missing key '{_join(path, key)}'.")
 
 
-def _call(cls: type, values: Mapping[str, Any], path: str) -> Any:
-    """Return `cls(**values)`, its complaints with their place."""
+def _construct(cls: type, values: Mapping[str, Any], path: str) -> Any:
+    """Return `cls(**values)`; add the place to its errors."""
     try:
         return cls(**values)
-    except ValueError as error:
+    except (ConfigError, ValueError) as error:
         message = str(error)
-        joint = "." if message.split(" ")[0] in values else ": "
+        # A message about a key of the mapping begins with it: "size must be", "also[0]: ".
+        joint = "." if re.split(r"[ \[]", message)[0] in values else ": "
         raise ConfigError(f"{path}{joint}{message}" if path else message) from error
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}" if path else str(error)) from error
 
 
-def _at_place(function: Callable[[], Any], path: str) -> Any:
-    """Call a function; give what it complains of the place in the file."""
+def _with_place(function: Callable[[], Any], path: str) -> Any:
+    """Call a function; add the place in the file to its errors."""
     try:
         return function()
     except ConfigError as error:
@@ -203,12 +217,12 @@ def _required(field: "dataclasses.Field[Any]") -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
-def _at(path: str, key: str) -> str:
+def _join(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
 
 
-def shown(value: Any) -> str:
-    """Return a short form of what was given."""
+def short_repr(value: Any) -> str:
+    """Return the repr of a value, cut to 60 characters, for messages."""
     if value is None:
         return "nothing"
     text = repr(value)

@@ -1,7 +1,7 @@
-"""Seeded batches over data that live on the device.
+"""Seeded batches of data that are resident on the device.
 
-The order is a function of a `Seed` alone, and what augmentation does to an example, of the `Seed`
-and the example's id; so neither depends on workers, restarts or the other examples.
+The order of examples is a function of a `Seed` alone. The augmentation of an example is a function
+of the `Seed` and the example's id. Neither depends on workers, restarts or the other examples.
 """
 
 from collections.abc import Iterator
@@ -22,14 +22,14 @@ CROP_PADDING = 4
 
 @dataclass(frozen=True, eq=False)
 class Batches:
-    """Batches of a set; each pass over it has an order of its own.
+    """Shuffled batches of a data set; each epoch has its own order.
 
     Attributes:
-        data: the set.
-        size: examples a batch; the last one may be smaller.
-        device: where the batches are.
-        augment: whether images are cropped at random (4 pixels of padding) and mirrored.
-        rows: which of the examples; all by default.
+        data: the data set.
+        size: examples per batch; the last batch may be smaller.
+        device: device of the batches.
+        augment: crop images at random (4 pixels of padding) and mirror them at random.
+        rows: rows of the examples to use; all by default.
     """
 
     data: LabeledData
@@ -39,7 +39,7 @@ class Batches:
     rows: Indices | None = None
 
     def epoch(self, seed: Seed) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield (rows [B], inputs [B, ...], labels [B]) in the order and augmentation of `seed`."""
+        """Yield (rows [B], inputs [B, ...], labels [B]); `seed` fixes order and augmentation."""
         inputs, labels = self._inputs
         rows = np.arange(len(self.data)) if self.rows is None else self.rows
         shuffled = rows[(seed / "order").permutation(len(rows))]
@@ -53,13 +53,13 @@ class Batches:
 
     @cached_property
     def _inputs(self) -> tuple[Tensor, Tensor]:
-        """Inputs and labels on the device: they are carried there once, not at each pass."""
+        """Inputs and labels on the device; they are copied once, not once per epoch."""
         if self.rows is not None:
             return resident(self.data, self.device)
         return self.data.x.to(self.device), self.data.y.to(self.device)
 
     def _draws(self, seed: Seed) -> Tensor:
-        """Return [N] words, each keyed by its example's id."""
+        """Return [N] random words; each depends on its example's id alone."""
         ids = self.data.ids
         words = seed.words(int(ids.max()) + 1)[ids] >> np.uint64(1)
         return torch.from_numpy(words.astype(np.int64)).to(self.device)
@@ -67,17 +67,17 @@ class Batches:
 
 @lru_cache(maxsize=2)
 def resident(data: LabeledData, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return inputs and labels on the device, where the last two sets that were asked for stay.
+    """Return inputs and labels on the device; the last two data sets stay cached there.
 
-    So D is carried there once a process, and not once a model.
+    D is therefore copied once per process, not once per model.
     """
     return data.x.to(device), data.y.to(device)
 
 
 def crop_and_flip(x: Tensor, draws: Tensor) -> Tensor:
-    """Return images [B, C, H, W] shifted by up to 4 pixels and mirrored, as `draws` [B] say.
+    """Return images [B, C, H, W], shifted by up to 4 pixels and mirrored according to `draws` [B].
 
-    The result is channels-last: whole pixels are copied, from one long row of padded images.
+    The result is channels-last. Whole pixels are gathered from the flattened padded images.
     """
     count, channels, height, width = x.shape
     side = 2 * CROP_PADDING + 1
@@ -93,14 +93,14 @@ def crop_and_flip(x: Tensor, draws: Tensor) -> Tensor:
 
 
 def to_float(x: Tensor) -> Tensor:
-    """Return inputs as float32; images of bytes become numbers in [0, 1]."""
+    """Return inputs as float32; uint8 images are scaled to [0, 1]."""
     return x.float().div_(255.0) if x.dtype == torch.uint8 else x
 
 
 def fixed_batches(x: Tensor, device: torch.device) -> Iterator[tuple[Tensor, int]]:
-    """Yield (inputs [250, ...], how many are real) in order, the last batch padded with zeros.
+    """Yield (inputs [250, ...], number of real inputs) in order; zeros pad the last batch.
 
-    A fixed batch size gives an example the same prediction bits whatever stands beside it.
+    With a fixed batch size, an example's prediction has the same bits whatever the other examples.
     """
     for part in x.split(PREDICTION_BATCH):
         inputs = to_float(part.to(device))

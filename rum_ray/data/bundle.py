@@ -1,4 +1,4 @@
-"""Labelled examples, and the data set they come in."""
+"""Labelled examples, and a data set with its training, validation and test part."""
 
 import warnings
 from collections.abc import Iterable
@@ -26,13 +26,22 @@ class LabeledData:
     Attributes:
         x: [N, ...] inputs, float32, or uint8 images [N, C, H, W] (0 to 255).
         y: [N] labels, int64, in 0 .. num_classes - 1.
-        ids: [N] the examples' row numbers in their source, int64; 0 .. N - 1 by default.
-        num_classes: number of classes; one more than the largest label by default.
-        mean: per channel, of inputs in [0, 1]; subtracted inside the model.
-        std: per channel; divided by inside the model.
+        ids: [N] row numbers of the examples in their source, int64; 0 .. N - 1 by default.
+        num_classes: number of classes; the largest label plus one by default.
+        mean: mean of inputs in [0, 1], per channel; the model subtracts it.
+        std: standard deviation of inputs in [0, 1], per channel; the model divides by it.
 
     Raises:
-        DataError: shapes do not fit, labels are no whole numbers or out of range, or ids negative.
+        DataError: shapes differ, labels are not integers or are out of range, or an id is negative.
+
+    Example:
+        >>> data = LabeledData(x=[[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], y=[0, 1, 1])
+        >>> len(data), data.shape, data.num_classes
+        (3, (2,), 2)
+        >>> data.take([2, 0]).ids
+        array([2, 0])
+        >>> data.without([1]).y.tolist()
+        [0, 1]
     """
 
     x: Tensor
@@ -43,23 +52,23 @@ class LabeledData:
     std: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
-        x, given = _tensor(self.x), _tensor(self.y)
-        y = given.long()
+        x, labels = _tensor(self.x), _tensor(self.y)
+        y = labels.long()
         ids = np.arange(len(x)) if self.ids is None else checked_rows(self.ids, what="ids")
         if x.dtype != torch.uint8:
             x = x.float()
         if y.ndim != 1 or len(x) != len(y) or len(x) != len(ids):
             raise DataError(
-                f"inputs, labels and ids must have one row an example; "
-                f"their shapes are {tuple(x.shape)}, {tuple(y.shape)} and {ids.shape}."
+                f"inputs, labels and ids must have one row per example; "
+                f"got shapes {tuple(x.shape)}, {tuple(y.shape)} and {ids.shape}."
             )
-        if given.is_floating_point() and not torch.equal(given, y.to(given.dtype)):
-            raise DataError("labels must be whole numbers; some have a fraction, or are NaN.")
+        if labels.is_floating_point() and not torch.equal(labels, y.to(labels.dtype)):
+            raise DataError("labels must be integers; some have a fractional part or are NaN.")
         largest = int(y.max()) if len(y) else -1
         classes = self.num_classes or largest + 1
         if len(y) and (int(y.min()) < 0 or largest >= classes):
             raise DataError(
-                f"labels must be in 0 .. {classes - 1}; found {int(y.min())} .. {largest}."
+                f"labels must be in 0 .. {classes - 1}; got {int(y.min())} .. {largest}."
             )
         for name, value in (("x", x), ("y", y), ("ids", ids), ("num_classes", classes)):
             object.__setattr__(self, name, value)
@@ -68,11 +77,11 @@ class LabeledData:
         return len(self.y)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is pickled: arrays, which the processes of a machine can share."""
+        """Pickle tensors as arrays, which processes of one machine can share."""
         return {**self.__dict__, "x": self.x.numpy(), "y": self.y.numpy()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take arrays as they lie in shared memory, which cannot be written; nothing here does."""
+        """Wrap arrays in shared memory without a copy; they are read-only, and never written."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
             tensors = {name: torch.from_numpy(state[name]) for name in ("x", "y")}
@@ -84,13 +93,13 @@ class LabeledData:
         return tuple(self.x.shape[1:])
 
     def take(self, rows: ArrayLike) -> "LabeledData":
-        """Return the examples at `rows`, in that order; DataError if there is no such row."""
+        """Return the examples at `rows`, in that order; DataError if a row does not exist."""
         rows = checked_rows(rows, len(self))
         index = torch.from_numpy(rows)
         return replace(self, x=self.x[index], y=self.y[index], ids=self.ids[rows])
 
     def without(self, rows: ArrayLike) -> "LabeledData":
-        """Return all examples but those at `rows`; DataError if there is no such row."""
+        """Return all examples except those at `rows`; DataError if a row does not exist."""
         return self.take(complement(rows, len(self)))
 
     def relabeled(self, y: ArrayLike) -> "LabeledData":
@@ -99,7 +108,7 @@ class LabeledData:
 
 
 def complement(rows: ArrayLike, total: int) -> Indices:
-    """Return the sorted rows of 0 .. total - 1 that are not in `rows`, which are such rows too."""
+    """Return the sorted rows in 0 .. total - 1 that are not in `rows`."""
     keep = np.ones(total, dtype=bool)
     keep[checked_rows(rows, total)] = False
     return np.flatnonzero(keep)
@@ -107,18 +116,18 @@ def complement(rows: ArrayLike, total: int) -> Indices:
 
 @dataclass(frozen=True)
 class LabelNoise:
-    """A process that gives a share of the labels another class, drawn uniformly.
+    """Label noise: a share of the labels is replaced by another class, drawn uniformly.
 
     Attributes:
-        fraction: share of labels that are flipped, in [0, 1).
-        seed: where the draws come from.
+        fraction: share of flipped labels, in [0, 1).
+        seed: seed of the draws.
     """
 
     fraction: float
     seed: Seed
 
     def __call__(self, y: Tensor, num_classes: int, split: str) -> Tensor:
-        """Return `y` [N] with floor(fraction * N) labels flipped; the draw belongs to `split`."""
+        """Return `y` [N] with floor(fraction * N) labels flipped; each `split` has its own draw."""
         seed = self.seed / "label_noise" / split
         rows = (seed / "rows").choice(len(y), int(self.fraction * len(y)))
         shift = 1 + (seed / "labels").integers(len(rows), num_classes - 1)
@@ -132,18 +141,28 @@ class DataBundle:
     """A data set: D, V and T of the paper.
 
     Attributes:
-        name: what reports call it.
-        train: D, what the original model learned; with its labels as they were learned.
-        valid: V, disjoint from D; searches are judged on it.
-        test: T, disjoint from both; only reports read it.
-        class_names: [K].
-        label_noise: the process that D's labels went through, if it is known.
+        name: name in reports.
+        train: D, the training set of the original model, with the labels it was trained on.
+        valid: V, disjoint from D; searches evaluate plans on it.
+        test: T, disjoint from both; only reports use it.
+        class_names: [K] names of the classes.
+        label_noise: the noise process applied to D's labels, if known.
         true_labels: [N] D's labels before that process.
-        reserved: a half of V that only held-out retraining learns, in no other part; None where it
-            may have V.
+        reserved: half of V, used by held-out retraining alone and in no other part; None where
+            held-out retraining may use all of V.
 
     Raises:
-        DataError: two examples of D have one id, so that a list of ids could not tell them apart.
+        DataError: two examples of D have the same id, so that a list of ids would be ambiguous.
+
+    Example:
+        >>> from rum_ray.data import load
+        >>> bundle = load("digits")
+        >>> bundle.num_classes, bundle.train.shape
+        (10, (1, 8, 8))
+        >>> int(bundle.flipped.sum())  # wrong training labels: 10 % of 1,200
+        120
+        >>> DataBundle("mine", bundle.train, bundle.valid, bundle.test).flipped is None
+        True
     """
 
     name: str
@@ -159,8 +178,8 @@ class DataBundle:
         ids, counts = np.unique(self.train.ids, return_counts=True)
         if len(ids) < len(self.train):
             raise DataError(
-                f"each example of {self.name} needs an id of its own; {ids[counts.argmax()]} is "
-                f"that of {counts.max()} training examples."
+                f"ids of training examples must be unique, but {counts.max()} training examples "
+                f"of {self.name} have id {ids[counts.argmax()]}."
             )
 
     @property
@@ -170,7 +189,7 @@ class DataBundle:
 
     @property
     def flipped(self) -> NDArray[np.bool_] | None:
-        """[N] which of D's labels are known to be wrong; None where the truth is unknown."""
+        """[N] True where a label of D is known to be wrong; None if true labels are unknown."""
         if self.true_labels is None:
             return None
         wrong: NDArray[np.bool_] = (self.train.y != self.true_labels).numpy()
@@ -178,19 +197,19 @@ class DataBundle:
 
     @property
     def heldout(self) -> LabeledData:
-        """What held-out retraining learns: V or its reserved half, labelled as D was."""
+        """Training set of held-out retraining: V or its reserved half, with D's label noise."""
         return self.nonmembers("valid" if self.reserved is None else "reserved")
 
     def with_train_ids(self, ids: Iterable[int]) -> "DataBundle":
-        """Return the data with these examples of V in D, in the order of their ids.
+        """Return the data with these examples of V moved to D; D is sorted by id.
 
-        Who asks to forget an example says that it was learned.
+        A request to forget an example implies that it was a training example.
         """
-        wanted = set(ids)
-        asked = np.array([int(number) in wanted for number in self.valid.ids], dtype=bool)
-        if not asked.any():
+        requested = set(ids)
+        listed = np.array([int(number) in requested for number in self.valid.ids], dtype=bool)
+        if not listed.any():
             return self
-        train, moved = self.train, self.valid.take(np.flatnonzero(asked))
+        train, moved = self.train, self.valid.take(np.flatnonzero(listed))
         both = replace(
             train,
             x=torch.cat([train.x, moved.x]),
@@ -202,37 +221,37 @@ class DataBundle:
         return replace(
             self,
             train=both.take(order),
-            valid=self.valid.without(np.flatnonzero(asked)),
+            valid=self.valid.without(np.flatnonzero(listed)),
             true_labels=None if truth is None else torch.cat([truth, moved.y])[order],
         )
 
     def halved(self) -> "DataBundle":
-        """Return the data with half of V reserved, the classes in proportion, always the same."""
+        """Return the data with half of V reserved: a stratified split with a fixed seed."""
         count = len(self.valid)
         sizes = (count - count // 2, count // 2)
-        stay, go = stratified_split(self.valid.y, sizes, Seed(0) / "halves")
-        return replace(self, valid=self.valid.take(stay), reserved=self.valid.take(go))
+        valid, reserved = stratified_split(self.valid.y, sizes, Seed(0) / "halves")
+        return replace(self, valid=self.valid.take(valid), reserved=self.valid.take(reserved))
 
-    def class_index(self, wanted: int | str) -> int:
-        """Return the index of a class that is given by index or by name.
+    def class_index(self, label: int | str) -> int:
+        """Return the index of a class from its index or its name.
 
         Raises:
-            ConfigError: there is no such class.
+            ConfigError: the class does not exist.
         """
-        if isinstance(wanted, str):
-            if wanted not in self.class_names:
-                known = did_you_mean(wanted, self.class_names)
-                raise ConfigError(f"{self.name} has no class '{wanted}'. {known}")
-            return self.class_names.index(wanted)
-        if not 0 <= wanted < self.num_classes:
-            raise ConfigError(f"{self.name} has classes 0 .. {self.num_classes - 1}, got {wanted}.")
-        return wanted
+        if isinstance(label, str):
+            if label not in self.class_names:
+                known = did_you_mean(label, self.class_names)
+                raise ConfigError(f"{self.name} has no class '{label}'. {known}")
+            return self.class_names.index(label)
+        if not 0 <= label < self.num_classes:
+            raise ConfigError(f"{self.name} has classes 0 .. {self.num_classes - 1}, got {label}.")
+        return label
 
     def nonmembers(self, split: str) -> LabeledData:
-        """Return V or T with labels that went through D's label process.
+        """Return V or T with the label noise of D.
 
-        An attack compares members with these; with clean labels it would tell the label process,
-        not membership (docs/protocol.md 4). Accuracies use the clean split itself.
+        Attacks compare members with these nonmembers. With clean labels, an attack would detect
+        the label noise, not membership (docs/protocol.md 4). Accuracies use the clean split.
         """
         data: LabeledData = getattr(self, split)
         if self.label_noise is None:

@@ -1,4 +1,4 @@
-"""Scikit-learn's handwritten digits: 1,797 real grey images of 8 x 8 pixels, embedded in it."""
+"""Scikit-learn's handwritten digits: 1,797 real grey images of 8 x 8 pixels, installed with it."""
 
 from importlib.metadata import distribution
 
@@ -12,12 +12,12 @@ from rum_ray.seeding import Seed
 
 
 def digits(*, label_noise: float = 0.1, seed: int = 0) -> DataBundle:
-    """Return the digits, split into 1,200 / 200 / 397 with the classes in proportion.
+    """Return the digits in a stratified split of 1,200 / 200 / 397.
 
     Args:
-        label_noise: share of the training labels that get another class, in [0, 1); the truth is
-            kept in `DataBundle.true_labels`.
-        seed: root of the split and of the label noise.
+        label_noise: share of the training labels replaced by another class, in [0, 1); the true
+            labels are in `DataBundle.true_labels`.
+        seed: seed of the split and of the label noise.
     """
     if not 0 <= label_noise < 1:
         raise ValueError(f"label_noise must be in [0, 1), got {label_noise}")
@@ -44,7 +44,7 @@ def digits(*, label_noise: float = 0.1, seed: int = 0) -> DataBundle:
 
 
 def _table() -> NDArray[np.float64]:
-    """Return [1797, 65] the pixels, in 0 .. 16, and the label of each digit."""
-    # The file that scikit-learn's `load_digits` reads: importing it would take a second each time.
+    """Return [1797, 65]: 64 pixels in 0 .. 16 and the label of each digit."""
+    # The file is the one of scikit-learn's `load_digits`, whose import takes about 1 s.
     file = distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")
     return np.loadtxt(str(file), delimiter=",")

@@ -1,4 +1,4 @@
-"""Lists of ids in text files: what to forget, one row number of the source a line."""
+"""Lists of ids to forget in text files: one row number of the source per line."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ from rum_ray.errors import DataError
 
 
 def read_ids(path: str | Path) -> dict[int, int]:
-    """Return the ids that a file lists, each with its line.
+    """Return the ids in a file, each with its line number.
 
     Args:
-        path: a text file with one plain integer a line.
+        path: a text file with one plain integer per line.
 
     Raises:
-        DataError: the file is missing or empty; a line is no integer, or is there twice.
+        DataError: the file is missing or empty, a line is not an integer, or an id is repeated.
     """
     path = Path(path).expanduser()
     try:
@@ -23,9 +23,9 @@ def read_ids(path: str | Path) -> dict[int, int]:
     except OSError as error:
         raise DataError(f"the list of ids {path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"the list of ids {path} is no text: {error.reason}.") from error
+        raise DataError(f"the list of ids {path} is not UTF-8 text: {error.reason}.") from error
     if not lines:
-        raise DataError(f"the list of ids {path} is empty; name at least one example to forget.")
+        raise DataError(f"the list of ids {path} is empty. List at least one example to forget.")
     seen: dict[int, int] = {}
     for line, text in enumerate(lines, start=1):
         text = text.strip()
@@ -39,11 +39,11 @@ def read_ids(path: str | Path) -> dict[int, int]:
 
 
 def read_rows(path: str | Path, ids: Indices) -> Indices:
-    """Return the rows whose ids a file lists, sorted.
+    """Return the sorted rows of the ids in a file.
 
     Args:
         path: as for `read_ids`.
-        ids: [N] of the training set, such as `LabeledData.ids`.
+        ids: [N] ids of the training set, such as `LabeledData.ids`.
 
     Raises:
         DataError: as for `read_ids`, or an id is not in the training set.
@@ -53,7 +53,7 @@ def read_rows(path: str | Path, ids: Indices) -> Indices:
     for number, line in listed.items():
         if number not in row_of:
             raise DataError(
-                f"{path} line {line}: id {number} is not in the training set, whose {len(ids)} ids "
-                f"lie in {int(ids.min())} .. {int(ids.max())}. Ids are row numbers of the source."
+                f"{path} line {line}: id {number} is not in the training set of {len(ids)} ids "
+                f"in {int(ids.min())} .. {int(ids.max())}. Ids are row numbers of the source."
             )
     return np.sort(np.array([row_of[number] for number in listed], dtype=np.int64))

@@ -1,7 +1,7 @@
-"""Labels and image bytes of Parquet files, which may come from anywhere.
+"""Labels and image bytes from untrusted Parquet files.
 
-Only columns of plain types are converted: an extension type may unpickle objects, and Ray registers
-one that does.
+Only columns of plain types are converted. An extension type may unpickle objects; Ray registers
+such a type.
 """
 
 import contextlib
@@ -23,13 +23,13 @@ EXTENSION = b"ARROW:extension:name"
 
 
 class Columns(NamedTuple):
-    """What the files of one data set have in common.
+    """Columns and class names; all files of one data set must have the same ones.
 
     Attributes:
         image: name of the image column.
         label: name of the label column.
-        text: whether labels are text, not integers.
-        class_names: the metadata `classes`, or none.
+        text: True for text labels, False for integers.
+        class_names: names in the metadata `classes`, or empty.
     """
 
     image: str
@@ -39,15 +39,13 @@ class Columns(NamedTuple):
 
 
 @contextlib.contextmanager
-def reading(path: Path, verb: str = "read") -> Iterator[None]:
-    """Turn what libraries raise about a file into a `DataError` that names it."""
+def as_data_error(path: Path, verb: str = "read") -> Iterator[None]:
+    """Turn errors of libraries about a file into a `DataError` with its path."""
     try:
         yield
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
-        raise DataError(
-            f"{path} cannot be {verb}: {reason} Replace it, or leave it out."
-        ) from error
+        raise DataError(f"{path} cannot be {verb}: {reason} Replace or remove the file.") from error
 
 
 @contextlib.contextmanager
@@ -55,20 +53,19 @@ def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file whose columns all have plain types.
 
     Raises:
-        DataError: it is empty, truncated, damaged, or no Parquet file.
+        DataError: the file is empty, truncated, damaged, or not a Parquet file.
         UnsafeError: a column has another type; nothing was converted.
     """
-    with reading(path, "read as a Parquet file"):
+    with as_data_error(path, "read as a Parquet file"):
         if not path.stat().st_size:
-            raise DataError(f"{path} is empty (0 bytes). Replace it, or leave it out.")
+            raise DataError(f"{path} is empty (0 bytes). Replace or remove the file.")
         with pq.ParquetFile(path, page_checksum_verification=True) as parquet:
             for field in parquet.schema_arrow:
                 if unsafe := _unsafe_type(field):
                     raise UnsafeError(
-                        f"column '{field.name}' of {path} is refused: type {unsafe} is not on "
-                        f"the list of what is safe to read (an extension type may run code): int, "
-                        f"float, bool, string, binary, and struct of these. Write the file "
-                        f"without that column."
+                        f"column '{field.name}' of {path} is refused: type {unsafe} may run code. "
+                        f"Safe types are int, float, bool, string, binary, and struct of these. "
+                        f"Write the file without that column."
                     )
             yield parquet
 
@@ -76,10 +73,10 @@ def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
 def read_labels(files: Sequence[Path]) -> tuple[NDArray[np.int64], tuple[str, ...], str]:
     """Return labels [N], class names [K] and the name of the image column.
 
-    Text becomes the row of the sorted classes; integers are returned as they are.
+    A text label becomes its index among the sorted classes. Integers stay unchanged.
 
     Args:
-        files: Parquet files with the same columns; rows are counted through them in order.
+        files: Parquet files with the same columns; rows are numbered across them in order.
 
     Raises:
         DataError: columns are missing, ambiguous or of a wrong type; a label is null.
@@ -93,15 +90,17 @@ def read_labels(files: Sequence[Path]) -> tuple[NDArray[np.int64], tuple[str, ..
             values = parquet.read([columns.label]).column(columns.label)
             if values.null_count:
                 row = values.is_null().index(True).as_py()
-                raise DataError(f"row {row} of {file} has no label (null). Label it, or drop it.")
+                raise DataError(
+                    f"row {row} of {file} has no label (null). Label the row, or remove it."
+                )
             labels.append(
                 values.to_pylist() if columns.text else values.cast(pa.int64()).to_numpy()
             )
         first = first or columns
         if columns != first:
             raise DataError(
-                f"{file} has {columns}, but {files[0]} has {first}. Files of one folder must "
-                f"agree: write them alike."
+                f"{file} has {columns}, but {files[0]} has {first}. All files of a folder must "
+                f"have the same columns."
             )
     assert first is not None
     if first.text:
@@ -115,7 +114,7 @@ def read_labels(files: Sequence[Path]) -> tuple[NDArray[np.int64], tuple[str, ..
 def read_images(
     files: Sequence[Path], column: str, rows: Indices
 ) -> Iterator[tuple[str, bytes | None]]:
-    """Yield where each image is and its bytes, for sorted rows.
+    """Yield the place and the bytes of each image, for sorted rows.
 
     Row groups without any of the rows are not read.
     """
@@ -125,15 +124,15 @@ def read_images(
         with open_parquet(file) as parquet:
             for group in range(parquet.num_row_groups):
                 start, end = end, end + parquet.metadata.row_group(group).num_rows
-                wanted = rows[np.searchsorted(rows, start) : np.searchsorted(rows, end)]
-                for row, image in _of_group(parquet, group, column, wanted - start):
+                in_group = rows[np.searchsorted(rows, start) : np.searchsorted(rows, end)]
+                for row, image in _read_row_group(parquet, group, column, in_group - start):
                     yield f"row {row + start - begin} of {file}", image
 
 
-def _of_group(
+def _read_row_group(
     parquet: pq.ParquetFile, group: int, column: str, rows: Indices
 ) -> Iterator[tuple[int, bytes | None]]:
-    """Yield rows of a row group and their image bytes, batch by batch."""
+    """Yield rows of a row group and their image bytes; memory holds one batch at a time."""
     if not len(rows):
         return
     end = 0
@@ -149,11 +148,11 @@ def _of_group(
 
 
 def _unsafe_type(field: pa.Field) -> str:
-    """Return the first type in a column that is not plain, or nothing."""
-    # An extension type that nobody registered looks like the type it is stored in.
+    """Return the first type in a column that is not plain, or an empty string."""
+    # An extension type that is not registered looks like its storage type.
     name: bytes | None = (field.metadata or {}).get(EXTENSION)
     if name is not None:
-        return name.decode(errors="replace") or "without a name"
+        return name.decode(errors="replace") or "unnamed extension"
     if pa.types.is_struct(field.type):
         return next(filter(None, map(_unsafe_type, field.type)), "")
     t = pa.types
@@ -176,7 +175,7 @@ def _is_image(kind: pa.DataType) -> bool:
 
 
 def _columns(schema: pa.Schema, path: Path) -> Columns:
-    """Return which columns hold images and labels."""
+    """Return the image column, the label column and the class names of a file."""
     listed = ", ".join(f"{field.name} ({field.type})" for field in schema)
     images = [field for field in schema if _is_image(field.type)]
     rest = [field for field in schema if not _is_image(field.type)]
@@ -188,29 +187,29 @@ def _columns(schema: pa.Schema, path: Path) -> Columns:
     if len(images) != 1:
         raise DataError(
             f"{path} has {len(images)} image columns (binary, or a struct with binary 'bytes'); "
-            f"one is needed. Its columns: {listed}. Rename or drop some."
+            f"exactly one is required. Columns: {listed}. Remove or convert columns."
         )
     if len(labels) != 1:
         raise DataError(
-            f"{path} has {len(labels)} columns that could be the label; one is needed, or one "
-            f"named 'label'. Its columns: {listed}. Rename or drop some."
+            f"{path} has {len(labels)} possible label columns; exactly one is required, or one "
+            f"named 'label'. Columns: {listed}. Rename or remove columns."
         )
     [image], [label] = images, labels
     if not (_is_text(label.type) or pa.types.is_integer(label.type)):
         raise DataError(
-            f"labels must be integers or text, but column '{label.name}' of {path} is "
-            f"{label.type}. Cast it."
+            f"labels must be integers or text, but column '{label.name}' of {path} has type "
+            f"{label.type}. Cast the column."
         )
     return Columns(image.name, label.name, _is_text(label.type), _class_names(schema, path))
 
 
 def _class_names(schema: pa.Schema, path: Path) -> tuple[str, ...]:
-    """Return the metadata `classes`, or nothing."""
-    given = (schema.metadata or {}).get(b"classes", b"[]")
-    with reading(path, "searched for metadata 'classes'"):
-        names = json.loads(given)
+    """Return the class names in the metadata `classes`; empty if there are none."""
+    metadata = (schema.metadata or {}).get(b"classes", b"[]")
+    with as_data_error(path, "searched for metadata 'classes'"):
+        names = json.loads(metadata)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise DataError(
-            f"metadata 'classes' of {path} must be a JSON list of names, got {given[:80]}."
+            f"metadata 'classes' of {path} must be a JSON list of names, got {metadata[:80]}."
         )
     return tuple(names)

@@ -1,4 +1,4 @@
-"""Row numbers that nobody vouches for."""
+"""Validation of row indices from untrusted input."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,10 +12,18 @@ def checked_rows(
     what: str = "rows",
     error: type[RumRayError] = DataError,
 ) -> NDArray[np.int64]:
-    """Return rows as int64 [N].
+    """Return row indices as int64 [N].
+
+    Negative indices are refused; NumPy would count them from the end.
+
+    Args:
+        rows: [N] row indices.
+        total: number of rows; None for no upper limit.
+        what: subject of the error message.
+        error: class of the error.
 
     Raises:
-        error: they are no integers, or not in 0 .. total - 1, where NumPy would count from the end.
+        error: the rows are not integers, or not in 0 .. total - 1.
     """
     array = np.asarray(rows)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
@@ -23,5 +31,5 @@ def checked_rows(
     low, high = (int(array.min()), int(array.max())) if array.size else (0, -1)
     if low < 0 or (total is not None and high >= total):
         allowed = "0 or more" if total is None else f"in 0 .. {total - 1}"
-        raise error(f"{what} must be {allowed}; found {low} .. {high}.")
+        raise error(f"{what} must be {allowed}; got {low} .. {high}.")
     return array.astype(np.int64, copy=False)

@@ -1,4 +1,4 @@
-"""Splits with the classes in proportion."""
+"""Stratified splits."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,18 +11,18 @@ from rum_ray.seeding import Seed
 def stratified_split(
     y: Tensor, sizes: tuple[int, ...], seed: Seed
 ) -> tuple[NDArray[np.int64], ...]:
-    """Return disjoint rows in the given sizes, each with the classes in proportion.
+    """Return disjoint rows of the given sizes, stratified by class.
 
-    A part has its exact share of each class, give or take at most one example.
-    Which examples they are is drawn from `seed`. Each part is sorted.
+    The number of examples of a class in a part differs from its exact share by at most one.
+    The examples are drawn from `seed`. Each part is sorted.
 
     Args:
         y: [N] labels.
-        sizes: examples in each part; what they leave of N is in none.
-        seed: where the draw comes from.
+        sizes: number of examples per part; the remaining examples are in no part.
+        seed: seed of the draw.
 
     Raises:
-        DataError: the sizes sum to more than there are examples.
+        DataError: the sum of the sizes exceeds the number of examples.
     """
     if sum(sizes) > len(y):
         raise DataError(
@@ -31,26 +31,26 @@ def stratified_split(
         )
     labels = y.numpy()
     counts = np.unique(labels, return_counts=True)[1]
-    deal = _deal(np.array([*sizes, len(y) - sum(sizes)]), counts)
+    quotas = _apportion(np.array([*sizes, len(y) - sum(sizes)]), counts)
     order = (seed / "split").permutation(len(y))
     by_class = order[np.argsort(labels[order], kind="stable")]
-    ends = np.cumsum(deal.T.ravel())[:-1]
+    ends = np.cumsum(quotas.T.ravel())[:-1]
     cells = np.split(by_class, ends)
-    return tuple(np.sort(np.concatenate(cells[i :: len(deal)])) for i in range(len(sizes)))
+    return tuple(np.sort(np.concatenate(cells[i :: len(quotas)])) for i in range(len(sizes)))
 
 
-def _deal(sizes: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return [P, K] how many examples of each class go to each part; both sums are exact.
+def _apportion(sizes: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return [P, K], the number of examples of each class in each part; both sums are exact.
 
-    Each cell is its exact proportion, rounded down or that plus one. The parts, in turn, give
-    their "plus one" to the classes that have most examples left over, as in the Gale-Ryser
-    theorem's construction, so that what is left over always fits the later parts.
+    Each cell is its exact proportion rounded down, or that plus one. Part by part, the "plus one"
+    goes to the classes with the most unassigned examples, as in the construction of the Gale-Ryser
+    theorem. The unassigned examples therefore always fit into the later parts.
     """
     exact = np.outer(sizes, counts)
-    deal: NDArray[np.int64] = exact // counts.sum()
-    left = counts - deal.sum(axis=0)
-    for row, size, remainder in zip(deal, sizes, exact % counts.sum(), strict=True):
-        winners = np.lexsort((-remainder, -left))[: size - row.sum()]
+    quotas: NDArray[np.int64] = exact // counts.sum()
+    unassigned = counts - quotas.sum(axis=0)
+    for row, size, remainder in zip(quotas, sizes, exact % counts.sum(), strict=True):
+        winners = np.lexsort((-remainder, -unassigned))[: size - row.sum()]
         row[winners] += 1
-        left[winners] -= 1
-    return deal
+        unassigned[winners] -= 1
+    return quotas

@@ -1,25 +1,51 @@
-"""How well it was forgotten: metrics, and attacks by their YAML names."""
+"""Evaluation of unlearned models: metrics, and membership inference attacks in `ATTACKS`.
 
-from collections.abc import Callable, Mapping
+Example:
+    >>> import rum_ray as rr
+    >>> {"svm", "auc", "threshold"} <= rr.ATTACKS.keys()
+    True
+"""
 
+from collections.abc import Mapping
+from functools import partial
+
+from rum_ray.evaluation.attack import Attack
 from rum_ray.evaluation.divergence import jensen_shannon, klom
-from rum_ray.evaluation.mia import auc_attack, svm_attack, threshold_attack
+from rum_ray.evaluation.mia import Feature, auc_attack, svm_attack, threshold_attack
 from rum_ray.evaluation.pool import AttackResult, PoolEvidence, pool_lira, pool_rmia, u_lira
 from rum_ray.evaluation.tow import Accuracies, Evaluation, evaluate, tow, tow_mia
 from rum_ray.training.prediction import predict
 
-ATTACKS: Mapping[str, Callable[..., float | AttackResult]] = {
-    "svm": svm_attack,
-    "auc": auc_attack,
-    "threshold": threshold_attack,
-    "pool_lira": pool_lira,
-    "pool_rmia": pool_rmia,
-    "u_lira": u_lira,
+
+def _svm(feature: Feature) -> Attack:
+    """Return the SVM attack on another feature of the predictions."""
+    title = f"SVM, {feature.replace('_', ' ')}"
+    return Attack(f"svm_{feature}", title, "members", partial(svm_attack, feature=feature))
+
+
+ALWAYS = ("svm", "auc")
+"""Attacks that every evaluation measures; `evaluate.also` names others."""
+ATTACKS: Mapping[str, Attack] = {
+    attack.name: attack
+    for attack in (
+        Attack("svm", "SVM", "members", svm_attack),
+        Attack("auc", "AUC", "nonmembers", auc_attack),
+        _svm("correctness"),
+        _svm("entropy"),
+        _svm("modified_entropy"),
+        _svm("probabilities"),
+        Attack("threshold", "threshold", "members", threshold_attack),
+        Attack("pool_lira", "pool LiRA", "pool", pool_lira),
+        Attack("pool_rmia", "pool RMIA", "pool", pool_rmia),
+        Attack("u_lira", "U-LiRA", "shadows", u_lira),
+    )
 }
 
 __all__ = [
+    "ALWAYS",
     "ATTACKS",
     "Accuracies",
+    "Attack",
     "AttackResult",
     "Evaluation",
     "PoolEvidence",

@@ -1,6 +1,6 @@
-"""Membership inference: can an attacker tell the forget set from data that was never learned?
+"""Membership inference: can an attacker tell the forget set from held-out data?
 
-Sets are pairs of predicted probabilities [N, K] and labels [N].
+A set is a pair of predicted probabilities [N, K] and labels [N].
 """
 
 from collections.abc import Mapping
@@ -13,9 +13,9 @@ from rum_ray.errors import DataError
 
 Predictions: TypeAlias = tuple[NDArray[np.floating[Any]], NDArray[np.int64]]
 LEAST_LEARNED = 2
-"""Members, and non-members, that an attack takes to learn from."""
+"""Minimum number of members, and of non-members, to fit an attack."""
 ROUNDING = 1e-6
-"""How far above 1 a probability may be."""
+"""Tolerance above 1 for probabilities."""
 Feature = Literal["confidence", "correctness", "entropy", "modified_entropy", "probabilities"]
 
 
@@ -25,25 +25,38 @@ def svm_attack(
     targets: Predictions,
     feature: Feature = "confidence",
 ) -> float:
-    """Return the share of the targets that the attack takes for non-members, in [0, 1].
+    """Return the fraction of targets that the attack classifies as non-members, in [0, 1].
 
-    The paper's attack: a support vector machine (RBF, C = 3, gamma = 1 / features) learns to tell
-    members from non-members by one feature of the prediction. Higher looks more forgotten. The
-    first n = min(|members|, |non-members|) of each are used.
+    Reference: Zhao et al., "What makes unlearning hard and what to do about it", NeurIPS 2024,
+    https://arxiv.org/abs/2406.01257.
+
+    This is the attack of the RUM paper: a support vector machine (RBF, C = 3, gamma = 1 / features)
+    separates members from non-members by one feature of the prediction. Higher looks more
+    forgotten. The first n = min(|members|, |non-members|) of each are used.
 
     Args:
-        members: of the retain set.
-        nonmembers: never learned.
-        targets: the forget set.
-        feature: the label's probability, whether the prediction is right, its entropy in nats, the
-            entropy modified by Song and Mittal (USENIX Security 2021, section 4.1,
-            https://arxiv.org/abs/2003.10595), which is low only for certainty of the label, or all
-            probabilities.
+        members: predictions on the retain set.
+        nonmembers: predictions on held-out data.
+        targets: predictions on the forget set.
+        feature: "confidence", the probability of the label; "correctness" of the prediction;
+            "entropy" in nats; "modified_entropy", which is low only for a confident and right
+            prediction (Song and Mittal, USENIX Security 2021, section 4.1,
+            https://arxiv.org/abs/2003.10595); or all "probabilities".
 
     Raises:
-        DataError: a set is too small, or not what it should be.
+        DataError: a set is too small, or no valid predictions.
+        ValueError: the feature is unknown.
+
+    Example:
+        >>> import numpy as np
+        >>> import rum_ray as rr
+        >>> members = np.array([[0.9, 0.1], [0.8, 0.2], [1.0, 0.0]]), np.array([0, 0, 0])
+        >>> nonmembers = np.array([[0.4, 0.6], [0.3, 0.7], [0.2, 0.8]]), np.array([0, 0, 0])
+        >>> targets = np.array([[0.9, 0.1], [0.3, 0.7]]), np.array([0, 0])
+        >>> rr.svm_attack(members, nonmembers, targets)
+        0.5
     """
-    # Scikit-learn takes a second to import, and most commands fit nothing.
+    # Importing scikit-learn takes a second, and most commands do not need it.
     from sklearn.svm import SVC
 
     sets = {"members": members, "non-members": nonmembers, "targets": targets}
@@ -59,29 +72,41 @@ def threshold_attack(
     nonmembers: Predictions,
     targets: Predictions,
 ) -> float:
-    """Return the share of the targets that the attack takes for non-members, in [0, 1].
+    """Return the fraction of targets that the attack classifies as non-members, in [0, 1].
 
-    What has a confidence of at least a threshold is called a member. The threshold is the one with
-    the best mean of the shares of members and of non-members that are told right, the lowest of
-    several (Song and Mittal, USENIX Security 2021, section 4.1, https://arxiv.org/abs/2003.10595,
-    who give each class its own). Higher looks more forgotten.
+    Reference: Song and Mittal, "Systematic evaluation of privacy risks of machine learning
+    models", USENIX Security 2021, https://arxiv.org/abs/2003.10595.
+
+    Examples with a confidence of at least a threshold are classified as members. The threshold
+    maximizes balanced accuracy on members and non-members; ties go to the lowest (Song and Mittal,
+    USENIX Security 2021, section 4.1, https://arxiv.org/abs/2003.10595, with one threshold per
+    class). Higher looks more forgotten.
 
     Args:
-        members: of the retain set.
-        nonmembers: never learned.
-        targets: the forget set.
+        members: predictions on the retain set.
+        nonmembers: predictions on held-out data.
+        targets: predictions on the forget set.
 
     Raises:
-        DataError: a set is too small, or not what it should be.
+        DataError: a set is too small, or no valid predictions.
+
+    Example:
+        >>> import numpy as np
+        >>> import rum_ray as rr
+        >>> members = np.array([[0.9, 0.1], [0.8, 0.2]]), np.array([0, 0])
+        >>> nonmembers = np.array([[0.6, 0.4], [0.3, 0.7]]), np.array([0, 0])
+        >>> targets = np.array([[0.95, 0.05], [0.5, 0.5]]), np.array([0, 0])
+        >>> rr.threshold_attack(members, nonmembers, targets)
+        0.5
     """
     sets = {"members": members, "non-members": nonmembers, "targets": targets}
     _check("threshold", sets, LEAST_LEARNED)
-    inside, outside, asked = (label_logit(*set_) for set_ in sets.values())
-    return float(np.mean(asked < _threshold(inside, outside)))
+    inside, outside, attacked = (label_logit(*set_) for set_ in sets.values())
+    return float(np.mean(attacked < _threshold(inside, outside)))
 
 
 def _threshold(members: NDArray[np.float64], nonmembers: NDArray[np.float64]) -> float:
-    """Return the value that best parts members, at or above it, from non-members."""
+    """Return the threshold that best separates members, at or above it, from non-members."""
     candidates = np.append(np.unique(np.concatenate([members, nonmembers])), np.inf)
     missed = np.searchsorted(np.sort(members), candidates) / len(members)
     rejected = np.searchsorted(np.sort(nonmembers), candidates) / len(nonmembers)
@@ -89,47 +114,60 @@ def _threshold(members: NDArray[np.float64], nonmembers: NDArray[np.float64]) ->
 
 
 def _check(attack: str, sets: Mapping[str, Predictions], least: int = 1) -> None:
-    """Raise DataError unless all sets are predictions of the same classes, and enough of them.
+    """Raise DataError unless all sets are large enough, and predictions of the same classes.
 
     Args:
-        attack: its name.
-        sets: by name.
-        least: examples a set needs; of the targets one is enough.
+        attack: name of the attack, for the message.
+        sets: predictions by name of the set.
+        least: minimum size of members and non-members; the minimum of the targets is 1.
     """
     widths = set()
     for name, (probabilities, labels) in sets.items():
         p, y = np.asarray(probabilities), np.asarray(labels)
         needed = 1 if name == "targets" else least
         if y.size < needed:
-            found = f"{y.size or 'no'} {name}"
-            raise DataError(f"the {attack} attack was given {found}; it needs at least {needed}.")
+            raise DataError(f"the {attack} attack needs at least {needed} {name}; got {y.size}.")
         if p.ndim != 2 or y.shape != p.shape[:1] or y.dtype.kind not in "iu":
             raise DataError(
                 f"the {attack} attack needs {name} as probabilities [N, K] and integer labels [N]; "
-                f"their shapes are {p.shape} and {y.shape}, labels are {y.dtype}."
+                f"got shapes {p.shape} and {y.shape}, and labels of type {y.dtype}."
             )
         widths.add(p.shape[1])
         if y.min() < 0 or y.max() >= p.shape[1]:
             raise DataError(
-                f"the {attack} attack was given {name} with labels {y.min()} .. {y.max()}; "
-                f"there are probabilities for 0 .. {p.shape[1] - 1}."
+                f"the {attack} attack needs labels of {name} in 0 .. {p.shape[1] - 1}, as there "
+                f"are probabilities; got {y.min()} .. {y.max()}."
             )
         if not (p.min() >= 0 and p.max() <= 1 + ROUNDING):
             raise DataError(
-                f"the {attack} attack needs probabilities in [0, 1]; those of the {name} lie in "
+                f"the {attack} attack needs probabilities in [0, 1]; those of the {name} are in "
                 f"{p.min():.4g} .. {p.max():.4g}. Give a softmax of finite logits."
             )
     if len(widths) > 1:
-        raise DataError(f"the {attack} attack was given sets of {sorted(widths)} classes.")
+        raise DataError(
+            f"the {attack} attack needs one number of classes in all sets; got {sorted(widths)}."
+        )
 
 
 def auc_attack(targets: Predictions, nonmembers: Predictions) -> float:
     """Return the AUC of logit p_y of the targets over the non-members, in [0, 1].
 
-    0.5 is indistinguishable; above, the targets still look learned.
+    0.5 is indistinguishable. Above 0.5, the targets still look learned.
+
+    Args:
+        targets: predictions on the forget set.
+        nonmembers: predictions on held-out data.
 
     Raises:
-        DataError: a set is empty, or not what it should be.
+        DataError: a set is empty, or no valid predictions.
+
+    Example:
+        >>> import numpy as np
+        >>> import rum_ray as rr
+        >>> targets = np.array([[0.95, 0.05], [0.5, 0.5]]), np.array([0, 0])
+        >>> nonmembers = np.array([[0.6, 0.4], [0.3, 0.7]]), np.array([0, 0])
+        >>> rr.auc_attack(targets, nonmembers)
+        0.75
     """
     _check("AUC", {"targets": targets, "non-members": nonmembers})
     return auc(label_logit(*targets), label_logit(*nonmembers))
@@ -143,20 +181,20 @@ def auc(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> float:
 
 
 LARGEST_LOGIT = 100.0
-"""Beyond it, float32 probabilities no longer tell one logit from another."""
+"""Largest logit that float32 probabilities can resolve."""
 
 
 def margin(
     probabilities: NDArray[np.floating[Any]], labels: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Return logit p_y [N], at most 100 from 0, so that models of both precisions compare."""
+    """Return logit p_y [N], clipped to +-100, so that models of both precisions compare."""
     return np.clip(label_logit(probabilities, labels), -LARGEST_LOGIT, LARGEST_LOGIT)
 
 
 def label_logit(
     probabilities: NDArray[np.floating[Any]], labels: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Return log p_y - log(1 - p_y) of each example [N], from its probabilities [N, K]."""
+    """Return log p_y - log(1 - p_y) [N] of each example, from probabilities [N, K]."""
     p = np.asarray(probabilities, dtype=np.float64)
     rows = np.arange(len(p))
     others = p.copy()
@@ -182,11 +220,11 @@ def _feature(predictions: Predictions, feature: Feature) -> NDArray[np.float64]:
     elif feature == "entropy":
         values = -(p * _log(p)).sum(axis=1)
     elif feature == "modified_entropy":
-        # What the label lacks, and what each other class has, with the log of what is left.
-        excess = p.copy()
-        excess[np.arange(len(p)), labels] = 0
-        lacking = excess.sum(axis=1)
-        values = -lacking * _log(p[np.arange(len(p)), labels]) - (excess * _log(1 - excess)).sum(
+        # -(1 - p_y) log p_y - sum over the other classes k of p_k log(1 - p_k).
+        others = p.copy()
+        others[np.arange(len(p)), labels] = 0
+        rest = others.sum(axis=1)
+        values = -rest * _log(p[np.arange(len(p)), labels]) - (others * _log(1 - others)).sum(
             axis=1
         )
     else:

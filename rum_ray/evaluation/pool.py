@@ -1,10 +1,10 @@
-"""Attacks that know, example by example, what models say that did not learn it.
+"""Attacks with per-example evidence: predictions of pool models trained without the example.
 
 LiRA: Carlini et al., "Membership inference attacks from first principles", S&P 2022,
 https://arxiv.org/abs/2112.03570. RMIA: Zarifzadeh et al., "Low-cost high-power membership inference
 attacks", ICML 2024, https://arxiv.org/abs/2312.03262. U-LiRA: Hayes et al., "Inexact unlearning
 needs more careful evaluations to avoid a false sense of privacy", 2024,
-https://arxiv.org/abs/2403.01218. The pool is the one that estimates memorization.
+https://arxiv.org/abs/2403.01218. The pool is that of the memorization estimate.
 """
 
 from dataclasses import dataclass
@@ -18,22 +18,35 @@ from rum_ray.evaluation.mia import auc
 
 Array = NDArray[np.float64]
 LEAST_MODELS = 2
-"""That must have seen an example, or not: a variance takes two."""
+"""Minimum number of models per example on each side, because a variance needs two."""
 OFFLINE = 0.3
-"""RMIA's a: how much of p_out an example keeps when it was learned, p_in = a p_out + 1 - a."""
+"""RMIA's a, of the estimate p_in = a p_out + 1 - a."""
 RATIO = 2.0
-"""RMIA's gamma: how much more likely than a population example an example must have become."""
+"""RMIA's gamma: smallest likelihood ratio of an example to a population example."""
 
 
 @dataclass(frozen=True, eq=False)
 class PoolEvidence:
-    """Examples as a model sees them, and as a pool of other models does.
+    """Predictions of the attacked model and of a pool of models, on the same examples.
 
     Attributes:
         logits: [N] logit p_y of the attacked model.
-        pool: [M, N] logit p_y of the pool's models.
-        included: [M, N] bool, whether model m was trained on example n; of examples that no model
-            saw, which models are left out, so that they are judged by as many as the others.
+        pool: [M, N] logit p_y of the pool models.
+        included: [M, N] bool, model m is trained on example n. For examples outside the training
+            set of every model, it marks the models to leave out, so that each example is compared
+            with equally many models.
+
+    Raises:
+        DataError: the shapes do not fit together.
+
+    Example:
+        >>> import numpy as np
+        >>> import rum_ray as rr
+        >>> pool = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 2.0]])
+        >>> included = np.array([[False, False], [False, False], [True, True]])
+        >>> evidence = rr.PoolEvidence(np.array([5.0, 4.0]), pool, included)
+        >>> evidence.included.sum(axis=0)
+        array([1, 1])
     """
 
     logits: Array
@@ -43,20 +56,26 @@ class PoolEvidence:
     def __post_init__(self) -> None:
         if self.pool.shape != self.included.shape or self.pool.shape[1:] != self.logits.shape:
             raise DataError(
-                "a pool's logits and inclusions must both be [models, examples]; their shapes are "
+                "pool and included must both have shape [models, examples]; got "
                 f"{self.pool.shape} and {self.included.shape}, for {len(self.logits)} examples."
             )
 
 
 @dataclass(frozen=True)
 class AttackResult:
-    """How well an attack tells targets from non-members.
+    """How well an attack separates targets from non-members.
 
     Attributes:
-        auc: of the targets' scores over the non-members', in [0, 1]. 0.5 tells nothing, but if the
-            same pool chose the targets, they look learned even to a retrained model.
-        tpr: share of the targets that are found, by the share of non-members that are taken for
-            targets: 0.01 and 0.001. None where there are too few non-members to say.
+        auc: AUC of the targets' scores over the non-members', in [0, 1]. 0.5 is chance. If the same
+            pool selected the targets, their AUC is above 0.5 even for a retrained model.
+        tpr: true positive rate at false positive rates of 0.01 and 0.001, by false positive rate.
+            None if there are too few non-members for the rate.
+
+    Example:
+        >>> import numpy as np
+        >>> import rum_ray as rr
+        >>> rr.AttackResult.of(np.array([2.0, 3.0]), nonmembers=np.array([0.0, 1.0]))
+        AttackResult(auc=1.0, tpr={0.01: None, 0.001: None})
     """
 
     auc: float
@@ -64,20 +83,24 @@ class AttackResult:
 
     @classmethod
     def of(cls, targets: Array, nonmembers: Array) -> "AttackResult":
-        """Return the leakage that scores tell of, higher for members.
+        """Return the result of an attack, from its scores; higher looks more like a member.
+
+        Args:
+            targets: [N] scores of the targets.
+            nonmembers: [M] scores of the non-members.
 
         Raises:
-            DataError: a set is empty, or has a score that is no number.
+            DataError: a set is empty, or a score is NaN.
         """
         unknown = sum(int(np.isnan(scores).sum()) for scores in (targets, nonmembers))
         if unknown:
             raise DataError(
-                f"{unknown} scores of an attack are no number (NaN). Look for models whose "
-                "predictions are not finite."
+                f"{unknown} scores of an attack are NaN. Check the models for predictions that are "
+                "not finite."
             )
         if not len(targets) or not len(nonmembers):
             raise DataError(
-                "an attack by scores needs targets and non-members; it was given "
+                "an attack needs at least one target and one non-member; got "
                 f"{len(targets)} and {len(nonmembers)}."
             )
         rates = {rate: tpr_at(targets, nonmembers, rate) for rate in (0.01, 0.001)}
@@ -85,10 +108,9 @@ class AttackResult:
 
 
 def tpr_at(targets: Array, nonmembers: Array, rate: float) -> float | None:
-    """Return the share of targets above the threshold that at most `rate` of non-members exceed.
+    """Return the true positive rate at the threshold with a false positive rate of at most `rate`.
 
-    None where there are fewer than 1 / rate non-members: no threshold has such a rate but those
-    that none of them exceeds, which say nothing about it.
+    None if there are fewer than 1 / rate non-members: their number cannot resolve such a rate.
     """
     allowed = int(rate * len(nonmembers) + 1e-9)
     if not allowed:
@@ -97,50 +119,90 @@ def tpr_at(targets: Array, nonmembers: Array, rate: float) -> float | None:
 
 
 def lira_scores(examples: PoolEvidence) -> Array:
-    """Return LiRA's offline scores [N], higher for members.
+    """Return the offline LiRA scores [N]; higher looks more like a member.
 
-    A score is how many standard deviations the logit lies above the mean of the models that did not
-    see the example; the paper's 1 - P[Z > logit] orders alike, and saturates.
+    A score is the number of standard deviations by which the logit exceeds the mean of the models
+    trained without the example. The paper's 1 - P[Z > logit] has the same order, but saturates.
 
     Raises:
-        DataError: fewer than two models have not seen an example.
+        DataError: an example has fewer than two models trained without it.
     """
-    mean, deviation = _gaussian(examples.pool, ~examples.included, "have not seen it")
+    mean, deviation = _gaussian(examples.pool, ~examples.included, "trained without it")
     scores: Array = (examples.logits - mean) / deviation
     return scores
 
 
 def rmia_scores(examples: PoolEvidence, population: PoolEvidence) -> Array:
-    """Return RMIA's offline scores [N], in [0, 1], higher for members.
+    """Return the offline RMIA scores [N], in [0, 1]; higher looks more like a member.
 
-    A score is the share of a population z of never learned examples over which the example has the
-    better of it: P_z[r(x) >= gamma r(z)], r = p / ((p_out + p_in) / 2), p_in = a p_out + 1 - a.
-    p is the attacked model's probability of the label, p_out its mean over the models that did not
-    see the example.
+    A score is the fraction of a population of held-out examples z that the example dominates:
+    P_z[r(x) >= gamma r(z)], with r = p / ((p_out + p_in) / 2) and p_in = a p_out + 1 - a. Here p is
+    the attacked model's probability of the label, and p_out the mean probability under the models
+    trained without the example.
 
     Raises:
-        DataError: fewer than two models have not seen an example.
+        DataError: an example has fewer than two models trained without it.
     """
     gains, least = _gain(examples), np.sort(_gain(population)) * RATIO
     return np.searchsorted(least, gains, side="right") / len(least)
 
 
 def _gain(examples: PoolEvidence) -> Array:
-    """Return how much likelier the label is than for a model that may have seen the example."""
+    """Return RMIA's ratio r [N] of each example."""
     outside = ~examples.included
-    _check(outside, "have not seen it")
+    _check(outside, "trained without it")
     p_out = (expit(examples.pool) * outside).sum(axis=0) / outside.sum(axis=0)
     gain: Array = 2 * expit(examples.logits) / ((1 + OFFLINE) * p_out + 1 - OFFLINE)
     return gain
 
 
 def pool_lira(targets: PoolEvidence, nonmembers: PoolEvidence) -> AttackResult:
-    """Return what offline LiRA tells of the targets against examples that were never learned."""
+    """Return the result of offline LiRA on the targets against held-out examples.
+
+    Reference: Carlini et al., "Membership inference attacks from first principles", S&P 2022,
+    https://arxiv.org/abs/2112.03570.
+
+    Args:
+        targets: evidence on the forget set.
+        nonmembers: evidence on held-out examples.
+
+    Raises:
+        DataError: an example has fewer than two models trained without it.
+
+    Example:
+        >>> import numpy as np
+        >>> import rum_ray as rr
+        >>> pool, included = np.array([[0.0, 1.0], [1.0, 0.0]]), np.zeros((2, 2), dtype=bool)
+        >>> targets = rr.PoolEvidence(np.array([5.0, 4.0]), pool, included)
+        >>> nonmembers = rr.PoolEvidence(np.array([0.5, 0.2]), pool, included)
+        >>> rr.pool_lira(targets, nonmembers).auc
+        1.0
+    """
     return AttackResult.of(lira_scores(targets), lira_scores(nonmembers))
 
 
 def pool_rmia(targets: PoolEvidence, nonmembers: PoolEvidence) -> AttackResult:
-    """Return what offline RMIA tells of the targets; the non-members are its population, too."""
+    """Return the result of offline RMIA on the targets; the non-members are also its population.
+
+    Reference: Zarifzadeh et al., "Low-cost high-power membership inference attacks", ICML 2024,
+    https://arxiv.org/abs/2312.03262.
+
+    Args:
+        targets: evidence on the forget set.
+        nonmembers: evidence on held-out examples.
+
+    Raises:
+        DataError: an example has fewer than two models trained without it.
+
+    Example:
+        >>> import numpy as np
+        >>> import rum_ray as rr
+        >>> pool, included = np.full((2, 2), -2.0), np.zeros((2, 2), dtype=bool)
+        >>> targets = rr.PoolEvidence(np.array([5.0, 4.0]), pool, included)
+        >>> nonmembers = rr.PoolEvidence(np.array([-2.0, -1.0]), pool, included)
+        >>> rr.pool_rmia(targets, nonmembers).auc
+        1.0
+    """
     scores = (rmia_scores(examples, nonmembers) for examples in (targets, nonmembers))
     return AttackResult.of(*scores)
 
@@ -148,48 +210,61 @@ def pool_rmia(targets: PoolEvidence, nonmembers: PoolEvidence) -> AttackResult:
 def u_lira(
     unlearned: Array, retrained: Array, shadows: Array, forgotten: NDArray[np.bool_]
 ) -> AttackResult:
-    """Return how well examples that a plan forgot are told from examples that were never learned.
+    """Return the result of U-LiRA: unlearned examples against examples that were never learned.
 
-    Shadow models forgot, by the same plan, those examples of the forget set that they had learned.
-    So each example has a Gaussian of logit p_y for "forgotten" and one for "never seen". Its score
-    is the log of their ratio at the logit that a model gives it: unlearned models make the targets,
-    models retrained without the forget set the non-members. 0.5 is indistinguishable.
+    Reference: Hayes et al., "Inexact unlearning needs more careful evaluations to avoid a false
+    sense of privacy", 2024, https://arxiv.org/abs/2403.01218.
+
+    Each shadow model unlearns, by the same plan, the examples of the forget set in its training
+    set. Each example thus has one Gaussian of logit p_y for "forgotten" and one for "never seen".
+    Its score is their log likelihood ratio at a model's logit. The unlearned model gives the
+    targets, a model retrained without the forget set the non-members. An AUC of 0.5 is
+    indistinguishable.
 
     Args:
         unlearned: [N] logit p_y of the forget set under the attacked model.
-        retrained: [N] the same under a retrained model.
-        shadows: [M, N] under shadow models, after the plan.
-        forgotten: [M, N] whether shadow model m had learned, and so forgot, example n.
+        retrained: [N] logit p_y of the forget set under a retrained model.
+        shadows: [M, N] logit p_y under the shadow models, after unlearning.
+        forgotten: [M, N] bool, example n was in the training set of shadow model m.
 
     Raises:
-        DataError: fewer than two shadow models forgot an example, or never saw it.
+        DataError: an example has fewer than two shadow models on either side.
+
+    Example:
+        >>> import numpy as np
+        >>> import rum_ray as rr
+        >>> shadows = np.array([[4.0, 5.0], [5.0, 4.0], [0.0, 1.0], [1.0, 0.0]])
+        >>> forgotten = np.array([[True, True], [True, True], [False, False], [False, False]])
+        >>> unlearned, retrained = np.array([4.5, 4.0]), np.array([0.5, 0.0])
+        >>> rr.u_lira(unlearned, retrained, shadows, forgotten).auc
+        1.0
     """
     inside = _gaussian(shadows, forgotten, "forgot it")
-    outside = _gaussian(shadows, ~forgotten, "have not seen it")
+    outside = _gaussian(shadows, ~forgotten, "trained without it")
     scores = (_log_density(x, *inside) - _log_density(x, *outside) for x in (unlearned, retrained))
     return AttackResult.of(*scores)
 
 
-def _gaussian(pool: Array, chosen: NDArray[np.bool_], what: str) -> tuple[Array, Array]:
+def _gaussian(pool: Array, chosen: NDArray[np.bool_], role: str) -> tuple[Array, Array]:
     """Return mean and standard deviation [N] over the chosen models of each example."""
-    _check(chosen, what)
+    _check(chosen, role)
     count = chosen.sum(axis=0)
     mean = np.where(chosen, pool, 0.0).sum(axis=0) / count
     variance = np.where(chosen, (pool - mean) ** 2, 0.0).sum(axis=0) / (count - 1)
     return mean, np.sqrt(np.maximum(variance, 1e-12))
 
 
-def _check(chosen: NDArray[np.bool_], what: str) -> None:
-    """Raise DataError where an example has fewer than two chosen models."""
+def _check(chosen: NDArray[np.bool_], role: str) -> None:
+    """Raise DataError if an example has fewer than two chosen models."""
     few = int((chosen.sum(axis=0) < LEAST_MODELS).sum())
     if few:
         raise DataError(
-            f"a pool attack needs, for each example, {LEAST_MODELS} models that {what}; "
-            f"{few} of {chosen.shape[1]} examples have fewer. Give more score.models."
+            f"a pool attack needs {LEAST_MODELS} models per example that {role}; "
+            f"{few} of {chosen.shape[1]} examples have fewer. Increase score.models."
         )
 
 
 def _log_density(x: Array, mean: Array, deviation: Array) -> Array:
-    """Return the log density of a Gaussian, without its constant."""
+    """Return the log density of a Gaussian, up to a constant."""
     density: Array = -(((x - mean) / deviation) ** 2) / 2 - np.log(deviation)
     return density

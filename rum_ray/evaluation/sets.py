@@ -1,4 +1,4 @@
-"""What a model is measured on: forget, retain and test set, as an attack knows them."""
+"""The evaluated sets: forget, retain and test set, with the labels that an attack knows."""
 
 from typing import Literal
 
@@ -16,7 +16,10 @@ Members = Literal["random", "first"]
 def label_sets(
     bundle: DataBundle, partition: Partition, split: Split
 ) -> dict[str, NDArray[np.int64]]:
-    """Return the labels of "forget", "retain" and "test" set, as an attack knows them."""
+    """Return the labels of "forget", "retain" and "test" set that an attack knows.
+
+    Those of "test" went through the same label process as D.
+    """
     y, forget = bundle.train.y.numpy(), partition.rows
     return {
         "forget": y[forget],
@@ -26,12 +29,12 @@ def label_sets(
 
 
 def subset_places(partition: Partition) -> dict[str, NDArray[np.int64]]:
-    """Return the places of each subset's rows in the forget set."""
+    """Return the positions of each subset's rows in the forget set, by subset."""
     return {s.name: np.searchsorted(partition.rows, s.rows) for s in partition}
 
 
 def sample_members(retain: int, unseen: int, members: Members) -> NDArray[np.int64]:
-    """Return the members' places in the retain set, the same for all models."""
+    """Return the positions of the sampled members in the retain set, the same for all models."""
     size = min(retain, unseen)
     if members == "first":
         return np.arange(size)

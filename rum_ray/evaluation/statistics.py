@@ -1,4 +1,4 @@
-"""Statistics over seeds: t-intervals, paired comparisons, Holm; rank agreement; best trials."""
+"""Statistics over seeds (t-intervals, paired tests, Holm), of rankings, and of search trials."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ class Mean:
     """A mean over seeds with its 95 % interval.
 
     Attributes:
-        mean: the mean.
+        mean: mean over seeds.
         ci95: half-width of the t-interval; None for one seed.
-        values: what was averaged, by seed.
+        values: one value per seed.
     """
 
     mean: float
@@ -24,10 +24,14 @@ class Mean:
 
     @classmethod
     def of(cls, values: ArrayLike) -> "Mean":
-        """Return the mean of one number a seed."""
+        """Return the mean of one value per seed.
+
+        Raises:
+            ValueError: there are no values.
+        """
         array = np.asarray(values, dtype=np.float64)
         if not array.size:
-            raise ValueError("the mean of no seeds is not defined")
+            raise ValueError("a mean needs the value of at least one seed; got 0 values")
         half = None
         if len(array) > 1:
             quantile = special.stdtrit(len(array) - 1, 0.975)
@@ -37,35 +41,35 @@ class Mean:
 
 @dataclass(frozen=True)
 class PairedGap(Mean):
-    """|mean of paired differences|, and beside it what noise biases upwards.
+    """|mean of paired differences|, and the mean of |differences|, which noise biases upwards.
 
     Attributes:
-        mean_absolute: the mean of |difference|, which is never below `mean`.
+        mean_absolute: mean of |difference|, which is never below `mean`.
     """
 
     mean_absolute: float
 
     @classmethod
     def of(cls, values: ArrayLike) -> "PairedGap":
-        """Return the gap of signed paired differences, one per seed; `values` are absolute."""
+        """Return the gap of signed paired differences, one per seed; its `values` are absolute."""
         signed = Mean.of(values)
         sizes = tuple(map(abs, signed.values))
         return cls(abs(signed.mean), signed.ci95, sizes, float(np.mean(sizes)))
 
 
 LEAST_SEEDS = 3
-"""Fewer seeds bear no claim: two differences that happen to agree leave an interval no width."""
+"""Minimum number of seeds for a claim: two equal differences give an interval of width zero."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Whether A is better than B, paired by seed.
+    """A paired comparison of A and B over seeds.
 
     Attributes:
-        mean: of A - B.
-        low: lower end of the 95 % interval.
-        high: upper end.
-        p: of the two-sided paired t-test.
+        mean: mean of A - B.
+        low: lower bound of the 95 % interval.
+        high: upper bound of the 95 % interval.
+        p: p-value of the two-sided paired t-test.
     """
 
     mean: float
@@ -75,7 +79,7 @@ class Comparison:
 
 
 def compare(a: ArrayLike, b: ArrayLike) -> Comparison:
-    """Return the paired difference of two sets of values, one a seed each.
+    """Return the paired comparison of two lists of values, one value per seed in each.
 
     Raises:
         ValueError: there are fewer than two pairs, or the lengths differ.
@@ -83,13 +87,13 @@ def compare(a: ArrayLike, b: ArrayLike) -> Comparison:
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if a.shape != b.shape or a.ndim != 1 or len(a) < 2:
         raise ValueError(
-            "a paired comparison needs one value a seed of both, and at least two seeds; "
+            "a paired comparison needs one value per seed from both sides, and at least two seeds; "
             f"got shapes {a.shape} and {b.shape}"
         )
     difference = a - b
     mean = Mean.of(difference)
     half = mean.ci95 or 0.0
-    # Without variance the t-test is not defined: the difference is certain, or none at all.
+    # The t-test needs variance. Without it, the difference is zero (p = 1) or certain (p = 0).
     p = float(mean.mean == 0)
     if half > 0:
         error = difference.std(ddof=1) / np.sqrt(len(difference))
@@ -98,8 +102,8 @@ def compare(a: ArrayLike, b: ArrayLike) -> Comparison:
 
 
 def kendall(a: ArrayLike, b: ArrayLike) -> float | None:
-    """Return Kendall's tau-b of two orders, in [-1, 1]; None where one of them has only ties."""
-    # The rest of SciPy's statistics takes half a second to import, and only reports rank.
+    """Return Kendall's tau-b of two rankings, in [-1, 1]; None if one of them has only ties."""
+    # Importing scipy.stats takes half a second, and only reports need it.
     from scipy.stats import kendalltau
 
     tau = float(kendalltau(np.asarray(a), np.asarray(b)).statistic)
@@ -107,7 +111,7 @@ def kendall(a: ArrayLike, b: ArrayLike) -> float | None:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values corrected for the number of comparisons (Holm, 1979), in the same order."""
+    """Return p-values corrected for multiple comparisons (Holm, 1979), in the same order."""
     order = np.argsort(p_values, kind="stable")
     corrected = np.empty(len(order))
     largest = 0.0
@@ -118,7 +122,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def pareto(costs: Sequence[float], values: Sequence[float]) -> list[int]:
-    """Return the indices of the points whose value none at most as dear reaches, by rising cost."""
+    """Return the indices of the Pareto front of low cost and high value, in order of cost."""
     front: list[int] = []
     for index in sorted(range(len(costs)), key=lambda i: (costs[i], -values[i])):
         if not front or values[index] > values[front[-1]]:
@@ -127,13 +131,13 @@ def pareto(costs: Sequence[float], values: Sequence[float]) -> list[int]:
 
 
 def expected_best(values: ArrayLike) -> NDArray[np.float64]:
-    """Return [N] the best of n = 1 .. N trials that one may expect, higher is better.
+    """Return the expected best value [N] of n = 1 .. N trials; higher is better.
 
-    Trials are taken as draws from the distribution that the N found ones have (Dodge et al., "Show
-    your work", EMNLP 2019), so the last value is below the best trial.
+    Trials are modelled as draws from the empirical distribution of the N trials (Dodge et al.,
+    "Show your work", EMNLP 2019), so the last value is below the best trial.
 
     Args:
-        values: [N] what the trials reached.
+        values: [N] objectives of the trials.
     """
     ordered = np.sort(np.asarray(values, dtype=np.float64))
     total = len(ordered)

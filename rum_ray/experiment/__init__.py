@@ -1,4 +1,4 @@
-"""One study as one frozen value: the parts of an experiment file, defaults and ranges."""
+"""An experiment as one frozen value: the sections of an experiment file, defaults and ranges."""
 
 from rum_ray.experiment.experiment import Experiment
 from rum_ray.experiment.parts import (

@@ -1,4 +1,4 @@
-"""The whole study."""
+"""The experiment: all sections of an experiment file, and the checks across sections."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -26,27 +26,27 @@ from rum_ray.unlearning import Unlearner
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """All of one study; docs/configuration.md lists every key.
+    """One experiment; docs/configuration.md lists every key.
 
     Attributes:
-        name: what the output folder is called.
-        data: what was learned.
-        recipe: how the original model is trained.
-        embedding: the layer of the model whose output, pooled over pixels, is the embedding; by
-            default what the model itself says, the input of its head.
-        score: how hard examples are.
-        forget: which are to be forgotten.
-        refine: how they are split into subsets.
-        order: the subsets' names in the order of unlearning, then of every plan; by default the
-            refiner's, and a search may find others.
-        retain: what a step may learn from; see `Plan.retain`.
-        plan: an unlearner for each subset: the row "rum" from the file. In a file, the name of
-            another one, such as plan.yaml, stands for its plan and its order.
-        compare: unlearners that get the rows vanilla, shuffle and rum_f.
-        search: how assignments are searched; None is not at all.
-        evaluate: which attacks are reported, and which counts.
-        seeds: roots of the reported runs.
-        cluster: where it runs.
+        name: name of the output folder.
+        data: the data set.
+        recipe: training of the original model.
+        embedding: name of the layer whose output, averaged over pixels, is the embedding; by
+            default the input of the model's head.
+        score: difficulty scores of the training examples.
+        forget: choice of the forget set.
+        refine: refinement of the forget set into subsets.
+        order: names of the subsets in the order of unlearning, for every plan; null leaves the
+            order to the refiner and to the search.
+        retain: the retain set of a step, "remaining" or "final"; see `Plan.retain`.
+        plan: unlearner per subset, reported as the row "rum" from the file. In an experiment file,
+            the path of a plan file such as plan.yaml stands for its plan and order.
+        compare: unlearners reported in the rows vanilla, shuffle and rum_f.
+        search: search for plans; null for none.
+        evaluate: reported attacks, and the attack of the objective.
+        seeds: seeds of the reported runs.
+        cluster: workers and resources.
     """
 
     name: str
@@ -67,25 +67,27 @@ class Experiment:
 
     def __post_init__(self) -> None:
         if not self.name or not all(c.isalnum() or c in "-_" for c in self.name):
-            raise ValueError(f"name may have letters, digits, - and _, got '{self.name}'")
+            raise ValueError(f"name must be letters, digits, - and _, got '{self.name}'")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds must be different, and at least one, got {self.seeds}")
         if len({u.name for u in self.compare}) < len(self.compare):
             raise ValueError("compare names an unlearner twice")
         into = getattr(self.refine, "into", None)
         for subset in WHOLE_SETS & {*(into or ())}:
-            raise ConfigError(f"refine.into: '{subset}' is a whole set; name the subset otherwise.")
+            raise ConfigError(
+                f"refine.into: '{subset}' is the name of a whole set. Rename the subset."
+            )
         for subset in self.plan or {}:
             if into is not None and subset not in into:
                 raise ConfigError(f"plan: unknown subset '{subset}'. {did_you_mean(subset, into)}")
         if self.order and into and sorted(self.order) != sorted(into):
             raise ConfigError(
-                f"order: name each of {', '.join(into)} once; got {', '.join(self.order)}."
+                f"order: list each of {', '.join(into)} once; got {', '.join(self.order)}."
             )
         missing = [s for s in into or () if self.plan is not None and s not in self.plan]
         if missing:
             raise ConfigError(
-                f"plan: subset '{missing[0]}' has no unlearner; 'nothing' is one. "
+                f"plan: subset '{missing[0]}' has no unlearner. Add one; 'nothing' is allowed. "
                 f"The subsets are {', '.join(into or ())}."
             )
 
@@ -95,111 +97,116 @@ class Experiment:
             self._check_pool(f"evaluate.also: {self.evaluate.of_pool[0]}")
 
     def _check_search(self, into: Sequence[str] | None) -> None:
-        """Raise ConfigError if the search fixes a step, or starts at a plan, that is not there."""
+        """Raise ConfigError if the search refers to a subset, plan or pool that does not exist."""
         if self.search is None:
             return
         if into is not None:
             self.search.check_steps(into)
         if "plan" in self.search.start and self.plan is None:
             raise ConfigError(
-                "search.start: 'plan' is the experiment's plan, and there is none; add 'plan'."
+                "search.start: 'plan' refers to the plan of the experiment, which has none. Add "
+                "the key 'plan'."
             )
         if "pool" in self.search.references:
             self._check_pool("search.reference: pool")
             if not self.score.confidences:
                 raise ConfigError(
-                    "search.reference: pool asks what the leave-k-out models say of labels they "
-                    "did not learn; set score.confidences: true."
+                    "search.reference: pool requires the confidences of the leave-k-out models on "
+                    "held-out examples. Set score.confidences: true."
                 )
             if isinstance(self.score.models, Precision):
                 raise ConfigError(
-                    "search.reference: pool takes half of the models from the scores, so the "
-                    "precision of all says nothing of them; give score.models as a number."
+                    "search.reference: pool leaves half of the models to the scores, so a "
+                    "precision for all models does not apply. Set score.models to a number."
                 )
 
     def _check_scoring(self) -> None:
-        """Raise ConfigError if the pool cannot be trained together, or not be as large as asked.
+        """Raise ConfigError if fused training or the precision of the pool does not apply.
 
-        Only its scores may decide its size, not subsets that other things decide.
+        The precision `changed` depends on the subsets, so scores alone must determine them.
         """
         model = (self.score.recipe or self.recipe).model
         if self.score.fused and model not in FUSED:
             raise ConfigError(
-                f"score.fused: only {', '.join(FUSED)} gains by it, and the scoring model is "
-                f"'{model}'. Remove it."
+                f"score.fused: supported for {', '.join(FUSED)} only, but the scoring model is "
+                f"'{model}'. Remove score.fused."
             )
         if self.score.fused and self.cluster.gpus_per_worker:
             raise ConfigError(
-                "score.fused: what it gains, and that a model's bits do not depend on the others, "
-                "is known of CPUs only. Remove it, or set cluster.gpus_per_worker to 0."
+                "score.fused: supported on CPUs only, because its speed and its reproducibility "
+                "are untested on GPUs. Remove it, or set cluster.gpus_per_worker to 0."
             )
         models = self.score.models
         if not isinstance(models, Precision) or models.changed is None:
             return
         if not isinstance(self.refine, ByScore) or self.forget.by_distance:
             raise ConfigError(
-                "score.models.changed: only scores of the pool may decide what is forgotten and in "
-                "which subset; use refine: by_score without forget.by: entanglement, or give "
-                "standard_error."
+                "score.models.changed: requires that scores of the pool alone determine the forget "
+                "set and its subsets. Use refine: by_score without forget.by: entanglement, or set "
+                "standard_error instead."
             )
 
     def _check_pool(self, what: str) -> None:
-        """Raise ConfigError unless there is a pool that can be asked, `what` saying who asks."""
+        """Raise ConfigError unless the experiment trains a pool that `what` can use.
+
+        Args:
+            what: the key and value that require the pool; the place in the message.
+        """
         score = self.score
         if score.file is not None or score.name != "memorization":
             raise ConfigError(
-                f"{what} asks the leave-k-out pool, which only score.name: "
-                f"memorization trains; the score is {score.file or score.name}."
+                f"{what} requires the leave-k-out pool, but the score is "
+                f"{score.file or score.name}. Set score.name: memorization."
             )
         if score.recipe not in (None, dataclasses.replace(self.recipe, weights=None)):
             raise ConfigError(
-                f"{what} compares the model with the pool's, so they must be "
-                "trained alike; remove score.recipe."
+                f"{what} compares the model with models of the pool, so both need the same "
+                "recipe. Remove score.recipe."
             )
-        if "u_lira" in self.evaluate.also and self.plan is None and self.search is None:
+        if self.evaluate.of_shadows and self.plan is None and self.search is None:
             raise ConfigError(
-                "evaluate.also: u_lira runs a plan on the pool's models, and there is none; add "
-                "'plan' or 'search'."
+                f"evaluate.also: {self.evaluate.of_shadows[0]} runs a plan on the models of the "
+                "pool, but the experiment has no plan. Add 'plan' or 'search'."
             )
 
     def load_data(self) -> DataBundle:
-        """Return the data set, with all listed ids in D, for they are said to be learned.
+        """Return the data set; examples of V listed in `forget.ids` are moved to D.
 
-        V is in halves where a search and held-out retraining both want it.
+        V is halved if both the search and held-out retraining use it.
 
         Raises:
-            ConfigError: an option is out of range, or V is wanted and empty.
-            DataError: a file is missing, or not what it says.
+            ConfigError: an option is out of range, or a search needs V and V is empty.
+            DataError: a file is missing, damaged, or not in the expected format.
         """
         bundle, score = self.data.load(), self.score
         if self.forget.ids is not None:
             bundle = bundle.with_train_ids(read_ids(self.forget.ids))
         if self.search is not None and not len(bundle.valid):
             raise ConfigError(
-                "search: plans are judged on validation data, and there is none. Set some aside "
-                "(such as data.valid_fraction), or remove 'search'."
+                "search: plans are evaluated on validation data, but there are none. Reserve some "
+                "(for example with data.valid_fraction), or remove 'search'."
             )
         proxies = score.compare if score.file else (score.name, *score.compare)
         return bundle.halved() if self.search and "heldout" in proxies else bundle
 
     def ladder(self) -> "Experiment":
-        """Return the same experiment with every space searched, under a name of its own.
+        """Return the same experiment with a search in every space; "-ladder" is added to its name.
 
         Raises:
-            ConfigError: there is no search.
+            ConfigError: the experiment has no search.
         """
         if self.search is None:
-            raise ConfigError("the experiment has no key 'search', so there is no ladder. Add one.")
-        # Where the order is given, V2 is V1.
+            raise ConfigError("search: a ladder requires the key 'search'. Add it.")
+        # With a fixed order, V2 equals V1.
         spaces = tuple(name for name in FREE if name != "V2" or self.order is None)
         search = dataclasses.replace(self.search, spaces=spaces)
         return dataclasses.replace(self, name=f"{self.name}-ladder", search=search)
 
     @property
     def digest(self) -> str:
-        """Digest of all that determines the results: not the name, the cluster, nor the pick.
+        """Digest of everything that determines the results: all but name, cluster and pick.
 
-        Another plan may be picked of the trials that an output folder tells of.
+        The pick is left out, because it only chooses among finished trials.
         """
         search = None if self.search is None else dataclasses.replace(self.search, pick=None)
         science = dataclasses.replace(self, name="digest", cluster=ClusterConfig(), search=search)

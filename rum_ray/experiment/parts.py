@@ -1,4 +1,4 @@
-"""The parts of an experiment."""
+"""Sections of an experiment: data, forget set, evaluation and cluster."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,10 @@ from typing import Any, Literal
 
 from rum_ray.data import DataBundle, load
 from rum_ray.errors import ConfigError
+from rum_ray.evaluation import ALWAYS, ATTACKS
+from rum_ray.evaluation.attack import Attack, Needs
 from rum_ray.evaluation.sets import Members
+from rum_ray.plugins import find
 from rum_ray.refinement import Middle, Pick
 from rum_ray.training.recipe import check_not_negative, check_positive
 from rum_ray.unlearning.finetune import FineTune
@@ -14,7 +17,12 @@ from rum_ray.unlearning.finetune import FineTune
 
 @dataclass(frozen=True)
 class DataConfig:
-    """A data set: its name and its keyword arguments."""
+    """A data set: its name and its options.
+
+    Attributes:
+        name: a key of `DATASETS`, or `package.module:function`.
+        options: keyword arguments of the data set's function.
+    """
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -24,7 +32,7 @@ class DataConfig:
 
         Raises:
             ConfigError: an option is out of range.
-            DataError: a file is missing, or not what it says.
+            DataError: a file is missing, damaged, or not in the expected format.
         """
         try:
             return load(self.name, **self.options)
@@ -34,22 +42,23 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ForgetConfig:
-    """What to forget: chosen by score, by entanglement, at random, by class; or listed.
+    """The forget set: chosen by score, entanglement or class, at random, or listed in a file.
 
     Attributes:
-        size: number of examples, when chosen.
-        pick: the lowest, the middle, the highest, a third of each, or at random.
-        middle: what the middle is; by default nearest to one half for memorization, and nearest
-            to the median for proxies, which are not centred on one half.
-        by: what low and high refer to: the score, or the distance to the centroid of D in
-            embedding space, mean over the reported seeds' originals.
-        groups: with `by: entanglement`, how many groups of ascending distance there are; low,
-            medium and high are the first of the paper's groups 3, 12 and 14 of 15 (from 0), or of
-            those in proportion.
-        label: choose in this class only, an index or a name; without a size, all of it. The key
-            in a file is `class`.
-        seed: root of the draw at random.
-        ids: a file with one id a line: rows of the source, as in scores.parquet.
+        size: number of examples, unless `ids` lists them.
+        pick: lowest values, middle, highest, a third of each ("spread"), or a random draw.
+        middle: definition of the middle: values nearest to one "half", nearest to the "median", or
+            the middle "rank". The default is "half" for memorization and "median" for proxies,
+            which are not centred on one half.
+        by: the value to pick by: the score, or the distance to the centroid of D in embedding
+            space, averaged over the original models of the reported seeds.
+        groups: with `by: entanglement`, number of groups in ascending distance. low, medium and
+            high are the first examples of the groups 3, 12 and 14 of the paper's 15 (counted from
+            0), or of groups at the same relative positions.
+        label: choose from this class only (index or name); without a size, the whole class. The
+            key in an experiment file is `class`.
+        seed: seed of the random draw.
+        ids: a file with one id per line; ids are row numbers of the source, as in scores.parquet.
     """
 
     size: int | None = None
@@ -63,7 +72,7 @@ class ForgetConfig:
 
     def __post_init__(self) -> None:
         if (self.size is None and self.label is None) == (self.ids is None):
-            raise ValueError("give either size (and pick), class, or both, or ids (a file)")
+            raise ValueError("give either ids (a file), or size (with pick), class, or both")
         if self.size is not None:
             check_positive(self, "size")
         if self.groups < 3:
@@ -71,13 +80,13 @@ class ForgetConfig:
 
     @property
     def by_distance(self) -> bool:
-        """Whether distances in embedding space decide."""
+        """True if distances in embedding space determine the forget set."""
         return self.by == "entanglement" and self.size is not None and self.pick != "random"
 
 
 @dataclass(frozen=True)
 class RelearnConfig:
-    """Fine-tuning on the retain set alone, from which forgotten examples may come back.
+    """Relearning test: fine-tuning on the retain set, after which forgotten examples may return.
 
     Attributes:
         epochs: passes over the retain set.
@@ -92,69 +101,90 @@ class RelearnConfig:
 
     @property
     def unlearner(self) -> FineTune:
-        """What does it."""
+        """The fine-tuning as an unlearner."""
         return FineTune(epochs=self.epochs, lr=self.lr)
 
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """Which attacks are reported.
+    """Reported attacks and tests.
 
     Attributes:
-        attack: whose gap counts in the reported objective.
-        members: which of the retain set the attacks learn from: a random sample, or the first (the
-            paper's code).
-        also: attacks beside "svm" and "auc". An SVM learns from confidence, or from the feature in
-            its name. Those of the pool keep its models, so asking for one later trains the pool
-            again; "u_lira" runs each reported plan "rum" on each of them.
-        relearn: whether the forget set is tried to be got back from the retain set, and how.
-        residual: whether what is left of the forget set in embeddings is measured, of the models
-            whose weights are kept: retrained ones, originals, and those of a plan "rum".
+        attack: attack of the reported objective.
+        members: retain examples the attacks are trained on: a random sample, or the first ones (as
+            in the paper's code).
+        also: attacks beside "svm" and "auc": names of `ATTACKS`, or `package.module:name` of an
+            `Attack`. An SVM learns from confidence, or from the feature in its name. Those of the
+            pool keep its models, so asking for one later trains the pool again; "u_lira" runs each
+            reported plan "rum" on each of them.
+        relearn: relearning test: fine-tune on the retain set and measure how much forget accuracy
+            returns; null for none.
+        residual: measure the residual of the forget set in embedding space, for models whose
+            weights are stored: retrained and original models, and those of a plan "rum".
     """
 
     attack: Literal["svm", "auc"] = "svm"
     members: Members = "random"
-    also: tuple[
-        Literal[
-            "svm_correctness",
-            "svm_entropy",
-            "svm_modified_entropy",
-            "svm_probabilities",
-            "threshold",
-            "pool_lira",
-            "pool_rmia",
-            "u_lira",
-        ],
-        ...,
-    ] = ()
+    also: tuple[str, ...] = ()
     relearn: RelearnConfig | None = None
     residual: bool = False
 
     def __post_init__(self) -> None:
-        if len(set(self.also)) < len(self.also):
+        known = {name: attack for name, attack in ATTACKS.items() if name not in ALWAYS}
+        for place, name in enumerate(self.also):
+            attack = _at_also(place, name, known)
+            if name not in known and attack.name in ATTACKS:
+                raise ConfigError(
+                    f"also[{place}]: attack '{name}' has the name '{attack.name}' of an attack of "
+                    "rum_ray. Give it another name."
+                )
+        if len({attack.name for attack in self.attacks}) < len(self.also):
             raise ValueError(f"also must name each attack once, got {list(self.also)}")
+
+    @property
+    def attacks(self) -> tuple[Attack, ...]:
+        """The attacks of `also`."""
+        return tuple(find(name, ATTACKS, "attack") for name in self.also)
+
+    def needing(self, *needs: Needs) -> tuple[str, ...]:
+        """Return the names in `also` of the attacks that need one of these kinds of evidence."""
+        pairs = zip(self.also, self.attacks, strict=True)
+        return tuple(name for name, attack in pairs if attack.needs in needs)
 
     @property
     def of_shadows(self) -> tuple[str, ...]:
         """The attacks that need shadow unlearned models."""
-        return tuple(attack for attack in self.also if attack == "u_lira")
+        return self.needing("shadows")
 
     @property
     def of_pool(self) -> tuple[str, ...]:
-        """The attacks that ask the pool's models again."""
-        return tuple(attack for attack in self.also if attack.startswith(("pool_", "u_lira")))
+        """The attacks that need the models of the pool again."""
+        return self.needing("pool", "shadows")
+
+
+def _at_also(place: int, name: str, known: Mapping[str, Attack]) -> Attack:
+    """Return the attack of a name; ConfigError with the place if there is none."""
+    try:
+        attack = find(name, known, "attack")
+    except ConfigError as error:
+        raise ConfigError(f"also[{place}]: {error}") from error
+    if not isinstance(attack, Attack):
+        raise ConfigError(
+            f"also[{place}]: '{name}' must be a rum_ray.Attack, got {type(attack).__name__}."
+        )
+    return attack
 
 
 @dataclass(frozen=True)
 class ClusterConfig:
-    """Where it runs; none of this changes a result.
+    """Workers and resources; no key changes a result.
 
     Attributes:
-        workers: processes that train, at most; as many start as there is room for, and each takes
-            jobs until none is left.
-        gpus_per_worker: a share of a GPU is allowed.
-        max_failures: restarts of the workers that a stage may need; -1 is no limit.
-        modules: folders of Python modules that the experiment names, shipped to the workers.
+        workers: largest number of worker processes; fewer start if resources are short. Each worker
+            takes jobs until none are left.
+        gpus_per_worker: GPUs per worker; a fraction shares a GPU.
+        max_failures: restarts of the workers allowed per stage; -1 for no limit.
+        modules: folders of Python modules used by the experiment; they are shipped to the workers.
     """
 
     workers: int = 2

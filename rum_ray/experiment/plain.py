@@ -1,4 +1,4 @@
-"""An experiment's values as plain ones, for YAML and JSON."""
+"""Conversion of an experiment to plain values for YAML and JSON."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from rum_ray.unlearning import UNLEARNERS
 
 
 def to_plain(value: Any) -> Any:
-    """Return a part of an experiment as the plain values that a YAML file would have."""
+    """Return a part of an experiment as plain values, as in an experiment file."""
     if isinstance(value, DataConfig):
         return {"name": value.name, **{k: to_plain(v) for k, v in value.options.items()}}
     if isinstance(value, Candidate):
@@ -33,19 +33,19 @@ def to_plain(value: Any) -> Any:
 
 
 def key_of(field: "dataclasses.Field[Any]") -> str:
-    """Return what an experiment file calls a field: its name, but for Python's own words."""
+    """Return the key of a field in experiment files: its name, or its metadata `key`."""
     return str(field.metadata.get("key", field.name))
 
 
 def plan_as_dicts(plan: Plan) -> list[dict[str, Any]]:
-    """Return a plan as report.json has it: subset and unlearner of each step."""
+    """Return a plan in the form of report.json: subset and unlearner per step."""
     return [
         {"subset": step.subset.name, "unlearner": to_plain(step.unlearner)} for step in plan.steps
     ]
 
 
 def _table_name(kind: type) -> str | None:
-    """Return what an experiment file calls this class; None if it has no name there."""
+    """Return the name of a class in experiment files; None if it has none."""
     for table in (UNLEARNERS, REFINERS):
         for name, known in table.items():
             if known is kind:

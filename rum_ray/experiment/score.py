@@ -1,4 +1,4 @@
-"""How hard examples are: the part `score` of an experiment."""
+"""Difficulty scores: the section `score` of an experiment."""
 
 from dataclasses import dataclass
 
@@ -10,14 +10,14 @@ from rum_ray.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class Precision:
-    """How precise memorization is to be, instead of a number of leave-k-out models.
+    """Precision of memorization, in place of a fixed number of leave-k-out models.
 
-    The pool is the first 64, 128, ... models that are as precise as this, or all that there may be.
+    The pool grows in steps of 64 models until it reaches this precision or its largest size.
 
     Attributes:
-        max: models that there may be at most; the pool ends there, precise enough or not.
-        standard_error: what the standard error of memorization, mean over the examples, may be.
-        changed: share of the forget set whose subset other models may change.
+        max: largest number of models; the pool ends there at any precision.
+        standard_error: largest standard error of memorization, averaged over the examples.
+        changed: largest share of the forget set whose subset another pool would change.
     """
 
     max: int
@@ -28,9 +28,9 @@ class Precision:
         if self.max < STEP:
             raise ValueError(f"max must be at least 64, got {self.max}")
         if self.standard_error is None and self.changed is None:
-            raise ValueError("give standard_error or changed: how precise is precise enough")
+            raise ValueError("give standard_error or changed, the precision to reach")
         if self.standard_error is not None and self.changed is not None:
-            raise ValueError("give either standard_error or changed, and not both")
+            raise ValueError("give either standard_error or changed, not both")
         if self.standard_error is not None and not 0 < self.standard_error < 1:
             raise ValueError(f"standard_error must be in (0, 1), got {self.standard_error}")
         if self.changed is not None and not 0 < self.changed < 1:
@@ -38,7 +38,7 @@ class Precision:
 
     @property
     def rule(self) -> tuple[str, float]:
-        """The figure that decides, and what it may be at most."""
+        """Name and upper limit of the statistic that stops the pool."""
         if self.changed is not None:
             return "changed", self.changed
         assert self.standard_error is not None
@@ -47,20 +47,20 @@ class Precision:
 
 @dataclass(frozen=True)
 class ScoreConfig:
-    """How hard examples are: by memorization, or by a proxy.
+    """Difficulty scores: memorization or a proxy.
 
     Attributes:
-        name: "memorization", or a key of `PROXIES`; of a file, the column to read.
-        file: a Parquet file of known scores; columns as in scores.parquet.
-        models: leave-k-out models: a number, or a precision.
-        fraction: share of D that each is trained on, in (0, 1).
-        seed: root of the pool's draws.
-        recipe: of the scoring models; the experiment's by default.
-        confidences: whether the pool's models also keep the probability of each example's label,
-            which gives `soft_memorization`; asking for it later trains the pool again.
-        fused: whether the pool's models are trained several at a time, as one batched computation;
-            only an "mlp", which gains about a third. The bits are other ones.
-        compare: proxies to compare with the scores, besides those that every training records.
+        name: "memorization", or a key of `PROXIES`; with `file`, the column of the scores.
+        file: a Parquet file of existing scores, with columns as in scores.parquet.
+        models: number of leave-k-out models, or a precision.
+        fraction: share of D in the training set of each leave-k-out model.
+        seed: seed of the pool.
+        recipe: recipe of the scoring models; the recipe of the experiment by default.
+        confidences: store each pool model's probability of each example's label, from which
+            `soft_memorization` is computed. A later change trains the pool again.
+        fused: train several models of the pool as one batched computation; only for an "mlp", which
+            becomes faster by about a third. The bits of the results differ.
+        compare: proxies to compare with the scores, in addition to those every training records.
     """
 
     name: str = "memorization"
@@ -79,15 +79,17 @@ class ScoreConfig:
         if not 0 < self.fraction < 1:
             raise ValueError(f"fraction must be in (0, 1), got {self.fraction}")
         if self.recipe is not None and self.recipe.weights is not None:
-            raise ValueError("recipe.weights is for the original; scoring models are trained")
+            raise ValueError(
+                "recipe.weights is for the original model only; scoring models are always trained"
+            )
         if self.file is None and self.name != "memorization":
             find(self.name, {"memorization": None, **PROXIES}, "score")
         pool = self.file is None and self.name == "memorization"
         for key in ("fused", "confidences"):
             if getattr(self, key) and not pool:
-                other = self.file or self.name
-                raise ValueError(f"{key} is about the leave-k-out pool, and the score is {other}")
+                score = self.file or self.name
+                raise ValueError(f"{key} requires the leave-k-out pool, but the score is {score}")
         for name in self.compare:
             find(name, PROXIES, "proxy")
         if len(set(self.compare)) < len(self.compare):
-            raise ValueError(f"compare names a proxy twice: {', '.join(self.compare)}")
+            raise ValueError(f"compare lists a proxy twice, got {list(self.compare)}")

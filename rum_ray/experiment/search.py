@@ -1,4 +1,4 @@
-"""What the searches may do."""
+"""The search for plans: the section `search` of an experiment."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from rum_ray.errors import ConfigError, did_you_mean
 from rum_ray.search.candidates import Candidate
-from rum_ray.search.spaces import SpaceName
+from rum_ray.search.spaces import ALIASES, SpaceKey
 from rum_ray.training.recipe import check_positive
 from rum_ray.unlearning import Retrain, Unlearner
 
@@ -16,40 +16,41 @@ ReferenceName: TypeAlias = Literal["oracle", "surrogate", "pool"]
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """What the searches may do, the same for each space.
+    """Settings of the searches, shared by all spaces.
 
     Attributes:
-        trials: plans that are tried in each space.
-        spaces: which are searched; the pick of the last one, in their order, is the plan of RUM.
-        unlearners: what may be chosen, and what of its domains.
-        steps: unlearners that are fixed, by subset, in every space that has subsets.
-        grid: how many values each number of the first step that is searched, and is not "nothing",
-            may have, where others follow it, so that plans begin alike: the middles of equal parts
-            of its domain. Null is any value.
-        front: whether trials are proposed for a low cost, too, and not for a good objective alone:
-            what is found then are plans for many budgets, and a little less for each.
-        sampler: "tpe" learns from the trials; "random" does not, and is the control.
-        start: plans that are tried first, in every space that has them: "plan", the experiment's
-            own, or a file such as plan.yaml. They count as trials.
-        reference: what the search may know. "oracle": models retrained without the forget set, on
-            search seeds: an upper bound, since who has them need not unlearn. "surrogate": models
-            retrained without a matched set of retain examples, on which plans are tried in place of
-            the forget set. "pool": no retrained model, but what the leave-k-out models that did
-            not learn an example say of it.
-        also: other references, with which the last space is searched, too; their plans' rows, and
-            their regret against the oracle's plan, stand beside. With "pool", half of the models
-            score the examples, so the forget set is another one.
-        attack: whose gap counts in the objective: "auc", or the paper's "svm".
-        max_cost: cap on a plan's cost, as a share of retraining.
-        pick: such as "cost<=0.2": plans are chosen among trials that cost at most so much. It
-            changes no trial.
-        seed: root of all draws of the search, models included.
-        batch: trials that are proposed at a time, whatever the number of workers.
-        seeds: search seeds that each trial is averaged over, and models in the reference.
+        trials: trials per space; each trial evaluates one plan.
+        spaces: spaces to search, by number (V0 to V4) or by name (single, refined, ordered,
+            assigned, rum). The plan of RUM is chosen in the last one, in the order V0 to V4.
+        unlearners: candidate unlearners, with the parts of their domains to search.
+        steps: fixed unlearner per subset, in every space with subsets.
+        grid: grid size of the numeric hyperparameters of the first active step (searched, and not
+            "nothing"), unless it is the last step. A coarse first step makes plans share prefixes,
+            which are cached. Grid values are midpoints of equal cells. Null is continuous.
+        front: propose trials for a low cost as well as for a good objective. The search then finds
+            plans for many budgets, at a slightly lower objective for each.
+        sampler: "tpe" learns from finished trials; "random" does not, and serves as control.
+        start: plans of the first trials, in every space that contains them: "plan" for the plan of
+            the experiment, or a file such as plan.yaml. They count towards `trials`.
+        reference: the models that plans are compared with. "oracle": models retrained without the
+            forget set, on search seeds. With those models at hand, unlearning would be unnecessary,
+            so this is an upper bound. "surrogate": models retrained without a matched set of retain
+            examples; plans unlearn that set instead of the forget set. "pool": no retrained model,
+            but the predictions of leave-k-out models for examples they were not trained on.
+        also: further references, each with another search of the last space. The report adds a row
+            per plan, and its regret against the oracle's plan. With "pool", half of the models
+            score the examples, so the forget set differs.
+        attack: attack of the objective, "auc" or "svm" (the paper's).
+        max_cost: largest cost of a plan in the search, as a share of retraining.
+        pick: cost limit of the chosen plan, such as "cost<=0.2": choose only among trials within
+            this cost. Does not affect the search itself.
+        seed: seed of the search, of its models too.
+        batch: trials proposed at a time, for any number of workers.
+        seeds: number of search seeds: runs averaged per trial, and models in the reference.
     """
 
     trials: int = 32
-    spaces: tuple[SpaceName, ...] = ("V0", "V1", "V4")
+    spaces: tuple[SpaceKey, ...] = ("V0", "V1", "V4")
     unlearners: tuple[Candidate, ...] = tuple(
         map(Candidate, ("nothing", "finetune", "neggrad+", "salun"))
     )
@@ -71,20 +72,22 @@ class SearchConfig:
         check_positive(self, "trials", "max_cost", "batch")
         if self.seeds < 3:
             raise ValueError(f"seeds must be at least 3, got {self.seeds}")
-        if len({*self.spaces}) < len(self.spaces) or {*self.spaces} <= {"V0"}:
+        numbers = _numbered(self.spaces)
+        if len({*numbers}) < len(numbers) or {*numbers} <= {"V0"}:
             raise ValueError(
-                f"spaces must name each once, and one besides V0, got {list(self.spaces)}"
+                f"spaces must name each once, and one besides V0 (single), got {[*self.spaces]}"
             )
+        object.__setattr__(self, "spaces", numbers)
         if self.grid is not None and self.grid < 2:
             raise ValueError(f"grid must be at least 2, got {self.grid}")
         names = [candidate.name for candidate in self.unlearners]
         if not names or len({c.kind for c in self.unlearners}) < len(names):
             raise ValueError(f"unlearners must name at least one, and each once, got {names}")
         if any(isinstance(step, Retrain) for step in self.steps.values()):
-            raise ValueError("steps must be without retrain, which a search is judged against")
+            raise ValueError("steps must be any unlearner but retrain, the reference of a search")
         if len({self.reference, *self.also}) < 1 + len(self.also):
             raise ValueError(
-                "also must name each reference once, without the one that counts, "
+                "also must name each reference once, without the key `reference`, "
                 f"got {list(self.also)} beside '{self.reference}'"
             )
         if not 0 < self.budget <= self.max_cost:
@@ -94,12 +97,11 @@ class SearchConfig:
             )
         if not len({*self.start}) == len(self.start) <= self.trials:
             raise ValueError(
-                f"start must name each plan once, and no more than there are trials, "
-                f"got {list(self.start)}"
+                f"start must name each plan once, and at most `trials` plans, got {[*self.start]}"
             )
 
     def check_steps(self, subsets: Sequence[str]) -> None:
-        """Raise ConfigError if a step is fixed for a subset that is not one of these."""
+        """Raise ConfigError if `steps` has a subset that is not one of these."""
         for subset in self.steps:
             if subset not in subsets:
                 known = did_you_mean(subset, subsets)
@@ -107,13 +109,24 @@ class SearchConfig:
 
     @property
     def budget(self) -> float:
-        """What a plan that is picked may cost; 0 if `pick` says nothing that is known."""
+        """Cost limit of the chosen plan; 0 if `pick` cannot be parsed."""
         if self.pick is None:
             return self.max_cost
-        found = re.fullmatch(r"cost *<= *(\d*\.?\d+)", self.pick.strip())
-        return float(found[1]) if found else 0.0
+        match = re.fullmatch(r"cost *<= *(\d*\.?\d+)", self.pick.strip())
+        return float(match[1]) if match else 0.0
 
     @property
     def references(self) -> tuple[ReferenceName, ...]:
-        """The references that are asked for, the one that counts first."""
+        """All references; the first is that of the reported plan."""
         return (self.reference, *self.also)
+
+
+def _numbered(spaces: Sequence[SpaceKey]) -> tuple[SpaceKey, ...]:
+    """Return spaces as V0 to V4; ValueError if some have a name and others a number."""
+    named = [space for space in spaces if space in ALIASES]
+    if 0 < len(named) < len(spaces):
+        raise ValueError(
+            f"spaces mixes numbers (V0 to V4) and names ({', '.join(ALIASES)}), got {[*spaces]}. "
+            "Use one of the two."
+        )
+    return tuple(ALIASES.get(space, space) for space in spaces)

@@ -1,8 +1,8 @@
-"""The jobs of a study: each is a value, the key of what it makes, and the function that makes it.
+"""The jobs of a study: values with the key of their result and the function that computes it.
 
-A job asks the store first, so whatever was made before a crash is not made again. Ray is not
-needed: `Context.get_or_compute` does one job in this process, `rum_ray.cluster.jobs` does many on
-a cluster.
+Results already in the store are reused, so a crash costs only the unfinished jobs. Ray is not
+needed: `Context.get_or_compute` runs one job in this process. `rum_ray.study.executor` runs many
+on one machine, `rum_ray.cluster` on a cluster.
 """
 
 from rum_ray.jobs.context import Context

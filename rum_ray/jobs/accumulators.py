@@ -1,6 +1,7 @@
-"""What is measured of a range of embeddings while they stream past: no Ray, and nothing kept.
+"""Measures of streamed embeddings and their accumulators; embeddings are not stored.
 
-A measure begins once a model, in each process that embeds, and is then called for each range.
+A process that embeds calls a `MeasureFactory` once per model, and the `Measure` that it returns
+once per range of rows. `Accumulator` adds up the measurements.
 """
 
 from collections import defaultdict
@@ -18,25 +19,25 @@ from rum_ray.scores.entanglement import Moments
 from rum_ray.seeding import Seed
 
 FREQUENCIES = 512
-"""Of the waves, for each bandwidth."""
+"""Number of random frequencies per bandwidth."""
 SEED = Seed(0) / "embed"
 
 Floats: TypeAlias = NDArray[np.float64]
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 Measure: TypeAlias = Callable[[Indices, Floats], Arrays]
-"""Returns what is kept of a range, from its rows [B] and embeddings [B, D]."""
+"""Returns the measurements of a range, from its rows [B] and embeddings [B, D]."""
 MeasureFactory: TypeAlias = Callable[[Callable[[Indices], Floats]], Measure]
-"""Returns the measure of a model, from a function that embeds rows."""
+"""Returns the measure of one model, from a function that embeds any rows."""
 
 
 @dataclass(frozen=True, eq=False)
 class GroupSums:
-    """What the embeddings of a group sum to.
+    """Sums over the embeddings of a group of rows; the sums of two disjoint groups add.
 
     Attributes:
         moments: count, mean and scatter.
-        waves: at `FREQUENCIES` frequencies of the kernel with gamma = 1, then at as many of that
-            with the median bandwidth.
+        waves: sums at `FREQUENCIES` frequencies of the kernel with gamma = 1, then at as many of
+            the kernel with the median bandwidth.
     """
 
     moments: Moments
@@ -46,12 +47,12 @@ class GroupSums:
         return GroupSums(self.moments + other.moments, self.waves + other.waves)
 
     def bandwidth(self, median: bool) -> Waves:
-        """Return the waves of one bandwidth: gamma = 1, or the median's."""
+        """Return the waves of one kernel: gamma = 1, or the median bandwidth."""
         part = slice(FREQUENCIES, None) if median else slice(FREQUENCIES)
         return Waves(self.waves.count, self.waves.sums[:, part])
 
     def arrays(self, name: str) -> dict[str, NDArray[Any]]:
-        """Return the arrays that `read` takes, under a name."""
+        """Return the sums as arrays under a name; `read` is the inverse."""
         return {
             f"{name}/count": np.array(self.moments.count),
             f"{name}/mean": self.moments.mean,
@@ -61,7 +62,7 @@ class GroupSums:
 
     @classmethod
     def read(cls, arrays: Arrays, name: str) -> "GroupSums":
-        """Return the sums that stand under a name."""
+        """Return the sums from the arrays under a name."""
         count = int(arrays[f"{name}/count"])
         moments = Moments(count, arrays[f"{name}/mean"], float(arrays[f"{name}/scatter"]))
         return cls(moments, Waves(count, arrays[f"{name}/waves"]))
@@ -69,44 +70,44 @@ class GroupSums:
 
 @dataclass
 class Accumulator:
-    """What has been measured of a model so far, range by range.
+    """The measurements of one model so far.
 
     Attributes:
-        sums: of each group.
-        rows: arrays by name, in the order of the ranges.
+        sums: sums by group.
+        rows: arrays with one entry per row, by name; one array per range, in order.
     """
 
     sums: dict[str, GroupSums] = field(default_factory=dict)
     rows: defaultdict[str, list[Floats]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, part: Arrays) -> None:
-        """Add what was measured of the next range."""
+        """Add the measurements of the next range."""
         for key, array in part.items():
             group, _, name = key.partition("/")
             if not name:
                 self.rows[group].append(array)
             elif name == "count":
-                mine = GroupSums.read(part, group)
-                self.sums[group] = self.sums[group] + mine if group in self.sums else mine
+                sums = GroupSums.read(part, group)
+                self.sums[group] = self.sums[group] + sums if group in self.sums else sums
 
     def check(self, total: int) -> None:
-        """Raise IntegrityError unless the sums are those of so many rows."""
+        """Raise IntegrityError unless the sums count `total` rows."""
         check_rows(sum(group.moments.count for group in self.sums.values()), total)
 
     def joined(self, name: str) -> Floats:
-        """Return the ranges' arrays of a name as one."""
+        """Return the arrays of all ranges under a name, concatenated."""
         return np.concatenate(self.rows[name])
 
 
-def check_rows(found: int, total: int) -> None:
-    """Raise IntegrityError unless all rows have been measured once."""
-    if found != total:
-        raise IntegrityError(f"the stream of embeddings has {found} of {total} rows.")
+def check_rows(count: int, total: int) -> None:
+    """Raise IntegrityError unless the number of measured rows is `total`."""
+    if count != total:
+        raise IntegrityError(f"the stream of embeddings has {count} of {total} rows.")
 
 
 @dataclass(frozen=True, eq=False)
 class MeasureMoments:
-    """Moments by group.
+    """Measures the moments of each group.
 
     Attributes:
         groups: [N] the group of each row.
@@ -115,7 +116,7 @@ class MeasureMoments:
     groups: Indices
 
     def __call__(self, embed_rows: Callable[[Indices], Floats]) -> Measure:
-        """Return a model's measure: arrays of `GroupSums` by group, with waves at no frequency."""
+        """Return a measure of `GroupSums` by group, without waves."""
         return lambda rows, points: by_group(
             self.groups[rows], points, np.empty((0, points.shape[1]))
         )
@@ -131,18 +132,18 @@ def by_group(groups: Indices, points: Floats, waves: Floats) -> dict[str, NDArra
     """
     arrays: dict[str, NDArray[Any]] = {}
     for group in np.unique(groups):
-        mine = points[groups == group]
-        arrays |= GroupSums(Moments.of(mine), Waves.of(mine, waves)).arrays(str(group))
+        members = points[groups == group]
+        arrays |= GroupSums(Moments.of(members), Waves.of(members, waves)).arrays(str(group))
     return arrays
 
 
 @dataclass(frozen=True, eq=False)
 class MeasureGroups:
-    """Sums by group, and the embeddings of some rows as they are.
+    """Measures the sums of each group and keeps the embeddings of a sample.
 
     Attributes:
         groups: [N] the group of each row.
-        sampled: [N] whether its embedding is kept.
+        sampled: [N] True for the rows of the sample.
         pilot: rows whose distances set the median bandwidth.
     """
 
@@ -151,7 +152,7 @@ class MeasureGroups:
     pilot: Indices
 
     def __call__(self, embed_rows: Callable[[Indices], Floats]) -> Measure:
-        """Return a model's measure: arrays of `GroupSums` by group, and "sample"."""
+        """Return a measure of `GroupSums` by group, and of "sample": embeddings [S, D]."""
         points = embed_rows(self.pilot)
         gammas = {"paper": 1.0, "median": median_gamma(points)}
         waves = np.concatenate(
@@ -167,16 +168,16 @@ class MeasureGroups:
 
 @dataclass(frozen=True, eq=False)
 class MeasureDistances:
-    """Distances to a centroid.
+    """Measures the distance of each row to a centroid.
 
     Attributes:
-        centroid: [D].
+        centroid: [D], in embedding space.
     """
 
     centroid: Floats
 
     def __call__(self, embed_rows: Callable[[Indices], Floats]) -> Measure:
-        """Return a model's measure: "distances" [B]."""
+        """Return a measure of "distances" [B]."""
         return lambda rows, points: {
             "distances": np.sqrt(((points - self.centroid) ** 2).sum(axis=1))
         }

@@ -24,7 +24,13 @@ J = TypeVar("J", bound=Keyed)
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """Where jobs are done: the data, the store and the device."""
+    """The data, the store and the device that jobs use.
+
+    Attributes:
+        bundle: training, validation and test data.
+        store: holds the results.
+        device: where models are trained and evaluated.
+    """
 
     bundle: DataBundle
     store: Store
@@ -32,11 +38,11 @@ class Context:
 
     @cached_property
     def train_fingerprint(self) -> dict[str, Any]:
-        """What determines a trained model besides its recipe: D, PyTorch and the kind of device."""
+        """The part of a key shared by all models: D, the version of PyTorch, the kind of device."""
         return {"train": digest(self.bundle.train), **hardware(self.device)}
 
     def eval_fingerprint(self, split: Split) -> str:
-        """Return the digest of V or T with the label process of its non-members."""
+        """Return the digest of V or T, with the labels of its non-members."""
         if split not in self._eval_fingerprints:
             data: LabeledData = getattr(self.bundle, split)
             self._eval_fingerprints[split] = digest([data, self.bundle.nonmembers(split).y])
@@ -44,52 +50,53 @@ class Context:
 
     @cached_property
     def _eval_fingerprints(self) -> dict[Split, str]:
-        """The digests that were asked for: every key of an evaluation wants one."""
+        """Digests computed so far; the key of every evaluation needs one."""
         return {}
 
-    def has(self, job: Job) -> bool:
-        """Return whether the job is done."""
+    def has(self, job: Keyed) -> bool:
+        """Return True if the result of the job is in the store."""
         return self.store.has(job.key(self))
 
     def distinct(self, jobs: Iterable[J]) -> list[J]:
-        """Return the jobs with each key once, in their order."""
+        """Return the jobs without those whose key came before, in order."""
         return list({job.key(self).digest: job for job in jobs}.values())
 
     def missing(self, jobs: Sequence[J]) -> list[J]:
-        """Return the jobs that are not done."""
-        there = self.store.have([job.key(self) for job in jobs])
-        return [job for job, found in zip(jobs, there, strict=True) if not found]
+        """Return the jobs whose results are not in the store."""
+        stored = self.store.have([job.key(self) for job in jobs])
+        return [job for job, is_stored in zip(jobs, stored, strict=True) if not is_stored]
 
-    def load(self, job: Job) -> Artifact:
-        """Return what a job that is done has made."""
+    def load(self, job: Keyed) -> Artifact:
+        """Return the result of a finished job."""
         return self.store.load(job.key(self))
 
     def get_or_compute(self, job: Job) -> Artifact:
-        """Return what the job makes, from the store or by doing it."""
+        """Return the result of a job; run it if the store does not have it."""
         key = job.key(self)
-        found = self.store.find(key)
-        if found is not None:
-            return found
+        stored = self.store.find(key)
+        if stored is not None:
+            return stored
         start = time.monotonic()
         runtime = StoredRuntime(job.seed, self.store, key.digest, self.device, job.recipe.threads)
         artifact = job.run(self, runtime)
         self.save(job, artifact, time.monotonic() - start)
-        runtime.forget_state()
+        runtime.remove_checkpoints()
         return artifact
 
     def save(self, job: Job, artifact: Artifact, seconds: float) -> None:
-        """Save what a job made in so many seconds, with what the artifact says of its making."""
-        made = {"seconds": seconds, "job": type(job).__name__, "rum_ray": __version__}
-        made |= {"host": platform.node(), "device": device_name(self.device), "time": time.time()}
-        self.store.save(job.key(self), artifact, {**made, **artifact.provenance})
+        """Save the result of a job with its provenance: the seconds, the host, the device."""
+        provenance = {"seconds": seconds, "job": type(job).__name__, "rum_ray": __version__}
+        provenance |= {"host": platform.node(), "device": device_name(self.device)}
+        provenance |= {"time": time.time(), **artifact.provenance}
+        self.store.save(job.key(self), artifact, provenance)
 
     def get_or_compute_locked(self, job: Job) -> Artifact:
-        """As `make`; of several processes that want it at once, one makes it, the others wait."""
+        """Return the result like `get_or_compute`; concurrent callers wait for the first."""
         with self.store.lock(job.key(self)):
             return self.get_or_compute(job)
 
     def cached_model(self, model: Loadable) -> nn.Module:
-        """Return a copy of a model that is loaded once in this process."""
+        """Return a copy of a model; each process loads the model once."""
         digest = model.key(self).digest
         if digest not in self._models:
             self._models[digest] = model.load(self)
@@ -97,12 +104,12 @@ class Context:
 
     @cached_property
     def _models(self) -> dict[str, nn.Module]:
-        """The models that were asked for: every trial of a search starts from the same few."""
+        """Models loaded so far; the trials of a search start from the same few."""
         return {}
 
 
 def hardware(device: torch.device) -> dict[str, str]:
-    """Return what about PyTorch and the device changes a result's bits."""
+    """Return the version of PyTorch and the kind of device, which determine the bits of results."""
     if device.type == "cpu":
         return {
             "torch": torch.__version__,
@@ -112,5 +119,5 @@ def hardware(device: torch.device) -> dict[str, str]:
 
 
 def device_name(device: torch.device) -> str:
-    """Return what a device is called, such as "NVIDIA H100 80GB HBM3"."""
+    """Return the name of a device, such as "NVIDIA H100 80GB HBM3"."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

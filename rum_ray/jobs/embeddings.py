@@ -1,12 +1,12 @@
-"""Artifacts of streamed embeddings: what those of each subset sum to.
+"""Jobs on streamed embeddings: sums by subset, and distances to the centroid.
 
-`rum_ray.cluster.embed` streams them. Embeddings themselves are never stored.
+`rum_ray.jobs.stream` runs them. Embeddings are not stored.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,18 +34,18 @@ from rum_ray.scores.entanglement import Moments
 from rum_ray.store import Artifact, Key
 
 SAMPLE = 2000
-"""Embeddings of the retain set, and of each subset, that the two-sample test reads at most."""
+"""Most embeddings of the retain set, and of each subset, in the two-sample test."""
 
 
 @dataclass(frozen=True, eq=False)
-class Embedded:
-    """What is known of one model's embeddings.
+class EmbeddingStatistics:
+    """Statistics of one model's embeddings.
 
     Attributes:
         retain: sums of the retain set.
-        subsets: sums of each subset, by name.
-        two_sample_auc: of a linear probe of each subset against the retain set, by name; None for
-            a subset of one.
+        subsets: sums by subset.
+        two_sample_auc: AUC in [0, 1] of a linear probe that separates the subset from the retain
+            set, by subset; None for a subset of one example.
     """
 
     retain: GroupSums
@@ -55,22 +55,19 @@ class Embedded:
 
 @dataclass(frozen=True, eq=False)
 class EmbeddingMoments:
-    """Sums of one model's embeddings, by subset.
+    """Sum the embeddings of each subset under an original.
 
     Attributes:
-        model: an original.
+        model: the original.
         partition: the forget set and its subsets.
         embedding: the layer that embeds; None is the model's own choice.
     """
 
+    requires: ClassVar[tuple[Streamed, ...]] = ()
+
     model: TrainModel
     partition: Partition
     embedding: str | None = None
-
-    @property
-    def requires(self) -> tuple[Streamed, ...]:
-        """No other job."""
-        return ()
 
     def key(self, context: Context) -> Key:
         """Return the key of the sums."""
@@ -78,41 +75,40 @@ class EmbeddingMoments:
         return Key("moments", {"job": self, **drawn, **context.train_fingerprint})
 
     def measure(self, context: Context) -> MeasureGroups:
-        """Return what is measured: group 0 is the retain set, k the k-th subset."""
+        """Return the measure; group 0 is the retain set, group k the k-th subset."""
         return _measure_groups(self.partition, len(context.bundle.train))
 
     def finish(self, context: Context, tally: Accumulator) -> None:
-        """Keep the sums, and a two-sample test of each subset.
+        """Save the sums, and a two-sample test of each subset.
 
         Raises:
-            IntegrityError: the sums are not those of all rows.
+            IntegrityError: the sums do not count every row of D once.
         """
         tally.check(len(context.bundle.train))
         measure, sample = self.measure(context), tally.joined("sample")
         groups = measure.groups[measure.sampled]
         retain, aucs = sample[groups == 0], {}
         for number, name in enumerate(self.partition.names, start=1):
-            mine, seed = sample[groups == number], self.model.seed / "two_sample" / name
-            testable = min(len(mine), len(retain)) > 1
-            aucs[name] = two_sample_auc(retain, mine, seed) if testable else None
-        made = Artifact(_arrays(self.partition, tally), {"two_sample_auc": aucs})
-        context.store.save(self.key(context), made, {})
+            subset, seed = sample[groups == number], self.model.seed / "two_sample" / name
+            testable = min(len(subset), len(retain)) > 1
+            aucs[name] = two_sample_auc(retain, subset, seed) if testable else None
+        artifact = Artifact(_sums_to_arrays(self.partition, tally), {"two_sample_auc": aucs})
+        context.store.save(self.key(context), artifact, {})
 
-    def load(self, context: Context) -> Embedded:
-        """Return what was kept."""
-        made = context.store.load(self.key(context))
-        sums = _read(self.partition, made)
-        return Embedded(sums.pop("retain"), sums, made.value["two_sample_auc"])
+    def load(self, context: Context) -> EmbeddingStatistics:
+        """Return the finished sums and tests."""
+        artifact = context.load(self)
+        sums = _read_sums(self.partition, artifact)
+        return EmbeddingStatistics(sums.pop("retain"), sums, artifact.value["two_sample_auc"])
 
     def moments(self, context: Context) -> dict[str, Moments]:
         """Return the moments of "retain" and of each subset, by name."""
-        sums = _read(self.partition, context.store.load(self.key(context)))
-        return {name: of.moments for name, of in sums.items()}
+        return _read_moments(self.partition, context.load(self))
 
 
 @dataclass(frozen=True, eq=False)
 class SubsetMoments:
-    """Moments of one model's embeddings, by subset: what the representation residual needs.
+    """Compute the moments of each subset's embeddings, for the representation residual.
 
     Attributes:
         model: a retrained model, or an unlearned one.
@@ -120,84 +116,77 @@ class SubsetMoments:
         embedding: the layer that embeds; None is the model's own choice.
     """
 
+    requires: ClassVar[tuple[Streamed, ...]] = ()
+
     model: TrainModel | UnlearnedModel
     partition: Partition
     embedding: str | None = None
-
-    @property
-    def requires(self) -> tuple[Streamed, ...]:
-        """No other job."""
-        return ()
 
     def key(self, context: Context) -> Key:
         """Return the key of the moments."""
         return Key("moments", {"job": self, **context.train_fingerprint})
 
     def measure(self, context: Context) -> MeasureMoments:
-        """Return what is measured: group 0 is the retain set, k the k-th subset."""
+        """Return the measure; group 0 is the retain set, group k the k-th subset."""
         return MeasureMoments(_groups(self.partition, len(context.bundle.train)))
 
     def finish(self, context: Context, tally: Accumulator) -> None:
-        """Keep the moments.
+        """Save the moments.
 
         Raises:
-            IntegrityError: they are not those of all rows.
+            IntegrityError: they do not count every row of D once.
         """
         tally.check(len(context.bundle.train))
-        context.store.save(self.key(context), Artifact(_arrays(self.partition, tally)), {})
+        context.store.save(self.key(context), Artifact(_sums_to_arrays(self.partition, tally)), {})
 
     def moments(self, context: Context) -> dict[str, Moments]:
         """Return the moments of "retain" and of each subset, by name."""
-        sums = _read(self.partition, context.store.load(self.key(context)))
-        return {name: of.moments for name, of in sums.items()}
+        return _read_moments(self.partition, context.load(self))
 
 
 @dataclass(frozen=True, eq=False)
 class Centroid:
-    """The centroid of D's embeddings, under one model.
+    """Compute the centroid of D's embeddings under an original.
 
     Attributes:
-        model: an original.
+        model: the original.
         embedding: the layer that embeds; None is the model's own choice.
     """
 
+    requires: ClassVar[tuple[Streamed, ...]] = ()
+
     model: TrainModel
     embedding: str | None = None
-
-    @property
-    def requires(self) -> tuple[Streamed, ...]:
-        """No other job."""
-        return ()
 
     def key(self, context: Context) -> Key:
         """Return the key of the centroid."""
         return Key("centroid", {"job": self, **context.train_fingerprint})
 
     def measure(self, context: Context) -> MeasureMoments:
-        """Return what is measured: all rows are group 0."""
+        """Return the measure; all rows are group 0."""
         return MeasureMoments(np.zeros(len(context.bundle.train), dtype=np.int64))
 
     def finish(self, context: Context, tally: Accumulator) -> None:
-        """Keep the centroid.
+        """Save the centroid.
 
         Raises:
-            IntegrityError: it is not that of all rows.
+            IntegrityError: it does not count every row of D once.
         """
         tally.check(len(context.bundle.train))
         context.store.save(self.key(context), Artifact({"mean": tally.sums["0"].moments.mean}), {})
 
     def load(self, context: Context) -> Floats:
         """Return the centroid [D]."""
-        mean: NDArray[np.float64] = context.store.load(self.key(context)).arrays["mean"]
+        mean: NDArray[np.float64] = context.load(self).arrays["mean"]
         return mean
 
 
 @dataclass(frozen=True, eq=False)
 class CentroidDistances:
-    """Distances of D's embeddings to their centroid, under one model.
+    """Measure the distances of D's embeddings to their centroid under an original.
 
     Attributes:
-        model: an original.
+        model: the original.
         embedding: the layer that embeds; None is the model's own choice.
     """
 
@@ -210,23 +199,23 @@ class CentroidDistances:
 
     @property
     def centroid(self) -> Centroid:
-        """The centroid that the distances are measured from."""
+        """The job that computes the centroid."""
         return Centroid(self.model, self.embedding)
 
     @property
     def requires(self) -> tuple[Streamed, ...]:
-        """The centroid."""
+        """The job that computes the centroid, which runs first."""
         return (self.centroid,)
 
     def measure(self, context: Context) -> MeasureDistances:
-        """Return what is measured."""
+        """Return the measure; the centroid must be in the store."""
         return MeasureDistances(self.centroid.load(context))
 
     def finish(self, context: Context, tally: Accumulator) -> None:
-        """Keep the distances [N].
+        """Save the distances [N].
 
         Raises:
-            IntegrityError: they are not those of all rows.
+            IntegrityError: there is not one for every row of D.
         """
         distances = tally.joined("distances")
         check_rows(len(distances), len(context.bundle.train))
@@ -234,13 +223,13 @@ class CentroidDistances:
 
     def load(self, context: Context) -> Floats:
         """Return the distances [N]."""
-        distances: NDArray[np.float64] = context.store.load(self.key(context)).arrays["distances"]
+        distances: NDArray[np.float64] = context.load(self).arrays["distances"]
         return distances
 
 
 @lru_cache(maxsize=4)
 def _measure_groups(partition: Partition, total: int) -> MeasureGroups:
-    """Return one measure for all models of a partition, so that it travels once."""
+    """Return the measure of all models of a partition: one object, so that it is sent once."""
     sampled = np.zeros(total, dtype=bool)
     for number, rows in enumerate(_sets(partition, total)):
         drawn = (SEED / "sample" / number).choice(len(rows), min(len(rows), SAMPLE))
@@ -263,17 +252,24 @@ def _sets(partition: Partition, total: int) -> list[Indices]:
     return [complement(partition.rows, total), *(subset.rows for subset in partition)]
 
 
-def _kept(partition: Partition) -> dict[str, str]:
-    """Return under which names the sums of "retain" and of each subset are kept, in their order."""
+def _stored_names(partition: Partition) -> dict[str, str]:
+    """Return the names of "retain" and of each subset in an artifact, in the order of groups."""
     return {"retain": "retain", **{name: f"subset/{name}" for name in partition.names}}
 
 
-def _arrays(partition: Partition, tally: Accumulator) -> dict[str, NDArray[Any]]:
-    """Return what `_read` takes, of all groups."""
-    parts = (tally.sums[str(k)].arrays(name) for k, name in enumerate(_kept(partition).values()))
+def _sums_to_arrays(partition: Partition, tally: Accumulator) -> dict[str, NDArray[Any]]:
+    """Return the sums of all groups as arrays; `_read_sums` is the inverse."""
+    names = enumerate(_stored_names(partition).values())
+    parts = (tally.sums[str(group)].arrays(name) for group, name in names)
     return {name: array for part in parts for name, array in part.items()}
 
 
-def _read(partition: Partition, made: Artifact) -> dict[str, GroupSums]:
+def _read_sums(partition: Partition, artifact: Artifact) -> dict[str, GroupSums]:
     """Return the sums of "retain" and of each subset, by name."""
-    return {name: GroupSums.read(made.arrays, kept) for name, kept in _kept(partition).items()}
+    names = _stored_names(partition).items()
+    return {name: GroupSums.read(artifact.arrays, stored) for name, stored in names}
+
+
+def _read_moments(partition: Partition, artifact: Artifact) -> dict[str, Moments]:
+    """Return the moments of "retain" and of each subset, by name."""
+    return {name: sums.moments for name, sums in _read_sums(partition, artifact).items()}

@@ -1,4 +1,4 @@
-"""The job that evaluates a model, unlearned by a plan first if there is one."""
+"""The job that evaluates a model; with a plan, it unlearns first."""
 
 import time
 from dataclasses import dataclass
@@ -22,17 +22,17 @@ from rum_ray.unlearning.finetune import FineTune
 
 @dataclass(frozen=True, eq=False)
 class Evaluate:
-    """Evaluate a trained model, unlearned by a plan first if there is one.
+    """Evaluate a trained model; with a plan, run the plan on it first.
 
     Attributes:
         model: the original, or a retrained model.
         partition: the forget set and its subsets, for which accuracies are reported.
-        seed: of the plan's draws.
-        split: what stands for the data that was never learned.
-        plan: what is done to the model; None evaluates it as it is.
-        keep: whether the unlearned weights are kept.
-        members: which of the retain set the SVM attack learns from.
-        relearn: what tries afterwards to get the forget set back from the retain set alone.
+        seed: the root of the plan's random draws.
+        split: the held-out data, "valid" or "test".
+        plan: the steps to run on the model; None evaluates it unchanged.
+        keep: True saves the unlearned weights.
+        members: the part of the retain set that the SVM attack is trained on.
+        relearn: fine-tuning on the retain set that follows, for the relearning test.
     """
 
     model: TrainModel
@@ -51,11 +51,11 @@ class Evaluate:
 
     def key(self, context: Context) -> Key:
         """Return the key of the evaluation."""
-        unseen = context.eval_fingerprint(self.split)
-        return Key("evaluation", {"job": self, "unseen": unseen, **context.train_fingerprint})
+        data = context.eval_fingerprint(self.split)
+        return Key("evaluation", {"job": self, "unseen": data, **context.train_fingerprint})
 
     def run(self, context: Context, runtime: StoredRuntime) -> Artifact:
-        """Return the evaluation, with the unlearned weights if they are to be kept."""
+        """Return the evaluation; with `keep`, the unlearned weights too."""
         train = context.bundle.train
         model = self.model.load(context)
         cost = float(self.model.forget is not None)
@@ -82,9 +82,9 @@ class Evaluate:
     def _relearned(
         self, model: nn.Module, context: Context, runtime: StoredRuntime
     ) -> float | None:
-        """Return the forget accuracy after learning again from the retain set alone.
+        """Return the forget accuracy after fine-tuning on the retain set.
 
-        Unlearned models can get it back so, retrained ones cannot (https://arxiv.org/abs/2505.22310).
+        It can return in unlearned models, not in retrained ones (https://arxiv.org/abs/2505.22310).
         """
         if self.relearn is None:
             return None
@@ -95,7 +95,7 @@ class Evaluate:
         return float((predict(again, forget).argmax(axis=1) == forget.y.numpy()).mean())
 
     def load(self, context: Context) -> Evaluation:
-        """Return a finished evaluation, with the seconds that making the model took."""
+        """Return the finished evaluation, with the seconds that training or unlearning took."""
         artifact = context.load(self)
         value = artifact.value
         timed = self if self.plan is not None else self.model
@@ -120,10 +120,10 @@ class Evaluate:
 
 @dataclass(frozen=True, eq=False)
 class UnlearnedModel:
-    """The model that an evaluation has unlearned and kept.
+    """The unlearned model of a finished evaluation.
 
     Attributes:
-        made: with `keep`.
+        made: the evaluation; its `keep` is True.
     """
 
     made: Evaluate
@@ -139,10 +139,10 @@ class UnlearnedModel:
 
 
 def relative_cost(plan: Plan, recipe: Recipe, total: int) -> float:
-    """Return a plan's cost as a share of retraining without its forget set."""
+    """Return the cost of a plan as a share of retraining without its forget set."""
     return plan.cost(total) / retraining_cost(recipe, len(plan.partition.rows), total)
 
 
 def retraining_cost(recipe: Recipe, forget: int, total: int) -> float:
-    """Return what retraining without so many of `total` examples costs, as in `Plan.cost`."""
+    """Return the cost of retraining on `total - forget` examples, in the unit of `Plan.cost`."""
     return float(recipe.epochs * (total - forget))

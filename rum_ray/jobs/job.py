@@ -16,46 +16,41 @@ if TYPE_CHECKING:
 
 
 class Job(Protocol):
-    """Something to make, once.
-
-    Attributes:
-        seed: the root of its draws.
-        recipe: of the models it trains; its threads count.
-    """
+    """A unit of work whose result is stored under a key."""
 
     @property
     def seed(self) -> Seed:
-        """The root of its draws."""
+        """The root of the random draws."""
         ...
 
     @property
     def recipe(self) -> Recipe:
-        """Of the model it trains or changes."""
+        """The recipe of the model that the job trains or changes; sets the number of threads."""
         ...
 
     def key(self, context: "Context") -> Key:
-        """Return the key of what it makes."""
+        """Return the key of the result."""
         ...
 
     def run(self, context: "Context", runtime: StoredRuntime) -> Artifact:
-        """Make it."""
+        """Compute the result."""
         ...
 
 
 class Keyed(Protocol):
-    """What the store can be asked for."""
+    """A value whose result has a key in the store."""
 
     def key(self, context: "Context") -> Key:
-        """Return the key of what it makes."""
+        """Return the key of the result."""
         ...
 
 
 class Model(Protocol):
-    """Something that gives a trained model."""
+    """A source of a trained model."""
 
     @property
     def recipe(self) -> Recipe:
-        """How it was trained; its threads count."""
+        """The recipe of the training; sets the number of threads."""
         ...
 
     def load(self, context: "Context") -> nn.Module:
@@ -64,11 +59,11 @@ class Model(Protocol):
 
 
 class Streamed(Protocol):
-    """Something that is made of one model's embeddings of D."""
+    """A job whose result is computed from one model's embeddings of D."""
 
     @property
     def model(self) -> Model:
-        """What embeds."""
+        """The model that embeds."""
         ...
 
     @property
@@ -86,13 +81,13 @@ class Streamed(Protocol):
         ...
 
     def measure(self, context: "Context") -> MeasureFactory:
-        """Return what is measured of each range."""
+        """Return the measure that is applied to each range."""
         ...
 
     def finish(self, context: "Context", tally: Accumulator) -> None:
-        """Keep what was measured."""
+        """Save the result."""
         ...
 
 
 class Loadable(Keyed, Model, Protocol):
-    """A model that the store has under a key."""
+    """A model whose weights are in the store."""

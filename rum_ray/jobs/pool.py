@@ -1,4 +1,4 @@
-"""Jobs that ask the leave-k-out models again: as they are, and as shadows of a plan."""
+"""Jobs on trained leave-k-out models: their logits, and shadow unlearned models."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ from rum_ray.training.recipe import Recipe
 
 @dataclass(frozen=True, eq=False)
 class PoolLogits:
-    """Ask a leave-k-out model for logit p_y of D and of examples that were never learned.
+    """Compute logit p_y of D, and of examples held out of it, under a leave-k-out model.
 
     Attributes:
-        model: its weights are kept.
+        model: a model whose weights are saved.
     """
 
     model: TrainPoolModel
@@ -36,20 +36,16 @@ class PoolLogits:
 
     @property
     def seed(self) -> Seed:
-        """The model's; nothing is drawn."""
+        """The seed of the model; nothing is drawn."""
         return self.model.seed
 
     def key(self, context: Context) -> Key:
         """Return the key of the logits."""
-        made_of = {
-            "job": self,
-            "test": context.eval_fingerprint("test"),
-            **context.train_fingerprint,
-        }
-        return Key("pool_logits", made_of)
+        test = context.eval_fingerprint("test")
+        return Key("pool_logits", {"job": self, "test": test, **context.train_fingerprint})
 
     def run(self, context: Context, runtime: StoredRuntime) -> Artifact:
-        """Return logit p_y, float32, of D [N] and of the non-members of T."""
+        """Return logit p_y, float32: "train" [N] of D, "unseen" of the non-members of T."""
         model, bundle = self.model.load(context), context.bundle
         sets: dict[str, LabeledData] = {
             "train": bundle.train,
@@ -71,13 +67,14 @@ def pool_logits(
 
 @dataclass(frozen=True, eq=False)
 class UnlearnShadow:
-    """Run a plan on a leave-k-out model, as if it were the original: a shadow unlearned model.
+    """Run a plan on a leave-k-out model instead of the original: a shadow unlearned model.
 
-    It forgets what it has learned of the plan's subsets; a step with nothing to forget is left out.
+    The model forgets those examples of the plan's subsets on which it was trained. A step without
+    such examples is skipped.
 
     Attributes:
-        model: trained on a random share of D; its weights are kept.
-        plan: in rows of D.
+        model: trained on a random share of D; its weights are saved.
+        plan: its subsets are rows of D.
     """
 
     model: TrainPoolModel
@@ -90,7 +87,7 @@ class UnlearnShadow:
 
     @property
     def seed(self) -> Seed:
-        """The root of the plan's draws."""
+        """The root of the plan's random draws."""
         return self.model.seed / "shadow"
 
     def key(self, context: Context) -> Key:
@@ -102,7 +99,7 @@ class UnlearnShadow:
         return included_rows(total, self.model.fraction, self.model.seed)
 
     def cost(self, total: int) -> float:
-        """Return what the plan costs here, in trainings on all of D."""
+        """Return the cost of the plan on this model, in trainings on all of D."""
         learned = self.learned(total)
         plan = within(self.plan, learned)
         return 0.0 if plan is None else plan.cost(len(learned)) / (self.recipe.epochs * total)
@@ -119,7 +116,7 @@ class UnlearnShadow:
 
 
 def within(plan: Plan, rows: Indices) -> Plan | None:
-    """Return the plan on a training set of these rows only; None if it has nothing to forget."""
+    """Return the plan for a training set of these rows; None if no subset has any of them."""
     steps = []
     for step in plan.steps:
         kept = np.isin(step.subset.rows, rows, assume_unique=True)
@@ -132,7 +129,7 @@ def within(plan: Plan, rows: Indices) -> Plan | None:
 def shadow_logits(
     context: Context, jobs: Sequence[UnlearnShadow]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return logits of the forget set, and whether it was learned and forgotten, each [M, N_F]."""
+    """Return logits, and True where the model learned and forgot the example, each [M, N_F]."""
     total = len(context.bundle.train)
     logits = np.stack([context.load(job).arrays["forget"] for job in jobs]).astype(np.float64)
     rows = jobs[0].plan.partition.rows
@@ -141,5 +138,5 @@ def shadow_logits(
 
 
 def _logits(probabilities: NDArray[np.float64], data: LabeledData) -> NDArray[np.float32]:
-    """Return logit p_y [N] as it is kept."""
+    """Return logit p_y [N] in the precision of the store."""
     return margin(probabilities, data.y.numpy()).astype(np.float32)

@@ -1,6 +1,6 @@
-"""Prefixes: what the first steps of a plan make of an original, kept while plans are searched.
+"""A cache of plan prefixes: models after the first steps of a plan, kept during a search.
 
-Plans that begin alike share what their beginnings make.
+Plans that begin with the same steps share these models.
 """
 
 from collections import Counter
@@ -27,7 +27,7 @@ class PlanPrefix:
     Attributes:
         original: the model before the first step.
         plan: the whole plan.
-        steps: how many of its steps are taken.
+        steps: number of steps that have run.
     """
 
     original: TrainModel
@@ -41,14 +41,14 @@ class PlanPrefix:
 
     @property
     def seed(self) -> Seed:
-        """The root of the plan's draws."""
+        """The root of the plan's random draws."""
         return self.original.seed / "plan"
 
     def key(self, context: Context) -> Key:
         """Return the key of the model.
 
-        It has what each step that is not idle sees: what is forgotten, what is retained, and the
-        step's place, which its draws depend on. Of the later plan, nothing else matters.
+        For each step that is not idle, the key has the forget rows, the retain rows, and the place
+        of the step, which determines its random draws. Nothing else of the plan matters.
         """
         total = len(context.bundle.train)
         steps = [
@@ -64,7 +64,7 @@ class PlanPrefix:
         return Key(PREFIX, {"original": self.original, "steps": steps, **context.train_fingerprint})
 
     def run(self, context: Context, runtime: StoredRuntime) -> Artifact:
-        """Return the weights, or as value why there are none: a step diverged."""
+        """Return the weights; if a step diverged, the message of the error as value."""
         tally: Counter[str] = Counter()
         try:
             before = self._before.take(context, tally)
@@ -77,29 +77,30 @@ class PlanPrefix:
         return Artifact(weights(model), provenance=tally)
 
     def take(self, context: Context, tally: Counter[str]) -> nn.Module:
-        """Return the model, from the store or made; of many who want it at once, one makes it.
+        """Load or compute the model; concurrent callers wait for the first.
 
-        Who makes it holds its lock and asks for shorter prefixes only, so nobody waits in a circle.
+        The first caller holds the lock of the prefix and waits only for shorter prefixes, so there
+        is no deadlock.
 
         Args:
             context: the data, the store and the device.
-            tally: counts "steps_run", now, and "cache_hits": steps that had been run before.
+            tally: counts "steps_run" in this call, and "cache_hits": steps that ran earlier.
 
         Raises:
-            DivergedError: a step did not end in finite weights, now or when it was first run.
+            DivergedError: a step did not end in finite weights, in this call or an earlier one.
         """
         if not self.steps:
             return context.cached_model(self.original)
         if self.plan.steps[self.steps - 1].idle:
             return self._before.take(context, tally)
-        made = context.get_or_compute_locked(self)
-        found = sum(not step.idle for step in self.plan.steps[: self.steps])
-        tally.update(made.provenance or {"cache_hits": found})
-        if made.value is not None:
-            raise DivergedError(made.value)
-        return load_model(self.recipe, context, made)
+        artifact = context.get_or_compute_locked(self)
+        active = sum(not step.idle for step in self.plan.steps[: self.steps])
+        tally.update(artifact.provenance or {"cache_hits": active})
+        if artifact.value is not None:
+            raise DivergedError(artifact.value)
+        return load_model(self.recipe, context, artifact)
 
     @property
     def _before(self) -> "PlanPrefix":
-        """The same without the last step."""
+        """The prefix without the last step."""
         return PlanPrefix(self.original, self.plan, self.steps - 1)

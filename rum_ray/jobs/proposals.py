@@ -1,8 +1,8 @@
-"""The proposals of a search: Optuna draws answers, and batches of fixed size hear of the results.
+"""The proposals of a search: Optuna samples them in batches of fixed size.
 
-Proposals depend on the seed and the results alone: a batch is proposed once the one before is
-judged, and results are told in the order of proposal. So neither the number of workers nor the
-order in which trials finish changes a proposal.
+Proposals depend only on the seed and the results. A batch is proposed once every trial of the
+batch before is judged, and results are reported to the sampler in the order of proposal. So neither
+the number of workers nor the order in which trials finish changes a proposal.
 """
 
 import warnings
@@ -25,9 +25,9 @@ class Proposal:
     """A plan to try.
 
     Attributes:
-        number: in the order of proposal, from 0.
-        answers: by question of the space.
-        plan: that the answers make.
+        number: place in the order of proposal, from 0.
+        answers: one per question of the space, by name.
+        plan: the plan with these answers.
     """
 
     number: int
@@ -37,7 +37,7 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Judged:
-    """The result of a trial: J and the cost, as a share of retraining."""
+    """The result of a trial: the objective J, and the cost as a share of retraining."""
 
     objective: float
     cost: float
@@ -46,14 +46,14 @@ class Judged:
 class Proposals:
     """Proposes plans within the cap on cost, batch by batch.
 
-    A plan above the cap is drawn again, so a space of expensive plans gets as many trials as any
-    other. Proposals above the cap are not reported to the sampler, because they would use up its
-    random start-up trials. To keep it from proposing only such plans, every `PATIENCE`-th one is
-    reported as infeasible.
+    A plan above the cap is replaced by another draw, so a space of expensive plans gets as many
+    trials as any other. Draws above the cap are reported to the sampler as failed, because as
+    results they would use up its random start-up trials. To keep it from proposing only such
+    plans, every `PATIENCE`-th one is reported as infeasible.
 
     Attributes:
         made: all proposals so far, in order.
-        drawn_again: number of draws above the cap.
+        drawn_again: number of draws above the cap that were replaced.
     """
 
     def __init__(self, search: SearchJob, total: int) -> None:
@@ -86,7 +86,7 @@ class Proposals:
         return proposal
 
     def tell(self, number: int, judged: Judged | None) -> None:
-        """Note the result of a proposal, None for a failure; the sampler learns it by batch."""
+        """Record the result of a proposal, None for a failure; the sampler gets whole batches."""
         self._judged[number] = self._open.pop(number), judged
         if self._batch_is_full and not self._open:
             for each in sorted(self._judged):
@@ -94,7 +94,7 @@ class Proposals:
             self._judged.clear()
 
     def _draw(self) -> tuple[optuna.Trial, dict[str, Any], Plan]:
-        """Return the first draw within the cap, or the last one that is allowed."""
+        """Return the first draw within the cap, or draw number `DRAWS`."""
         for draw in range(1, DRAWS + 1):
             trial = self._study.ask()
             plan = self._search.space.plan(partial(_ask, trial))
@@ -116,7 +116,7 @@ class Proposals:
 
 
 def _study(search: SearchJob) -> optuna.Study:
-    """Return an Optuna study that starts with the given plans."""
+    """Return an Optuna study that starts with the plans of `search.starts`."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     config = search.config
     seed = int((Seed(config.seed) / "sampler" / search.space.name).words(1)[0] >> 32)
@@ -138,7 +138,7 @@ def _study(search: SearchJob) -> optuna.Study:
 
 
 def _ask(trial: optuna.Trial, name: str, domain: Domain) -> Any:
-    """Let Optuna answer a question of the space."""
+    """Return Optuna's answer to a question of the space."""
     if isinstance(domain, Choice):
         return trial.suggest_categorical(name, domain.options)
     if isinstance(domain, Integers):

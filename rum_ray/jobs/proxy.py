@@ -1,4 +1,4 @@
-"""The job that scores examples by a proxy."""
+"""The job that scores D by a proxy."""
 
 from dataclasses import dataclass
 
@@ -16,12 +16,12 @@ from rum_ray.training.recipe import Recipe
 
 @dataclass(frozen=True, eq=False)
 class ScoreByProxy:
-    """Score D by a proxy.
+    """Score the examples of D by a proxy.
 
     Attributes:
-        proxy: a value of `PROXIES`.
-        recipe: of the models it trains.
-        seed: of its draws.
+        proxy: a value of `PROXIES`, or a plug-in.
+        recipe: the recipe of the models that the proxy trains.
+        seed: the root of the random draws.
     """
 
     proxy: Proxy
@@ -29,7 +29,7 @@ class ScoreByProxy:
     seed: Seed
 
     def key(self, context: Context) -> Key:
-        """Return the key of the scores; V counts, since a proxy may learn it."""
+        """Return the key of the scores; it includes V, on which a proxy may train."""
         bundle = context.bundle
         heldout = digest([bundle.valid, bundle.reserved, bundle.label_noise])
         return Key("proxy", {"job": self, "heldout": heldout, **context.train_fingerprint})
@@ -38,30 +38,35 @@ class ScoreByProxy:
         """Return the scores.
 
         Raises:
-            ScoreError: the proxy does not give one score an example, or knows none.
+            ScoreError: the number of scores is not that of the examples, or all are NaN.
         """
         scores = self.proxy(context.bundle, self.recipe, runtime)
         if len(scores) != len(context.bundle.train):
             raise ScoreError(
-                f"proxy {type(self.proxy).__qualname__} gave {len(scores)} scores for "
-                f"{len(context.bundle.train)} examples; it must give one for each, in their order."
+                f"proxy {type(self.proxy).__qualname__} returned {len(scores)} scores for "
+                f"{len(context.bundle.train)} examples. It must return one score per example, in "
+                "the order of the examples."
             )
         if not np.isfinite(scores.values).any():
             raise ScoreError(
-                f"proxy {type(self.proxy).__qualname__} gave no number for any example (NaN); "
-                "train with a lower lr, or choose another."
+                f"every score of proxy {type(self.proxy).__qualname__} is NaN. Lower the lr of "
+                "the recipe, or choose another proxy."
             )
         return Artifact(
             {"values": scores.values, "standard_errors": scores.standard_errors}, scores.name
         )
 
     def cost(self, context: Context) -> float:
-        """Return the examples passed forward and backward: one training, unless the proxy says."""
+        """Return the cost in examples passed forward and backward, as in `Plan.cost`.
+
+        A proxy without a method `cost` counts as one training.
+        """
         bundle, cost = context.bundle, getattr(self.proxy, "cost", None)
         once = float(self.recipe.epochs * len(bundle.train))
         return once if cost is None else float(cost(bundle, self.recipe))
 
     def load(self, context: Context) -> Scores:
         """Return the finished scores."""
-        made = context.load(self)
-        return Scores(made.arrays["values"], made.arrays["standard_errors"], made.value)
+        artifact = context.load(self)
+        arrays = artifact.arrays
+        return Scores(arrays["values"], arrays["standard_errors"], artifact.value)

@@ -1,4 +1,4 @@
-"""What a search judges plans against, by what it may know (docs/protocol.md 5)."""
+"""References against which a search judges plans (docs/protocol.md 5)."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -23,7 +23,7 @@ from rum_ray.training.recipe import Recipe
 
 @dataclass(frozen=True, eq=False)
 class RetrainedReference:
-    """Models retrained without a forget set: an oracle's, or anybody's without a surrogate of it.
+    """Models retrained without the forget set ("oracle"), or without a surrogate of it.
 
     Attributes:
         models: at least three, evaluated on validation data.
@@ -35,33 +35,34 @@ class RetrainedReference:
 
     @property
     def partition(self) -> Partition:
-        """What they were retrained without."""
+        """The set that the models were retrained without."""
         return self.models[0].partition
 
     @property
     def members(self) -> Members:
-        """Which of the retain set the SVM attack learns from."""
+        """The part of the retain set that the SVM attack is trained on."""
         return self.models[0].members
 
     def load(self, context: Context) -> Reference:
-        """Return the mean of the models, which must be in the store."""
+        """Return the mean over the models; their evaluations must be in the store."""
         return Reference.of([model.load(context) for model in self.models])
 
 
 @dataclass(frozen=True, eq=False)
 class PoolReference:
-    """What one may expect of retrained models without retraining, from the leave-k-out pool.
+    """Metrics expected of retrained models, estimated from the leave-k-out pool.
 
-    On the forget set, as often right as the models of the pool that did not see an example; on
-    retain and validation set, as the originals. An attack meets the forget set where a model did
-    not see it, and as non-members a sample, as large as the validation set, of all that the model
-    did not see. Pool models learn less than retrained ones, so the level on the forget set is too
-    low; see docs/protocol.md 5.
+    The expected accuracy on the forget set is that of pool models on the examples they were not
+    trained on. The expected accuracies on retain and validation set are those of the originals.
+    The attacks run on each pool model. Their targets are the forget examples that the model was not
+    trained on; their non-members are a sample, as large as the validation set, of all examples that
+    it was not trained on. Pool models train on fewer examples than retrained ones, so the estimate
+    on the forget set is too low; see docs/protocol.md 5.
 
     Attributes:
         partition: the forget set.
         models: the originals of the search seeds, evaluated on validation data.
-        pool: models that kept their confidences, none of which has chosen the forget set.
+        pool: pool models with stored confidences; their scores did not choose the forget set.
     """
 
     key_name: ClassVar[str] = "Expected"
@@ -77,12 +78,12 @@ class PoolReference:
 
     @property
     def seed(self) -> Seed:
-        """The first original's; nothing is drawn."""
+        """The seed of the first original; nothing is drawn."""
         return self.models[0].seed
 
     @property
     def members(self) -> Members:
-        """Which of the retain set the SVM attack learns from."""
+        """The part of the retain set that the SVM attack is trained on."""
         return self.models[0].members
 
     def key(self, context: Context) -> Key:
@@ -91,42 +92,43 @@ class PoolReference:
         return Key("expected", {"job": self, "valid": valid, **context.train_fingerprint})
 
     def run(self, context: Context, runtime: StoredRuntime) -> Artifact:
-        """Return accuracies and attacks, as the value; models and pool must be in the store."""
+        """Return accuracies and attacks as value; the models and the pool must be in the store."""
         del runtime
         included, correct = pool_bits(context, self.pool)
         forget = self.partition.rows
         outside = ~included[:, forget]
         right = (correct[:, forget] & outside).sum(axis=0) / outside.sum(axis=0)
-        known = [model.load(context).accuracies for model in self.models]
+        accuracies = [model.load(context).accuracies for model in self.models]
         size = len(context.bundle.valid)
-        answers = [
-            self._asked(context.load(asked).arrays["confidences"], learned, size)
-            for asked, learned in zip(self.pool, included, strict=True)
+        attacks = [
+            self._attack(context.load(model).arrays["confidences"], learned, size)
+            for model, learned in zip(self.pool, included, strict=True)
             if not learned[forget].all()
         ]
-        mia, ranked = np.mean(answers, axis=0)
+        mia, ranked = np.mean(attacks, axis=0)
         value = {
             "forget": float(right.mean()),
-            "retain": float(np.mean([a.retain for a in known])),
-            "test": float(np.mean([a.test for a in known])),
+            "retain": float(np.mean([a.retain for a in accuracies])),
+            "test": float(np.mean([a.test for a in accuracies])),
             "mia": float(mia),
             "auc": float(ranked),
         }
         return Artifact(value=value)
 
-    def _asked(
+    def _attack(
         self, confidences: NDArray[np.float16], learned: NDArray[np.bool_], size: int
     ) -> tuple[float, float]:
-        """Return what both attacks answer of one model's confidences [N].
+        """Return the results of both attacks on one model of the pool.
 
         Args:
-            confidences: of the labels, of all of D.
-            learned: [N], what the model was trained on.
-            size: of the validation set.
+            confidences: [N] probabilities of the labels, for all of D.
+            learned: [N] True for the examples that the model was trained on.
+            size: number of examples of the validation set.
         """
         forget, retain = self.partition.rows, complement(self.partition.rows, len(learned))
         members, unseen = retain[learned[retain]], np.flatnonzero(~learned)
-        # As many as V has: an SVM on more takes its square, and would be another attack.
+        # As many as V has: the time of an SVM grows with the square of their number, and the
+        # attack depends on it.
         unseen = unseen[sample_members(len(unseen), size, "random")]
         sample = sample_members(len(members), len(unseen), self.members)
         sets = (members[sample], unseen, forget[~learned[forget]])
@@ -134,13 +136,13 @@ class PoolReference:
         return svm_attack(inside, outside, targets), auc_attack(targets, outside)
 
     def load(self, context: Context) -> Reference:
-        """Return the reference, made if need be."""
+        """Return the reference, from the store or computed."""
         value = dict(context.get_or_compute_locked(self).value)
         mia, ranked = value.pop("mia"), value.pop("auc")
         return Reference(Accuracies(**value), mia=mia, auc=ranked)
 
 
 def _predictions(confidences: NDArray[np.float16]) -> Predictions:
-    """Return confidences [N] in labels as an attack takes them: this class against the others."""
+    """Return confidences [N] in the labels as predictions of two classes: the label, or not."""
     p = confidences.astype(np.float64)
     return np.stack([p, 1 - p], axis=1), np.zeros(len(p), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""One search: its space, its budget, and what its trials found."""
+"""The job of one search: its space, its budget, and the results of its trials."""
 
 import dataclasses
 import itertools
@@ -20,7 +20,7 @@ from rum_ray.jobs.reference import PoolReference, RetrainedReference
 from rum_ray.jobs.train import TrainModel
 from rum_ray.jobs.trial import EvaluatePlan
 from rum_ray.rum import Plan
-from rum_ray.search.spaces import FREE, Space, SpaceName
+from rum_ray.search.spaces import FREE, Space, SpaceName, replay
 from rum_ray.store import Artifact, Key
 from rum_ray.training.domains import Domain, LogUniform, Uniform
 from rum_ray.unlearning import Unlearner
@@ -28,24 +28,24 @@ from rum_ray.unlearning import Unlearner
 FINALISTS = 3
 FRESH_SEEDS = 2
 DRAWS = 1000
-"""How often a proposal is drawn at most; the last one is tried, and told to cost too much."""
+"""Most draws per proposal; the last one becomes a trial, even above the cap on cost."""
 PATIENCE = 100
-"""After so many draws in vain, a sampler is told that the last one was bad."""
+"""Every so many draws above the cap, one is reported to the sampler as infeasible."""
 
 Trial = dict[str, Any]
-"""What the ledger has of a trial: answers, plan, whether the search was told to start with it,
-status, objective, tow, gap, cost, by_seed."""
+"""A stored trial: answers, plan, start (True for a plan of `starts`), status, objective, tow, gap,
+cost, by_seed."""
 
 
 @dataclass(frozen=True, eq=False)
 class SearchJob:
-    """A space, and how its plans are judged.
+    """Search a space of plans within a budget of trials.
 
     Attributes:
-        space: what may be proposed.
-        config: budget, cap and attack.
-        originals: one a search seed, and the fresh ones at the end.
-        reference: what unlearned models should be like.
+        space: the plans that can be proposed.
+        config: budget, cap on cost, and attack.
+        originals: one per search seed, then one per fresh seed.
+        reference: the target of the unlearned models.
         starts: plans of the space that are tried first.
     """
 
@@ -65,32 +65,34 @@ class SearchJob:
     def key(self, context: Context) -> Key:
         """Return the key of the finished search."""
         domains = {candidate.name: candidate.domains for candidate in self.space.candidates}
-        # What else is searched, where plans come from, and which are picked changes no trial.
+        # Other spaces and references, the origin of start plans, and the rule of the pick do not
+        # affect the trials.
         config = dataclasses.replace(
             self.config, spaces=SearchConfig.spaces, start=(), also=(), pick=None
         )
         search = dataclasses.replace(self, config=config)
-        made_of = {"search": search, "domains": domains, "valid": context.eval_fingerprint("valid")}
-        # Another release of the sampler, or another rule by which it is asked, proposes others.
-        made_of |= {"optuna": version("optuna"), "draws": DRAWS, "patience": PATIENCE}
-        return Key("search", {**made_of, **context.train_fingerprint})
+        valid = context.eval_fingerprint("valid")
+        values = {"search": search, "domains": domains, "valid": valid}
+        # Proposals depend on the version of the sampler and on the rules of the draws.
+        values |= {"optuna": version("optuna"), "draws": DRAWS, "patience": PATIENCE}
+        return Key("search", {**values, **context.train_fingerprint})
 
     def proposed(self, answers: Mapping[str, Any]) -> EvaluatePlan:
-        """Return the job that judges what a trial's answers make, sharing what others may have."""
+        """Return the job that judges the plan of a trial's answers; it caches shared steps."""
         return dataclasses.replace(self.trial(self.plan(answers)), shared=self.shared(answers))
 
     def trial(self, plan: Plan, fresh: bool = False) -> EvaluatePlan:
-        """Return the job that judges a plan, on the search seeds or on the fresh ones."""
+        """Return the job that judges a plan, on the search seeds or on the fresh seeds."""
         originals = self.originals[-FRESH_SEEDS:] if fresh else self.originals[:-FRESH_SEEDS]
         return EvaluatePlan(
             plan, originals, self.reference, self.config.attack, self.config.max_cost
         )
 
     def shared(self, answers: Mapping[str, Any]) -> int:
-        """Return how many of a plan's first steps other trials may have, too.
+        """Return the number of first steps that other trials can have too.
 
-        A value from a continuous range comes but once. So these are the steps that stay as they are
-        when each such value moves to the number beside it; one that is rounded to a grid stays.
+        A value from a continuous range occurs only once. So a step counts as shared if it stays the
+        same when each such value moves to the adjacent number; a value rounded to a grid stays.
         """
 
         def moved(name: str, domain: Domain) -> Any:
@@ -103,15 +105,15 @@ class SearchJob:
         return sum(1 for _ in itertools.takewhile(lambda both: both[0] == both[1], steps))
 
     def plan(self, answers: Mapping[str, Any]) -> Plan:
-        """Return the plan that a trial's answers make."""
-        return self.space.plan(lambda name, _: answers[name])
+        """Return the plan of a trial's answers."""
+        return self.space.plan(replay(answers))
 
     def plan_cost(self, plan: Plan, total: int) -> float:
         """Return the cost of a plan as a share of retraining, with `total` training examples."""
         return relative_cost(plan, self.originals[0].recipe, total)
 
     def single(self, plan: Plan) -> Unlearner | None:
-        """Return what all searched steps of a plan share; None if each may have its own."""
+        """Return the unlearner of all searched steps; None if the space assigns one per subset."""
         if "assignment" in FREE[self.name]:
             return None
         searched = (s.unlearner for s in plan.steps if s.subset.name not in self.space.steps)
@@ -120,12 +122,15 @@ class SearchJob:
     def save(
         self, context: Context, proposals: Sequence[Mapping[str, Any]], drawn_again: int = 0
     ) -> None:
-        """Keep a finished search: its proposals in order, with what each was judged.
+        """Save a finished search: its proposals in order, with their results.
 
-        How many others were `drawn_again`, since they cost too much, is kept beside them.
+        The cache of prefixes is emptied, including those of searches that were killed. A concurrent
+        search recomputes the prefixes that it needs.
 
-        Prefixes are of no use any more. All that lie in the store go, those of searches that were
-        killed, too; another that runs just now makes again what it needs.
+        Args:
+            context: the data, the store and the device.
+            proposals: the answers of each trial, in order.
+            drawn_again: number of draws above the cap that were replaced.
         """
         trials = []
         for number, answers in enumerate(proposals):
@@ -140,17 +145,18 @@ class SearchJob:
 
     def load(self, context: Context) -> list[Trial]:
         """Return the trials of a finished search, in order."""
-        trials: list[Trial] = context.store.load(self.key(context)).value["trials"]
+        trials: list[Trial] = context.load(self).value["trials"]
         return trials
 
     def drawn_again(self, context: Context) -> int:
-        """Return how many proposals cost too much, and were replaced."""
-        return int(context.store.load(self.key(context)).value["drawn_again"])
+        """Return the number of draws above the cap that were replaced."""
+        return int(context.load(self).value["drawn_again"])
 
     def spent(self, context: Context) -> float:
-        """Return what the trials cost on one seed, as in `Plan.cost`; each prefix counts once.
+        """Return the cost of all trials on one seed, in the unit of `Plan.cost`.
 
-        A step that diverged counts in full; what a crash made run again does not count.
+        Each prefix counts once. A step that diverged counts in full; repetitions after a crash do
+        not count.
         """
         plans = [self.plan(t["answers"]) for t in self.load(context) if t["status"] != "infeasible"]
         prefixes = [
@@ -163,10 +169,10 @@ class SearchJob:
         return sum(p.plan.step_cost(p.steps - 1, total) for p in context.distinct(prefixes))
 
     def front(self, context: Context) -> list[Trial]:
-        """Return the trials that no cheaper one matches, by rising cost, with their `number`."""
-        found = self._complete(context)
-        edge = pareto([trial["cost"] for trial in found], [trial["objective"] for trial in found])
-        return [found[index] for index in edge]
+        """Return the Pareto front of objective and cost, by rising cost, with each `number`."""
+        trials = self._complete(context)
+        front = pareto([t["cost"] for t in trials], [t["objective"] for t in trials])
+        return [trials[index] for index in front]
 
     def _complete(self, context: Context) -> list[Trial]:
         """Return the trials that have an objective, with their `number`."""
@@ -174,32 +180,32 @@ class SearchJob:
         return [trial for trial in numbered if trial["status"] == "complete"]
 
     def finalists(self, context: Context) -> list[Plan]:
-        """Return the best plans of those that may be picked, best first; ties go to the earlier.
+        """Return the best plans within the budget of the pick, best first; ties go to the earlier.
 
         Raises:
-            StalledError: no trial could be judged, or none is as cheap as it must be.
+            StalledError: no trial is complete, or none is within the budget.
         """
         config, complete = self.config, self._complete(context)
         if not complete:
             raise StalledError(
-                f"none of the {config.trials} trials of search {self.name} could be judged: "
-                f"each diverged, or costs more than search.max_cost={config.max_cost:g}. Give "
-                "more trials, a higher max_cost, or unlearners that cost less."
+                f"search: none of the {config.trials} trials of {self.name} is complete. Each "
+                f"diverged or costs more than search.max_cost={config.max_cost:g}. Set more "
+                "trials, a higher max_cost, or cheaper unlearners."
             )
-        found = [trial for trial in complete if trial["cost"] <= config.budget]
-        if not found:
+        affordable = [trial for trial in complete if trial["cost"] <= config.budget]
+        if not affordable:
             least = min(trial["cost"] for trial in complete)
             raise StalledError(
-                f"search.pick: none of the {config.trials} trials of search {self.name} has "
-                f"{config.pick}; the cheapest that was judged costs {least:.3g}. "
-                "Allow more, give more trials, or lower search.max_cost."
+                f"search.pick: none of the {config.trials} trials of {self.name} has "
+                f"{config.pick}; the cheapest complete trial costs {least:.3g}. Raise the limit, "
+                "set more trials, or lower search.max_cost."
             )
-        found.sort(key=lambda trial: -trial["objective"])
-        plans = {repr(trial["plan"]): self.plan(trial["answers"]) for trial in found}
+        affordable.sort(key=lambda trial: -trial["objective"])
+        plans = {repr(trial["plan"]): self.plan(trial["answers"]) for trial in affordable}
         return list(plans.values())[:FINALISTS]
 
     def pick(self, context: Context) -> Plan:
-        """Return the finalist with the best mean over search seeds and fresh seeds."""
+        """Return the finalist with the best mean objective over search seeds and fresh seeds."""
 
         def mean(plan: Plan) -> float:
             jobs = (self.trial(plan), self.trial(plan, fresh=True))
@@ -209,7 +215,7 @@ class SearchJob:
 
 
 def _by_seed(job: EvaluatePlan, context: Context) -> list[float]:
-    """Return a trial's objective by seed; one that diverged counts as the worst on each."""
+    """Return a trial's objective by seed; a diverged trial counts as the worst on each."""
     value = context.load(job).value
     by_seed: list[float] = value["by_seed"] or [value["objective"]] * len(job.originals)
     return by_seed

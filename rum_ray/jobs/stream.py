@@ -33,10 +33,10 @@ class EmbeddingProbe:
     """A model that the rows stream past, and the measure of its embeddings.
 
     Attributes:
-        name: of the model; probes of one name and layer share its embeddings.
+        name: name of the model; probes with the same name and layer share its embeddings.
         load: returns the model.
         layer: the layer that embeds; None is the model's own choice.
-        begin: begins the measure.
+        begin: makes the measure.
     """
 
     name: str
@@ -53,7 +53,7 @@ class RowSource:
         source: inputs in memory, or encoded images.
         count: number of rows.
         device: where the models compute.
-        threads: of PyTorch.
+        threads: threads of PyTorch.
     """
 
     source: Tensor | Encoded
@@ -82,14 +82,14 @@ class RowSource:
 
 
 class RangeEmbedder:
-    """Models in one process that measure ranges of embeddings."""
+    """The models of the probes, loaded in one process, and their measures."""
 
     def __init__(self, rows: RowSource, probes: Sequence[EmbeddingProbe]) -> None:
-        """Load each model once and begin each measure."""
+        """Load each model once and make each measure."""
         self.rows = rows
         set_threads(rows.threads)
-        load = {probe.name: probe.load for probe in probes}
-        models = {name: load().to(rows.device).eval() for name, load in load.items()}
+        loaders = {probe.name: probe.load for probe in probes}
+        models = {name: load().to(rows.device).eval() for name, load in loaders.items()}
         self._keys = [(probe.name, probe.layer) for probe in probes]
         self._embed = {key: partial(self._points, models[key[0]], key[1]) for key in self._keys}
         self._measures = [
@@ -101,8 +101,8 @@ class RangeEmbedder:
         """Return the measurements of a range, one per probe.
 
         Args:
-            number: of the range.
-            x: its inputs; read from the source if they are not given.
+            number: number of the range, from 0.
+            x: inputs of the range; None reads them from the source.
         """
         rows = self.rows.range(number)
         inputs = self.rows.read(rows) if x is None else x
@@ -113,7 +113,7 @@ class RangeEmbedder:
         ]
 
     def _embed_rows(self, key: tuple[str, str | None], rows: Indices) -> Floats:
-        """Return the embeddings of any sorted rows."""
+        """Return the embeddings of sorted rows."""
         return self._embed[key](self.rows.read(rows))
 
     def _points(self, model: nn.Module, layer: str | None, x: Tensor) -> Floats:
@@ -149,12 +149,12 @@ def in_order(parts: Iterable[tuple[int, int, Any]], ranges: int, probes: int) ->
     """Yield the number of each probe and its part of each range, in the order of ranges.
 
     Args:
-        parts: (range, probe, part) in any order; early ones are held back.
+        parts: (range, probe, part) in any order; parts of later ranges are held back.
         ranges: number of ranges.
         probes: number of parts per range.
 
     Raises:
-        IntegrityError: a range is missing, or there twice.
+        IntegrityError: a range is missing, or arrives twice.
     """
     early: dict[int, list[tuple[int, Any]]] = {}
     turn = 0
@@ -164,17 +164,19 @@ def in_order(parts: Iterable[tuple[int, int, Any]], ranges: int, probes: int) ->
             yield from early.pop(turn)
             turn += 1
     if turn < ranges or early:
-        raise IntegrityError(f"the stream of embeddings has {turn} of {ranges} ranges once.")
+        raise IntegrityError(
+            f"the stream of embeddings delivered {turn} of {ranges} ranges exactly once."
+        )
 
 
 def stream_jobs(context: Context, jobs: Sequence[Streamed], stream: StreamRanges) -> None:
     """Measure the embeddings of D for each job and save the results.
 
-    Up to 32 jobs see the data in one pass; jobs of one model and layer share its embeddings. Jobs
-    that others require go first.
+    Up to 32 jobs share one pass over the data; jobs of one model and layer share its embeddings.
+    Jobs that others require run first.
 
     Raises:
-        IntegrityError: the stream lost or doubled rows.
+        IntegrityError: rows were lost or measured twice.
     """
     required = context.distinct(first for job in jobs for first in job.requires)
     for pending in (context.missing(required), jobs):
@@ -183,7 +185,7 @@ def stream_jobs(context: Context, jobs: Sequence[Streamed], stream: StreamRanges
 
 
 def _one_pass(context: Context, jobs: Sequence[Streamed], stream: StreamRanges) -> None:
-    """Stream D once past the models of these jobs."""
+    """Run the jobs in one pass over D."""
     probes = [
         EmbeddingProbe(
             digest(job.model),

@@ -30,10 +30,10 @@ class TrainModel:
     """Train on D, or on D without a forget set.
 
     Attributes:
-        recipe: how.
-        seed: initial weights come from `seed / "init"`.
-        forget: rows that are left out; None trains on all of D and records learning events.
-        weights: the SHA-256 of a file that has the model already; see `rum_ray.jobs.pretrained`.
+        recipe: the training recipe.
+        seed: the root of the random draws; initial weights come from `seed / "init"`.
+        forget: rows left out; None trains on all of D and records learning events.
+        weights: the SHA-256 of a file of pretrained weights; see `rum_ray.jobs.pretrained`.
     """
 
     recipe: Recipe
@@ -46,10 +46,13 @@ class TrainModel:
         return Key("model", {"job": self, **context.train_fingerprint})
 
     def run(self, context: Context, runtime: StoredRuntime) -> Artifact:
-        """Return the weights, and the sums of the learning events if it saw all of D."""
+        """Return the weights; of a model trained on all of D, the learning events too."""
         train = context.bundle.train
         if self.weights is not None:
-            raise StoreError("the weights of the original are lost; run the same command again.")
+            raise StoreError(
+                "recipe.weights: the pretrained weights are not in the store. Run the same command "
+                "again; it reads them from the file."
+            )
         if self.forget is not None:
             retain = complement(self.forget, len(train))
             return Artifact(weights(self.recipe.fit(train, runtime, rows=retain)))
@@ -59,12 +62,12 @@ class TrainModel:
         return Artifact({**weights(model), **scores})
 
     def load(self, context: Context) -> nn.Module:
-        """Return the model, made if need be."""
+        """Return the model, from the store or trained."""
         return load_model(self.recipe, context, context.get_or_compute(self))
 
 
 def load_model(recipe: Recipe, context: Context, artifact: Artifact) -> nn.Module:
-    """Return a model with the weights of an artifact, in eval mode, on the device."""
+    """Return the recipe's model with the weights of an artifact, in eval mode, on the device."""
     model = recipe.build(context.bundle.train, Seed(0))
     state = {name: torch.from_numpy(array.copy()) for name, array in _state(artifact).items()}
     model.load_state_dict(state)
@@ -72,12 +75,12 @@ def load_model(recipe: Recipe, context: Context, artifact: Artifact) -> nn.Modul
 
 
 def format_weights(artifact: Artifact) -> bytes:
-    """Return an artifact's weights as a plain safetensors file, for other tools."""
+    """Return the weights of an artifact as the content of a safetensors file."""
     return save(_state(artifact))
 
 
 def _state(artifact: Artifact) -> dict[str, NDArray[Any]]:
-    """Return the model's state that an artifact has."""
+    """Return the model's `state_dict` from an artifact, as arrays."""
     prefix = "weights/"
     arrays = artifact.arrays.items()
     return {name.removeprefix(prefix): a for name, a in arrays if name.startswith(prefix)}
@@ -85,16 +88,16 @@ def _state(artifact: Artifact) -> dict[str, NDArray[Any]]:
 
 @dataclass(frozen=True, eq=False)
 class TrainPoolModel:
-    """Train one leave-k-out model on a random share of D, and note what it gets right.
+    """Train one leave-k-out model on a random share of D, and record its correct predictions.
 
     Attributes:
-        recipe: how.
-        seed: of this model; its share of D is drawn from it.
+        recipe: the training recipe.
+        seed: the seed of this model; its share of D is drawn from it.
         fraction: the share, in (0, 1).
-        keep: whether the weights are kept, for attacks that ask the pool again.
-        confidences: whether the probability of each example's label is kept.
-        fused: whether it is trained as one of a batch of models, which changes its bits; with
-            which others, or how many, does not.
+        keep: True saves the weights, for attacks that need more predictions of the pool.
+        confidences: True saves the probability of each example's label.
+        fused: True trains the model in a batch with other models. Results differ in the last bits
+            from unbatched training, but not with batch size or composition.
     """
 
     recipe: Recipe
@@ -109,7 +112,7 @@ class TrainPoolModel:
         return Key("pool", {"job": self, **context.train_fingerprint})
 
     def run(self, context: Context, runtime: StoredRuntime) -> Artifact:
-        """Return the record of the model, trained by itself."""
+        """Train the model alone and return its record."""
         train, rows = context.bundle.train, self.included(context)
         if self.fused:
             (model,) = fit_together(self.recipe, train, [rows], [self.seed], context.device)
@@ -117,13 +120,14 @@ class TrainPoolModel:
         return self.record(self.recipe.fit(train, runtime, rows=rows), context)
 
     def included(self, context: Context) -> Indices:
-        """Return the rows of D that it learns."""
+        """Return the rows of D that the model is trained on."""
         return included_rows(len(context.bundle.train), self.fraction, self.seed)
 
     def record(self, model: nn.Module, context: Context) -> Artifact:
-        """Return two packed bit vectors [N], which examples were included and which are right.
+        """Return two packed bit vectors [N]: the included examples, and the correct predictions.
 
-        Beside them lie the weights, and float16 probabilities [N] of the labels, if they are kept.
+        With `keep`, the record has the weights too; with `confidences`, the probabilities [N] of
+        the labels in float16.
 
         Raises:
             DivergedError: a weight is not finite.
@@ -141,40 +145,40 @@ class TrainPoolModel:
         return Artifact({**record, **(weights(model) if self.keep else {})})
 
     def load(self, context: Context) -> nn.Module:
-        """Return the model, made if need be; its weights must be kept."""
+        """Return the model, from the store or trained; `keep` must be True."""
         return load_model(self.recipe, context, context.get_or_compute(self))
 
 
 MAX_TOGETHER = 8
-"""Fused models in one batch; more gain nothing."""
+"""Most fused models per batch; larger batches are not faster."""
 
 
 def is_fused(job: object) -> bool:
-    """Return whether a job is one that `train_together` takes."""
+    """Return True if `train_together` takes the job."""
     return isinstance(job, TrainPoolModel) and job.fused
 
 
 def train_together(context: Context, jobs: Sequence[TrainPoolModel]) -> list[DivergedError | None]:
-    """Make fused models of one recipe as one batch; return why each failed, if it did.
+    """Train fused models of one recipe in one batch; return the error of each, or None.
 
-    No state is kept in between: one that is killed starts over.
+    There are no checkpoints: a batch that is killed starts over.
     """
     missing = context.missing(jobs)
     set_threads(jobs[0].recipe.threads)
-    began = time.monotonic()
+    start = time.monotonic()
     rows, seeds = [job.included(context) for job in missing], [job.seed for job in missing]
     recipe, train = jobs[0].recipe, context.bundle.train
     models = fit_together(recipe, train, rows, seeds, context.device) if missing else []
-    share = (time.monotonic() - began) / max(len(models), 1)
+    share = (time.monotonic() - start) / max(len(models), 1)
     failed: dict[TrainPoolModel, DivergedError] = {}
     for job, model in zip(missing, models, strict=True):
-        began = time.monotonic()
+        start = time.monotonic()
         try:
             record = job.record(model, context)
         except DivergedError as error:
             failed[job] = error
         else:
-            context.save(job, record, share + time.monotonic() - began)
+            context.save(job, record, share + time.monotonic() - start)
     return [failed.get(job) for job in jobs]
 
 

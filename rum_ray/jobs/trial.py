@@ -1,4 +1,4 @@
-"""One trial of a search: the job that judges a plan."""
+"""The job of one trial of a search: it judges a plan."""
 
 import dataclasses
 from collections import Counter
@@ -27,13 +27,13 @@ class EvaluatePlan:
     """One trial of a search: judge a plan on validation data and search seeds.
 
     Attributes:
-        plan: the proposal.
-        originals: one a search seed.
-        reference: what the unlearned models should be like.
+        plan: the proposed plan.
+        originals: one per search seed.
+        reference: the target of the unlearned models.
         attack: "auc" or "svm".
-        max_cost: a plan that costs more is not run.
-        shared: how many of the plan's first steps may be those of other plans, too; what they make
-            is kept. It changes no result, so it is no part of the key.
+        max_cost: the cap on cost; a more expensive plan does not run.
+        shared: number of first steps that other plans can share; the models after them are cached.
+            It affects no result, so it is not part of the key.
     """
 
     key_name: ClassVar[str] = "TryPlan"
@@ -52,23 +52,20 @@ class EvaluatePlan:
 
     @property
     def seed(self) -> Seed:
-        """The first original's; each plan is run under the seed of its own original."""
+        """The seed of the first original; the plan runs under the seed of each original."""
         return self.originals[0].seed
 
     def key(self, context: Context) -> Key:
         """Return the key of the trial."""
-        return Key(
-            "trial",
-            {"job": self, "valid": context.eval_fingerprint("valid"), **context.train_fingerprint},
-        )
+        valid = context.eval_fingerprint("valid")
+        return Key("trial", {"job": self, "valid": valid, **context.train_fingerprint})
 
     def run(self, context: Context, runtime: StoredRuntime) -> Artifact:
-        """Return, as value: status, objective, tow, gap, cost, and forget accuracy by subset.
+        """Return, as value, the status and the means over the seeds.
 
-        All are means over the seeds, whose objectives are `by_seed`.
-
-        Its provenance has the steps that were run, and those that had been run for other plans,
-        over all seeds; idle ones are not counted.
+        The means are objective, tow, gap, cost, and forget accuracy by subset; `by_seed` has the
+        objective of each seed. The provenance counts the steps run and the cache hits over all
+        seeds, without idle steps.
         """
         cost = relative_cost(self.plan, self.recipe, len(context.bundle.train))
         failed: dict[str, Any] = {
@@ -84,10 +81,10 @@ class EvaluatePlan:
             return Artifact(value={"status": "infeasible", **failed}, provenance=tally)
         reference = self.reference.load(context)
         try:
-            found = [self._unlearned(o, context, runtime, tally) for o in self.originals]
+            evaluations = [self._evaluate(o, context, runtime, tally) for o in self.originals]
         except DivergedError:
             return Artifact(value={"status": "diverged", **failed}, provenance=tally)
-        judged = [judge(evaluation, reference, self.attack) for evaluation in found]
+        judged = [judge(evaluation, reference, self.attack) for evaluation in evaluations]
         names = self.reference.partition.names
         value = {
             "status": "complete",
@@ -95,34 +92,35 @@ class EvaluatePlan:
             "tow": float(np.mean([j.tow for j in judged])),
             "gap": float(np.mean([j.gap for j in judged])),
             "cost": cost,
-            "subsets": {n: float(np.mean([e.subsets[n] for e in found])) for n in names},
+            "subsets": {n: float(np.mean([e.subsets[n] for e in evaluations])) for n in names},
             "by_seed": [j.objective for j in judged],
         }
         return Artifact(value=value, provenance=tally)
 
-    def _unlearned(
+    def _evaluate(
         self, original: TrainModel, context: Context, runtime: StoredRuntime, tally: Counter[str]
     ) -> Evaluation:
-        """Return the evaluation of one search seed's model after the plan."""
+        """Run the plan on one original and return the evaluation."""
         plan, train = self.plan, context.bundle.train
-        kept = min(self.shared, len(plan.steps) - 1)
-        prefix = PlanPrefix(original, plan, kept)
+        cached = min(self.shared, len(plan.steps) - 1)
+        prefix = PlanPrefix(original, plan, cached)
         model, first = prefix.take(context, tally), context.cached_model(original)
         own = dataclasses.replace(runtime, seed=prefix.seed)
-        for index in range(kept, len(plan.steps)):
+        for index in range(cached, len(plan.steps)):
             tally["steps_run"] += not plan.steps[index].idle
             model = take_step(plan, index, model, first, train, own, self.recipe)
         partition, members = self.reference.partition, self.reference.members
-        found = evaluate(model, context.bundle, partition, "valid", members=members)
-        _check_learned(found)
-        return found
+        evaluation = evaluate(model, context.bundle, partition, "valid", members=members)
+        _check_utility(evaluation)
+        return evaluation
 
 
-def _check_learned(found: Evaluation) -> None:
-    """Raise DivergedError if a model knows no more of the retain set than its commonest class."""
-    shares = np.bincount(found.labels["retain"]) / len(found.labels["retain"])
-    if found.accuracies.retain <= shares.max():
+def _check_utility(evaluation: Evaluation) -> None:
+    """Raise DivergedError if retain accuracy is at most the share of the most frequent class."""
+    labels, accuracy = evaluation.labels["retain"], evaluation.accuracies.retain
+    share = (np.bincount(labels) / len(labels)).max()
+    if accuracy <= share:
         raise DivergedError(
-            f"the unlearned model is right about {found.accuracies.retain:.3f} of the retain set; "
-            f"to name its commonest class always would be about {shares.max():.3f}."
+            f"the retain accuracy of the unlearned model is {accuracy:.3f}; always predicting the "
+            f"most frequent class reaches {share:.3f}."
         )

@@ -1,4 +1,13 @@
-"""What learns: models by their YAML names, each a function of the input's shape and the classes."""
+"""Models by their YAML names; each is a function of the input shape and the number of classes.
+
+Example:
+    >>> from rum_ray.models import MODELS
+    >>> sorted(MODELS)
+    ['fast_cnn', 'mlp', 'resnet18', 'resnet50', 'small_cnn', 'vgg16']
+    >>> model = MODELS["mlp"]((1, 8, 8), 10)
+    >>> sum(parameter.numel() for parameter in model.parameters())
+    85002
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -21,6 +30,7 @@ MODELS: Mapping[str, ModelFunction] = {
     "resnet50": resnet50,
     "vgg16": vgg16,
 }
+"""Functions from (input shape, number of classes) to a model, by the name in experiment files."""
 
 __all__ = ["MODELS", "Classifier", "build", "embed"]
 
@@ -32,14 +42,17 @@ def build(
     mean: Sequence[float] = (0.0,),
     std: Sequence[float] = (1.0,),
 ) -> nn.Module:
-    """Return a fresh model, its weights drawn from torch's current generator.
+    """Return a new model with weights drawn from torch's current generator.
 
     Args:
         name: a key of `MODELS`, or `package.module:function`.
-        shape: of one input.
+        shape: shape of one input.
         num_classes: number of logits.
-        mean: per channel, subtracted inside the model.
-        std: per channel, divided by inside the model.
+        mean: mean per channel; the model subtracts it.
+        std: standard deviation per channel; the model divides by it.
+
+    Raises:
+        ConfigError: the name is unknown, or the plug-in cannot be imported.
     """
     function: ModelFunction = find(name, MODELS, "model")
     model = function(shape, num_classes)
@@ -49,39 +62,39 @@ def build(
 
 
 def embed(model: nn.Module, x: Tensor, layer: str | None = None) -> Tensor:
-    """Return the penultimate features [N, D] of inputs `x`.
+    """Return the embeddings [N, D] of inputs `x`: the penultimate features by default.
 
     Args:
-        model: what embeds; the models of this package know which features are meant.
+        model: the model; the models of this package have a method `embed`.
         x: [N, ...] inputs.
-        layer: a submodule, as `named_modules()` calls it, whose output counts instead: its mean
-            over all axes after the second, such as pixels.
+        layer: name of a submodule in `named_modules()`. Its output, averaged over all axes after
+            the second (such as pixels), is then the embedding.
 
     Raises:
-        ConfigError: there is no such layer, it gives no features, or the model is somebody's own,
-            has no method `embed`, and no layer is named.
+        ConfigError: the layer does not exist or does not return features; or no layer is named and
+            the model has no method `embed`.
     """
     if layer is not None:
         return _layer_output(model, x, layer)
     if not hasattr(model, "embed"):
         raise ConfigError(
-            f"model {type(model).__qualname__} has no method embed(x) that returns its penultimate "
-            "features [N, D]. Name a layer with the key 'embedding', give the model that method, "
-            f"or build it as a rum_ray.models.Classifier. Its layers: {_layers(model)}."
+            f"model {type(model).__qualname__} has no method embed(x) that returns features "
+            "[N, D]. Set the key 'embedding' to the name of a layer, add the method, or build the "
+            f"model as a rum_ray.models.Classifier. Its layers: {_layers(model)}."
         )
     embeddings: Tensor = model.embed(x)  # type: ignore[operator]
     return embeddings
 
 
 def _layer_output(model: nn.Module, x: Tensor, layer: str) -> Tensor:
-    """Return what a submodule gives for inputs `x`, pooled to [N, D]."""
-    found = dict(model.named_modules()).get(layer)
-    if found is None or not layer:
+    """Return the output of a submodule for inputs `x`, pooled to [N, D]."""
+    submodule = dict(model.named_modules()).get(layer)
+    if submodule is None or not layer:
         raise ConfigError(
             f"embedding: the model has no layer '{layer}'. Its layers: {_layers(model)}."
         )
     outputs: list[Any] = []
-    hook = found.register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    hook = submodule.register_forward_hook(lambda module, inputs, output: outputs.append(output))
     try:
         model(x)
     finally:
@@ -89,8 +102,8 @@ def _layer_output(model: nn.Module, x: Tensor, layer: str) -> Tensor:
     output = outputs[-1] if outputs else None
     if not isinstance(output, Tensor) or output.ndim < 2 or len(output) != len(x):
         raise ConfigError(
-            f"layer '{layer}' does not give a tensor [N, D, ...] for N inputs. "
-            f"Name another one: {_layers(model)}."
+            f"embedding: layer '{layer}' does not return a tensor [N, D, ...] for N inputs. "
+            f"Name another layer: {_layers(model)}."
         )
     return output.flatten(2).mean(dim=2) if output.ndim > 2 else output
 

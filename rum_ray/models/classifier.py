@@ -1,4 +1,4 @@
-"""The shape that every model here has: normalise, features, a linear head."""
+"""The structure of every model in this package: normalisation, features, head."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 class Normalize(nn.Module):
     """Subtract a mean and divide by a standard deviation, per channel.
 
-    It is part of the model, so that inputs are plain pixels in [0, 1] everywhere else.
+    Normalisation is part of the model, so that inputs outside it are pixels in [0, 1].
     """
 
     mean: Tensor
@@ -21,10 +21,10 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.tensor(std), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x [N, C, H, W] with zero mean and unit deviation; vectors [N, D] as they are.
+        """Return normalised images [N, C, H, W]; vectors [N, D] stay unchanged.
 
-        The result is channels-last. Whole rows of pixels are computed at a time, since PyTorch is
-        slow where only the few channels of a pixel lie side by side.
+        The result is channels-last. The operations run on whole rows of pixels, because PyTorch is
+        slow on an innermost axis of only a few channels.
         """
         if x.ndim != 4:
             return x
@@ -36,12 +36,12 @@ class Normalize(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Features and a linear head.
+    """Normalisation, features and a head.
 
     Attributes:
-        normalize: pixels to zero mean and unit deviation.
-        features: inputs to embeddings [N, D]: pooled, flattened, penultimate.
-        head: embeddings to logits [N, K].
+        normalize: module from pixels in [0, 1] to zero mean and unit standard deviation.
+        features: module from inputs to pooled and flattened embeddings [N, D].
+        head: module from embeddings to logits [N, K].
     """
 
     def __init__(self, features: nn.Module, head: nn.Module) -> None:

@@ -1,6 +1,6 @@
-"""The paper's networks on torchvision's blocks: ResNet-18, ResNet-50 and VGG-16 with BatchNorm.
+"""The networks of the paper: ResNet-18, ResNet-50 (torchvision) and VGG-16 with BatchNorm.
 
-All have the stem for small images: a 3 x 3 convolution of stride 1 and no max-pooling.
+The ResNets have the stem for small images: a 3 x 3 convolution of stride 1 and no max-pooling.
 """
 
 import torch
@@ -10,7 +10,7 @@ from rum_ray.models.classifier import Classifier
 
 
 def _resnet(name: str, shape: tuple[int, ...], num_classes: int) -> nn.Module:
-    """Return torchvision's network of that name with the small stem."""
+    """Return torchvision's network of this name with the stem for small images."""
     from rum_ray.models.vision import vision
 
     network = getattr(vision, name)(num_classes=num_classes)
@@ -31,24 +31,24 @@ def _resnet(name: str, shape: tuple[int, ...], num_classes: int) -> nn.Module:
 
 
 def resnet18(shape: tuple[int, ...], num_classes: int) -> nn.Module:
-    """ResNet-18: 11,173,962 parameters for 3 channels and 10 classes; embeddings of 512."""
+    """ResNet-18: 11,173,962 parameters for 3 channels and 10 classes; 512-d embeddings."""
     return _resnet("resnet18", shape, num_classes)
 
 
 def resnet50(shape: tuple[int, ...], num_classes: int) -> nn.Module:
-    """ResNet-50: 23,705,252 parameters for 3 channels and 100 classes; embeddings of 2,048."""
+    """ResNet-50: 23,705,252 parameters for 3 channels and 100 classes; 2,048-d embeddings."""
     return _resnet("resnet50", shape, num_classes)
 
 
 class _MeanOfQuarters(nn.Module):
-    """The mean of each quarter of the pixels [N, C, 2, 2].
+    """Mean over each quarter of the image: adaptive average pooling to [N, C, 2, 2].
 
-    It is adaptive average pooling to 2 x 2, whose own backward pass is not deterministic on GPUs.
+    PyTorch's own adaptive pooling has a backward pass that is not deterministic on GPUs.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
-        # Where a side is odd, its middle belongs to both halves.
+        # The middle row or column of an odd side belongs to both halves.
         halves = x[:, :, : (height + 1) // 2], x[:, :, height // 2 :]
         sides = slice((width + 1) // 2), slice(width // 2, None)
         quarters = [half[..., side].mean(dim=(2, 3)) for half in halves for side in sides]
@@ -56,7 +56,7 @@ class _MeanOfQuarters(nn.Module):
 
 
 def vgg16(shape: tuple[int, ...], num_classes: int) -> nn.Module:
-    """VGG-16 with BatchNorm, pooled to 2 x 2: embeddings of 2,048, a head of three layers."""
+    """VGG-16 with BatchNorm, pooled to 2 x 2; 2,048-d embeddings and a head of three layers."""
     widths: list[str | int] = [64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M"]
     widths += [512, 512, 512]
     layers: list[nn.Module] = []

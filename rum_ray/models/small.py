@@ -8,7 +8,7 @@ from rum_ray.models.classifier import Classifier
 
 
 def mlp(shape: tuple[int, ...], num_classes: int) -> nn.Module:
-    """Two hidden layers of 256 units with ReLU."""
+    """MLP with two hidden layers of 256 ReLU units."""
     features = nn.Sequential(
         nn.Flatten(), nn.Linear(math.prod(shape), 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU()
     )
@@ -16,7 +16,7 @@ def mlp(shape: tuple[int, ...], num_classes: int) -> nn.Module:
 
 
 def _convolution(inputs: int, outputs: int, *, pool: bool) -> list[nn.Module]:
-    """Return a 3 x 3 convolution, batch normalisation and ReLU, perhaps after a 2 x 2 pooling."""
+    """Return a 3 x 3 convolution, BatchNorm and ReLU; with `pool`, max-pooling (2 x 2) first."""
     layers: list[nn.Module] = [
         nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
         nn.BatchNorm2d(outputs),
@@ -26,7 +26,7 @@ def _convolution(inputs: int, outputs: int, *, pool: bool) -> list[nn.Module]:
 
 
 def small_cnn(shape: tuple[int, ...], num_classes: int) -> nn.Module:
-    """Three convolutions of 32, 48 and 80 channels, the first of stride 2: 50 k parameters."""
+    """CNN of three convolutions (32, 48 and 80 channels; stride 2 first): 50 k parameters."""
     stem = [nn.Conv2d(shape[0], 32, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(32)]
     features = nn.Sequential(
         *stem,
@@ -40,7 +40,7 @@ def small_cnn(shape: tuple[int, ...], num_classes: int) -> nn.Module:
 
 
 class _Residual(nn.Module):
-    """A convolution, and two more around which a shortcut leads."""
+    """A convolution, followed by a residual block of two convolutions."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -56,14 +56,14 @@ class _Residual(nn.Module):
 
 
 class _MaxOverPixels(nn.Module):
-    """The largest value of each channel; unlike adaptive pooling, deterministic on GPUs."""
+    """Global max-pooling; unlike PyTorch's adaptive pooling, deterministic on GPUs."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.amax(dim=(2, 3))
 
 
 def fast_cnn(shape: tuple[int, ...], num_classes: int) -> nn.Module:
-    """Four stages of 64, 128, 128 and 192 channels, two of them residual: 1.4 M parameters."""
+    """CNN of four stages (64, 128, 128 and 192 channels; two residual): 1.4 M parameters."""
     features = nn.Sequential(
         *_convolution(shape[0], 64, pool=False),
         _Residual(64, 128),

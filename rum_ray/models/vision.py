@@ -1,8 +1,8 @@
-"""The one place that imports torchvision, on PyTorch builds with and without its operators.
+"""The only import of torchvision; it also works where torchvision's compiled operators do not load.
 
-A torchvision wheel built for CUDA does not load its compiled operators beside a CPU build of
-PyTorch, and then fails to import because it registers functions of operators that are missing.
-Declaring the two that it asks for is enough: nothing here calls them.
+A torchvision wheel built for CUDA does not load its operators with a CPU build of PyTorch. Its
+import then fails, because it registers functions for operators that are missing. Declaring the two
+missing operators mends the import; this package never calls them.
 """
 
 import torch

@@ -1,4 +1,13 @@
-"""What to forget, and in which parts: forget sets, and refiners by their YAML names."""
+"""Forget sets, and refiners that split them into subsets. `REFINERS` lists the refiners.
+
+Example:
+    >>> import numpy as np
+    >>> import rum_ray as rr
+    >>> refiner = rr.REFINERS["by_score"](into=("easy", "hard"))
+    >>> parts = refiner(np.array([0, 1, 2, 3]), rr.Scores([0.9, 0.1, 0.2, 0.8]))
+    >>> [(subset.name, subset.rows.tolist()) for subset in parts]
+    [('easy', [1, 2]), ('hard', [0, 3])]
+"""
 
 from collections.abc import Mapping
 
@@ -21,6 +30,7 @@ REFINERS: Mapping[str, type[Refiner]] = {
     "by_class": ByClass,
     "shuffle": Shuffle,
 }
+"""Refiners by their YAML names."""
 
 __all__ = [
     "REFINERS",

@@ -1,4 +1,4 @@
-"""Matched sets: retain examples that resemble a forget set, to practise forgetting on."""
+"""Surrogate forget sets: retain examples that are matched to a forget set by class and score."""
 
 import bisect
 from collections.abc import Iterator
@@ -14,21 +14,21 @@ from rum_ray.seeding import Seed
 
 
 def matched(partition: Partition, scores: Scores, labels: ArrayLike, seed: Seed) -> Partition:
-    """Return a surrogate of a forget set: as many retain examples of the same classes and scores.
+    """Return a surrogate of a forget set: as many retain examples with similar scores, by class.
 
-    Each forgotten example gets a partner from the retain set, of its own class and with the nearest
-    score that is left; the hardest choose first. A partner's subset is that of its example, so
-    subsets keep their names, sizes and order. Where the forget set has taken all of a class's
-    hardest examples, partners are easier.
+    Each example of the forget set is matched to a retain example of the same class, the one with
+    the nearest score among those not matched yet. The hardest examples are matched first. A match
+    has the subset of its example, so subsets keep their names, sizes and order. If the forget set
+    holds the hardest examples of a class, their matches are easier.
 
     Args:
         partition: the forget set.
-        scores: of the training set; examples without one are nobody's partner.
-        labels: [N] of the training set.
-        seed: decides between equal scores.
+        scores: [N] scores of the training set; retain examples without a score are not matched.
+        labels: [N] labels of the training set.
+        seed: seed of the choice between equal scores.
 
     Raises:
-        ScoreError: the retain set has too few examples of a class.
+        ScoreError: the retain set has too few examples of a class with a score.
     """
     y, values = np.asarray(labels), scores.values
     subset_of = {int(row): subset.name for subset in partition for row in subset.rows}
@@ -39,24 +39,24 @@ def matched(partition: Partition, scores: Scores, labels: ArrayLike, seed: Seed)
         known = retain[(y[retain] == label) & ~np.isnan(values[retain])]
         if len(known) < len(forget):
             raise ScoreError(
-                f"a surrogate needs as many retain examples of class {label} as are forgotten, "
-                f"{len(forget)}, and {len(known)} have a score. Forget fewer of them."
+                f"a surrogate needs {len(forget)} retain examples of class {label}, one per "
+                f"forgotten example; {len(known)} have a score. Forget fewer examples of the class."
             )
-        for row, partner in _partners(forget, known, values, seed / int(label)):
-            rows[subset_of[row]].append(partner)
-    return Partition(tuple(Subset(name, np.sort(found)) for name, found in rows.items()))
+        for row, match in _matches(forget, known, values, seed / int(label)):
+            rows[subset_of[row]].append(match)
+    return Partition(tuple(Subset(name, np.sort(matches)) for name, matches in rows.items()))
 
 
-def _partners(
+def _matches(
     forget: Indices, retain: Indices, values: NDArray[np.float64], seed: Seed
 ) -> Iterator[tuple[int, int]]:
-    """Yield (row, partner) for each forgotten row of one class."""
+    """Yield (row, match) for each forgotten row of one class."""
     shuffled = retain[seed.permutation(len(retain))]
-    left = sorted((float(values[row]), place) for place, row in enumerate(shuffled))
-    # An example without a score is taken for an average one.
-    wanted = np.nan_to_num(values[forget], nan=float(np.mean(values[retain])))
-    for index in np.argsort(-wanted, kind="stable"):
-        at = bisect.bisect_left(left, (float(wanted[index]), -1))
-        near = [place for place in (at - 1, at) if 0 <= place < len(left)]
-        best = min(near, key=lambda place: abs(left[place][0] - wanted[index]))
-        yield int(forget[index]), int(shuffled[left.pop(best)[1]])
+    free = sorted((float(values[row]), index) for index, row in enumerate(shuffled))
+    # A forgotten example without a score is matched to the mean score.
+    targets = np.nan_to_num(values[forget], nan=float(np.mean(values[retain])))
+    for index in np.argsort(-targets, kind="stable"):
+        at = bisect.bisect_left(free, (float(targets[index]), -1))
+        near = [i for i in (at - 1, at) if 0 <= i < len(free)]
+        best = min(near, key=lambda i: abs(free[i][0] - targets[index]))
+        yield int(forget[index]), int(shuffled[free.pop(best)[1]])

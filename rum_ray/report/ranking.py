@@ -1,97 +1,103 @@
-"""Which row comes first, which one is the report's subject, and which cannot be told apart.
+"""Order of the rows, the row that the report is about, and ties.
 
-Rows are ordered by the objective J = ToW - MIA gap. A row is told apart from the best one by a
-paired t-test over seeds, Holm-corrected over the table: the rule for every claim in a report.
+Rows are ordered by the objective J = ToW - MIA gap. A row differs from the best one if a paired
+t-test over seeds says so, Holm-corrected over the table: the rule for every claim of a report.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 from rum_ray.evaluation.statistics import LEAST_SEEDS, compare, holm
-from rum_ray.report.text import Json, label
+from rum_ray.report.text import finite, label
+from rum_ray.results.schema import Claim, Metric, Regret, Row
 
 REFERENCES = ("retrained", "retrained_again")
 LEVEL = 0.05
+_UNKNOWN = Metric(None)
 
 
-def metric(row: Json | None, name: str) -> Json:
-    """Return one metric of a row, empty where there is none."""
-    found: Json = ((row or {}).get("metrics") or {}).get(name) or {}
-    return found
+def metric(row: Row | None, name: str) -> Metric:
+    """Return one metric of a row; one without a mean where there is none."""
+    return _UNKNOWN if row is None or name not in row.metrics else row.metrics[name]
 
 
-def mean(row: Json | None, name: str) -> float | None:
-    """Return the mean of one metric of a row."""
-    value: float | None = metric(row, name).get("mean")
-    return value
+def mean(row: Row | None, name: str) -> float | None:
+    """Return the mean of one metric of a row; None where it is unknown."""
+    return finite(metric(row, name).mean)
 
 
-def gap(report: Json) -> str:
-    """Return the metric that the objective subtracts: the gap of the attack that counts."""
-    return "auc_gap" if report.get("attack") == "auc" else "mia_gap"
+def gap_name(attack: str) -> str:
+    """Return the metric that the objective subtracts: the gap of the study's attack."""
+    return "auc_gap" if attack == "auc" else "mia_gap"
 
 
-def find(rows: Sequence[Json], method: str) -> Json | None:
+def find(rows: Sequence[Row], method: str) -> Row | None:
     """Return the first row of a method."""
-    return next((row for row in rows if row["method"] == method), None)
+    return next((row for row in rows if row.method == method), None)
 
 
-def _by_objective(row: Json) -> tuple[Any, ...]:
+def _by_objective(row: Row) -> tuple[Any, ...]:
     value = mean(row, "objective")
     return (value is None, -(value or 0.0), label(row))
 
 
-def references(rows: Sequence[Json]) -> list[Json]:
+def references(rows: Sequence[Row]) -> list[Row]:
     """Return the retrained model and the noise floor."""
-    return [row for name in REFERENCES for row in rows if row["method"] == name]
+    return [row for name in REFERENCES for row in rows if row.method == name]
 
 
-def contestants(rows: Sequence[Json]) -> list[Json]:
+def contestants(rows: Sequence[Row]) -> list[Row]:
     """Return all other rows, the best one first."""
-    return sorted((row for row in rows if row["method"] not in REFERENCES), key=_by_objective)
+    return sorted((row for row in rows if row.method not in REFERENCES), key=_by_objective)
 
 
-def subject(rows: Sequence[Json]) -> Json | None:
+def measured(rows: Sequence[Row]) -> list[Row]:
+    """Return the contestants with a known objective, the best one first."""
+    return [row for row in contestants(rows) if mean(row, "objective") is not None]
+
+
+def subject(rows: Sequence[Row]) -> Row | None:
     """Return the row that the report is about.
 
-    That is RUM's plan from the main search, else the one from the file, else the best row that
-    does something.
+    It is RUM's plan from the main search, else the one from the file, else the best row of a
+    method that unlearns.
     """
-    plans = [row for row in rows if row["method"] == "rum"]
-    searched = [row for row in plans if row.get("source") == "search"]
-    others = [row for row in contestants(rows) if row["method"] != "original"]
+    plans = [row for row in rows if row.method == "rum"]
+    searched = [row for row in plans if row.source == "search"]
+    others = [row for row in contestants(rows) if row.method != "original"]
     return next(iter([*searched, *plans, *others]), None)
 
 
-def tied(rows: Sequence[Json]) -> list[Json]:
-    """Return the contestants that cannot be told apart from the best one, without that one."""
-    ranked = [row for row in contestants(rows) if mean(row, "objective") is not None]
+def tied(rows: Sequence[Row]) -> list[Row]:
+    """Return the contestants, except the best one, that do not differ from it significantly."""
+    ranked = measured(rows)
     tests = [(p, row) for row in ranked[1:] if (p := paired_p(ranked[0], row)) is not None]
     corrected = holm([p for p, _ in tests])
     return [row for p, (_, row) in zip(corrected, tests, strict=True) if p >= LEVEL]
 
 
-def same(claim: Json) -> bool:
-    """Return whether the two rows of a comparison were equal on every seed."""
-    return claim.get("low") == claim.get("high") == 0
+def is_same(claim: Claim | Regret) -> bool:
+    """Return True if the two rows of a comparison are equal on every seed."""
+    return claim.low == claim.high == 0
 
 
-def worse(claim: Json) -> bool:
-    """Return whether A is shown to be worse than B, by the test that shows what is better."""
-    return None not in (claim.get("high"), claim.get("p_holm")) and (
-        claim["high"] < 0 and claim["p_holm"] < LEVEL
-    )
+def is_worse(claim: Claim) -> bool:
+    """Return True if A is shown to be worse than B, by the test that claims use."""
+    return claim.high < 0 and claim.p_holm < LEVEL
 
 
-def verdict(claim: Json) -> str:
-    """Return what a comparison says of "A is better than B", in words."""
-    if claim.get("shown"):
+def verdict(claim: Claim) -> str:
+    """Return the verdict on the claim "A is better than B", in words."""
+    if claim.shown:
         return "shown"
-    return "the same" if same(claim) else "worse" if worse(claim) else "not shown"
+    return "the same" if is_same(claim) else "worse" if is_worse(claim) else "not shown"
 
 
-def paired_p(a: Json, b: Json) -> float | None:
-    """Return the two-sided p of a paired t-test over the seeds that two rows share."""
+def paired_p(a: Row, b: Row | None) -> float | None:
+    """Return the two-sided p of a paired t-test over the seeds that two rows share.
+
+    None for fewer than three seeds.
+    """
     left, right = _by_seed(a), _by_seed(b)
     shared = [seed for seed in left if seed in right]
     if len(shared) < LEAST_SEEDS:
@@ -99,7 +105,8 @@ def paired_p(a: Json, b: Json) -> float | None:
     return compare([left[seed] for seed in shared], [right[seed] for seed in shared]).p
 
 
-def _by_seed(row: Json) -> dict[int, float]:
-    values = metric(row, "objective").get("values") or []
-    pairs = zip(row.get("seeds") or [], values, strict=False)
-    return {seed: value for seed, value in pairs if value is not None}
+def _by_seed(row: Row | None) -> dict[int, float]:
+    if row is None:
+        return {}
+    pairs = zip(row.seeds, metric(row, "objective").values, strict=False)
+    return {seed: known for seed, value in pairs if (known := finite(value)) is not None}

@@ -1,166 +1,174 @@
-"""What other attacks say of a row: SVMs, threshold, pool and shadow models; and KLoM."""
+"""Metrics of the attacks in `evaluate.also`, and KLoM.
+
+An attack is measured by the evidence that it `needs`, whatever its name. Models retrained without
+the forget set are the baseline of every gap.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property, partial
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rum_ray.data.bundle import complement
-from rum_ray.evaluation import AttackResult, PoolEvidence, klom, pool_lira, pool_rmia, u_lira
+from rum_ray.errors import ConfigError
+from rum_ray.evaluation import AttackResult, PoolEvidence, klom
+from rum_ray.evaluation.attack import Attack, Needs
 from rum_ray.evaluation.divergence import BINS
-from rum_ray.evaluation.mia import Feature, Predictions, svm_attack, threshold_attack
+from rum_ray.evaluation.sets import Members
 from rum_ray.evaluation.statistics import Mean, PairedGap
 from rum_ray.evaluation.tow import Evaluation
-from rum_ray.jobs import UnlearnShadow, pool_logits, shadow_logits
-from rum_ray.results.entries import Entry, missing
-from rum_ray.rum import Plan
-from rum_ray.study.methods import Row, pool_jobs
-from rum_ray.study.study import Study
+from rum_ray.results.metrics import metric, metric_or_reason
+from rum_ray.results.outcome import Measured, Method, PoolAnswers
+from rum_ray.results.schema import Klom, Metric
 
-MODELS = ("retrained", "retrained_again", "original")
-BY_POOL = {"pool_lira": pool_lira, "pool_rmia": pool_rmia}
-FEATURES: tuple[Feature, ...] = ("correctness", "entropy", "modified_entropy", "probabilities")
-LEARNED: Mapping[str, Callable[[Predictions, Predictions, Predictions], float]] = {
-    "threshold": threshold_attack,
-    **{f"svm_{feature}": partial(svm_attack, feature=feature) for feature in FEATURES},
-}
-"""Attacks that learn from members and non-members, and answer with a share of the forget set."""
+Metrics: TypeAlias = dict[str, Metric]
+CHANCE = 0.5
+"""AUC of an attack that cannot tell targets from non-members."""
+NO_NUMBER = "the attack gave no number"
 
 
-@dataclass(frozen=True, eq=False)
-class Attacks:
-    """What the attacks of `evaluate.also` and KLoM say; all they need must be in the store.
+def attack_metrics(measured: Measured) -> list[Metrics]:
+    """Return the metrics of all attacks in `evaluate.also` by name, for each method."""
+    found: list[Metrics] = [{} for _ in measured.methods]
+    order = [*_MEASURES]
+    for attack in sorted(measured.attacks, key=lambda a: (order.index(a.needs), a.name)):
+        for metrics, new in zip(found, _MEASURES[attack.needs](attack, measured), strict=True):
+            metrics |= new
+    return found
 
-    Attributes:
-        study: whose pool is asked.
-        rows: of the report, the retrained models first.
+
+def klom_summaries(method: Method, retrained: Method) -> dict[str, Klom]:
+    """Return KLoM over all seeds: mean and 95th percentile over the examples of each set."""
+    return {name: _klom(method, retrained, name) for name in ("forget", "retain", "test")}
+
+
+def _klom(method: Method, retrained: Method, name: str) -> Klom:
+    """Return KLoM of one set, or the reason why there is none."""
+    if len(method.evaluations) < BINS:
+        return Klom(None, None, f"needs {BINS} seeds")
+    ours, theirs = (np.stack([e.logits(name) for e in m.evaluations]) for m in (method, retrained))
+    values = klom(ours, theirs)
+    return Klom(float(values.mean()), float(np.quantile(values, 0.95)))
+
+
+def _by_predictions(attack: Attack, measured: Measured) -> list[Metrics]:
+    """Return the answer of an attack on predictions, and its gap, for each method."""
+    answers = [
+        [_answer(attack, evaluation, measured.config.members) for evaluation in method.evaluations]
+        for method in measured.methods
+    ]
+    return [
+        {
+            attack.name: metric_or_reason(ours, NO_NUMBER),
+            f"{attack.name}_gap": metric_or_reason(
+                [a - b for a, b in zip(ours, answers[0], strict=True)], NO_NUMBER, PairedGap
+            ),
+        }
+        for ours in answers
+    ]
+
+
+def _answer(attack: Attack, evaluation: Evaluation, members: Members) -> float:
+    """Return the answer of an attack on the predictions of one model."""
+    targets, nonmembers = evaluation.pair("forget"), evaluation.pair("test")
+    if attack.needs == "nonmembers":
+        answer = attack(targets, nonmembers)
+    else:
+        learned = evaluation.pair("retain", evaluation.sample(members))
+        answer = attack(learned, nonmembers, targets)
+    if isinstance(answer, AttackResult) or np.ndim(answer) > 0:
+        raise _wrong(attack, answer, "a number")
+    return float(answer)
+
+
+def _by_pool(attack: Attack, measured: Measured) -> list[Metrics]:
+    """Return the results of a pool attack on the forget set and on a sample of the retain set."""
+    assert measured.pool is not None
+    found, baseline = [], measured.methods[0]
+    theirs = [_pool_result(attack, e, measured.pool, "forget") for e in baseline.evaluations]
+    for method in measured.methods:
+        ours, kept = (
+            [_pool_result(attack, e, measured.pool, name) for e in method.evaluations]
+            for name in ("forget", "retain")
+        )
+        gaps = [a.auc - b.auc for a, b in zip(ours, theirs, strict=True)]
+        found.append(
+            {
+                **_result_metrics(attack.name, ours),
+                f"{attack.name}_gap": metric(PairedGap.of(gaps)),
+                **_result_metrics(f"{attack.name}_retain", kept),
+            }
+        )
+    return found
+
+
+def _pool_result(
+    attack: Attack, evaluation: Evaluation, answers: PoolAnswers, name: str
+) -> AttackResult:
+    """Return the result of a pool attack on "forget", or on the sample of "retain"."""
+    logits = evaluation.logits(name)
+    if name == "retain":
+        logits = logits[evaluation.sample()]
+    pool, included = answers.sets[name]
+    # The noise of a score falls with its models, so non-members are judged by as many.
+    alike = included[:, np.arange(answers.unseen.shape[1]) % included.shape[1]]
+    targets = PoolEvidence(logits, pool, included)
+    return _result(attack, targets, PoolEvidence(evaluation.logits("test"), answers.unseen, alike))
+
+
+def _by_shadows(attack: Attack, measured: Measured) -> list[Metrics]:
+    """Return the results of an attack with shadow models of each plan of RUM.
+
+    Models that are measured as they are get the shadow models of the first plan.
     """
-
-    study: Study
-    rows: tuple[Row, ...]
-
-    @cached_property
-    def references(self) -> list[Evaluation]:
-        """The retrained models, by seed."""
-        return [job.load(self.study.context) for job in self.rows[0].jobs]
-
-    def entries(self, row: Row, evaluations: Sequence[Evaluation]) -> dict[str, Entry]:
-        """Return the row's metrics by name, gaps against the retrained models of the same seeds."""
-        config = self.study.experiment.evaluate
-        entries: dict[str, Entry] = {}
-        for attack in sorted(LEARNED.keys() & {*config.also}):
-            ours, theirs = self._learned(attack, evaluations), self._retrained_answers[attack]
-            entries[attack] = asdict(Mean.of(ours))
-            entries[f"{attack}_gap"] = asdict(PairedGap.of(np.subtract(ours, theirs)))
-        for attack in sorted(BY_POOL.keys() & {*config.also}):
-            entries |= self._by_pool(attack, evaluations)
-        if "u_lira" in config.also:
-            entries |= self._by_shadows(row, evaluations)
-        return entries
-
-    def _learned(self, attack: str, evaluations: Sequence[Evaluation]) -> list[float]:
-        """Return the answers of an attack that learns from members and non-members, by seed."""
-        members = self.study.experiment.evaluate.members
-        ask = LEARNED[attack]
-        return [
-            ask(e.pair("retain", e.sample(members)), e.pair("test"), e.pair("forget"))
-            for e in evaluations
-        ]
-
-    def _by_pool(self, attack: str, evaluations: Sequence[Evaluation]) -> dict[str, Entry]:
-        """Return what a pool attack tells of the forget set, and of a sample of the retain set."""
-        ours = [self._leakage(attack, e, "forget") for e in evaluations]
-        theirs = self._retrained_leakage[attack]
-        signed = [a.auc - b.auc for a, b in zip(ours, theirs, strict=True)]
-        kept = [self._leakage(attack, e, "retain") for e in evaluations]
-        return {
-            **_leakage_entries(attack, ours),
-            f"{attack}_gap": asdict(PairedGap.of(signed)),
-            **_leakage_entries(f"{attack}_retain", kept),
-        }
-
-    @cached_property
-    def _retrained_answers(self) -> Mapping[str, list[float]]:
-        """What each attack that learns answers of the retrained models."""
-        asked = LEARNED.keys() & {*self.study.experiment.evaluate.also}
-        return {attack: self._learned(attack, self.references) for attack in asked}
-
-    @cached_property
-    def _retrained_leakage(self) -> Mapping[str, list[AttackResult]]:
-        """What each pool attack tells of the forget set under the retrained models."""
-        also = self.study.experiment.evaluate.also
-        return {
-            attack: [self._leakage(attack, e, "forget") for e in self.references]
-            for attack in BY_POOL
-            if attack in also
-        }
-
-    def _leakage(self, attack: str, evaluation: Evaluation, name: str) -> AttackResult:
-        """Return what a pool attack tells of the "forget" set, or of a sample of "retain"."""
-        logits, unseen = evaluation.logits(name), evaluation.logits("test")
-        if name == "retain":
-            logits = logits[evaluation.sample()]
-        pool, included, outside = self._pool[name]
-        # A score is as noisy as its models are few, so non-members are judged by as many.
-        alike = included[:, np.arange(outside.shape[1]) % included.shape[1]]
-        return BY_POOL[attack](
-            PoolEvidence(logits, pool, included), PoolEvidence(unseen, outside, alike)
-        )
-
-    @cached_property
-    def _pool(self) -> Mapping[str, tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
-        """The pool's logits and inclusions of the forget set and of the members; of non-members."""
-        forget = self.study.partition.rows
-        retain = complement(forget, len(self.study.context.bundle.train))
-        rows = {"forget": forget, "retain": retain[self.references[0].sample()]}
-        jobs = pool_jobs(self.study)
-        return {name: pool_logits(self.study.context, jobs, r) for name, r in rows.items()}
-
-    def _by_shadows(self, row: Row, evaluations: Sequence[Evaluation]) -> dict[str, Entry]:
-        """Return what U-LiRA tells; models as they are get the shadows of the first plan."""
-        plan = row.plan if row.jobs[0].keep else None
-        if row.method in MODELS:
-            plan = next(r.plan for r in self.rows if r.method == "rum")
-        if plan is None:
-            return {f"u_lira{part}": missing("only plans of RUM") for part in ("", "_gap")}
-        shadows = self._shadows(plan)
-        told = [
-            u_lira(ours.logits("forget"), theirs.logits("forget"), *shadows)
-            for ours, theirs in zip(evaluations, self.references, strict=True)
-        ]
-        signed = [leakage.auc - 0.5 for leakage in told]
-        return {**_leakage_entries("u_lira", told), "u_lira_gap": asdict(PairedGap.of(signed))}
-
-    def _shadows(self, plan: Plan) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Return the shadow models' logits of the forget set, and what they had learned of it."""
-        jobs = [UnlearnShadow(model, plan) for model in self.study.scoring.pool]
-        return shadow_logits(self.study.context, jobs)
-
-    def klom(self, evaluations: Sequence[Evaluation]) -> dict[str, Entry]:
-        """Return KLoM's mean and 95th percentile over the examples of each set, over all seeds."""
-        return {name: self._klom(evaluations, name) for name in ("forget", "retain", "test")}
-
-    def _klom(self, evaluations: Sequence[Evaluation], name: str) -> Entry:
-        """Return KLoM of one set, or the reason why there is none."""
-        if len(evaluations) < BINS:
-            return {"mean": None, "p95": None, "reason": f"needs {BINS} seeds"}
-        ours, theirs = (
-            np.stack([e.logits(name) for e in group]) for group in (evaluations, self.references)
-        )
-        values = klom(ours, theirs)
-        return {"mean": float(values.mean()), "p95": float(np.quantile(values, 0.95))}
+    first = next(m.shadows for m in measured.methods if m.shadows is not None)
+    found, retrained = [], measured.methods[0].evaluations
+    for method in measured.methods:
+        shadows = first if not method.plan else method.shadows
+        if shadows is None:
+            names = (attack.name, f"{attack.name}_gap")
+            found.append(dict.fromkeys(names, Metric.missing("only plans of RUM")))
+            continue
+        pairs = zip(method.evaluations, retrained, strict=True)
+        logits = ((ours.logits("forget"), theirs.logits("forget")) for ours, theirs in pairs)
+        results = [_result(attack, *pair, shadows.logits, shadows.forgotten) for pair in logits]
+        gap = metric(PairedGap.of([result.auc - CHANCE for result in results]))
+        found.append({**_result_metrics(attack.name, results), f"{attack.name}_gap": gap})
+    return found
 
 
-def _leakage_entries(name: str, by_seed: Sequence[AttackResult]) -> dict[str, Entry]:
+def _result(attack: Attack, *evidence: object) -> AttackResult:
+    """Return the result of an attack that ranks examples by a score."""
+    result = attack(*evidence)
+    if not isinstance(result, AttackResult):
+        raise _wrong(attack, result, "an AttackResult")
+    return result
+
+
+def _wrong(attack: Attack, answer: object, expected: str) -> ConfigError:
+    """Return the error for an attack that returns a value of another type."""
+    return ConfigError(
+        f"evaluate.also: attack '{attack.name}' returned {type(answer).__name__}. An attack that "
+        f"needs '{attack.needs}' must return {expected}."
+    )
+
+
+def _result_metrics(name: str, by_seed: Sequence[AttackResult]) -> Metrics:
     """Return AUC and true-positive rates over the seeds."""
-    entries = {name: asdict(Mean.of([leakage.auc for leakage in by_seed]))}
+    metrics = {name: metric(Mean.of([result.auc for result in by_seed]))}
     for rate in by_seed[0].tpr:
-        found = [leakage.tpr[rate] for leakage in by_seed]
+        found = [result.tpr[rate] for result in by_seed]
         known = [value for value in found if value is not None]
-        entries[f"{name}_tpr_at_{rate}"] = (
-            asdict(Mean.of(known)) if known else missing(f"needs {1 / rate:,.0f} non-members")
+        metrics[f"{name}_tpr_at_{rate}"] = (
+            metric(Mean.of(known))
+            if known
+            else Metric.missing(f"needs {1 / rate:,.0f} non-members")
         )
-    return entries
+    return metrics
+
+
+_MEASURES: Mapping[Needs, Callable[[Attack, Measured], list[Metrics]]] = {
+    "nonmembers": _by_predictions,
+    "members": _by_predictions,
+    "pool": _by_pool,
+    "shadows": _by_shadows,
+}

@@ -1,28 +1,23 @@
-"""Versions and hardware, which are no part of the results."""
+"""Versions and hardware. No result depends on them."""
 
 import platform
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from rum_ray import __version__
-from rum_ray.study.study import Study
+from rum_ray.results.schema import Environment
 
 
-def environment(study: Study) -> dict[str, Any]:
-    """Return versions and hardware, which are no part of the results."""
-    return {
-        **machine(),
-        "threads": study.experiment.recipe.threads,
-        "workers": study.experiment.cluster.workers,
-    }
+def environment(threads: int, workers: int) -> Environment:
+    """Return the versions, the hardware of this process, and the settings of the cluster."""
+    return Environment(**machine(), threads=threads, workers=workers)
 
 
 def machine() -> dict[str, str]:
-    """Return the versions of what computes, and the hardware of this process."""
+    """Return the versions of all packages that compute, and the hardware of this process."""
     return {
         "rum_ray": __version__,
         "python": platform.python_version(),
@@ -34,7 +29,7 @@ def machine() -> dict[str, str]:
 
 
 def _hardware() -> str:
-    """Return what the driver runs on."""
+    """Return the name of the GPU, or number and name of the CPU cores."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     info = Path("/proc/cpuinfo")

@@ -1,70 +1,86 @@
-"""The report's tables: scores.parquet and trials.parquet."""
+"""The data frames of scores.parquet and trials.parquet."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from rum_ray.study.study import Study
+from rum_ray.results.outcome import Examples, ForgetSet, SearchOutcome, Trial
+from rum_ray.results.schema import to_json
+
+_TRIAL_COLUMNS = {
+    "search": "str",
+    "trial": "int64",
+    "start": "bool",
+    "status": "str",
+    "objective": "float64",
+    "tow": "float64",
+    "mia_gap": "float64",
+    "cost": "float64",
+    "by_seed": "object",
+    "seconds": "float64",
+    "steps_run": "int64",
+    "cache_hits": "int64",
+    "plan": "str",
+}
+"""Columns of trials.parquet and their types, without those of subsets."""
 
 
-def score_table(study: Study, subsets: bool = True) -> pd.DataFrame:
-    """Return scores.parquet: one row a training example.
+def score_table(examples: Examples, forget: ForgetSet | None = None) -> pd.DataFrame:
+    """Return scores.parquet: one row per training example.
 
     Args:
-        study: whose examples.
-        subsets: whether the forget set is known, and each example's subset is told.
+        examples: scores and proxies.
+        forget: names the subset of each example; None if it is not known yet.
     """
-    train = study.context.bundle.train
-    subset = np.full(len(train), None, dtype=object)
-    for part in study.partition if subsets else ():
-        subset[part.rows] = part.name
+    subset = np.full(len(examples.ids), None, dtype=object)
+    for name, rows in ({} if forget is None else forget.subsets).items():
+        subset[rows] = name
     columns: dict[str, Any] = {
-        "id": train.ids,
+        "id": examples.ids,
         "memorization": np.nan,
-        "standard_error": study.scores.standard_errors,
-        **{name: by_seed.mean(axis=0) for name, by_seed in study.scoring.proxies.items()},
-        study.scores.name: study.scores.values,
-        "label": train.y.numpy(),
+        "standard_error": examples.scores.standard_errors,
+        **{name: runs.mean(axis=0) for name, runs in examples.proxies.items()},
+        examples.scores.name: examples.scores.values,
+        "label": examples.labels,
         "subset": subset,
     }
-    truth = study.context.bundle.true_labels
-    if truth is not None:
-        columns["true_label"] = truth.numpy()
+    if examples.true_labels is not None:
+        columns["true_label"] = examples.true_labels
     return pd.DataFrame(columns)
 
 
-def trial_table(study: Study) -> pd.DataFrame:
-    """Return trials.parquet: one row a trial of each search."""
-    if not study.searches:
-        return pd.DataFrame(columns=list(_trial("", 0, {})))
-    context, rows = study.context, []
-    for name, search in study.searches.items():
-        for number, trial in enumerate(search.load(context)):
-            made = context.store.provenance(
-                search.trial(search.plan(trial["answers"])).key(context)
-            )
-            rows.append(_trial(name, number, {**made, **trial}))
-    return pd.DataFrame(rows)
+def trial_table(searches: Sequence[SearchOutcome]) -> pd.DataFrame:
+    """Return trials.parquet: one row per trial of each search; empty without a search."""
+    if not searches:
+        types = _TRIAL_COLUMNS.items()
+        return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in types})
+    return pd.DataFrame(
+        [
+            _trial(search.name, number, trial)
+            for search in searches
+            for number, trial in enumerate(search.trials)
+        ]
+    )
 
 
-def _trial(search: str, number: int, trial: Mapping[str, Any]) -> dict[str, Any]:
+def _trial(search: str, number: int, trial: Trial) -> Mapping[str, Any]:
     """Return a row of trials.parquet."""
     return {
         "search": search,
         "trial": number,
-        "start": trial.get("start"),
-        "status": trial.get("status"),
-        "objective": trial.get("objective"),
-        "tow": trial.get("tow"),
-        "mia_gap": trial.get("gap"),
-        "cost": trial.get("cost"),
-        "by_seed": trial.get("by_seed"),
-        **{f"forget_accuracy_{n}": a for n, a in trial.get("subsets", {}).items()},
-        "seconds": trial.get("seconds"),
-        "steps_run": trial.get("steps_run"),
-        "cache_hits": trial.get("cache_hits"),
-        "plan": json.dumps(trial.get("plan")),
+        "start": trial.start,
+        "status": trial.status,
+        "objective": trial.objective,
+        "tow": trial.tow,
+        "mia_gap": trial.gap,
+        "cost": trial.cost,
+        "by_seed": list(trial.by_seed),
+        **{f"forget_accuracy_{name}": share for name, share in trial.subsets.items()},
+        "seconds": trial.seconds,
+        "steps_run": trial.steps_run,
+        "cache_hits": trial.cache_hits,
+        "plan": json.dumps(to_json(trial.plan)),
     }

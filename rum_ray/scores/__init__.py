@@ -1,4 +1,12 @@
-"""How hard an example is to forget: proxies by their YAML names."""
+"""Difficulty scores: how hard each example is to forget. `PROXIES` lists the proxies.
+
+Example:
+    >>> import rum_ray as rr
+    >>> rr.PROXIES["curvature"](h=0.02)
+    Curvature(h=0.02)
+    >>> [name for name in rr.PROXIES if name.endswith("confidence")]
+    ['confidence', 'max_confidence']
+"""
 
 from collections.abc import Callable, Mapping
 
@@ -22,5 +30,6 @@ PROXIES: Mapping[str, Callable[..., Proxy]] = {
     "heldout": Heldout,
     "curvature": Curvature,
 }
+"""Proxies by their YAML names."""
 
 __all__ = ["PROXIES", "Proxy", "Scores"]

@@ -1,4 +1,4 @@
-"""What a score of difficulty is."""
+"""Difficulty scores, and the protocol of a proxy."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,12 +14,23 @@ from rum_ray.training.runtime import Runtime
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """How hard each example is to forget; **higher is harder**, for proxies too.
+    """Difficulty of each example; **higher is harder to forget**, for proxies too.
 
     Attributes:
         values: [N] float64; NaN where the score is unknown.
-        standard_errors: [N] float64; NaN where they are unknown.
-        name: what the score is called.
+        standard_errors: [N] float64; NaN where the error is unknown, which is the default.
+        name: name of the score in messages and tables.
+
+    Raises:
+        ScoreError: the values or errors are not vectors of the same length.
+
+    Example:
+        >>> import rum_ray as rr
+        >>> scores = rr.Scores([0.9, 0.1, 0.4], name="mine")
+        >>> scores.values
+        array([0.9, 0.1, 0.4])
+        >>> scores.standard_errors
+        array([nan, nan, nan])
     """
 
     values: NDArray[np.float64]
@@ -32,7 +43,8 @@ class Scores:
         errors = np.full(len(values), np.nan) if errors is None else _vector(errors, "errors")
         if len(values) != len(errors):
             raise ScoreError(
-                f"{self.name}: {len(values)} scores and {len(errors)} standard errors differ."
+                f"{self.name}: there are {len(values)} scores and {len(errors)} standard errors. "
+                "Give one standard error per score, or none at all."
             )
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "standard_errors", errors)
@@ -42,20 +54,20 @@ class Scores:
 
 
 class Proxy(Protocol):
-    """A cheap stand-in for memorization; one that costs more than a training has a method `cost`.
+    """A cheap substitute for memorization.
 
-    `cost(bundle, recipe)` returns the examples passed forward and backward; forward-only ones
-    count a third.
+    A proxy that costs more than one training run has a method `cost(bundle, recipe)`. It returns
+    the number of examples passed forward and backward; a forward pass alone counts a third.
     """
 
     def __call__(self, bundle: DataBundle, recipe: Recipe, runtime: Runtime) -> Scores:
-        """Return the scores of `bundle.train`, higher is harder."""
+        """Return the scores [N] of `bundle.train`; higher is harder."""
         ...
 
 
-def _vector(values: ArrayLike, what: str) -> NDArray[np.float64]:
+def _vector(values: ArrayLike, label: str) -> NDArray[np.float64]:
     """Return `values` as a float64 vector."""
     vector = np.asarray(values, dtype=np.float64)
     if vector.ndim != 1:
-        raise ScoreError(f"{what} must be one number an example, got shape {vector.shape}.")
+        raise ScoreError(f"{label} must be one number per example; got shape {vector.shape}.")
     return vector

@@ -1,13 +1,14 @@
-"""Loss curvature: how sharply the loss bends around an example while it is learned.
+"""Loss curvature: how sharply the loss bends around an example during training.
 
-Before each step, in eval mode and with g the gradient of the example's loss by its pixels,
+Let g be the gradient of the example's loss with respect to its pixels, in eval mode, before each
+training step. Then
 
 curv = || g(x + z) - g(x) ||,  z = h (sign(g(x)) + e) / (|| sign(g(x)) || + e),  e = 1e-7
 
-averaged over epochs; **higher is harder to forget** (Garg, Ravikumar and Roy, "Memorization through
+averaged over epochs. **Higher is harder to forget** (Garg, Ravikumar and Roy, "Memorization through
 the lens of curvature of loss function around samples", ICML 2024,
-https://proceedings.mlr.press/v235/garg24a.html). Pixels are in [0, 1]: normalisation is part of
-the model.
+https://proceedings.mlr.press/v235/garg24a.html). Pixels are in [0, 1], because normalisation is
+part of the model.
 """
 
 from dataclasses import dataclass
@@ -31,7 +32,11 @@ SMALLEST = 1e-7
 class Curvature:
     """Mean change of the input gradient over a small step, in [0, inf); higher is harder.
 
-    It is measured in float32 whatever the recipe's precision, and changes no bit of the training.
+    Reference: Garg, Ravikumar and Roy, "Memorization through the lens of curvature of loss
+    function around samples", ICML 2024, https://proceedings.mlr.press/v235/garg24a.html.
+
+    The measurement runs in float32, whatever the recipe's precision. The trained model is
+    bit-identical to one that is trained without the measurement.
 
     Attributes:
         h: length of the step, in pixel values.
@@ -45,21 +50,21 @@ class Curvature:
         check_positive(self, "h")
 
     def __call__(self, bundle: DataBundle, recipe: Recipe, runtime: Runtime) -> Scores:
-        """Train once and measure before each step."""
+        """Train once, measure before each step, and return the mean per example."""
         curvatures = Curvatures(len(bundle.train), self.h)
         recipe.fit(bundle.train, runtime, probe=curvatures)
         return Scores(curvatures.means()[0], name=self.name)
 
     def cost(self, bundle: DataBundle, recipe: Recipe) -> float:
-        """Return the examples passed forward and backward: once to learn, twice to measure."""
+        """Return the examples passed forward and backward: once to train, twice to measure."""
         return 3.0 * recipe.epochs * len(bundle.train)
 
 
 class Curvatures(RunningMeans):
-    """Means over epochs of each example's curvature; give it to `Recipe.fit` as `probe`."""
+    """Mean curvature of each example over epochs; pass it to `Recipe.fit` as `probe`."""
 
     def __init__(self, examples: int, h: float) -> None:
-        """Start with nothing seen of a number of training examples."""
+        """Start empty, for `examples` training examples and a step of length `h`."""
         super().__init__(1, examples)
         self.h = h
 
@@ -69,10 +74,10 @@ class Curvatures(RunningMeans):
 
 
 def curvature(model: nn.Module, x: Tensor, y: Tensor, h: float) -> Tensor:
-    """Return the curvature [B] of the loss around each example, for a model in eval mode.
+    """Return the curvature [B] of the loss around each example.
 
     Args:
-        model: in eval mode, so that no example's loss depends on another.
+        model: a model in eval mode, so that no example's loss depends on another.
         x: [B, ...] inputs.
         y: [B] labels.
         h: length of the step.
@@ -87,7 +92,7 @@ def curvature(model: nn.Module, x: Tensor, y: Tensor, h: float) -> Tensor:
 
 
 def _input_gradient(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """Return the gradient [B, ...] of each example's loss by its input."""
+    """Return the gradient [B, ...] of each example's loss with respect to its input."""
     x = x.detach().requires_grad_()
     loss = F.cross_entropy(model(x), y, reduction="sum")
     return torch.autograd.grad(loss, x)[0]

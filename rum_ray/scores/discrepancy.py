@@ -1,13 +1,14 @@
-"""The maximum mean discrepancy (MMD): how differently forget and retain set lie in embedding space.
+"""The maximum mean discrepancy (MMD) between forget and retain set in embedding space.
 
 MMD^2 = mean_{R,R} k + mean_{S,S} k - 2 mean_{R,S} k,  k(a, b) = exp(-gamma |a - b|^2)
 
-with all pairs, an embedding with itself included: the biased estimate of Gretton et al., "A kernel
-two-sample test", JMLR 2012. **Higher is further apart, and easier**: it falls where the
-entanglement score rises (Zhao et al., NeurIPS 2024, appendix; there gamma = 1).
+over all pairs, including each embedding with itself. This is the biased estimate of Gretton et al.,
+"A kernel two-sample test", JMLR 2012. **Higher is further apart, and easier to forget**: MMD falls
+where the entanglement score rises (Zhao et al., NeurIPS 2024, appendix; there gamma = 1).
 
-For streams, k is the mean of cos(w (a - b)) over frequencies w ~ N(0, 2 gamma) (Rahimi and Recht,
-"Random features for large-scale kernel machines", NeurIPS 2007), so that sums of waves are enough.
+For streams, the kernel is estimated with random Fourier features (Rahimi and Recht, "Random
+features for large-scale kernel machines", NeurIPS 2007): k is the mean of cos(w (a - b)) over
+frequencies w ~ N(0, 2 gamma). Then sums of cosines and sines over each set suffice.
 """
 
 from dataclasses import dataclass
@@ -16,52 +17,62 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rum_ray.scores.entanglement import checked_points
+from rum_ray.scores.entanglement import validate_embeddings
 from rum_ray.seeding import Seed
 
 Floats = NDArray[np.float64]
 BLOCK = 1000
 SAMPLE = 1000
-"""Embeddings that the median of distances is taken over."""
+"""Maximum number of embeddings in the median of distances."""
 
 
 def mmd(retain: ArrayLike, forget: ArrayLike, gamma: float | Literal["median"] = 1.0) -> float:
     """Return the root of the biased estimate of MMD^2, in [0, sqrt(2)]; higher is further apart.
 
-    The kernel is summed in blocks, so memory does not grow with the sets; time grows with the
-    square. With gamma = 1 and embeddings that are far apart, no value is below
-    sqrt(1 / N_R + 1 / N_F); the median has no such floor.
+    The kernel is summed in blocks: memory is constant in the size of the sets, and time is
+    quadratic. With gamma = 1 and embeddings that are far apart from each other, no value is below
+    sqrt(1 / N_R + 1 / N_F); the median bandwidth has no such floor.
 
     Args:
         retain: [N_R, D] embeddings of the retain set.
         forget: [N_F, D] embeddings of the forget set.
-        gamma: of the kernel; "median" takes `median_gamma` of both sets together.
+        gamma: inverse bandwidth of the kernel; "median" is `median_gamma` of both sets together.
 
     Raises:
         ValueError: a set is empty or not finite, the sets differ in D, or gamma is not positive.
+
+    Example:
+        >>> import rum_ray as rr
+        >>> rr.mmd(retain=[[0.0], [1.0]], forget=[[0.0], [1.0]])
+        0.0
+        >>> round(rr.mmd(retain=[[0.0], [0.1]], forget=[[5.0], [5.1]]), 2)
+        1.41
     """
-    r, s = (checked_points(points, "MMD") for points in (retain, forget))
+    r, s = (validate_embeddings(points, "MMD") for points in (retain, forget))
     if r.shape[1] != s.shape[1] or not len(r) or not len(s):
-        raise ValueError(f"MMD needs two sets [N, D], got shapes {r.shape} and {s.shape}")
+        raise ValueError(
+            "MMD needs two sets [N, D] that are not empty and have the same D; "
+            f"got shapes {r.shape} and {s.shape}"
+        )
     if gamma != "median" and (isinstance(gamma, str) or not gamma > 0):
         raise ValueError(f"gamma must be positive or 'median', got {gamma!r}")
     both = np.concatenate([r, s])
     scale = median_gamma(both) if gamma == "median" else gamma
-    # The distance does not change when both sets move, but small numbers lose fewer digits.
+    # Distances are invariant to a shift of both sets, and centred values lose fewer digits.
     r, s = r - both.mean(axis=0), s - both.mean(axis=0)
     squared = _mean_kernel(r, r, scale) + _mean_kernel(s, s, scale) - 2 * _mean_kernel(r, s, scale)
     return float(np.sqrt(max(0.0, squared)))
 
 
 def median_gamma(points: ArrayLike, seed: Seed | None = None) -> float:
-    """Return 1 / (2 m^2), m the median distance of two embeddings (Gretton et al., section 8).
+    """Return 1 / (2 m^2), with m the median pairwise distance (Gretton et al., section 8).
 
     Args:
-        points: [N, D] embeddings of both sets; of more than 1,000, as many are drawn.
-        seed: where that draw comes from; `Seed(0)` by default.
+        points: [N, D] embeddings of both sets; a random sample of 1,000 if there are more.
+        seed: seed of that sample; `Seed(0)` by default.
 
     Returns:
-        A positive float; 1.0 where the median distance is 0.
+        A positive float; 1.0 if the median distance is 0.
     """
     sample = np.asarray(points, dtype=np.float64)
     if len(sample) > SAMPLE:
@@ -74,11 +85,11 @@ def median_gamma(points: ArrayLike, seed: Seed | None = None) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Waves:
-    """A cloud of embeddings as sums of waves, in constant memory; they add like `Moments`.
+    """A set of embeddings as sums of Fourier features, in constant memory; sums add like `Moments`.
 
     Attributes:
         count: number of embeddings.
-        sums: [2, F] of cos(w x) and of sin(w x) for F frequencies w.
+        sums: [2, F] sums of cos(w x) and of sin(w x), for F frequencies w.
     """
 
     count: int
@@ -86,7 +97,7 @@ class Waves:
 
     @classmethod
     def of(cls, embeddings: ArrayLike, frequencies: Floats) -> "Waves":
-        """Return the waves of embeddings [N, D] at frequencies [F, D]."""
+        """Return the sums over embeddings [N, D] at frequencies [F, D]."""
         points = np.asarray(embeddings, dtype=np.float64)
         angles = points @ frequencies.T
         return cls(len(points), np.stack([np.cos(angles).sum(axis=0), np.sin(angles).sum(axis=0)]))
@@ -103,15 +114,19 @@ def frequencies(count: int, width: int, gamma: float, seed: Seed) -> Floats:
 
 
 def streamed_mmd(retain: Waves, forget: Waves) -> tuple[float, float]:
-    """Return an estimate of MMD, and half of its 95 % interval over draws of the frequencies.
+    """Return an estimate of MMD and the half-width of its 95 % interval over drawn frequencies.
 
-    Each frequency gives an unbiased estimate of MMD^2, so its error is that of a mean of F numbers.
+    Each frequency gives an unbiased estimate of MMD^2. The error is therefore that of a mean of F
+    numbers.
 
     Raises:
         ValueError: a set is empty.
     """
     if not retain.count or not forget.count:
-        raise ValueError(f"MMD needs two sets, got {retain.count} and {forget.count} embeddings")
+        raise ValueError(
+            "MMD needs two sets that are not empty; "
+            f"got {retain.count} and {forget.count} embeddings"
+        )
     gaps = retain.sums / retain.count - forget.sums / forget.count
     squares = (gaps**2).sum(axis=0)
     value = float(np.sqrt(squares.mean()))
@@ -122,7 +137,7 @@ def streamed_mmd(retain: Waves, forget: Waves) -> tuple[float, float]:
 
 
 def _mean_kernel(a: Floats, b: Floats, gamma: float) -> float:
-    """Return the mean of k over all pairs, block by block."""
+    """Return the mean of the kernel over all pairs, computed in blocks."""
     total = 0.0
     for i in range(0, len(a), BLOCK):
         for j in range(0, len(b), BLOCK):

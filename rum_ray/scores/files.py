@@ -1,4 +1,4 @@
-"""Scores in Parquet files, as `scores.parquet` has them."""
+"""Read scores from Parquet files in the layout of `scores.parquet`."""
 
 from pathlib import Path
 
@@ -15,14 +15,14 @@ def read_scores(path: str | Path, ids: Indices, name: str = "memorization") -> S
     """Return the scores of the examples with these ids; NaN for an id that the file lacks.
 
     Args:
-        path: a Parquet file with a column `id` and one of scores, higher is harder; beside
-            memorization, perhaps its `standard_error`.
-        ids: [N] of the training set.
-        name: of the scores and of their column.
+        path: a Parquet file with a column `id` and a column of scores, higher is harder. A file
+            of memorization may also have a column `standard_error`.
+        ids: [N] ids of the training set.
+        name: name of the scores and of their column.
 
     Raises:
         DataError: the file is missing or damaged.
-        ScoreError: the file lacks a column, has one of a wrong type, or an id twice.
+        ScoreError: a column is missing or has a wrong type, or an id occurs twice.
         UnsafeError: a column has a type that could run code.
     """
     path = Path(path).expanduser()
@@ -31,32 +31,34 @@ def read_scores(path: str | Path, ids: Indices, name: str = "memorization") -> S
         table = parquet.read(columns=names)
     known = table["id"].to_numpy()
     if table["id"].null_count:
-        raise ScoreError(f"scores {path} has a row without an id (null).")
+        raise ScoreError(f"{path}: a row has no id (null). Every row of scores needs an id.")
     if len(np.unique(known)) < len(known):
-        raise ScoreError(f"scores {path} has an id twice.")
+        raise ScoreError(f"{path}: an id occurs twice. Give one row per example.")
     order = np.argsort(known)
-    place = np.searchsorted(known, ids, sorter=order)
-    found = np.isin(ids, known)
+    position = np.searchsorted(known, ids, sorter=order)
+    present = np.isin(ids, known)
     columns = []
     for column in (name, "standard_error"):
         values = np.full(len(ids), np.nan)
         if column in names:
-            values[found] = table[column].to_numpy()[order[place[found]]]
+            values[present] = table[column].to_numpy()[order[position[present]]]
         columns.append(values)
     return Scores(columns[0], columns[1], name)
 
 
 def _columns(schema: pa.Schema, score: str, path: Path) -> list[str]:
-    """Return the names of the columns to read, once they are what they must be."""
+    """Validate the schema and return the names of the columns to read."""
     t = pa.types
     for name in ("id", score):
         if name not in schema.names:
-            raise ScoreError(f"scores {path} has no column '{name}'; it has {schema.names}.")
+            raise ScoreError(
+                f"{path}: there is no column '{name}'; the columns are {schema.names}."
+            )
     errors = ["standard_error"] if score == "memorization" else []
     names = ["id", score, *(name for name in errors if name in schema.names)]
     for name in names:
         kind = schema.field(name).type
         if not (t.is_integer(kind) or (name != "id" and t.is_floating(kind))):
             wanted = "integers" if name == "id" else "numbers"
-            raise ScoreError(f"column '{name}' of scores {path} must hold {wanted}, not {kind}.")
+            raise ScoreError(f"{path}: column '{name}' must hold {wanted}; its type is {kind}.")
     return names

@@ -1,12 +1,12 @@
-"""Held-out retraining: what the original unlearns by itself when it goes on with other data.
+"""Held-out retraining: how far predictions move when training continues on held-out data alone.
 
-The original is trained on, with the recipe's first learning rate, on held-out data alone. Where
-its predictions move far, they were held up by the example itself and not by others that are like
-it. **Higher is harder to forget** (Carlini, Erlingsson and Papernot, "Distribution density, tails,
-and outliers in machine learning", 2019, https://arxiv.org/abs/1910.13427; as a proxy: Zhao and
-Triantafillou, "Scalability of memorization-based machine unlearning", 2024,
-https://arxiv.org/abs/2410.16516). Their code learns T, unshuffled and not augmented; here it is V,
-shuffled, and augmented if the recipe augments, since T must not be read before the report.
+Training of the original continues on held-out data, with the recipe's first learning rate. A
+prediction that moves far depended on the example itself, not on similar examples. **Higher is
+harder to forget** (Carlini, Erlingsson and Papernot, "Distribution density, tails, and outliers in
+machine learning", 2019, https://arxiv.org/abs/1910.13427; as a proxy: Zhao and Triantafillou,
+"Scalability of memorization-based machine unlearning", 2024, https://arxiv.org/abs/2410.16516).
+Their code trains on T, unshuffled and not augmented. Here the held-out data are V, because T must
+not be read before the report. V is shuffled, and augmented if the recipe augments.
 """
 
 import copy
@@ -26,16 +26,19 @@ from rum_ray.training.recipe import Recipe, check_positive
 from rum_ray.training.runtime import Runtime, Stateful, check_finite
 
 SMALLEST = 1e-10
-"""Probabilities are at least this in a logarithm."""
+"""Lower bound of probabilities inside a logarithm."""
 
 
 @dataclass(frozen=True)
 class Heldout:
-    """Symmetric KL divergence of the predictions before and after; in nats, higher is harder.
+    """Symmetric KL divergence of the predictions before and after, in nats; higher is harder.
+
+    Reference: Carlini, Erlingsson and Papernot, "Distribution density, tails, and outliers in
+    machine learning", 2019, https://arxiv.org/abs/1910.13427.
 
     Attributes:
-        epochs: passes over the held-out data, at most.
-        patience: passes without a new minimum of the training loss after which it stops.
+        epochs: maximum number of passes over the held-out data.
+        patience: number of passes without a new minimum of the training loss before it stops.
     """
 
     name: ClassVar[str] = "heldout"
@@ -47,17 +50,17 @@ class Heldout:
         check_positive(self, "epochs", "patience")
 
     def __call__(self, bundle: DataBundle, recipe: Recipe, runtime: Runtime) -> Scores:
-        """Train the original, go on with the held-out data, and compare on D.
+        """Train the original, continue on held-out data, and compare predictions on D.
 
         Raises:
-            ScoreError: there are no held-out data.
+            ScoreError: the bundle has no held-out data.
             DivergedError: a loss or a weight is not finite.
         """
         data = bundle.heldout
         if not len(data):
             raise ScoreError(
-                "heldout learns from validation data, and there are none. Set aside some, or "
-                "choose another proxy."
+                "heldout: this proxy trains on validation data, and there are none. Set aside "
+                "validation data, or choose another proxy."
             )
         original = recipe.fit(bundle.train, runtime)
         retrained = self.retrain(original, data, recipe, runtime / self.name)
@@ -67,20 +70,23 @@ class Heldout:
     def retrain(
         self, original: nn.Module, data: LabeledData, recipe: Recipe, runtime: Runtime
     ) -> nn.Module:
-        """Return a model that went on from the original with other data, in eval mode."""
-        model, losses = copy.deepcopy(original), _Losses()
+        """Return the original after further training on `data`, in eval mode."""
+        model, losses = copy.deepcopy(original), _LossHistory()
         optimizer = recipe.optimizer(model)
         batches = Batches(data, recipe.batch_size, runtime.device, recipe.augment)
         state: dict[str, Stateful] = {"model": model, "optimizer": optimizer, "losses": losses}
         for epoch in runtime.epochs(self.epochs, **state):
             losses.add(recipe.epoch(model, optimizer, batches, runtime.seed / epoch))
-            if losses.stale == self.patience:
+            if losses.epochs_since_minimum == self.patience:
                 break
         check_finite(model, self.name)
         return model.eval()
 
     def cost(self, bundle: DataBundle, recipe: Recipe) -> float:
-        """Return the examples passed forward and backward, if it takes all its epochs."""
+        """Return the examples passed forward and backward if no epoch is saved by early stopping.
+
+        A forward pass alone counts a third.
+        """
         learned = recipe.epochs * len(bundle.train) + self.epochs * len(bundle.heldout)
         return learned + 2 * len(bundle.train) / 3
 
@@ -92,25 +98,25 @@ def symmetric_kl(p: ArrayLike, q: ArrayLike) -> NDArray[np.float64]:
     return divergence
 
 
-class _Losses:
-    """The training losses so far."""
+class _LossHistory:
+    """The training loss of each epoch so far; part of the state that is saved."""
 
     def __init__(self) -> None:
         self.values: list[float] = []
 
     def add(self, loss: float) -> None:
-        """Add an epoch's."""
+        """Add the loss of an epoch."""
         self.values.append(loss)
 
     @property
-    def stale(self) -> int:
-        """Epochs since the minimum was new."""
+    def epochs_since_minimum(self) -> int:
+        """Number of epochs since the last new minimum."""
         return len(self.values) - 1 - int(np.argmin(self.values))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state."""
+        """Return the state to save."""
         return {"values": list(self.values)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Put the state back."""
+        """Restore the state."""
         self.values = list(state_dict["values"])

@@ -1,9 +1,9 @@
-"""Proxies from the training itself: how confidently an example was learned, over all epochs.
+"""Proxies from training dynamics: how confidently an example is learned, over all epochs.
 
-Each is a mean over epochs of what the *training* forward pass says about an example: in train
-mode, augmented if the recipe augments, under the weights before that step. It costs no pass of its
-own. All are oriented so that **higher is harder to forget** (Zhao and Triantafillou, "Scalability
-of memorization-based machine unlearning", 2024, https://arxiv.org/abs/2410.16516; the loss:
+Each proxy is a mean over epochs of a statistic of the *training* forward pass: in train mode,
+augmented if the recipe augments, under the weights before that step. No extra pass is needed. All
+are oriented so that **higher is harder to forget** (Zhao and Triantafillou, "Scalability of
+memorization-based machine unlearning", 2024, https://arxiv.org/abs/2410.16516; the loss:
 Ravikumar, Soufleri, Hashemi and Roy, "Towards memorization estimation: fast, formal and free", ICML
 2025, https://openreview.net/forum?id=KZlQEoEtiu).
 """
@@ -27,31 +27,31 @@ EVENTS = ("confidence", "max_confidence", "entropy", "binary_accuracy", "cumulat
 
 
 class LearningEvents(RunningMeans):
-    """Means over epochs of each example's events; give it to `Recipe.fit` as `observe`.
+    """Means of each example's events over epochs; pass it to `Recipe.fit` as `observe`.
 
-    Batches wait until they are as many examples as the set has, so that training never stops to
-    read something back.
+    Batches are buffered until they hold as many examples as the training set, so that training
+    does not wait for transfers from the device.
     """
 
     def __init__(self, examples: int) -> None:
-        """Start with nothing seen of a number of training examples."""
+        """Start empty, for `examples` training examples."""
         super().__init__(len(EVENTS), examples)
-        self.waiting: list[tuple[Tensor, Tensor, Tensor]] = []
-        self.missing = examples
+        self.buffer: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.remaining = examples
 
     def __call__(self, rows: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Take a batch: rows [B], logits [B, K], labels [B]."""
-        self.waiting.append((rows, logits, labels))
-        self.missing -= len(rows)
-        if self.missing <= 0:
-            self._add_waiting()
+        """Buffer a batch: rows [B], logits [B, K], labels [B]."""
+        self.buffer.append((rows, logits, labels))
+        self.remaining -= len(rows)
+        if self.remaining <= 0:
+            self._flush()
 
-    def _add_waiting(self) -> None:
-        """Add the events of the batches that wait."""
-        if not self.waiting:
+    def _flush(self) -> None:
+        """Add the events of the buffered batches to the means."""
+        if not self.buffer:
             return
-        rows, logits, labels = (torch.cat(parts) for parts in zip(*self.waiting, strict=True))
-        self.waiting, self.missing = [], len(self.visits)
+        rows, logits, labels = (torch.cat(parts) for parts in zip(*self.buffer, strict=True))
+        self.buffer, self.remaining = [], len(self.visits)
         log_p = F.log_softmax(logits, dim=1)
         p = log_p.exp()
         loss = -log_p.gather(1, labels[:, None]).squeeze(1)
@@ -67,28 +67,28 @@ class LearningEvents(RunningMeans):
         self.add(rows, events)
 
     def means(self) -> NDArray[Any]:
-        """Return the means [kinds, N], float64; NaN where an example was never visited."""
-        self._add_waiting()
+        """Return the means [kinds, N], float64; NaN for an example without a visit."""
+        self._flush()
         return super().means()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state, so that an interrupted training goes on counting."""
-        self._add_waiting()
+        """Return the state to save, so that an interrupted training run can resume."""
+        self._flush()
         return super().state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Put the state back; what came after it is forgotten."""
-        self.waiting, self.missing = [], len(self.visits)
+        """Restore the state and discard the buffer."""
+        self.buffer, self.remaining = [], len(self.visits)
         super().load_state_dict(state_dict)
 
     def scores(self) -> Mapping[str, Scores]:
-        """Return the mean of each event over the epochs; higher is harder."""
+        """Return the mean of each event over epochs; higher is harder."""
         return {name: Scores(m, name=name) for name, m in zip(EVENTS, self.means(), strict=True)}
 
 
 @dataclass(frozen=True)
 class _LearningEvent:
-    """Train once and return one of the events."""
+    """A proxy that trains once and returns one of the events."""
 
     name: ClassVar[str]
 
@@ -100,28 +100,44 @@ class _LearningEvent:
 
 @dataclass(frozen=True)
 class Confidence(_LearningEvent):
-    """1 - mean probability of the label (the C-proxy), in [0, 1]; higher is harder."""
+    """1 - mean probability of the label (the C-proxy), in [0, 1]; higher is harder.
+
+    Reference: Zhao and Triantafillou, "Scalability of memorization-based machine unlearning",
+    2024, https://arxiv.org/abs/2410.16516.
+    """
 
     name: ClassVar[str] = "confidence"
 
 
 @dataclass(frozen=True)
 class MaxConfidence(_LearningEvent):
-    """1 - mean probability of the most probable class, in [0, 1]; higher is harder."""
+    """1 - mean probability of the most probable class, in [0, 1]; higher is harder.
+
+    Reference: Zhao and Triantafillou, "Scalability of memorization-based machine unlearning",
+    2024, https://arxiv.org/abs/2410.16516.
+    """
 
     name: ClassVar[str] = "max_confidence"
 
 
 @dataclass(frozen=True)
 class Entropy(_LearningEvent):
-    """Mean entropy of the prediction in nats, in [0, log K]; higher is harder."""
+    """Mean entropy of the prediction in nats, in [0, log K]; higher is harder.
+
+    Reference: Zhao and Triantafillou, "Scalability of memorization-based machine unlearning",
+    2024, https://arxiv.org/abs/2410.16516.
+    """
 
     name: ClassVar[str] = "entropy"
 
 
 @dataclass(frozen=True)
 class BinaryAccuracy(_LearningEvent):
-    """Share of epochs in which the label was not predicted, in [0, 1]; higher is harder."""
+    """Fraction of epochs in which the label is not predicted, in [0, 1]; higher is harder.
+
+    Reference: Zhao and Triantafillou, "Scalability of memorization-based machine unlearning",
+    2024, https://arxiv.org/abs/2410.16516.
+    """
 
     name: ClassVar[str] = "binary_accuracy"
 
@@ -130,7 +146,10 @@ class BinaryAccuracy(_LearningEvent):
 class CumulativeLoss(_LearningEvent):
     """Mean cross-entropy in nats, in [0, inf); higher is harder.
 
-    The paper's is the sum over epochs (cumulative sample loss, CSL): the same order.
+    Reference: Ravikumar, Soufleri, Hashemi and Roy, "Towards memorization estimation: fast,
+    formal and free", ICML 2025, https://openreview.net/forum?id=KZlQEoEtiu.
+
+    The paper's cumulative sample loss (CSL) is the sum over epochs, which gives the same ranking.
     """
 
     name: ClassVar[str] = "cumulative_loss"

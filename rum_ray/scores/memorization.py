@@ -1,11 +1,11 @@
-"""Memorization and influence, estimated by leaving examples out.
+"""Memorization and influence: leave-k-out estimates from a pool of models.
 
 mem(A, D, i) = P[model trained on D is right about i] - P[model trained on D without i is right]
 
 (Feldman and Zhang, "What neural networks memorize and why", NeurIPS 2020,
-https://arxiv.org/abs/2008.03703). Many models are trained on random shares of D; each counts for
-an example either as one that saw it or as one that did not. The counts are integers that add, so
-the result is the same whichever worker trained which model, and in whatever order they came.
+https://arxiv.org/abs/2008.03703). Each model of the pool is trained on a random subset of D. For
+each example, a model counts either as trained with it or as trained without it. The counts are
+integers that add, so the result depends neither on the order of the models nor on the workers.
 """
 
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ from rum_ray.seeding import Seed
 
 @dataclass(frozen=True, eq=False)
 class InOutCounts:
-    """Per example: by how many models it was seen and not seen, and how many were right.
+    """Counts per example: models trained with and without it, and how many of them are right.
 
     Attributes:
-        seen: [N] models that trained on the example.
-        seen_right: [N] those of them that predict its label.
-        unseen: [N] models that did not.
-        unseen_right: [N] those of them that predict its label.
+        seen: [N] models trained on the example.
+        seen_right: [N] such models that predict its label.
+        unseen: [N] models trained without the example.
+        unseen_right: [N] such models that predict its label.
     """
 
     seen: NDArray[np.int64]
@@ -36,17 +36,20 @@ class InOutCounts:
 
     @classmethod
     def of(cls, included: ArrayLike, correct: ArrayLike) -> "InOutCounts":
-        """Count over models.
+        """Return the counts over models.
 
         Args:
-            included: [M, N] bool, model m trained on example n.
+            included: [M, N] bool, model m is trained on example n.
             correct: [M, N] bool, model m predicts the label of example n.
+
+        Raises:
+            ValueError: the arrays are not both [M, N].
         """
         included, correct = np.asarray(included, dtype=bool), np.asarray(correct, dtype=bool)
         if included.shape != correct.shape or included.ndim != 2:
             raise ValueError(
-                "included and correct must both be [models, examples]; "
-                f"their shapes are {included.shape} and {correct.shape}"
+                "included and correct must both have shape [models, examples]; "
+                f"got {included.shape} and {correct.shape}"
             )
         seen, right, both = map(_count, (included, correct, included & correct))
         return cls(seen, both, len(included) - seen, right - both)
@@ -60,7 +63,7 @@ class InOutCounts:
         )
 
     def scores(self) -> Scores:
-        """Return memorization in [-1, 1], higher is harder; NaN if never seen or never unseen."""
+        """Return memorization [N] in [-1, 1], higher is harder; NaN where a count is zero."""
         with np.errstate(invalid="ignore", divide="ignore"):
             inside, outside = self.seen_right / self.seen, self.unseen_right / self.unseen
             variance = inside * (1 - inside) / self.seen + outside * (1 - outside) / self.unseen
@@ -68,7 +71,7 @@ class InOutCounts:
 
 
 def _count(bits: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return how many of [M, N] are true by column; bytes add many times as fast as int64."""
+    """Return the number of true values per column of [M, N]; summing bytes is fast."""
     blocks = (bits[start : start + 255] for start in range(0, len(bits), 255))
     sums = [block.sum(axis=0, dtype=np.uint8) for block in blocks]
     return np.sum(sums, axis=0, dtype=np.int64) if sums else np.zeros(bits.shape[1], np.int64)
@@ -78,34 +81,45 @@ def memorization(included: ArrayLike, correct: ArrayLike) -> Scores:
     """Return the leave-k-out estimate of memorization, with its standard errors.
 
     Args:
-        included: [M, N] bool, model m trained on example n.
+        included: [M, N] bool, model m is trained on example n.
         correct: [M, N] bool, model m predicts the label of example n.
 
     Returns:
-        Scores [N] in [-1, 1], higher is harder; NaN where an example was never in or never out.
+        Scores [N] in [-1, 1], higher is harder. An example that is in the training set of every
+        model, or of none, has the score NaN.
+
+    Raises:
+        ValueError: the arrays are not both [M, N].
+
+    Example:
+        >>> import rum_ray as rr
+        >>> included = [[1, 0], [1, 1], [0, 1], [0, 0]]
+        >>> correct = [[1, 1], [1, 1], [0, 1], [0, 0]]
+        >>> rr.memorization(included, correct).values
+        array([1. , 0.5])
     """
     return InOutCounts.of(included, correct).scores()
 
 
 def soft_memorization(included: ArrayLike, confidences: ArrayLike) -> Scores:
-    """Return memorization of probabilities instead of right answers, which fewer models settle.
+    """Return memorization from label probabilities in place of hits, which needs fewer models.
 
     Args:
-        included: [M, N] bool, model m trained on example n.
-        confidences: [M, N] in [0, 1], the probability that model m gives the label of example n.
+        included: [M, N] bool, model m is trained on example n.
+        confidences: [M, N] in [0, 1], probability of the label of example n under model m.
 
     Returns:
-        Scores [N] in [-1, 1], higher is harder: the mean over the models that saw the example less
-        that over those that did not; NaN where an example was never in or never out.
+        Scores [N] in [-1, 1], higher is harder: the mean over the models trained with the example
+        minus the mean over the models trained without it. NaN where either set of models is empty.
 
     Raises:
-        ValueError: the shapes are not these.
+        ValueError: the arrays are not both [M, N].
     """
     included, confidences = np.asarray(included, dtype=bool), np.asarray(confidences)
     if included.shape != confidences.shape:
         raise ValueError(
-            "included and confidences must both be [models, examples]; "
-            f"their shapes are {included.shape} and {confidences.shape}"
+            "included and confidences must both have shape [models, examples]; "
+            f"got {included.shape} and {confidences.shape}"
         )
     counts = InOutCounts.of(included, np.zeros_like(included))
     inside, outside = (
@@ -117,25 +131,31 @@ def soft_memorization(included: ArrayLike, confidences: ArrayLike) -> Scores:
 
 
 def influence(included: ArrayLike, correct_test: ArrayLike) -> NDArray[np.float32]:
-    """Return how much seeing each example helps each test example.
+    """Return the influence of each training example on each test example.
 
     Args:
-        included: [M, N] bool, model m trained on example n.
+        included: [M, N] bool, model m is trained on example n.
         correct_test: [M, T] bool, model m predicts the label of test example t.
 
     Returns:
-        [T, N] float32 in [-1, 1]: P[right about t | n was in] - P[right about t | n was out]; NaN
-        where n was never in or never out.
+        [T, N] float32 in [-1, 1]: P[right about t | trained with n] - P[right about t | trained
+        without n]. NaN where n is in the training set of every model, or of none.
 
     Raises:
-        ValueError: the shapes are not these.
+        ValueError: the arrays are not [M, N] and [M, T].
+
+    Example:
+        >>> import rum_ray as rr
+        >>> included = [[1, 0], [1, 1], [0, 1], [0, 0]]
+        >>> rr.influence(included, correct_test=[[1], [1], [0], [0]])
+        array([[1., 0.]], dtype=float32)
     """
     inside = np.asarray(included, dtype=np.float32)
     right = np.asarray(correct_test, dtype=np.float32)
     if inside.ndim != 2 or right.ndim != 2 or len(inside) != len(right):
         raise ValueError(
-            "included must be [models, examples] and correct_test [models, test examples]; "
-            f"their shapes are {inside.shape} and {right.shape}"
+            "included must have shape [models, examples] and correct_test [models, test examples]; "
+            f"got {inside.shape} and {right.shape}"
         )
     seen = inside.sum(axis=0)
     both = right.T @ inside
@@ -147,5 +167,5 @@ def influence(included: ArrayLike, correct_test: ArrayLike) -> NDArray[np.float3
 
 
 def included_rows(total: int, fraction: float, seed: Seed) -> Indices:
-    """Return the rows that the model of `seed` is trained on: floor(fraction * total), sorted."""
+    """Return the training rows of the model of `seed`: floor(fraction * total) of them, sorted."""
     return (seed / "included").choice(total, int(fraction * total))

@@ -1,1 +1,1 @@
-"""What is searched, and by what it is judged; how, is `rum_ray.cluster.tune`."""
+"""Search spaces of plans, and the objective. `rum_ray.cluster.tune` runs the search."""

@@ -1,4 +1,4 @@
-"""What may be chosen: unlearners, with their declared domains or a part of them."""
+"""Candidates of a search: unlearners, with all or part of their declared domains."""
 
 import itertools
 from collections.abc import Iterator, Mapping
@@ -16,9 +16,12 @@ class Candidate:
     """An unlearner that a search may choose.
 
     Attributes:
-        name: its YAML name.
-        narrowed: what is not as the unlearner declares, by hyperparameter: a narrower range, a
-            `Choice` of values, or the one value that it has.
+        name: YAML name of the unlearner.
+        narrowed: restrictions of the declared domains, by hyperparameter: a narrower range, a
+            `Choice` of values, or one fixed value.
+
+    Raises:
+        ConfigError: the unlearner cannot be searched, or a restriction is not in its domain.
     """
 
     name: str
@@ -26,65 +29,70 @@ class Candidate:
 
     def __post_init__(self) -> None:
         if self.kind is Retrain:
-            raise ConfigError("retrain is what a search is judged against; remove it.")
+            raise ConfigError("retrain is the reference of a search and no candidate; remove it.")
         if not hasattr(self.kind, "space"):
-            raise ConfigError(f"{self.name} has no `space` that says what to search.")
+            raise ConfigError(
+                f"{self.name} has no attribute `space`. A candidate needs one, with the domains to "
+                "search."
+            )
         for key, part in self.narrowed.items():
             _check(self.name, key, part, self.kind.space.get(key))
         self.kind(**self.fixed)
 
     @property
     def kind(self) -> type[Unlearner]:
-        """The unlearner's class."""
+        """Class of the unlearner."""
         kind: type[Unlearner] = find(self.name, UNLEARNERS, "unlearner")
         return kind
 
     @property
     def fixed(self) -> dict[str, Any]:
-        """The hyperparameters that have one value."""
+        """The fixed hyperparameters, with their values."""
         return {k: v for k, v in self.narrowed.items() if not isinstance(v, Domain)}
 
     @property
     def domains(self) -> dict[str, Domain]:
-        """The hyperparameters that are searched."""
+        """The searched hyperparameters, with their domains."""
         declared = {k: v for k, v in self.kind.space.items() if k not in self.fixed}
         return {key: self.narrowed.get(key, domain) for key, domain in declared.items()}
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """The values of the domains that are nearest to the unlearner's defaults."""
+        """For each searched hyperparameter, the value in its domain nearest to the default."""
         default = self.kind(**self.fixed)
         return {key: nearest(domain, getattr(default, key)) for key, domain in self.domains.items()}
 
     def corners(self) -> Iterator[dict[str, Any]]:
-        """Yield every combination of the domains' ends."""
+        """Yield every combination of the bounds of the domains."""
         domains = self.domains
         for values in itertools.product(*map(bounds, domains.values())):
             yield dict(zip(domains, values, strict=True))
 
     def unlearner(self, values: Mapping[str, Any]) -> Unlearner:
-        """Return the unlearner with these values of its domains."""
+        """Return the unlearner with the fixed values and these values."""
         return self.kind(**self.fixed, **values)
 
 
 def _check(name: str, key: str, part: Any, declared: Domain | None) -> None:
-    """Raise ConfigError unless a hyperparameter's part lies in its declared domain."""
-    what = f"{name}.{key}"
+    """Raise ConfigError unless a restriction lies in the declared domain of its hyperparameter."""
+    place = f"{name}.{key}"
     if declared is None:
         if isinstance(part, Domain):
-            raise ConfigError(f"{what} is not searched, so it can have one value only.")
+            raise ConfigError(f"{place} is no searched hyperparameter; give one value, got {part}.")
         return
     for value in bounds(part) if isinstance(part, Domain) else (part,):
         if not contains(declared, value):
-            raise ConfigError(f"{what} may be {describe(declared)}; got {value}.")
+            raise ConfigError(f"{place} may be {describe(declared)}; got {value}.")
     if isinstance(part, Choice):
         if not part.options or len(set(part.options)) < len(part.options):
-            raise ConfigError(f"{what}: list each value once, and at least one.")
+            raise ConfigError(
+                f"{place}: give at least one value, and each value once; got {list(part.options)}."
+            )
     elif isinstance(part, Range):
         if type(part) is not type(declared):
-            raise ConfigError(f"{what} takes a {type(declared).__name__} or a Choice; got {part}.")
+            raise ConfigError(f"{place} takes a {type(declared).__name__} or a Choice; got {part}.")
         if not part.low < part.high:
             raise ConfigError(
-                f"{what}: low must be below high, got {part.low} and {part.high}; one that is left "
-                f"out is declared: {describe(declared)}. To fix the value, give that one value."
+                f"{place}: low must be below high, got {part.low} and {part.high}. A missing bound "
+                f"is the declared one: {describe(declared)}. To fix the value, give that one value."
             )

@@ -1,4 +1,4 @@
-"""What a search maximises: J = ToW - gap on validation data (docs/protocol.md 5)."""
+"""The objective of a search: J = ToW - attack gap, on validation data (docs/protocol.md 5)."""
 
 import itertools
 from collections.abc import Sequence
@@ -9,14 +9,19 @@ import numpy as np
 from rum_ray.evaluation.tow import Accuracies, Evaluation, tow
 
 INFEASIBLE = -1.0
-"""J of a plan that costs too much or diverges: the least that J can be."""
+"""J of a plan that is over the cost cap or diverges: the minimum of J."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The mean of several retrained models, each evaluated on validation data.
+    """Mean evaluation of several retrained models on validation data.
 
-    One retrained model is a poor reference: its own noise would be searched for.
+    One retrained model is a poor reference, because a search would fit its noise.
+
+    Attributes:
+        accuracies: mean accuracies.
+        mia: mean of the SVM attack, in [0, 1].
+        auc: mean AUC, in [0, 1].
     """
 
     accuracies: Accuracies
@@ -25,7 +30,7 @@ class Reference:
 
     @classmethod
     def of(cls, retrained: Sequence[Evaluation]) -> "Reference":
-        """Return the mean of these evaluations."""
+        """Return the mean of the evaluations."""
         accuracies = Accuracies(
             forget=float(np.mean([e.accuracies.forget for e in retrained])),
             retain=float(np.mean([e.accuracies.retain for e in retrained])),
@@ -39,28 +44,28 @@ class Reference:
 
 
 def answer(evaluation: Evaluation | Reference, attack: str) -> float:
-    """Return what an attack, "auc" or "svm", says."""
+    """Return the value of an attack, "auc" or "svm", in [0, 1]."""
     return evaluation.auc if attack == "auc" else evaluation.mia
 
 
 def floor(retrained: Sequence[Evaluation], attack: str) -> float:
-    """Return the gap that an attack sees where there is none.
+    """Return the noise floor of an attack's gap: the gap between two retrained models.
 
-    That is the 95th percentile of the gaps between any two of these retrained models; of up to 20
-    pairs (six models), the largest.
+    It is the 95th percentile of the gaps over all pairs of retrained models. For up to 20 pairs
+    (six models) that is the maximum.
     """
-    answers = [answer(evaluation, attack) for evaluation in retrained]
-    gaps = [abs(a - b) for a, b in itertools.combinations(answers, 2)]
+    values = [answer(evaluation, attack) for evaluation in retrained]
+    gaps = [abs(a - b) for a, b in itertools.combinations(values, 2)]
     return float(np.quantile(gaps, 0.95, method="higher"))
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """How good one plan was on one search seed.
+    """Objective of one plan on one search seed.
 
     Attributes:
-        tow: against the reference, on validation data.
-        gap: of the attack that counts.
+        tow: ToW against the reference, on validation data, in [0, 1].
+        gap: gap of the selected attack, in [0, 1].
     """
 
     tow: float
@@ -68,17 +73,17 @@ class Judgement:
 
     @property
     def objective(self) -> float:
-        """J, in [-1, 1]; higher is better."""
+        """J = ToW - gap, in [-1, 1]; higher is better."""
         return self.tow - self.gap
 
 
 def judge(unlearned: Evaluation, reference: Reference, attack: str) -> Judgement:
-    """Return how close an unlearned model is to the reference.
+    """Return the objective of an unlearned model.
 
     Args:
-        unlearned: evaluated on validation data.
+        unlearned: evaluation of the model on validation data.
         reference: mean of the retrained models.
-        attack: "auc" or "svm", whose gap counts.
+        attack: attack of the gap, "auc" or "svm".
     """
     gap = abs(answer(unlearned, attack) - answer(reference, attack))
     return Judgement(tow(unlearned.accuracies, reference.accuracies), gap)

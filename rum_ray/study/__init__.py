@@ -1,1 +1,1 @@
-"""An experiment on its data: which jobs it takes, and what follows from them."""
+"""Studies: the jobs of an experiment, their order, and the executors that run them."""

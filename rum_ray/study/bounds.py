@@ -1,7 +1,7 @@
 """Upper bounds on the jobs of a stage, from the experiment alone.
 
-The jobs of most stages depend on results, such as the forget set on scores. Before those are in the
-store, a dry run tells these bounds.
+The jobs of most stages depend on results: the forget set on scores, for example. A dry run reports
+these bounds until such results are in the store.
 """
 
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from rum_ray.unlearning.base import FORWARD_ONLY
 
 @dataclass(frozen=True)
 class Bound:
-    """The most that a part of a stage can take.
+    """An upper bound on one part of a stage.
 
     Attributes:
-        name: of the part, as progress reports it.
-        jobs: number of jobs; of a search, its trials.
-        trainings: cost, in trainings of the original.
+        name: name of the part in progress reports.
+        jobs: number of jobs; for a search, of trials.
+        trainings: cost in trainings of the original.
     """
 
     name: str
@@ -98,12 +98,12 @@ def unlearn(study: Study) -> list[Bound]:
 
 
 def _streamed(name: str, study: Study, passes: int) -> Bound:
-    """Return the bound of a stage that streams D past so many models."""
+    """Return the bound of a stage that embeds D `passes` times."""
     return Bound(name, passes, passes * FORWARD_ONLY / study.experiment.recipe.epochs)
 
 
 def _references(study: Study) -> tuple[int, float]:
-    """Return how many models the searches' references take, and their trainings."""
+    """Return the number of models in the references of the searches, and of their trainings."""
     config = study.experiment.search
     if config is None or study.plan_only:
         return 0, 0.0
@@ -128,6 +128,6 @@ def _kept(study: Study) -> int:
 
 
 def _cap(study: Study) -> float:
-    """Return the most that a plan costs, as a share of retraining; half without a search."""
+    """Return the cap on the cost of a plan, as a share of retraining; 0.5 without a search."""
     config = study.experiment.search
     return config.max_cost if config is not None else 0.5

@@ -1,4 +1,4 @@
-"""What a job costs, in trainings of the original."""
+"""The cost of a job, in trainings of the original."""
 
 from rum_ray.jobs import (
     CentroidDistances,
@@ -28,13 +28,13 @@ def training_cost(study: Study, job: Keyed) -> float:
         return job.fraction * job.recipe.epochs / epochs
     if isinstance(job, ScoreByProxy):
         return job.cost(study.context) / (epochs * len(study.context.bundle.train))
-    return float(trainings(job))
+    return float(training_count(job))
 
 
 def job_cost(study: Study, job: Keyed) -> float:
-    """Return the cost of a job, in trainings of the original; of a search, the most.
+    """Return the cost of a job in trainings of the original; for a search, an upper bound.
 
-    Forward passes count a third. Passes over validation and test data are left out.
+    Forward passes count a third. Passes over validation and test data do not count.
     """
     total, epochs = len(study.context.bundle.train), study.experiment.recipe.epochs
     if isinstance(job, SearchJob):
@@ -50,11 +50,11 @@ def job_cost(study: Study, job: Keyed) -> float:
     if isinstance(job, Evaluate):
         plan = 0.0 if job.plan is None else relative_cost(job.plan, job.recipe, total)
         relearn = 0.0 if job.relearn is None else job.relearn.epochs / epochs
-        return plan + relearn + trainings(job)
+        return plan + relearn + training_count(job)
     return training_cost(study, job)
 
 
-def trainings(job: Keyed) -> int:
+def training_count(job: Keyed) -> int:
     """Return the number of models that a job trains from scratch."""
     if isinstance(job, TrainModel | TrainPoolModel | ScoreByProxy):
         return 1

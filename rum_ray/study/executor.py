@@ -18,16 +18,16 @@ from rum_ray.study.progress import ProgressState
 from rum_ray.study.worker_pool import Task, WorkerPool
 
 OnProgress: TypeAlias = Callable[[ProgressState], ProgressState]
-"""Receives the progress of the jobs at hand; returns that of the whole stage, for monitors."""
+"""Receives the progress of the current jobs; returns that of the whole stage, for monitors."""
 Cancelled: TypeAlias = Callable[[], Sequence[Job]]
-"""Returns the jobs that have turned out to be unnecessary."""
+"""Returns the jobs that have become unnecessary."""
 
 
 class Executor(Protocol):
-    """Runs jobs, streams and searches; a context manager that ends what it has started.
+    """Runs jobs, streams and searches; a context manager that stops its workers at the end.
 
-    An executor starts nothing before the first work arrives. An error of a job that trying again
-    cannot mend (`RumRayError`) is raised once the other jobs are done.
+    Workers start with the first call. A `RumRayError` of a job is permanent: it is raised once the
+    other jobs are done.
     """
 
     def __enter__(self) -> "Executor": ...
@@ -52,7 +52,7 @@ class Executor(Protocol):
     def search(
         self, stage: str, search: SearchJob, context: Context, on_progress: OnProgress
     ) -> None:
-        """Run a search; trials that are in the store already are read, not run again."""
+        """Run a search and save it; results of trials already in the store are reused."""
         ...
 
 
@@ -60,9 +60,9 @@ class LocalExecutor:
     """Runs everything on this machine, without Ray.
 
     Args:
-        workers: processes of the standard library; 1 runs everything in this process, where a
-            debugger can follow. With more, guard a script's entry with
-            `if __name__ == "__main__":`, as `multiprocessing` requires.
+        workers: number of processes; 1 runs everything in this process, where a debugger works.
+            With more, guard the entry of a script with `if __name__ == "__main__":`, as
+            `multiprocessing` requires.
 
     Example:
         >>> import rum_ray as rr
@@ -71,10 +71,10 @@ class LocalExecutor:
     """
 
     def __init__(self, workers: int = 1) -> None:
-        """Start nothing yet.
+        """Create an executor without processes; they start with the first jobs.
 
         Raises:
-            ValueError: there are no workers.
+            ValueError: `workers` is less than 1.
         """
         if workers < 1:
             raise ValueError(f"workers must be at least 1, got {workers}")
@@ -85,6 +85,10 @@ class LocalExecutor:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        """End the processes."""
         if self._pool is not None:
             self._pool.close()
             self._pool = None
@@ -97,8 +101,8 @@ class LocalExecutor:
         on_progress: OnProgress,
         cancelled: Cancelled = tuple,
     ) -> None:
-        """Run jobs; the first error that trying again cannot mend is raised in the end."""
-        began, errors, done = time.monotonic(), list[RumRayError](), 0
+        """Run jobs; the first permanent error is raised once the other jobs are done."""
+        start, errors, done = time.monotonic(), list[RumRayError](), 0
         chunks = _chunks(jobs)
 
         def wanted(number: int) -> bool:
@@ -107,7 +111,7 @@ class LocalExecutor:
         for _, failed in self._map(context, [partial(_run, chunk) for chunk in chunks], wanted):
             done += len(failed)
             errors += [error for error in failed if error is not None]
-            seconds = time.monotonic() - began
+            seconds = time.monotonic() - start
             on_progress(ProgressState(done, len(jobs), seconds=seconds, failed=len(errors)))
         if errors:
             raise errors[0]
@@ -123,7 +127,7 @@ class LocalExecutor:
         # Optuna takes a second to import, and few commands search.
         from rum_ray.jobs.proposals import Judged, Proposals
 
-        began, clock = time.time(), time.monotonic()
+        began, start = time.time(), time.monotonic()
         proposals, done, before = Proposals(search, len(context.bundle.train)), 0, 0
         best = float("-inf")
         while not proposals.finished:
@@ -134,7 +138,7 @@ class LocalExecutor:
             for number, (value, cached) in self._map(context, tasks):
                 proposals.tell(batch[number].number, Judged(value["objective"], value["cost"]))
                 done, before, best = done + 1, before + cached, max(best, value["objective"])
-                seconds, total = time.monotonic() - clock, search.config.trials
+                seconds, total = time.monotonic() - start, search.config.trials
                 on_progress(ProgressState(done, total, before, seconds, best=best))
         search.save(context, [each.answers for each in proposals.made], proposals.drawn_again)
 
@@ -144,25 +148,25 @@ class LocalExecutor:
         tasks: Sequence[Task],
         wanted: Callable[[int], bool] = lambda number: True,
     ) -> Iterator[tuple[int, Any]]:
-        """Yield the number and result of each task that is wanted, as they finish."""
+        """Yield the number and result of each wanted task, as they finish."""
         if self.workers == 1 or len(tasks) == 1:
             yield from ((n, task(context)) for n, task in enumerate(tasks) if wanted(n))
             return
         if self._pool is None or self._pool.context is not context:
-            self.__exit__()
+            self._close()
             self._pool = WorkerPool(context, self.workers)
         yield from self._pool.map(tasks, wanted)
 
 
 def _chunks(jobs: Sequence[Job]) -> list[list[Job]]:
-    """Return the jobs one by one; fused models together, as many as fit in a batch."""
+    """Return one chunk per job, and one per batch of fused models."""
     fused = [job for job in jobs if is_fused(job)]
     groups = [fused[start : start + MAX_TOGETHER] for start in range(0, len(fused), MAX_TOGETHER)]
     return [[job] for job in jobs if not is_fused(job)] + groups
 
 
 def _run(jobs: Sequence[Any], context: Context) -> Sequence[RumRayError | None]:
-    """Run one job, or fused ones together; return for each the error that it ended with."""
+    """Run one job, or fused models together; return the permanent error of each, or None."""
     if is_fused(jobs[0]):
         return train_together(context, jobs)
     try:
@@ -173,7 +177,7 @@ def _run(jobs: Sequence[Any], context: Context) -> Sequence[RumRayError | None]:
 
 
 def _judge(search: SearchJob, answers: Any, began: float, context: Context) -> tuple[Any, bool]:
-    """Return the result of a trial, and True if it was in the store before this start."""
+    """Return the result of a trial, and True if it was in the store before the search began."""
     job = search.proposed(answers)
     value = context.get_or_compute_locked(job).value
     return value, context.store.provenance(job.key(context))["time"] < began

@@ -1,4 +1,4 @@
-"""The rows of the report: which methods are measured, and by which jobs."""
+"""The methods in the report and the jobs that measure them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from rum_ray.jobs import (
 from rum_ray.rum import Partition, Plan
 from rum_ray.search.spaces import SpaceName, whole
 from rum_ray.seeding import Seed
-from rum_ray.study.spaces import found
+from rum_ray.study.spaces import picked_plan
 from rum_ray.study.study import Study
 from rum_ray.unlearning import Unlearner
 
@@ -28,7 +28,7 @@ METHODS: Mapping[SpaceName, str] = {
     "V3": "untuned",
     "V4": "rum",
 }
-"""What report.json calls each space's search, and the row of its pick but the last one's."""
+"""The method in report.json of each space's pick; the pick of the last space is "rum"."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,18 +51,11 @@ class Row:
     trials: int | None = None
     plan: Plan | None = None
 
-    @property
-    def label(self) -> str:
-        """What tables call it."""
-        if self.method == "rum":
-            return f"rum ({self.source})"
-        return f"{self.method} {self.unlearner}" if self.unlearner else self.method
 
-
-def table(study: Study) -> list[Row]:
-    """Return all rows of the report; searches must be finished."""
+def method_rows(study: Study) -> list[Row]:
+    """Return all rows of the report; the searches must be finished."""
     if study.plan_only:
-        return [*_models(study), planned(study)]
+        return [*_models(study), plan_row(study)]
     rows = _models(study)
     for unlearner in study.experiment.compare:
         rows += _compared(study, unlearner)
@@ -71,22 +64,22 @@ def table(study: Study) -> list[Row]:
         if name == "V1":
             rows.append(_shuffled(study, search))
     if study.experiment.plan is not None:
-        rows.append(planned(study))
+        rows.append(plan_row(study))
     return rows
 
 
-def planned(study: Study) -> Row:
-    """Return the row of the file's plan.
+def plan_row(study: Study) -> Row:
+    """Return the row of the plan in the file.
 
     Raises:
-        ConfigError: the file has none.
+        ConfigError: the file has no plan.
     """
     plan = Plan.assign(study.partition, study.require_plan(), study.experiment.retain)
     return Row("rum", _evaluations(study, plan, keep=True), source="file", plan=plan)
 
 
 def _models(study: Study) -> list[Row]:
-    """Return the rows of models as they are: references, noise floor and originals."""
+    """Return the rows without a plan: references, noise floor and originals."""
     models = {
         "retrained": study.retrained,
         "retrained_again": study.retrained_again,
@@ -99,13 +92,13 @@ def _models(study: Study) -> list[Row]:
 
 
 def method_of(study: Study, search: SearchJob) -> str:
-    """Return what the row of a search's pick is called: "rum" for the last space."""
+    """Return the method of a search's pick: "rum" for the last space."""
     return "rum" if search.name == study.rungs[-1].name else METHODS[search.name]
 
 
 def _searched(study: Study, search: SearchJob) -> Row:
     """Return the row of a search's pick."""
-    plan, config = found(search, study.context, study.partition), study.require_search()
+    plan, config = picked_plan(search, study.context, study.partition), study.require_search()
     method, single = method_of(study, search), search.single(plan)
     is_rum, counts = method == "rum", search.config.reference == config.reference
     return Row(
@@ -119,7 +112,7 @@ def _searched(study: Study, search: SearchJob) -> Row:
 
 
 def _shuffled(study: Study, search: SearchJob) -> Row:
-    """Return the row of the control: what a search found, step by step, on random subsets."""
+    """Return the row of the control: the unlearners of a search's pick on random subsets."""
     pick = search.pick(study.context)
     unlearners, single = [step.unlearner for step in pick.steps], search.single(pick)
     steps = dict(zip(study.shuffled.names, unlearners, strict=True))
@@ -130,13 +123,14 @@ def _shuffled(study: Study, search: SearchJob) -> Row:
 
 
 def _compared(study: Study, unlearner: Unlearner) -> list[Row]:
-    """Return an unlearner's rows: vanilla, shuffle and RUM^F.
+    """Return the rows of one unlearner: vanilla, shuffle and RUM^F.
 
-    Each takes the values of its best trial: vanilla of the search on the whole forget set, the
-    other two of the search on refined subsets in order. Without one, the file's values count.
+    Hyperparameters are those of the unlearner's best trial: for vanilla in the search on the whole
+    forget set, for the others in the search on refined subsets. Without such a search they are
+    those of the file.
     """
     single, refined = (unlearner, 0), (unlearner, 0)
-    # Values other than the defaults are meant as they are.
+    # Hyperparameters that the file sets are not replaced.
     untuned = unlearner == type(unlearner)()
     if study.experiment.search is not None and untuned:
         searches = (study.searches.get(name) for name in ("V0", "V1"))
@@ -157,55 +151,59 @@ def _compared(study: Study, unlearner: Unlearner) -> list[Row]:
 
 
 def _best(study: Study, unlearner: Unlearner, search: SearchJob | None) -> tuple[Unlearner, int]:
-    """Return an unlearner's best values in a search for one, and from how many trials."""
+    """Return an unlearner with the values of its best trial, and its number of trials."""
     if search is None:
         return unlearner, 0
-    own = []
+    candidates = []
     for trial in search.load(study.context):
         tried = search.single(search.plan(trial["answers"]))
-        judged = trial["status"] == "complete" and trial["cost"] <= search.config.budget
-        if judged and type(tried) is type(unlearner):
-            own.append((tried, trial["objective"]))
-    if not own:
+        affordable = trial["status"] == "complete" and trial["cost"] <= search.config.budget
+        if affordable and type(tried) is type(unlearner):
+            candidates.append((tried, trial["objective"]))
+    if not candidates:
         return unlearner, 0
-    return max(own, key=lambda pair: pair[1])[0], len(own)
+    return max(candidates, key=lambda pair: pair[1])[0], len(candidates)
 
 
 def _evaluations(study: Study, plan: Plan, keep: bool = False) -> tuple[Evaluate, ...]:
-    """Return the jobs that measure a plan on each reported seed, on test."""
+    """Return the jobs that measure a plan on each reported seed, on test data."""
     return tuple(_evaluation(study, o, o.seed / "plan", plan, keep) for o in study.originals)
 
 
 def _evaluation(
     study: Study, model: TrainModel, seed: Seed, plan: Plan | None = None, keep: bool = False
 ) -> Evaluate:
-    """Return the job that measures one model on test."""
+    """Return the job that measures one model on test data."""
     config = study.experiment.evaluate
     relearn = None if config.relearn is None else config.relearn.unlearner
     return Evaluate(model, study.partition, seed, "test", plan, keep, config.members, relearn)
 
 
 def pool_jobs(study: Study) -> list[PoolLogits]:
-    """Return what asks the pool for its logits; nothing if no attack wants them."""
-    wanted = [a for a in study.experiment.evaluate.of_pool if a != "u_lira"]
-    return [PoolLogits(model) for model in study.scoring.pool] if wanted else []
+    """Return the jobs that ask the pool for its logits; none if no attack needs them."""
+    if not study.asks_pool:
+        return []
+    return [PoolLogits(model) for model in study.scoring.pool]
 
 
 def measuring_jobs(study: Study, rows: Sequence[Row]) -> list[Job]:
-    """Return the jobs that measure these rows, and ask the pool if an attack wants that."""
+    """Return the jobs that measure these rows, and those that ask the pool."""
     return [*(job for row in rows for job in row.jobs), *pool_jobs(study)]
 
 
 def shadow_jobs(study: Study, rows: Sequence[Row]) -> list[UnlearnShadow]:
-    """Return what runs each plan "rum" of these rows on each pool model, for U-LiRA."""
-    if "u_lira" not in study.experiment.evaluate.also:
+    """Return the jobs that run each plan "rum" of these rows on each model of the pool.
+
+    There are none if no attack needs shadow models.
+    """
+    if not study.experiment.evaluate.of_shadows:
         return []
     plans = [row.plan for row in rows if row.plan is not None and row.jobs[0].keep]
     return [UnlearnShadow(model, plan) for plan in plans for model in study.scoring.pool]
 
 
 def residual_jobs(study: Study, rows: Sequence[Row]) -> list[SubsetMoments]:
-    """Return what the residuals of these rows need besides the originals' moments."""
+    """Return the jobs that embed models of these rows, besides the originals, for residuals."""
     if not study.experiment.evaluate.residual:
         return []
     jobs = [embedding_job(study, evaluation) for row in rows for evaluation in row.jobs]
@@ -213,7 +211,7 @@ def residual_jobs(study: Study, rows: Sequence[Row]) -> list[SubsetMoments]:
 
 
 def embedding_job(study: Study, evaluation: Evaluate) -> EmbeddingMoments | SubsetMoments | None:
-    """Return what measures the embeddings of an evaluation's model; None if it is not kept."""
+    """Return the job that embeds the model of an evaluation; None if its weights are not kept."""
     partition, layer, model = study.partition, study.experiment.embedding, evaluation.model
     if evaluation.plan is not None:
         kept = UnlearnedModel(evaluation)

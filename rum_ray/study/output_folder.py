@@ -1,4 +1,4 @@
-"""The output folder of a run: one experiment, one live run at a time, and the plans it found."""
+"""The output folder of a run: one experiment, one live run at a time, and its plans."""
 
 import fcntl
 import os
@@ -12,32 +12,32 @@ from rum_ray.experiment import Experiment
 from rum_ray.files import write_bytes
 from rum_ray.store import Store
 from rum_ray.study.methods import method_of
-from rum_ray.study.spaces import found
+from rum_ray.study.spaces import picked_plan
 from rum_ray.study.study import Study
 
 EXPERIMENT = "experiment.yaml"
 
 
 def check_writable(store: Store) -> None:
-    """Raise StoreError if a local store cannot be written; write nothing."""
+    """Raise StoreError if a local store is not writable; write nothing."""
     states = store.state_path("any")
     if states is None:
         return
     folder = next(f for f in states.parents[1:] if os.access(f, os.F_OK))
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         raise StoreError(
-            f"cannot write to the store {store.root}: {folder} is no folder that can be written. "
+            f"cannot write to the store {store.root}: {folder} is not a writable folder. "
             "Name another --store."
         )
 
 
 @contextmanager
-def claimed(out: Path, experiment: Experiment) -> Iterator[None]:
-    """Hold an output folder for one experiment.
+def lock_folder(out: Path, experiment: Experiment) -> Iterator[None]:
+    """Lock an output folder for one experiment.
 
     Raises:
-        BusyError: another live run holds it, or it has another experiment's results.
-        StoreError: it cannot be written.
+        BusyError: another live run holds the lock, or the folder has another experiment.
+        StoreError: the folder is not writable.
     """
     _check_same(out, experiment)
     try:
@@ -63,29 +63,29 @@ def claimed(out: Path, experiment: Experiment) -> Iterator[None]:
 
 def _check_same(out: Path, experiment: Experiment) -> None:
     """Raise BusyError if the folder belongs to another experiment."""
-    known = out / EXPERIMENT
-    if not known.exists():
+    path = out / EXPERIMENT
+    if not path.exists():
         return
     try:
-        digest = config.load(known).digest
+        digest = config.load(path).digest
     except RumRayError:
         digest = "unreadable"
     if digest != experiment.digest:
         raise BusyError(
             f"{out} holds another experiment ({digest[:12]}; this one is "
-            f"{experiment.digest[:12]}). Name another --out, or remove that folder; what is in the "
-            "store is reused either way."
+            f"{experiment.digest[:12]}). Name another --out, or remove the folder; results in the "
+            "store are reused either way."
         )
 
 
 def write_plans(folder: Path, study: Study) -> str:
-    """Write the plan that was found, as an experiment takes it, and return where.
+    """Write the plan of the search to plan.yaml, in the format of a file's `plan`; return the path.
 
-    Those that other references led to lie beside it, as plan-surrogate.yaml and so on.
+    The plans of searches with other references go to plan-surrogate.yaml and so on.
     """
     for name, search in study.searches.items():
         if method_of(study, search) == "rum":
-            plan = found(search, study.context, study.partition)
+            plan = picked_plan(search, study.context, study.partition)
             path = folder / ("plan" + name.removeprefix(search.name).replace(" ", "-") + ".yaml")
             write_bytes(path, config.dump_plan(plan).encode())
     return str(folder / "plan.yaml")

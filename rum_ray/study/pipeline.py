@@ -1,4 +1,4 @@
-"""The pipeline: runs the stages of a command; results that are in the store are reused."""
+"""The pipeline runs the stages of a command; results already in the store are reused."""
 
 import contextlib
 import dataclasses
@@ -9,7 +9,7 @@ from typing import Any
 from rum_ray.errors import IntegrityError
 from rum_ray.jobs import SearchJob
 from rum_ray.search.objective import INFEASIBLE
-from rum_ray.study.costs import trainings
+from rum_ray.study.costs import training_count
 from rum_ray.study.executor import Executor
 from rum_ray.study.progress import Progress, ProgressState
 from rum_ray.study.stages import Stage, wanted_stages
@@ -17,7 +17,7 @@ from rum_ray.study.study import Study
 from rum_ray.study.timing import Clock, StageTime
 
 Size = Callable[[], tuple[int, int]]
-"""Returns the number of jobs of a stage, and of those that it had to compute."""
+"""Returns the number of jobs of a part, and of those that were not in the store at its start."""
 
 
 @dataclass(eq=False)
@@ -26,9 +26,9 @@ class Pipeline:
 
     Attributes:
         study: the experiment and its data.
-        executor: where the jobs run.
-        progress: listens to each stage.
-        clock: keeps the wall time of each stage.
+        executor: runs the jobs.
+        progress: receives the progress of each stage.
+        clock: records the wall time of each stage.
     """
 
     study: Study
@@ -58,27 +58,27 @@ class Pipeline:
         context = self.study.context
         everything = context.distinct(jobs)
         missing = context.missing(everything)
-        with self._stage(name, lambda: (len(everything), len(missing))) as stage:
+        with self._stage(name, lambda: (len(everything), len(missing))) as times:
             if missing:
                 self.executor.stream(missing, context)
-            stage.made += len(missing)
+            times.made += len(missing)
 
     def _search(self, name: str, search: SearchJob) -> None:
         """Run one search, unless its result is in the store."""
         context, total = self.study.context, search.config.trials
         missing = 0 if context.store.has(search.key(context)) else total
-        with self._stage(name, lambda: (total, missing)) as stage:
+        with self._stage(name, lambda: (total, missing)) as times:
             if not missing:
                 return
-            made = stage.made
+            made = times.made
 
             def on_progress(state: ProgressState) -> ProgressState:
                 nonlocal missing
-                # Trials of a run that was killed turn out to be in the store one by one.
-                missing, stage.reused = total - state.before, state.before
-                stage.made = made + state.done - state.before
-                known = state.best is not None and state.best > INFEASIBLE
-                note = f"best {state.best:.3f}" if known else "no trial has an objective yet"
+                # Trials of a run that was killed are found in the store one by one.
+                missing, times.reused = total - state.before, state.before
+                times.made = made + state.done - state.before
+                has_best = state.best is not None and state.best > INFEASIBLE
+                note = f"best {state.best:.3f}" if has_best else "no complete trial yet"
                 full = dataclasses.replace(state, note=note)
                 self.progress.update(full)
                 return full
@@ -86,27 +86,27 @@ class Pipeline:
             self.executor.search(name, search, context, on_progress)
 
     def _jobs(self, name: str, stage: Stage, jobs: Sequence[Any]) -> None:
-        """Run the jobs whose results are missing, unless they turn out to be unnecessary."""
+        """Run the jobs whose results are missing, except those that become unnecessary."""
         study, context = self.study, self.study.context
         everything = context.distinct(jobs)
         missing = context.missing(everything)
-        there = len(everything) - len(missing)
+        before = len(everything) - len(missing)
 
         def size() -> tuple[int, int]:
             needed = {*everything} - {*stage.cancelled(study)}
             return len(needed), len(needed & {*missing})
 
         def on_progress(state: ProgressState) -> ProgressState:
-            done, total = there + state.done, there + state.total
-            known = stage.statistics(study)
-            full = dataclasses.replace(state, done=done, total=total, before=there, **known)
+            done, total = before + state.done, before + state.total
+            statistics = stage.statistics(study)
+            full = dataclasses.replace(state, done=done, total=total, before=before, **statistics)
             self.progress.update(full)
             return full
 
         with self._stage(name, size) as times:
             if not missing:
                 return
-            starting = ProgressState(there, len(everything), there, note="starting workers")
+            starting = ProgressState(before, len(everything), before, note="starting workers")
             self.progress.update(starting)
             try:
                 self.executor.run(
@@ -115,9 +115,9 @@ class Pipeline:
             finally:
                 left = context.missing(missing)
                 times.made += len(missing) - len(left)
-                times.trainings += sum(map(trainings, {*missing} - {*left}))
+                times.trainings += sum(map(training_count, {*missing} - {*left}))
         if {*left} - {*stage.cancelled(study)}:
-            raise IntegrityError(f"stage '{name}' ended with jobs that are not in the store.")
+            raise IntegrityError(f"stage '{name}' ended, but results of it are not in the store.")
 
     @contextlib.contextmanager
     def _stage(self, name: str, size: Size) -> Iterator[StageTime]:
@@ -129,5 +129,5 @@ class Pipeline:
             self.progress.update(ProgressState(total - missing, total, total - missing))
             yield times
         total, missing = size()
-        before = f", {total - missing} reused" if total > missing else ""
-        self.progress.finish(f"{total} done{before}")
+        reused = f", {total - missing} reused" if total > missing else ""
+        self.progress.finish(f"{total} done{reused}")

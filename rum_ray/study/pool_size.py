@@ -1,7 +1,7 @@
-"""How many leave-k-out models are enough: the first 64, 128, ... that are as precise as asked.
+"""The size of the leave-k-out pool: the first 64, 128, ... models that reach a precision.
 
-Only these prefixes are looked at, each when all its models are finished. So neither the number of
-workers, nor a crash, nor which later models happen to be finished changes how many count.
+Only these prefixes of the pool are tested, each once all its models are finished. So the size does
+not depend on the number of workers, on crashes, or on later models that are finished already.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,12 +18,12 @@ from rum_ray.jobs import Context, TrainPoolModel, pool_bits
 from rum_ray.refinement import ByScore
 from rum_ray.scores.base import Scores
 from rum_ray.scores.memorization import InOutCounts
-from rum_ray.scores.reliability import STEP
+from rum_ray.scores.reliability import STEP, changed_share
 from rum_ray.seeding import Seed
-from rum_ray.study.forget import changed_share, chosen
+from rum_ray.study.forget import choose_forget_set
 
 Bits: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.uint8]]
-"""Which examples some models were trained on and are right about, each [M, N] in packed bits."""
+"""Included examples and correct predictions of some models, each [M, N] in packed bits."""
 
 
 @dataclass(eq=False)
@@ -31,14 +31,14 @@ class PoolSize:
     """The finished prefixes of a pool; each is read once, up to the first that is precise enough.
 
     Attributes:
-        experiment: says how precise memorization is to be, if it does.
+        experiment: sets the number of models, or the precision of memorization.
         context: the data and the store.
-        jobs: the models that there may be, in their order.
-        models: how many the largest prefix has that was read.
-        statistics: of that prefix: `standard_error`, the mean over D; and `changed`, the share of
-            the forget set whose subset other models would change, if that decides. Empty as long
-            as an example was in or out of fewer than two models.
-        reached: whether it is as precise as asked.
+        jobs: all models that the experiment allows, in order.
+        models: number of models of the largest prefix that was read.
+        statistics: statistics of that prefix: `standard_error`, the mean over D; and `changed`, the
+            share of the forget set whose subset would differ with other models, if that decides.
+            Empty as long as an example was in or out of fewer than two models.
+        reached: True if the prefix is precise enough.
     """
 
     experiment: Experiment
@@ -52,11 +52,11 @@ class PoolSize:
 
     @property
     def over(self) -> bool:
-        """Whether it is known how many models count."""
+        """True once the size of the pool is known."""
         return self.reached or self.models == len(self.jobs)
 
     def look(self) -> None:
-        """Read the prefixes that were finished since, up to the first that is precise enough."""
+        """Read the prefixes that have finished, up to the first that is precise enough."""
         while not self.over:
             block = self.jobs[self.models : self.models + STEP]
             if not all(map(self.context.has, block)):
@@ -64,32 +64,32 @@ class PoolSize:
             try:
                 self._add(*pool_bits(self.context, block))
             except StoreError:
-                # A damaged record was moved aside, so its model is to be made again.
+                # A damaged record was quarantined, so its model is missing again.
                 return
 
     def _add(self, included: NDArray[np.bool_], correct: NDArray[np.bool_]) -> None:
-        """Count the next models, and hold what is known now against what is asked."""
-        asked = self.experiment.score.models
+        """Add the next models and test the precision."""
+        goal = self.experiment.score.models
         counts = InOutCounts.of(included, correct)
         counts = counts if self._counts is None else self._counts + counts
-        known = min(counts.seen.min(), counts.unseen.min()) >= LEAST_MODELS
-        figures, bits = {}, self._bits
-        if known:
-            figures["standard_error"] = float(counts.scores().standard_errors.mean())
-        if isinstance(asked, Precision) and asked.changed is not None:
+        complete = min(counts.seen.min(), counts.unseen.min()) >= LEAST_MODELS
+        statistics, bits = {}, self._bits
+        if complete:
+            statistics["standard_error"] = float(counts.scores().standard_errors.mean())
+        if isinstance(goal, Precision) and goal.changed is not None:
             bits = [*bits, (np.packbits(included, axis=1), np.packbits(correct, axis=1))]
-            if known:
-                figures["changed"] = self._changed(counts.scores(), bits)
-        # All at once: what raised above must not leave a prefix counted and not judged.
-        self._counts, self._bits, self.statistics = counts, bits, figures
+            if complete:
+                statistics["changed"] = self._changed(counts.scores(), bits)
+        # All at once: an error above must not leave a prefix counted but not tested.
+        self._counts, self._bits, self.statistics = counts, bits, statistics
         self.models += len(included)
-        if isinstance(asked, Precision):
-            name, most = asked.rule
-            self.reached = name in figures and figures[name] <= most
+        if isinstance(goal, Precision):
+            name, most = goal.rule
+            self.reached = name in statistics and statistics[name] <= most
 
     def _changed(self, scores: Scores, bits: Sequence[Bits]) -> float:
-        """Return the share of the forget set whose subset other models would change."""
-        forget = chosen(self.experiment, self.context.bundle, scores, None)
+        """Return the share of the forget set whose subset would differ with other models."""
+        forget = choose_forget_set(self.experiment, self.context.bundle, scores, None)
         refiner, seed = self.experiment.refine, Seed(self.experiment.score.seed)
         assert isinstance(refiner, ByScore)
         included, correct = (

@@ -1,4 +1,4 @@
-"""Progress of long work: the state of a stage, its listeners, and the file that keeps it."""
+"""Progress of a run: the state of a stage, its listeners, and a journal file."""
 
 import contextlib
 import json
@@ -19,17 +19,17 @@ class ProgressState:
     """The progress of a stage.
 
     Attributes:
-        done: steps that are done.
-        total: steps of the stage.
-        before: steps that were done before this start began.
-        seconds: of work in this start, without the start of the workers.
-        failed: jobs that were given up or cannot be done; they count as done.
-        again: requeued jobs, each time counted.
+        done: number of finished steps: jobs, or trials of a search.
+        total: number of steps of the stage.
+        before: steps that were finished before this start of the run.
+        seconds: seconds of work in this start, without the start of the workers.
+        failed: jobs with a permanent error or too many attempts; they count as done.
+        again: number of requeues.
         restarts: restarts of all workers, because one died or their number changed.
         memory: share of memory in use per device, in [0, 1]; CUDA only.
-        standard_error: mean standard error of memorization, of the finished part of the pool.
-        best: of a search, the best J so far.
-        note: the one number that matters now, in words.
+        standard_error: mean standard error of memorization over the finished part of the pool.
+        best: best objective J of a search so far.
+        note: the most informative number of the stage, in words.
     """
 
     done: int
@@ -46,7 +46,7 @@ class ProgressState:
 
     @property
     def rate(self) -> float | None:
-        """Steps per second, mean over this start; None before the first step."""
+        """Mean steps per second in this start; None before the first step."""
         made = self.done - self.before
         return made / self.seconds if made > 0 and self.seconds > 0 else None
 
@@ -89,7 +89,7 @@ class LoggedProgress:
     """Writes progress to the logger `rum_ray` at level INFO: every 30 s, and per stage."""
 
     def __init__(self) -> None:
-        """Listen to a run."""
+        """Start without a stage."""
         self._stage, self._logged = "", 0.0
 
     def start(self, stage: str, total: int) -> None:
@@ -110,14 +110,14 @@ class LoggedProgress:
 class Journal:
     """Appends progress to a file as JSON lines and passes it on.
 
-    At most one line per second, and only if something changed. A line has `time` (seconds since
-    1970), `stage`, `done`, `total`, `rate` (per second), `eta_s`, `failures` (jobs that were given
-    up), `again` (requeued jobs), `restarts`, `memory`, `standard_error` and `note`; unknown values
-    are null.
+    There is at most one line per second, and only after a change. A line has `time` (seconds since
+    1970), `stage`, `done`, `total`, `rate` (steps per second), `eta_s` (seconds), `failures`
+    (failed jobs), `again` (number of requeues), `restarts`, `memory`, `standard_error` and `note`;
+    unknown values are null.
     """
 
     def __init__(self, path: Path, inner: Progress) -> None:
-        """Append to a file in an existing folder, and pass everything on to `inner`."""
+        """Append to the file `path` in an existing folder, and pass progress on to `inner`."""
         self._path, self._inner = path, inner
         self._stage, self._last, self._written_at = "", ProgressState(0, 0), 0.0
         self._written = (0, 0, 0, "")
@@ -129,7 +129,7 @@ class Journal:
         self._inner.start(stage, total)
 
     def update(self, state: ProgressState) -> None:
-        """Write a line, if a second has passed."""
+        """Write a line, if a second has passed and something changed."""
         self._last = state
         if self._news != self._written and time.monotonic() - self._written_at >= LINE_SECONDS:
             self._write()

@@ -1,4 +1,4 @@
-"""What scores the examples: the jobs that do, and what finished ones say."""
+"""Difficulty scores: the jobs that compute them, and their results."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,13 +23,13 @@ from rum_ray.training.recipe import Recipe
 
 @dataclass(frozen=True, eq=False)
 class Scoring:
-    """What scores D's examples.
+    """The scores of D's examples.
 
     Attributes:
-        experiment: what is studied.
+        experiment: sets the score.
         context: the data and the store.
-        recipe: of models that are trained from fresh weights.
-        originals: of the reported seeds; their training is recorded.
+        recipe: recipe of models that are trained from random initial weights.
+        originals: originals of the reported seeds; their training records learning events.
     """
 
     experiment: Experiment
@@ -39,17 +39,17 @@ class Scoring:
 
     @property
     def jobs(self) -> list[Job]:
-        """All that must be done before examples have scores."""
+        """The jobs that compute scores and compared proxies."""
         return [*self.scorers, *self.compared.values()]
 
     @property
     def scorers(self) -> tuple[Job, ...]:
-        """What scores the examples: the leave-k-out pool, a proxy's job, or nothing for a file."""
+        """The jobs that compute the score: the pool, or one proxy; none for scores from a file."""
         return self.pool or self._by_proxy
 
     @cached_property
     def _by_proxy(self) -> tuple[ScoreByProxy, ...]:
-        """The proxy's job, if a proxy scores the examples."""
+        """The job of the proxy that is the score, if it is one."""
         score = self.experiment.score
         if score.file is not None or score.name == "memorization":
             return ()
@@ -58,22 +58,22 @@ class Scoring:
 
     @cached_property
     def compared(self) -> Mapping[str, ScoreByProxy]:
-        """The proxies that are compared besides those that are recorded in training."""
+        """The jobs of compared proxies, except those that training records and the score itself."""
         score, recipe = self.experiment.score, self.recipe
-        known = set(self._recorded) if score.file else {*self._recorded, score.name}
+        available = set(self._recorded) if score.file else {*self._recorded, score.name}
         seed = Seed(score.seed) / "proxy"
         return {
             name: ScoreByProxy(find(name, PROXIES, "proxy")(), recipe, seed)
             for name in score.compare
-            if name not in known
+            if name not in available
         }
 
     @property
     def pool(self) -> tuple[TrainPoolModel, ...]:
-        """The leave-k-out models; none if the score is another.
+        """The leave-k-out models; none if memorization is not the score.
 
-        Where a precision is asked, these are the models that there may be as long as finished ones
-        do not tell how many count, and then those that do.
+        With a precision as goal, these are all models that the experiment allows until the finished
+        ones determine the size of the pool.
         """
         if not isinstance(self.experiment.score.models, Precision):
             return self.pool_size.jobs
@@ -82,21 +82,21 @@ class Scoring:
 
     @property
     def cancelled(self) -> tuple[TrainPoolModel, ...]:
-        """The leave-k-out models that finished ones have shown not to be needed."""
+        """The leave-k-out models that the precision of the finished ones makes unnecessary."""
         return self.pool_size.jobs[len(self.pool) :]
 
     @property
     def precision_so_far(self) -> Mapping[str, Any]:
-        """How precise memorization is so far, as fields of `ProgressState`."""
+        """The precision of memorization so far, as fields of `ProgressState`."""
         self.pool_size.look()
-        found = self.pool_size.statistics
-        figures = ", ".join(f"{n.replace('_', ' ')} {value:.3g}" for n, value in found.items())
-        note = figures and f"{figures} of {self.pool_size.models} models"
-        return {"note": note, "standard_error": found.get("standard_error")}
+        statistics = self.pool_size.statistics
+        text = ", ".join(f"{n.replace('_', ' ')} {value:.3g}" for n, value in statistics.items())
+        note = text and f"{text} of {self.pool_size.models} models"
+        return {"note": note, "standard_error": statistics.get("standard_error")}
 
     @cached_property
     def pool_size(self) -> PoolSize:
-        """What finished prefixes of the pool say, which may have so many models."""
+        """The size of the pool, from its finished prefixes; no models without memorization."""
         score = self.experiment.score
         if score.file is not None or score.name != "memorization":
             return PoolSize(self.experiment, self.context, ())
@@ -111,29 +111,29 @@ class Scoring:
 
     @cached_property
     def pool_bits(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Which examples the models that score saw and are right about, each [M, N]."""
-        return pool_bits(self.context, self.choosing)
+        """Included examples and correct predictions of the models of `choosing`, each [M, N]."""
+        return pool_bits(self.context, self.scoring_half)
 
     @cached_property
     def pool_halves(self) -> tuple[InOutCounts, ...]:
-        """The counts of two halves of these models: of even and of odd place."""
+        """The counts of two halves of `choosing`: the models at even and at odd places."""
         included, correct = self.pool_bits
         return tuple(InOutCounts.of(included[half::2], correct[half::2]) for half in (0, 1))
 
     @property
-    def unused(self) -> tuple[TrainPoolModel, ...]:
-        """Half B of the pool, if a search asks it what to expect: then it chooses nothing."""
+    def reference_half(self) -> tuple[TrainPoolModel, ...]:
+        """Half B of the pool, if a search uses it as reference; its scores choose nothing."""
         search = self.experiment.search
         return self.pool[1::2] if search and "pool" in search.references else ()
 
     @property
-    def choosing(self) -> tuple[TrainPoolModel, ...]:
-        """The models whose scores choose the forget set: half A, or all."""
-        return self.pool[::2] if self.unused else self.pool
+    def scoring_half(self) -> tuple[TrainPoolModel, ...]:
+        """The models whose scores choose the forget set: half A of the pool, or all."""
+        return self.pool[::2] if self.reference_half else self.pool
 
     @cached_property
     def scores(self) -> Scores:
-        """How hard D's examples are to forget."""
+        """The scores of D; higher is harder to forget."""
         file = self.experiment.score.file
         if file is not None:
             return read_scores(file, self.context.bundle.train.ids, self.experiment.score.name)
@@ -145,12 +145,12 @@ class Scoring:
 
     @property
     def _recorded(self) -> tuple[str, ...]:
-        """The proxies that every original records; none if somebody else trained it."""
+        """The proxies that the training of the originals records; none if they are pretrained."""
         return EVENTS if all(original.weights is None for original in self.originals) else ()
 
     @cached_property
     def proxies(self) -> Mapping[str, NDArray[np.float64]]:
-        """Proxies, each [runs, N]: recorded in training, compared ones, and of the pool."""
+        """All proxies, each [runs, N]: recorded in training, compared, and from the pool."""
         arrays = [self.context.load(original).arrays for original in self.originals]
         recorded = {n: np.stack([a[f"events/{n}"] for a in arrays]) for n in self._recorded}
         jobs = self.compared.items()
@@ -159,9 +159,10 @@ class Scoring:
 
     @property
     def _soft(self) -> Mapping[str, NDArray[np.float64]]:
-        """Memorization of the probabilities that the pool's models kept, [1, N], if they did."""
+        """Soft memorization [1, N] from the probabilities that the pool saved, if it did."""
         if not self.pool or not self.experiment.score.confidences:
             return {}
-        kept = np.stack([self.context.load(job).arrays["confidences"] for job in self.choosing])
-        scores = soft_memorization(self.pool_bits[0], kept)
+        records = [self.context.load(job).arrays for job in self.scoring_half]
+        confidences = np.stack([record["confidences"] for record in records])
+        scores = soft_memorization(self.pool_bits[0], confidences)
         return {scores.name: scores.values[None]}

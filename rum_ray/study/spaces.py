@@ -1,4 +1,4 @@
-"""What an experiment searches: spaces, references, plans to start with, and whether they fit."""
+"""The searches of an experiment: spaces, references and start plans, and their validation."""
 
 from collections.abc import Sequence
 
@@ -22,21 +22,21 @@ from rum_ray.search.spaces import FREE, Space, whole
 from rum_ray.study.scoring import Scoring
 
 
-def reference(
+def make_reference(
     experiment: Experiment,
     name: ReferenceName,
     partition: Partition,
     originals: Sequence[TrainModel],
     scoring: Scoring,
 ) -> RetrainedReference | PoolReference:
-    """Return what plans are judged against.
+    """Return the reference against which a search judges plans.
 
     Args:
-        experiment: with a search.
-        name: what the search may know.
+        experiment: an experiment with a search.
+        name: "oracle", "surrogate" or "pool".
         partition: the forget set.
-        originals: of the search seeds, the fresh ones at the end.
-        scoring: whose pool is asked, and whose scores say which examples are alike.
+        originals: one per search seed, then one per fresh seed.
+        scoring: has the pool, and the scores by which a surrogate is matched.
     """
     searched, members = originals[:-FRESH_SEEDS], experiment.evaluate.members
     if name == "surrogate":
@@ -47,13 +47,13 @@ def reference(
         return Evaluate(model, partition, model.seed, "valid", members=members)
 
     if name == "pool":
-        return PoolReference(partition, tuple(map(on_valid, searched)), scoring.unused)
+        return PoolReference(partition, tuple(map(on_valid, searched)), scoring.reference_half)
     retrained = (TrainModel(o.recipe, o.seed, partition.rows) for o in searched)
     return RetrainedReference(tuple(map(on_valid, retrained)))
 
 
-def found(search: SearchJob, context: Context, forget: Partition) -> Plan:
-    """Return the plan that a finished search has found, for the forget set itself."""
+def picked_plan(search: SearchJob, context: Context, forget: Partition) -> Plan:
+    """Return the pick of a finished search as a plan for the subsets of the forget set."""
     plan = search.pick(context)
     assignment = {step.subset.name: step.unlearner for step in plan.steps}
     subsets = whole(forget) if search.name == "V0" else forget.ordered([*assignment])
@@ -61,7 +61,7 @@ def found(search: SearchJob, context: Context, forget: Partition) -> Plan:
 
 
 def search_spaces(experiment: Experiment, partition: Partition) -> tuple[Space, ...]:
-    """Return the spaces that are searched, in their order; none without a search."""
+    """Return the spaces of the searches, in the order of the ladder; none without a search."""
     search = experiment.search
     if search is None:
         return ()
@@ -80,12 +80,12 @@ def search_spaces(experiment: Experiment, partition: Partition) -> tuple[Space, 
     )
 
 
-def starting_plans(experiment: Experiment, partition: Partition) -> dict[str, Plan]:
-    """Return the plans with which the searches start, by what the experiment calls them.
+def load_start_plans(experiment: Experiment, partition: Partition) -> dict[str, Plan]:
+    """Return the plans of `search.start`: "plan" or a path, with its plan.
 
     Raises:
-        ConfigError: a file is wrong.
-        PlanError: a plan is not one of these subsets.
+        ConfigError: a file is not valid.
+        PlanError: a plan does not match the subsets.
     """
     plans = {}
     for name in experiment.search.start if experiment.search else ():
@@ -95,7 +95,7 @@ def starting_plans(experiment: Experiment, partition: Partition) -> dict[str, Pl
             file = config.load_plan(name)
             steps, order = file.plan, file.order
         try:
-            # A plan of other subsets has another order, too; the subsets are what is wrong.
+            # Of a plan for other subsets, report the subsets before the order.
             plans[name] = Plan.assign(partition, steps, experiment.retain)
             if order is not None:
                 plans[name] = Plan.assign(partition.ordered(order), steps, experiment.retain)
@@ -104,23 +104,23 @@ def starting_plans(experiment: Experiment, partition: Partition) -> dict[str, Pl
     return plans
 
 
-def those_in(space: Space, plans: Sequence[Plan]) -> tuple[Plan, ...]:
-    """Return the plans that a space has."""
-    return tuple(plan for plan in plans if _why_not(space, plan) is None)
+def plans_in(space: Space, plans: Sequence[Plan]) -> tuple[Plan, ...]:
+    """Return the plans that lie in a space."""
+    return tuple(plan for plan in plans if _mismatch(space, plan) is None)
 
 
 def check_plans(experiment: Experiment, partition: Partition, total: int) -> None:
-    """Check the plans that the experiment gives or asks for, once the subsets are known.
+    """Validate the plan and the searches of an experiment, once the subsets are known.
 
     Args:
-        experiment: whose plan and search.
-        partition: its subsets.
+        experiment: has the plan and the search.
+        partition: the subsets.
         total: number of training examples.
 
     Raises:
-        ConfigError: a fixed step has no subset, a plan to start with lies in no space or costs more
-            than the cap, or no plan of a space is as cheap as that.
-        PlanError: a plan is not one of these subsets.
+        ConfigError: a fixed step has no subset, a start plan lies in no space or costs more than
+            the cap, or every plan of a space costs more than the cap or the limit of the pick.
+        PlanError: a plan does not match the subsets.
     """
     if experiment.plan is not None:
         Plan.assign(partition, experiment.plan, experiment.retain)
@@ -128,19 +128,18 @@ def check_plans(experiment: Experiment, partition: Partition, total: int) -> Non
     if search is None:
         return
     search.check_steps(partition.names)
-    for name, plan in starting_plans(experiment, partition).items():
-        reasons = [_why_not(space, plan) for space in spaces]
+    for name, plan in load_start_plans(experiment, partition).items():
+        reasons = [_mismatch(space, plan) for space in spaces]
         if None not in reasons:
             raise ConfigError(
-                f"search.start: {name} lies outside of {', '.join(search.spaces)}; of "
+                f"search.start: {name} lies in none of the spaces {', '.join(search.spaces)}. "
                 f"{spaces[-1].name}: {reasons[-1]}"
             )
         cost = relative_cost(plan, experiment.recipe, total)
         if cost > search.max_cost:
             raise ConfigError(
-                f"search.start: {name} costs {cost:.3g} of retraining, and "
-                f"search.max_cost={search.max_cost:g} is allowed. Give a higher max_cost, or a "
-                "cheaper plan."
+                f"search.start: {name} costs {cost:.3g} of retraining, more than "
+                f"search.max_cost={search.max_cost:g}. Set a higher max_cost, or a cheaper plan."
             )
     retraining = retraining_cost(experiment.recipe, len(partition.rows), total)
     for space in spaces:
@@ -148,14 +147,14 @@ def check_plans(experiment: Experiment, partition: Partition, total: int) -> Non
         if least > search.budget:
             key = "max_cost" if least > search.max_cost else "pick"
             raise ConfigError(
-                f"search.{key}: no plan of {space.name} costs less than {least:.3g} of "
-                f"retraining, and {search.budget:g} is allowed. Give a higher {key}, or an "
-                "unlearner that costs less; 'nothing' costs nothing."
+                f"search.{key}: the cheapest plan of {space.name} costs {least:.3g} of "
+                f"retraining, more than the limit of {search.budget:g}. Set a higher {key}, or add "
+                "a cheaper unlearner; 'nothing' costs 0."
             )
 
 
-def _why_not(space: Space, plan: Plan) -> str | None:
-    """Return why a space does not have a plan; None if it has."""
+def _mismatch(space: Space, plan: Plan) -> str | None:
+    """Return the reason why a plan lies outside a space; None if it lies in the space."""
     try:
         space.answers(plan)
     except PlanError as error:

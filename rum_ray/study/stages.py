@@ -1,7 +1,7 @@
-"""The stages of a study and the commands that run them: the only place that knows the order.
+"""The stages of a study and the commands that run them, in order: the only such table.
 
-The pipeline runs this table, the dry run and `rum-ray estimate` forecast it, `rum-ray report`
-checks that its results are in the store, and the documentation prints it.
+The pipeline runs these stages. A dry run and `rum-ray estimate` forecast them. `rum-ray report`
+checks that their results are in the store. The documentation prints the table.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,16 +16,16 @@ from rum_ray.study import bounds
 from rum_ray.study.bounds import Bound
 from rum_ray.study.methods import (
     measuring_jobs,
-    planned,
+    method_rows,
+    plan_row,
     residual_jobs,
     shadow_jobs,
-    table,
 )
 from rum_ray.study.study import Study
 from rum_ray.study.validation import check_floor
 
 Parts: TypeAlias = Mapping[str, Sequence[Keyed]]
-"""The jobs of a stage by the name under which progress and times report them."""
+"""The jobs of a stage, by the name of the part in reports of progress and times."""
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,15 @@ class Stage:
 
     Attributes:
         description: one line for the documentation.
-        kind: the executor's method: "jobs" are run, embeddings "stream", and a "search" proposes
-            its own jobs.
-        parts: the jobs, once the results that they depend on are in the store.
-        bound: the most that the stage can take, before that.
+        kind: how the executor runs the stage: as "jobs", as a "stream" of embeddings, or as a
+            "search", which proposes its own jobs.
+        parts: returns the jobs; the results of the stages in `after` must be in the store.
+        bound: returns an upper bound on the jobs; needs no results.
         after: stages whose results `parts` reads.
-        wanted: True if the experiment asks for the stage.
+        wanted: returns True if the experiment needs the stage.
         prepare: runs before the jobs, in the driver.
-        cancelled: jobs that finished ones have made unnecessary.
-        statistics: fields of `ProgressState` that finished jobs determine.
+        cancelled: returns the jobs that finished ones have made unnecessary.
+        statistics: returns fields of `ProgressState` that depend on finished jobs.
     """
 
     description: str
@@ -62,6 +62,7 @@ def _one(name: str, jobs: Callable[[Study], Sequence[Keyed]]) -> Callable[[Study
 
 
 def _has_search(study: Study) -> bool:
+    """Return True if the study searches plans."""
     return study.experiment.search is not None and not study.plan_only
 
 
@@ -83,7 +84,7 @@ STAGES: Mapping[str, Stage] = {
         statistics=lambda study: study.scoring.precision_so_far,
     ),
     "distances": Stage(
-        "Stream distances in embedding space, if they choose the forget set or its subsets.",
+        "Stream distances in embedding space, if the forget set or its subsets depend on them.",
         "stream",
         _one("distances", lambda study: study.distance_jobs),
         bounds.distances,
@@ -104,9 +105,9 @@ STAGES: Mapping[str, Stage] = {
         after=_FORGET,
     ),
     "references": Stage(
-        "Retrain what the searches are judged against, and nothing else.",
+        "Retrain the references of the searches, and nothing else.",
         "jobs",
-        _one("references", lambda study: study.judged),
+        _one("references", lambda study: study.reference_jobs),
         bounds.references,
         after=_FORGET,
         wanted=_has_search,
@@ -131,22 +132,22 @@ STAGES: Mapping[str, Stage] = {
     "rows": Stage(
         "Measure every method on the reported seeds and on test data.",
         "jobs",
-        _one("rows", lambda study: measuring_jobs(study, table(study))),
+        _one("rows", lambda study: measuring_jobs(study, method_rows(study))),
         bounds.rows,
         after=_PLANS,
     ),
     "residuals": Stage(
-        "Stream the embeddings of the measured models, if `evaluate.residual` asks for it.",
+        "Stream the embeddings of the measured models, if `evaluate.residual` is true.",
         "stream",
-        _one("residuals", lambda study: residual_jobs(study, table(study))),
+        _one("residuals", lambda study: residual_jobs(study, method_rows(study))),
         bounds.residuals,
         after=_PLANS,
         wanted=lambda study: study.experiment.evaluate.residual,
     ),
     "shadows": Stage(
-        "Run the reported plans on the models of the pool, if an attack asks for shadow models.",
+        "Run the reported plans on the models of the pool, if an attack needs shadow models.",
         "jobs",
-        _one("shadows", lambda study: shadow_jobs(study, table(study))),
+        _one("shadows", lambda study: shadow_jobs(study, method_rows(study))),
         bounds.shadows,
         after=_PLANS,
         wanted=lambda study: bool(study.experiment.evaluate.of_shadows),
@@ -154,7 +155,7 @@ STAGES: Mapping[str, Stage] = {
     "unlearn": Stage(
         "Run the plan of the file on the original of every seed.",
         "jobs",
-        _one("unlearn", lambda study: planned(study).jobs),
+        _one("unlearn", lambda study: plan_row(study).jobs),
         bounds.unlearn,
         after=_FORGET,
     ),
@@ -179,16 +180,16 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
 
 
 def wanted_stages(study: Study, command: str) -> dict[str, Stage]:
-    """Return the stages of a command that the experiment asks for, in order."""
+    """Return the stages of a command that the experiment needs, in order."""
     return {name: STAGES[name] for name in COMMANDS[command] if STAGES[name].wanted(study)}
 
 
 def check_finished(study: Study) -> None:
-    """Raise StoreError unless everything that the report needs is in the store."""
+    """Raise StoreError unless the store has every result that the report needs."""
     context = study.context
     for stage in wanted_stages(study, "run").values():
         for name, jobs in stage.parts(study).items():
-            missing = len(context.missing(jobs))
+            missing = len(context.missing(context.distinct(jobs)))
             if missing:
                 raise StoreError(
                     f"stage '{name}' is not finished: {missing} results are missing in the store "

@@ -1,6 +1,6 @@
-"""An experiment and its data, as the jobs that it takes and what follows from them.
+"""A study: an experiment and its data, its jobs, and the values that follow from their results.
 
-Nothing here trains: each property says which jobs there are, or reads what finished ones made.
+Nothing here trains. A property returns jobs, or reads the results of finished ones.
 """
 
 import dataclasses
@@ -32,14 +32,19 @@ from rum_ray.rum import WHOLE_SETS, Partition
 from rum_ray.scores.base import Scores
 from rum_ray.search.spaces import FREE
 from rum_ray.seeding import Seed
-from rum_ray.study.forget import chosen, needs_distances, ordered, refined
+from rum_ray.study.forget import (
+    choose_forget_set,
+    needs_distances,
+    order_subsets,
+    refine_forget_set,
+)
 from rum_ray.study.scoring import Scoring
 from rum_ray.study.spaces import (
     check_plans,
-    reference,
+    load_start_plans,
+    make_reference,
+    plans_in,
     search_spaces,
-    starting_plans,
-    those_in,
 )
 from rum_ray.training.recipe import Recipe
 from rum_ray.unlearning import Unlearner
@@ -50,9 +55,9 @@ class Study:
     """One experiment on its data.
 
     Attributes:
-        experiment: what is studied.
-        context: the data and the store.
-        plan_only: True measures the plan of the file alone, without `search` and `compare`.
+        experiment: the configuration.
+        context: the data, the store and the device.
+        plan_only: True measures only the plan of the file, without `search` and `compare`.
     """
 
     experiment: Experiment
@@ -61,26 +66,27 @@ class Study:
 
     @cached_property
     def recipe(self) -> Recipe:
-        """How models are trained from fresh weights, whatever weights the original has."""
+        """The recipe of all models that are trained here: without pretrained weights."""
         return dataclasses.replace(self.experiment.recipe, weights=None)
 
     @cached_property
     def originals(self) -> tuple[TrainModel, ...]:
-        """The original models, one a reported seed."""
+        """The original models, one per reported seed."""
         return tuple(self._original(Seed(s) / "run") for s in self.experiment.seeds)
 
     def _original(self, seed: Seed) -> TrainModel:
-        """Return an original: trained under a seed, or the one that is given."""
+        """Return the original of a seed: trained, or pretrained."""
         return TrainModel(self.recipe, seed, weights=self._weights_digest)
 
     @cached_property
     def _weights_digest(self) -> str | None:
+        """The SHA-256 of the pretrained weights, if there are any."""
         path = self.experiment.recipe.weights
         return None if path is None else weights_digest(path)
 
     @cached_property
     def search_originals(self) -> tuple[TrainModel, ...]:
-        """The original models of the search seeds, the fresh ones at the end."""
+        """The original models of the search seeds, then those of the fresh seeds."""
         search = self.experiment.search
         if search is None or self.plan_only:
             return ()
@@ -89,19 +95,19 @@ class Study:
 
     @cached_property
     def scoring(self) -> Scoring:
-        """What scores D's examples."""
+        """The jobs and results of the scores."""
         return Scoring(self.experiment, self.context, self.recipe, self.originals)
 
     @property
     def scores(self) -> Scores:
-        """How hard D's examples are to forget."""
+        """The scores of D; higher is harder to forget."""
         return self.scoring.scores
 
     @cached_property
     def distances(self) -> Scores | None:
-        """How far D's embeddings are from their centroid, mean over the originals; None if unused.
+        """The distances of D's embeddings to their centroid; None if the study needs none.
 
-        There is one forget set for all seeds, so their distances are averaged.
+        They are means over the originals, because all seeds share one forget set.
         """
         if not self.distance_jobs:
             return None
@@ -110,26 +116,30 @@ class Study:
 
     @cached_property
     def forget(self) -> Indices:
-        """The forget set."""
+        """The rows of the forget set."""
         if self.experiment.forget.ids is not None:
             # A list needs no scores.
             return read_rows(self.experiment.forget.ids, self.context.bundle.train.ids)
-        return chosen(self.experiment, self.context.bundle, self.scores, self.distances)
+        bundle = self.context.bundle
+        return choose_forget_set(self.experiment, bundle, self.scores, self.distances)
 
     @cached_property
     def partition(self) -> Partition:
-        """The forget set as refined subsets, in the order of unlearning."""
-        bundle = self.context.bundle
-        found = refined(self.experiment, bundle, self.forget, self.scores, self.distances)
-        partition = ordered(self.experiment, found)
-        for whole in WHOLE_SETS & {*partition.names}:
-            raise PlanError(f"a refiner's subset is called '{whole}', as a whole set is.")
-        check_plans(self.experiment, partition, len(bundle.train))
+        """The subsets of the forget set, in the order of unlearning."""
+        experiment, bundle = self.experiment, self.context.bundle
+        subsets = refine_forget_set(experiment, bundle, self.forget, self.scores, self.distances)
+        partition = order_subsets(experiment, subsets)
+        for name in WHOLE_SETS & {*partition.names}:
+            raise PlanError(
+                f"refine: a subset has the name '{name}', which is reserved for a whole set. "
+                "Rename the subset."
+            )
+        check_plans(experiment, partition, len(bundle.train))
         return partition
 
     @cached_property
     def shuffled(self) -> Partition:
-        """The forget set as subsets drawn at random, as many as there are refined ones."""
+        """The forget set as random subsets, as many as `partition` has."""
         names = tuple(f"shuffle{k}" for k in range(1, len(self.partition) + 1))
         return Shuffle(into=names)(self.forget, self.scores)
 
@@ -146,20 +156,20 @@ class Study:
 
     @cached_property
     def references(self) -> Mapping[str, RetrainedReference | PoolReference]:
-        """What searches judge plans against, by name, the one that counts first."""
-        given = self.partition, self.search_originals, self.scoring
+        """The references of the searches, by name, the main one first."""
+        inputs = self.partition, self.search_originals, self.scoring
         names = self._reference_names
-        return {name: reference(self.experiment, name, *given) for name in names}
+        return {name: make_reference(self.experiment, name, *inputs) for name in names}
 
     @property
     def _reference_names(self) -> tuple[ReferenceName, ...]:
-        """The references of the searches, the main one first; none without a search."""
+        """The names of the references, the main one first; none without a search."""
         search = self.experiment.search
         return () if search is None or self.plan_only else search.references
 
     @property
     def search_names(self) -> tuple[str, ...]:
-        """The keys of `searches`, which are known before the forget set is."""
+        """The keys of `searches`; needs no results."""
         search = self.experiment.search
         if search is None or self.plan_only:
             return ()
@@ -169,75 +179,76 @@ class Study:
     @property
     def asks_pool(self) -> bool:
         """True if an attack compares the models with the logits of the pool."""
-        return any(name != "u_lira" for name in self.experiment.evaluate.of_pool)
+        return bool(self.experiment.evaluate.needing("pool"))
 
     @cached_property
     def searches(self) -> Mapping[str, SearchJob]:
-        """What is searched, each with the same budget, by name; nothing without a search.
+        """The searches by name, each with the same budget; none without a search.
 
-        "V4" is a space. "V4 surrogate" is the last one, searched once more with that reference.
+        "V4" is the search of a space with the main reference. "V4 surrogate" is the search of the
+        last space with another reference.
         """
         searches: dict[str, SearchJob] = {}
         for name in self._reference_names:
-            found = self._searches(name)
+            ladder = self._searches(name)
             if searches:
-                searches[f"{found[-1].name} {name}"] = found[-1]
+                searches[f"{ladder[-1].name} {name}"] = ladder[-1]
             else:
-                searches |= {search.name: search for search in found}
+                searches |= {search.name: search for search in ladder}
         return searches
 
     def _searches(self, name: ReferenceName) -> list[SearchJob]:
         """Return the search of each space with one reference."""
         config = dataclasses.replace(self.require_search(), reference=name, also=())
-        against = self.references[name]
-        plans = [*starting_plans(self.experiment, against.partition).values()]
+        reference = self.references[name]
+        plans = [*load_start_plans(self.experiment, reference.partition).values()]
         return [
-            SearchJob(space, config, self.search_originals, against, those_in(space, plans))
-            for space in search_spaces(self.experiment, against.partition)
+            SearchJob(space, config, self.search_originals, reference, plans_in(space, plans))
+            for space in search_spaces(self.experiment, reference.partition)
         ]
 
     @property
     def rungs(self) -> list[SearchJob]:
-        """The spaces' searches with the reference that counts; the last pick is RUM's plan."""
+        """The searches with the main reference; the pick of the last one is the plan of RUM."""
         return [search for name, search in self.searches.items() if name == search.name]
 
     @property
     def pretrained(self) -> list[TrainModel]:
-        """The originals that are read from a file and are not in the store yet."""
+        """The pretrained originals that are not in the store yet."""
         originals = (*self.originals, *self.search_originals)
         return [o for o in originals if o.weights is not None and not self.context.has(o)]
 
     @property
     def first_jobs(self) -> list[Job]:
-        """What is trained before the forget set is known."""
+        """The training jobs that do not depend on the forget set."""
         return [*self.originals, *self.search_originals, *self.scoring.jobs]
 
     @property
     def retrain_jobs(self) -> list[Job]:
-        """What is trained without the forget set."""
-        return [*self.retrained, *self.retrained_again, *self.judged]
+        """The jobs that retrain without the forget set."""
+        return [*self.retrained, *self.retrained_again, *self.reference_jobs]
 
     @property
-    def judged(self) -> list[Evaluate]:
-        """The models that the searches' references are made of."""
-        return [model for known in self.references.values() for model in known.models]
+    def reference_jobs(self) -> list[Evaluate]:
+        """The evaluated models of the searches' references."""
+        return [model for reference in self.references.values() for model in reference.models]
 
     @property
     def moments(self) -> list[EmbeddingMoments]:
-        """The originals' embeddings of the subsets."""
+        """The jobs that embed the subsets under each original."""
         layer = self.experiment.embedding
         return [EmbeddingMoments(o, self.partition, layer) for o in self.originals]
 
     @property
     def distance_jobs(self) -> list[CentroidDistances]:
-        """The originals' distances, if the forget set or its subsets depend on them."""
+        """The jobs that measure distances, if the forget set or its subsets depend on them."""
         if not needs_distances(self.experiment):
             return []
         return [CentroidDistances(o, self.experiment.embedding) for o in self.originals]
 
     @property
     def validations(self) -> list[Job]:
-        """What tries each search's finalists on fresh seeds; searches must be finished."""
+        """The trials of each search's finalists on fresh seeds; the searches must be finished."""
         return [
             search.trial(plan, fresh=True)
             for search in self.searches.values()
@@ -245,27 +256,27 @@ class Study:
         ]
 
     def require_search(self) -> SearchConfig:
-        """Return what the searches may do.
+        """Return the configuration of the searches.
 
         Raises:
             ConfigError: the experiment has no search.
         """
         if self.experiment.search is None:
             raise ConfigError(
-                "the experiment has no key 'search', so there is nothing to tune. "
-                f"Add one, such as {{trials: 32}}; its keys are {list(to_plain(SearchConfig()))}."
+                "search: this key is missing, so there is nothing to tune. Add it, for example "
+                f"{{trials: 32}}; its keys are {list(to_plain(SearchConfig()))}."
             )
         return self.experiment.search
 
     def require_plan(self) -> Mapping[str, Unlearner]:
-        """Return the file's unlearner for each subset.
+        """Return the plan of the file: one unlearner per subset.
 
         Raises:
-            ConfigError: the file has none.
+            ConfigError: the file has no plan.
         """
         if self.experiment.plan is None:
             raise ConfigError(
-                "the experiment has no key 'plan', so there is nothing to unlearn with. "
-                "Give each subset an unlearner, or let 'rum-ray tune' find them."
+                "plan: this key is missing, so there is nothing to run. Add an unlearner per "
+                "subset, or search for them with 'rum-ray tune'."
             )
         return self.experiment.plan

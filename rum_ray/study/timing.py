@@ -8,17 +8,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rum_ray.files import write_bytes
+
 
 @dataclass
 class StageTime:
     """The work of a stage so far.
 
     Attributes:
-        name: of the stage.
-        seconds: of wall time, over all starts in which it computed something.
-        made: jobs it did.
-        trainings: how many of them train a model from scratch.
-        reused: jobs that were in the store when it last started.
+        name: name of the stage.
+        seconds: wall time over all starts in which it computed something.
+        made: number of computed jobs.
+        trainings: number of them that train a model from scratch.
+        reused: number of jobs whose results were in the store at the last start.
     """
 
     name: str
@@ -34,10 +36,10 @@ class Clock:
     def __init__(self, path: Path | None = None) -> None:
         """Read the times of earlier starts, if there is a file."""
         self._path = path
-        known: list[dict[str, Any]] = []
+        entries: list[dict[str, Any]] = []
         if path is not None and path.exists():
-            known = json.loads(path.read_text())
-        self.stages = {entry["name"]: StageTime(**entry) for entry in known}
+            entries = json.loads(path.read_text())
+        self.stages = {entry["name"]: StageTime(**entry) for entry in entries}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[StageTime]:
@@ -56,7 +58,5 @@ class Clock:
         """Replace the file, if there is one, atomically."""
         if self._path is None:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_suffix(".tmp")
-        temporary.write_text(json.dumps([asdict(stage) for stage in self.stages.values()]))
-        temporary.replace(self._path)
+        entries = [asdict(stage) for stage in self.stages.values()]
+        write_bytes(self._path, json.dumps(entries).encode())

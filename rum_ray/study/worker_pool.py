@@ -1,7 +1,7 @@
-"""Worker processes of the standard library that run tasks of one context.
+"""Worker processes of the standard library that run tasks on one context.
 
-Each process is spawned with the context once and then takes one task after another. A process that
-dies costs the task in its hands, which is requeued; every other process goes on.
+Each process receives the context once and then runs one task after another. If a process dies, its
+task is requeued and another process replaces it; the others continue.
 """
 
 import contextlib
@@ -19,11 +19,11 @@ from rum_ray.errors import RumRayError, StalledError
 from rum_ray.jobs import Context
 
 Task: TypeAlias = Callable[[Context], Any]
-"""Work on the context's data; it is pickled, so it is a partial of a module's function."""
+"""Computes a result from the context. Tasks are pickled: use a partial of a module's function."""
 
 MAX_DEATHS = 3
-"""A task that has cost so many processes is given up."""
-# glibc keeps large blocks instead of returning them to the system at each step, which saves a third
+"""A task fails once this many processes have died in it."""
+# glibc keeps large blocks instead of returning them to the system at each step. That saves a third
 # of the time of float32 training on CPUs.
 WORKER_SETTINGS = {
     "MALLOC_MMAP_MAX_": "0",
@@ -34,7 +34,7 @@ WORKER_SETTINGS = {
 
 @dataclass(eq=False)
 class _Worker:
-    """A process, the parent's end of its pipe, and the number of the task in its hands."""
+    """A process, the parent's end of its pipe, and the number of its current task."""
 
     process: BaseProcess
     pipe: Connection
@@ -42,10 +42,10 @@ class _Worker:
 
 
 class WorkerPool:
-    """A number of processes that share a context; close it to end them."""
+    """Up to `workers` processes with copies of one context; `close` ends them."""
 
     def __init__(self, context: Context, workers: int) -> None:
-        """Remember the context; processes start with the first tasks."""
+        """Create a pool without processes; they start with the first tasks."""
         self.context, self._most = context, workers
         self._workers: list[_Worker] = []
 
@@ -55,12 +55,12 @@ class WorkerPool:
         """Run the tasks and yield the number of each with its result, as they finish.
 
         Args:
-            tasks: to run, first ones first.
-            wanted: asked before a task starts; False skips it.
+            tasks: the tasks, started in this order.
+            wanted: called with the number of a task before it starts; False skips the task.
 
         Raises:
             RumRayError: a task raised it.
-            StalledError: a task raised another error, or killed its process too often.
+            StalledError: a task raised another error, or too many processes died in it.
         """
         waiting, deaths = deque(range(len(tasks))), Counter[int]()
         self._start(min(self._most, len(tasks)))
@@ -79,12 +79,12 @@ class WorkerPool:
                         raise result
                     yield number, result
         except BaseException:
-            # Answers to unfinished tasks must not be taken for those of the next ones.
+            # Results of unfinished tasks must not be read as results of later ones.
             self.close()
             raise
 
     def close(self) -> None:
-        """End the processes; a task in hand is lost."""
+        """End the processes; unfinished tasks are lost."""
         for worker in self._workers:
             worker.process.terminate()
         for worker in self._workers:
@@ -95,20 +95,19 @@ class WorkerPool:
     def _start(self, count: int) -> None:
         """Start processes until there are this many."""
         spawn = multiprocessing.get_context("spawn")
-        before = {name: os.environ.get(name) for name in WORKER_SETTINGS}
-        os.environ.update({name: before[name] or WORKER_SETTINGS[name] for name in before})
+        added = {name: v for name, v in WORKER_SETTINGS.items() if name not in os.environ}
+        os.environ.update(added)
         try:
             while len(self._workers) < count:
                 ours, theirs = spawn.Pipe()
                 process = spawn.Process(target=_serve, args=(theirs,), daemon=True)
                 process.start()
                 theirs.close()
-                ours.send(self.context)
                 self._workers.append(_Worker(process, ours))
+                _send(ours, self.context)
         finally:
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
+            for name in added:
+                del os.environ[name]
 
     def _hand_out(
         self, tasks: Sequence[Task], waiting: "deque[int]", wanted: Callable[[int], bool]
@@ -119,34 +118,39 @@ class WorkerPool:
                 number = waiting.popleft()
                 if wanted(number):
                     worker.task = number
-                    # A process that is gone is noticed when its answer is read.
-                    with contextlib.suppress(ConnectionError):
-                        worker.pipe.send(tasks[number])
+                    _send(worker.pipe, tasks[number])
         return any(worker.task is not None for worker in self._workers)
 
     def _answering(self) -> list[_Worker]:
-        """Wait for answers and return their processes; the answer of a dead one is its end."""
+        """Wait for results and return the workers that have one, or whose process is dead."""
         busy = [worker for worker in self._workers if worker.task is not None]
         ready = wait([worker.pipe for worker in busy])
         return [worker for worker in busy if worker.pipe in ready]
 
     def _replace(self, worker: _Worker, number: int, deaths: "Counter[int]") -> None:
-        """Replace a dead process, unless the task in its hands has killed too many."""
+        """Replace a dead process, unless too many have died in its task."""
         worker.process.join()
+        worker.pipe.close()
         self._workers.remove(worker)
         deaths[number] += 1
         if deaths[number] == MAX_DEATHS:
             raise StalledError(
-                f"a worker process died {MAX_DEATHS} times in the same task (exit code "
+                f"a worker process died {MAX_DEATHS} times in the same task (last exit code: "
                 f"{worker.process.exitcode}). If memory is short, lower cluster.workers or "
                 "recipe.batch_size."
             )
         self._start(len(self._workers) + 1)
 
 
+def _send(pipe: Connection, value: Any) -> None:
+    """Send a value to a process; a dead process is detected when its result is read."""
+    with contextlib.suppress(ConnectionError):
+        pipe.send(value)
+
+
 def _serve(pipe: Connection) -> None:
     """Run tasks until the parent closes the pipe or ends."""
-    # Ctrl-C reaches the whole process group; the parent decides.
+    # Ctrl-C reaches the whole process group; the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with contextlib.suppress(EOFError, ConnectionError):

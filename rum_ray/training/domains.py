@@ -1,4 +1,4 @@
-"""Search domains as plain values: what a hyperparameter may be."""
+"""Search domains of hyperparameters, as plain values."""
 
 import math
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ Domain: TypeAlias = Range | Choice
 
 
 def describe(domain: Domain) -> str:
-    """Return a domain as people read it, such as "0.001 to 0.2, logarithmic"."""
+    """Return a domain as text, such as "0.001 to 0.2, logarithmic"."""
     if isinstance(domain, Choice):
         return ", ".join(map(str, domain.options))
     logarithmic = ", logarithmic" if isinstance(domain, LogUniform) else ""
@@ -49,21 +49,24 @@ def describe(domain: Domain) -> str:
 
 
 def contains(domain: Domain, value: Any) -> bool:
-    """Return whether a value is in a domain."""
+    """Return True if a value is in a domain."""
     if isinstance(domain, Choice):
         return value in domain.options
     number = int if isinstance(domain, Integers) else (int, float)
-    fits = isinstance(value, number) and not isinstance(value, bool)
-    return fits and domain.low <= value <= domain.high
+    has_type = isinstance(value, number) and not isinstance(value, bool)
+    return has_type and domain.low <= value <= domain.high
 
 
 def bounds(domain: Domain) -> tuple[Any, ...]:
-    """Return the least and the largest number of a domain; of a choice, every option."""
+    """Return the lower and the upper bound of a range, or every option of a choice."""
     return domain.options if isinstance(domain, Choice) else (domain.low, domain.high)
 
 
 def nearest(domain: Domain, value: Any) -> Any:
-    """Return the value of a domain that is nearest to a number; of words, it or the first."""
+    """Return the value of a domain nearest to `value`.
+
+    In a choice with text options, the result is `value` if it is an option, else the first option.
+    """
     if not isinstance(domain, Choice):
         return min(max(value, domain.low), domain.high)
     if value in domain.options or any(isinstance(option, str) for option in domain.options):
@@ -72,10 +75,10 @@ def nearest(domain: Domain, value: Any) -> Any:
 
 
 def snap_to_grid(domain: Domain, value: Any, count: int) -> Any:
-    """Return the middle of a value's cell, of `count` equal cells of a range.
+    """Return the midpoint of the grid cell of a value; a range has `count` equal cells.
 
-    Equal in the logarithm where the range is logarithmic, and an integer where it holds integers.
-    A choice, and integers that are no more than `count`, are as coarse as can be.
+    Cells of a logarithmic range are equal in the logarithm, and midpoints of integers are integers.
+    A value of a choice, or of a range of at most `count` integers, stays unchanged.
     """
     if isinstance(domain, Choice):
         return value

@@ -1,8 +1,8 @@
-"""Models of one recipe, trained together as one batched computation.
+"""Fused training: several models of one recipe, trained as one batched computation.
 
-That pays where a step is more overhead than arithmetic, and only there it is offered: an MLP gains
-a third on CPUs, convolutions lose (benchmarks/fused.py). A model's bits do not depend on which
-others it is trained with, nor on how many there are, but they are not those of `Recipe.fit`.
+Fused training is faster where overhead dominates a step. An MLP gains a third on CPUs and
+convolutions lose (benchmarks/fused.py), so only MLPs support it. The bits of a model do not depend
+on the other models or their number, but they differ from those of `Recipe.fit`.
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ from rum_ray.seeding import Seed
 from rum_ray.training.recipe import Recipe
 
 FUSED = frozenset({"mlp"})
-"""Models that can be trained together, by their YAML names."""
+"""Models that support fused training, by their YAML names."""
 
 
 class _Layers(nn.Module):
-    """K linear layers of one shape; inputs [K, B, D] to outputs [K, B, E], both widths padded."""
+    """K linear layers of one shape: inputs [K, B, D] to outputs [K, B, E], both widths padded."""
 
     def __init__(self, layers: Sequence[nn.Linear]) -> None:
         super().__init__()
@@ -31,8 +31,8 @@ class _Layers(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return torch.baddbmm(self.bias, x, self.weight)
 
-    def give_back(self, layers: Sequence[nn.Linear]) -> None:
-        """Copy the weights into the layers that they came from."""
+    def copy_to(self, layers: Sequence[nn.Linear]) -> None:
+        """Copy the weights to the separate layers, in the order of the constructor."""
         for layer, weight, bias in zip(layers, self.weight, self.bias, strict=True):
             outputs, inputs = layer.weight.shape
             layer.weight.copy_(weight[:inputs, :outputs].T)
@@ -40,7 +40,7 @@ class _Layers(nn.Module):
 
 
 class _MLPs(nn.Module):
-    """K MLPs; inputs [K, B, ...] in [0, 1] to logits [K, B, C]."""
+    """K MLPs: inputs [K, B, ...] in [0, 1] to logits [K, B, C]."""
 
     def __init__(self, models: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -57,17 +57,17 @@ class _MLPs(nn.Module):
         return logits
 
     @torch.no_grad()
-    def give_back(self) -> None:
-        """Copy the weights into the models that they came from."""
+    def copy_to_models(self) -> None:
+        """Copy the weights to the separate models."""
         for fused, *layers in zip(self.layers, *self.models, strict=True):
-            fused.give_back(layers)
+            fused.copy_to(layers)
 
 
 def _padded(x: Tensor) -> Tensor:
-    """Return [..., D] with zeros behind, up to the next multiple of 16.
+    """Return [..., D] with D padded with zeros to the next multiple of 16.
 
-    So each model's part of a batch begins at a multiple of 64 bytes, and no vector instruction
-    covers a part of two models. Else its bits would depend on its place in the batch.
+    Each model's part of a batch then begins at a multiple of 64 bytes, and no vector instruction
+    spans two models. Otherwise the bits of a model would depend on its position in the batch.
     """
     return F.pad(x, (0, -x.shape[-1] % 16))
 
@@ -79,20 +79,21 @@ def fit_together(
     seeds: Sequence[Seed],
     device: torch.device,
 ) -> list[nn.Module]:
-    """Return models in eval mode, each trained on its own rows; one that diverged is not finite.
+    """Return models in eval mode, each trained on its own rows.
 
-    Initial weights, orders and augmentation are those of `recipe.fit`. A single model is trained
-    twice, beside itself, since a batch of one has other bits.
+    A diverged model has weights that are not finite; no error is raised. Initial weights, orders
+    and augmentation are those of `recipe.fit`. A single model is trained together with a copy of
+    itself, because a batch of one has different bits.
 
     Args:
-        recipe: how; its model is one of `FUSED`.
-        data: what the rows are of.
-        rows: what each model learns, all as many.
-        seeds: the roots of each model's draws.
-        device: where to compute.
+        recipe: recipe of all models; its model is one of `FUSED`.
+        data: data set of the rows.
+        rows: training rows of each model; all have the same number.
+        seeds: root seed of each model.
+        device: device of the training.
     """
-    given = list(zip(rows, seeds, strict=True))
-    padded = given * 2 if len(given) == 1 else given
+    runs = list(zip(rows, seeds, strict=True))
+    padded = runs * 2 if len(runs) == 1 else runs
     models = [recipe.build(data, seed / "init") for _, seed in padded]
     fused = _MLPs(models).to(device)
     forward, optimizer = recipe.forward(fused.train()), recipe.optimizer(fused)
@@ -100,16 +101,16 @@ def fit_together(
     batches = [(Batches(data, *sizes, own), seed) for own, seed in padded]
     for epoch in range(recipe.epochs):
         optimizer.param_groups[0]["lr"] = recipe.learning_rate(epoch)
-        for together in zip(*(own.epoch(seed / epoch) for own, seed in batches), strict=True):
-            x, y = (torch.stack([batch[part] for batch in together]) for part in (1, 2))
+        for step in zip(*(own.epoch(seed / epoch) for own, seed in batches), strict=True):
+            x, y = (torch.stack([batch[part] for batch in step]) for part in (1, 2))
             losses = F.cross_entropy(forward(x).flatten(0, 1), y.flatten(), reduction="sum")
             optimizer.zero_grad()
             (losses / y.shape[1]).backward()
             optimizer.step()
-    fused.give_back()
-    return [model.to(device).eval() for model in models[: len(given)]]
+    fused.copy_to_models()
+    return [model.to(device).eval() for model in models[: len(runs)]]
 
 
 def _linear(model: nn.Module) -> list[nn.Linear]:
-    """Return a model's linear layers, in their order."""
+    """Return the linear layers of a model, in order."""
     return [module for module in model.modules() if isinstance(module, nn.Linear)]

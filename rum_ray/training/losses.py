@@ -1,4 +1,4 @@
-"""Losses that several algorithms share."""
+"""Losses shared by several algorithms."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ def distillation_kl(student: Tensor, teacher: Tensor, temperature: float) -> Ten
     Args:
         student: [B, K] logits.
         teacher: [B, K] logits.
-        temperature: T, softness of both distributions.
+        temperature: T; a higher one makes both distributions softer.
     """
     return temperature**2 * F.kl_div(
         F.log_softmax(student / temperature, dim=1),

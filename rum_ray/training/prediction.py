@@ -1,4 +1,4 @@
-"""What a trained model says."""
+"""Predictions of a trained model."""
 
 import numpy as np
 import torch
@@ -23,9 +23,10 @@ def predict(model: nn.Module, data: LabeledData) -> NDArray[np.float64]:
 
 
 def check_classes(model: nn.Module, data: LabeledData) -> None:
-    """Raise DataError unless a model gives one logit a class; it stays as it is.
+    """Raise DataError unless a model returns one logit per class.
 
-    One example passes through it in eval mode, without a draw from torch's global generators.
+    One example passes through the model in eval mode. The model and torch's global generators stay
+    unchanged.
     """
     device = next(model.parameters()).device
     modes = [(module, module.training) for module in model.modules()]
@@ -39,9 +40,9 @@ def check_classes(model: nn.Module, data: LabeledData) -> None:
 
 
 def check_width(logits: int, classes: int) -> None:
-    """Raise DataError unless there are as many logits an example as classes."""
+    """Raise DataError unless the number of logits per example is the number of classes."""
     if logits != classes:
         raise DataError(
-            f"the model gives {logits} logits an example, but the data have {classes} classes. "
-            "Give a model that learned these data; where they lack a class, give num_classes."
+            f"the model returns {logits} logits per example, but the data have {classes} classes. "
+            "Use a model trained on these data; if a class has no example, set num_classes."
         )

@@ -1,4 +1,4 @@
-"""How one model is trained."""
+"""The recipe: model, optimizer and schedule of one training."""
 
 import math
 from collections.abc import Callable
@@ -17,14 +17,14 @@ from rum_ray.seeding import Seed
 from rum_ray.training.runtime import Runtime, Stateful, check_finite
 
 Observe: TypeAlias = Callable[[Tensor, Tensor, Tensor], None]
-"""Sees the rows [B], logits [B, K] and labels [B] of each training batch, detached."""
+"""Callback with the rows [B], logits [B, K] and labels [B] of each training batch, detached."""
 
 Probe: TypeAlias = Callable[[nn.Module, Tensor, Tensor, Tensor], None]
-"""Sees the model in eval mode, rows [B], inputs and labels [B] of a batch before the step."""
+"""Callback before each step: the model in eval mode, rows [B], inputs [B, ...] and labels [B]."""
 
 
 class Mixed(nn.Module):
-    """A model that computes in bfloat16 where that is safe, and gives its logits in float32."""
+    """Mixed precision: a model under bfloat16 autocast, with float32 logits."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -39,21 +39,36 @@ class Mixed(nn.Module):
 
 @dataclass(frozen=True)
 class Recipe:
-    """Stochastic gradient descent on the cross-entropy, from fresh weights.
+    """Stochastic gradient descent on the cross-entropy, from new initial weights.
 
     Attributes:
         model: a key of `MODELS`, or `package.module:function`.
         epochs: passes over the data.
         lr: learning rate of the first epoch.
-        batch_size: examples a step; the last batch of an epoch may be smaller.
-        momentum: of SGD, without Nesterov.
-        weight_decay: on all parameters.
-        schedule: "cosine" falls to 0 with each epoch, "constant" stays.
+        batch_size: examples per step; the last batch of an epoch may be smaller.
+        momentum: momentum of SGD, without Nesterov.
+        weight_decay: weight decay of all parameters.
+        schedule: "cosine" decays the learning rate towards 0 once per epoch; "constant" keeps it.
         augment: crop and mirror images at random.
         precision: "float32", or "bfloat16" for automatic mixed precision.
-        threads: threads of PyTorch; they change a result's last bits, so they belong to it.
-        weights: a safetensors file with the `state_dict` of an original that is already trained.
-            It is then read, and the rest says how it was trained: `fit` retrains with that.
+        threads: threads of PyTorch; part of the recipe, because they change the last bits.
+        weights: a safetensors file with the `state_dict` of a pretrained original model. The
+            original is then loaded; the other keys describe its training and are used to retrain.
+
+    Raises:
+        ValueError: a value is out of range.
+
+    Example:
+        >>> from rum_ray.data import load
+        >>> from rum_ray.seeding import Seed
+        >>> from rum_ray.training import LocalRuntime
+        >>> recipe = Recipe("mlp", epochs=2, lr=0.1, batch_size=64)
+        >>> data = load("digits").train.take(range(256))
+        >>> model = recipe.fit(data, LocalRuntime(Seed(0)))
+        >>> model(data.x).shape
+        torch.Size([256, 10])
+        >>> [round(recipe.learning_rate(epoch), 3) for epoch in range(2)]
+        [0.1, 0.05]
     """
 
     model: str
@@ -75,9 +90,9 @@ class Recipe:
         check_choice(self, "precision", "float32", "bfloat16")
 
     def build(self, data: LabeledData, seed: Seed) -> nn.Module:
-        """Return the model with initial weights drawn from `seed`, shaped for `data`.
+        """Return the model for the shape and classes of `data`, with weights drawn from `seed`.
 
-        For images, its weights lie channels-last.
+        For images, the memory format of the weights is channels-last.
         """
         with seed.torch():
             model = build(self.model, data.shape, data.num_classes, data.mean, data.std)
@@ -86,17 +101,17 @@ class Recipe:
         return model
 
     def forward(self, model: nn.Module) -> nn.Module:
-        """Return the model as it is called in training: in this recipe's precision."""
+        """Return the model wrapped for the precision of this recipe."""
         return Mixed(model) if self.precision == "bfloat16" else model
 
     def learning_rate(self, epoch: int) -> float:
-        """Return the learning rate of a 0-based epoch."""
+        """Return the learning rate of an epoch; the first epoch is 0."""
         if self.schedule == "constant":
             return self.lr
         return self.lr * 0.5 * (1 + math.cos(math.pi * epoch / self.epochs))
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
-        """Return the optimizer of a model, with the learning rate of the first epoch."""
+        """Return the optimizer of a model, set to the learning rate of the first epoch."""
         return torch.optim.SGD(
             model.parameters(),
             lr=self.lr,
@@ -115,15 +130,16 @@ class Recipe:
     ) -> nn.Module:
         """Return a model trained on `data`, in eval mode.
 
-        Its initial weights come from `runtime.seed / "init"` alone, so an original and a retrained
-        model of one seed start alike.
+        Initial weights depend on `runtime.seed / "init"` alone, so an original and a retrained
+        model with the same seed have the same initial weights.
 
         Args:
-            data: what to learn.
-            runtime: gives the seed and the device, and survives crashes.
-            observe: sees every training batch; if it has a state, that is kept as well.
-            probe: likewise, before the step; it must leave the model as it was.
-            rows: which of the data to learn; all by default.
+            data: the training set.
+            runtime: provides the seed, the device and checkpoints.
+            observe: callback for every training batch; its state, if any, is in the checkpoints.
+            probe: callback before every step, with its state likewise; it must not change the
+                model.
+            rows: rows of `data` to train on; all by default.
 
         Raises:
             DivergedError: the loss or a weight is not finite.
@@ -132,9 +148,9 @@ class Recipe:
         optimizer = self.optimizer(model)
         batches = Batches(data, self.batch_size, runtime.device, self.augment, rows)
         state: dict[str, Stateful] = {"model": model, "optimizer": optimizer}
-        for name, watcher in (("observe", observe), ("probe", probe)):
-            if hasattr(watcher, "state_dict"):
-                state[name] = cast(Stateful, watcher)
+        for name, callback in (("observe", observe), ("probe", probe)):
+            if hasattr(callback, "state_dict"):
+                state[name] = cast(Stateful, callback)
         for epoch in runtime.epochs(self.epochs, **state):
             optimizer.param_groups[0]["lr"] = self.learning_rate(epoch)
             self.epoch(model, optimizer, batches, runtime.seed / epoch, observe, probe)
@@ -150,10 +166,10 @@ class Recipe:
         observe: Observe | None = None,
         probe: Probe | None = None,
     ) -> float:
-        """Make one pass over the data and return the sum of the batches' losses.
+        """Train for one epoch and return the sum of the losses of its batches.
 
         Raises:
-            DivergedError: that sum is not finite.
+            DivergedError: the sum is not finite.
         """
         model.train()
         forward = self.forward(model)

@@ -1,4 +1,4 @@
-"""Where code runs: a seed, a device, and a way to survive a crash."""
+"""The runtime of an algorithm: its seed, its device and its checkpoints."""
 
 import os
 from collections.abc import Iterator
@@ -13,50 +13,58 @@ from rum_ray.seeding import Seed
 
 
 class Stateful(Protocol):
-    """Something whose state can be kept and put back."""
+    """An object with a state that can be saved and restored, such as a module or an optimizer."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state."""
         ...
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> object:
-        """Put the state back."""
+        """Restore the state."""
         ...
 
 
 class Runtime(Protocol):
-    """What every algorithm is given."""
+    """The interface between an algorithm and the process that runs it."""
 
     @property
     def seed(self) -> Seed:
-        """The root of its random draws."""
+        """Root of all random draws."""
         ...
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """Device of the computation."""
         ...
 
     def epochs(self, total: int, **state: Stateful) -> Iterator[int]:
-        """Yield the epochs that are left, keeping the state between them if need be."""
+        """Yield the remaining epochs; a runtime may save checkpoints of the state in between."""
         ...
 
     def __truediv__(self, part: str | int) -> "Runtime":
-        """Return the runtime of a part of the work, with draws and state of its own."""
+        """Return the runtime of a part of the work, with its own draws and checkpoints."""
         ...
 
 
 @dataclass(frozen=True)
 class LocalRuntime:
-    """One process that keeps no state: a crash starts the work again.
+    """A runtime in this process without checkpoints; after a crash, the work starts over.
 
-    Making one sets the number of threads of PyTorch in this process, since that number changes
-    the bits of a result.
+    Creating one sets the number of threads of PyTorch in this process, because that number changes
+    the bits of a result. It also switches on deterministic algorithms.
 
     Attributes:
-        seed: the root of all draws.
-        device: a name that PyTorch knows, such as "cpu" or "cuda:0".
+        seed: root of all random draws.
+        device: a `torch.device` or its name, such as "cpu" or "cuda:0".
         threads: threads of PyTorch.
+
+    Example:
+        >>> from rum_ray.seeding import Seed
+        >>> runtime = LocalRuntime(Seed(0), device="cpu")
+        >>> str((runtime / "low").seed)
+        '0/low'
+        >>> list(runtime.epochs(3))
+        [0, 1, 2]
     """
 
     seed: Seed
@@ -77,29 +85,30 @@ class LocalRuntime:
 
 
 def set_threads(threads: int) -> None:
-    """Use that many threads, and only deterministic operations, in this process."""
+    """Set the number of threads, and allow only deterministic operations, in this process."""
     torch.set_num_threads(threads)
-    # The same switch as use_deterministic_algorithms, which imports PyTorch's compiler for seconds.
+    # Same effect as use_deterministic_algorithms, which spends seconds importing the compiler.
     torch.set_deterministic_debug_mode("error")
-    # That switch also fills memory with NaN before its first use, which costs 1 to 3 % of a step.
+    # The deterministic mode also fills new memory with NaN, which costs 1 to 3 % of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
-    # On a GPU: float32 means float32, and sums of matrix products come in one order.
+    # On a GPU: no TF32, and a fixed order of summation in matrix products.
     torch.backends.cudnn.allow_tf32 = False
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
-def check_finite(model: nn.Module, who: str, remedy: str = "Lower lr.") -> None:
-    """Raise if a weight is not finite.
+def check_finite(model: nn.Module, origin: str, remedy: str = "Lower lr.") -> None:
+    """Raise DivergedError if a weight is not finite.
 
     Args:
-        model: what has the weights.
-        who: what made them.
-        remedy: what to do.
+        model: the model to check.
+        origin: name of the training or unlearner, for the message.
+        remedy: last sentence of the message.
 
     Raises:
         DivergedError: a parameter is NaN or infinite.
     """
     for name, parameter in model.named_parameters():
         if not bool(parameter.isfinite().all()):
-            raise DivergedError(f"{who} ended with weights that are not finite ({name}). {remedy}")
+            message = f"{origin} ended with weights that are not finite ({name}). {remedy}"
+            raise DivergedError(message)

@@ -1,4 +1,13 @@
-"""How one subset is forgotten: unlearners by their YAML names."""
+"""Unlearning algorithms, which forget one subset. `UNLEARNERS` lists them.
+
+Example:
+    >>> import rum_ray as rr
+    >>> unlearner = rr.UNLEARNERS["neggrad+"](alpha=0.9, epochs=2)
+    >>> unlearner == rr.NegGradPlus(alpha=0.9, epochs=2)
+    True
+    >>> unlearner.cost(forget=64, retain=128)
+    512.0
+"""
 
 from collections.abc import Mapping
 
@@ -29,6 +38,7 @@ UNLEARNERS: Mapping[str, type[Unlearner]] = {
     "msg": MSG,
     "ct": CT,
 }
+"""Unlearners by their YAML names."""
 
 __all__ = [
     "CT",

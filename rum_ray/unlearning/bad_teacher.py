@@ -1,4 +1,4 @@
-"""Bad teacher: know as little about the forget set as a network that never learned."""
+"""Bad teacher: match the predictions of an untrained network on the forget set."""
 
 import copy
 from collections.abc import Iterator, Mapping
@@ -21,12 +21,13 @@ from rum_ray.unlearning.base import FORWARD_ONLY, EpochData, GradientUnlearner, 
 
 @dataclass(frozen=True, kw_only=True)
 class BadTeacher(GradientUnlearner):
-    """Imitate an untrained network on the forget set, and the model it was on the retain set.
+    """Imitate an untrained network on the forget set, and the original model on the retain set.
 
-    Formula: KL(softmax(f_t / T) || softmax(f / T)), with f_t the incompetent teacher, of fresh
-    random weights, on S, and the competent one, the model it was given, on R'.
+    Formula: KL(softmax(f_t / T) || softmax(f / T)), with f_t the incompetent teacher on S and the
+    competent teacher on R'. The incompetent teacher has fresh random weights; the competent teacher
+    is the model before unlearning.
 
-    An epoch is one shuffled pass over S and R', a random share of R that is drawn once. Both
+    An epoch is one shuffled pass over S and R', a random part of R that is drawn once. Both
     teachers are frozen, in eval mode.
 
     Reference: Chundawat et al., "Can bad teaching induce forgetting? Unlearning in deep networks
@@ -35,9 +36,15 @@ class BadTeacher(GradientUnlearner):
     Attributes:
         temperature: T, softness of both distributions.
         retain_share: |R'| / |R|, in [0, 1].
+
+    Example:
+        >>> import rum_ray as rr
+        >>> round(rr.BadTeacher(epochs=2).cost(forget=40, retain=90))
+        223
     """
 
     name: ClassVar[str] = "bad_teacher"
+    title: ClassVar[str] = "Bad Teacher"
     space: ClassVar[Mapping[str, Domain]] = {
         **GradientUnlearner.space,
         "retain_share": Uniform(0.1, 1.0),
@@ -56,7 +63,7 @@ class BadTeacher(GradientUnlearner):
     def prepare(
         self, student: nn.Module, task: UnlearningTask, runtime: Runtime
     ) -> Mapping[str, Tensor]:
-        incompetent(student, runtime.seed)  # raises if it cannot be made
+        incompetent(student, runtime.seed)  # raises PlanError before the first step
         return {}
 
     @override
@@ -66,10 +73,10 @@ class BadTeacher(GradientUnlearner):
         task, seed = data.task, data.runtime.seed
         bad = incompetent(teacher, seed / "teacher").to(data.runtime.device)
         rows = (seed / "retain").choice(len(task.retain), self._sample(len(task.retain)))
-        # The labels say which teacher is right: 1 on S, 0 on R'.
+        # The labels mark the teacher: 1 on S, 0 on R'.
         retain = task.retain.take(rows).relabeled(np.zeros(len(rows)))
-        told = replace(data, task=replace(task, retain=retain))
-        for x, is_forget in told.mixed(torch.ones(len(task.forget), dtype=torch.int64)):
+        marked = replace(data, task=replace(task, retain=retain))
+        for x, is_forget in marked.mixed(torch.ones(len(task.forget), dtype=torch.int64)):
             target = torch.where(is_forget[:, None] == 1, bad(x), teacher(x))
             yield distillation_kl(model(x), target, self.temperature) / self.temperature**2
 
@@ -84,10 +91,10 @@ class BadTeacher(GradientUnlearner):
 
 
 def incompetent(model: nn.Module, seed: Seed) -> nn.Module:
-    """Return a copy of a model, on the CPU, with weights drawn anew by each layer's own rule.
+    """Return a copy of a model, on the CPU, with weights that each layer initializes again.
 
     Raises:
-        PlanError: a layer with weights has no `reset_parameters` to draw them.
+        PlanError: a layer with weights has no method `reset_parameters`.
     """
     fresh = copy.deepcopy(model).cpu()
     with seed.torch():
@@ -96,7 +103,7 @@ def incompetent(model: nn.Module, seed: Seed) -> nn.Module:
                 layer.reset_parameters()
             elif list(layer.parameters(recurse=False)):
                 raise PlanError(
-                    f"bad_teacher cannot draw new weights for the layer '{name}' "
-                    f"({type(layer).__name__}): give it a method reset_parameters()."
+                    f"bad_teacher: the layer '{name}' ({type(layer).__name__}) has weights but no "
+                    "method to initialize them. Give it a method reset_parameters()."
                 )
     return fresh

@@ -1,8 +1,11 @@
-"""What an unlearner is, and the loop that all iterative ones share.
+"""The unlearner protocol, and the loop that all iterative unlearners share.
 
-The contract, which `rum_ray.testing.UnlearnerContract` checks: the model it is given stays as it
-was and shares no memory with the one returned; the same model, task and seed give the same bits,
-also across a crash; the result is in eval mode with finite weights; it is a value.
+`rum_ray.testing.UnlearnerContract` checks the contract:
+
+- The input model is unchanged, and shares no memory with the result.
+- The same model, task and seed give the same bits, also when a crash interrupts the run.
+- The result is in eval mode, with finite weights.
+- An unlearner is a value: frozen, hashable and picklable.
 """
 
 import copy
@@ -24,19 +27,29 @@ from rum_ray.training.recipe import Recipe, check_not_negative, check_positive
 from rum_ray.training.runtime import Runtime, check_finite
 
 FORWARD_ONLY = 1 / 3
-"""Cost of a forward pass, in passes forward and backward."""
+"""Cost of a forward pass alone, in units of one forward and backward pass."""
 
 
 @dataclass(frozen=True, eq=False)
 class UnlearningTask:
-    """What to forget and what to keep.
+    """The data sets of one unlearning step.
 
     Attributes:
-        forget: S, or the subset whose turn it is.
-        retain: R, or what remains at this step.
+        forget: S, or the subset that this step forgets.
+        retain: R, or the retain set of this step.
         original: the model before the first step; SalUn's mask needs it.
-        recipe: how the original was trained. Unlearning augments and computes as it did; without
-            one, it does not augment, and computes in float32.
+        recipe: recipe of the original. Unlearning uses its augmentation and precision. If None,
+            there is no augmentation and the precision is float32.
+
+    Example:
+        >>> import rum_ray as rr
+        >>> train, recipe = rr.load("digits").train, rr.Recipe("mlp", epochs=1)
+        >>> runtime = rr.LocalRuntime(rr.Seed(0))
+        >>> original = recipe.fit(train, runtime / "original")
+        >>> task = rr.UnlearningTask(train.take(range(40)), train.take(range(40, 130)), original)
+        >>> model = rr.FineTune(epochs=1)(original, task, runtime / "finetune")
+        >>> model is original, model.training
+        (False, False)
     """
 
     forget: LabeledData
@@ -48,32 +61,40 @@ class UnlearningTask:
 class Unlearner(Protocol):
     """A frozen dataclass whose fields are its hyperparameters.
 
+    A class may also have `title: ClassVar[str]`, its name in the report. Without one, the report
+    shows its `name`.
+
     Attributes:
-        name: its YAML name.
-        space: what a search may choose for its fields.
+        name: YAML name.
+        space: search domains, by hyperparameter.
     """
 
     name: ClassVar[str]
     space: ClassVar[Mapping[str, Domain]]
 
     def __call__(self, model: nn.Module, task: UnlearningTask, runtime: Runtime) -> nn.Module:
-        """Return a new model, in eval mode, that has forgotten."""
+        """Return the unlearned model: a new model, in eval mode."""
         ...
 
     def cost(self, forget: int, retain: int) -> float:
-        """Return the examples passed forward and backward; forward-only ones count a third."""
+        """Return the examples passed forward and backward; a forward pass alone counts a third.
+
+        Args:
+            forget: size of the forget set.
+            retain: size of the retain set.
+        """
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class EpochData:
-    """The data of one epoch of unlearning, as an algorithm sees them.
+    """The batches of one epoch of unlearning.
 
     Attributes:
-        task: what to forget and keep.
-        runtime: the unlearner's seed, and the device.
+        task: forget and retain set.
+        runtime: seed of the unlearner, and device.
         epoch: 0-based.
-        batch_size: examples a batch.
+        batch_size: number of examples per batch.
     """
 
     task: UnlearningTask
@@ -98,22 +119,22 @@ class EpochData:
         return self._batches(self.task.retain, "retain")
 
     def mixed(self, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """A shuffled pass over both sets together, the forget set with other labels [N_F]."""
+        """Return a shuffled pass over both sets as one, with `labels` [N_F] for the forget set."""
         return self._batches(concat_sets(self.task, labels), "mixed")
 
 
 @dataclass(frozen=True, kw_only=True)
 class GradientUnlearner(ABC):
-    """An unlearner that steps down the losses it yields, by SGD with a fresh momentum.
+    """An unlearner that minimizes the losses it yields, by SGD that starts without momentum.
 
     As in the paper, the learning rate is constant, and batch normalisation is in train mode.
 
     Attributes:
         lr: learning rate.
-        epochs: passes, of what the algorithm says.
-        batch_size: of forget and retain batches.
-        momentum: of SGD.
-        weight_decay: on all parameters.
+        epochs: number of epochs; the algorithm defines an epoch.
+        batch_size: number of examples per batch, for forget and retain batches.
+        momentum: momentum of SGD.
+        weight_decay: weight decay on all parameters.
     """
 
     name: ClassVar[str]
@@ -136,18 +157,18 @@ class GradientUnlearner(ABC):
     def losses(
         self, model: nn.Module, teacher: nn.Module, data: EpochData, epoch: int
     ) -> Iterator[Tensor]:
-        """Yield the losses of one epoch; the loop takes a step down each.
+        """Yield the losses of one epoch; the loop takes one gradient step per loss.
 
         Args:
             model: the model that unlearns, in train mode.
-            teacher: the model it was, frozen, in eval mode.
+            teacher: the model before unlearning, frozen, in eval mode.
             data: forget and retain batches.
             epoch: 0-based.
         """
 
     @abstractmethod
     def cost(self, forget: int, retain: int) -> float:
-        """Return the examples passed forward and backward; forward-only ones count a third."""
+        """Return the examples passed forward and backward; a forward pass alone counts a third."""
 
     def learning_rate(self, epoch: int) -> float:
         """Return the learning rate of a 0-based epoch; constant by default."""
@@ -157,19 +178,19 @@ class GradientUnlearner(ABC):
     def prepare(
         self, student: nn.Module, task: UnlearningTask, runtime: Runtime
     ) -> Mapping[str, Tensor]:
-        """Change the model before its first step, if need be; by default it stays as it is.
+        """Prepare the model in place before the first step; does nothing by default.
 
         Returns:
-            By parameter, what its gradients are multiplied by; a weight with 0 keeps every bit.
+            Gradient scale per parameter name. A weight with scale 0 is frozen bit for bit.
         """
         del student, task, runtime
         return {}
 
     def __call__(self, model: nn.Module, task: UnlearningTask, runtime: Runtime) -> nn.Module:
-        """Return a new model, in eval mode, that has forgotten.
+        """Return the unlearned model: a new model, in eval mode.
 
         Raises:
-            PlanError: there is nothing to forget, or nothing to retain.
+            PlanError: the forget set or the retain set is empty.
             DivergedError: a loss or a weight is not finite.
         """
         check_task(task, self.name)
@@ -184,8 +205,8 @@ class GradientUnlearner(ABC):
         )
         prepared = self.prepare(student, task, runtime / "mask").items()
         scales = [(student.get_parameter(name), scale) for name, scale in prepared]
-        kept = [(p, s == 0, p[s == 0].detach()) for p, s in scales if bool((s == 0).any())]
-        forward, teach = (_in_training(net, task.recipe) for net in (student, teacher))
+        frozen = [(p, s == 0, p[s == 0].detach()) for p, s in scales if bool((s == 0).any())]
+        forward, teach = (_in_precision(net, task.recipe) for net in (student, teacher))
         for epoch in runtime.epochs(self.epochs, model=student, optimizer=optimizer):
             optimizer.param_groups[0]["lr"] = self.learning_rate(epoch)
             student.train()
@@ -198,7 +219,7 @@ class GradientUnlearner(ABC):
                     for parameter, scale in scales:
                         _scale(parameter, scale)
                     optimizer.step()
-                    for weights in kept:
+                    for weights in frozen:
                         restore_frozen(*weights)
                     total += loss.detach()
             _check_loss(total, self, epoch)
@@ -206,8 +227,8 @@ class GradientUnlearner(ABC):
         return student.eval()
 
 
-def _in_training(model: nn.Module, recipe: Recipe | None) -> nn.Module:
-    """Return the model as the recipe calls it, in its precision."""
+def _in_precision(model: nn.Module, recipe: Recipe | None) -> nn.Module:
+    """Return the model with the forward pass of the recipe, in the recipe's precision."""
     return model if recipe is None else recipe.forward(model)
 
 
@@ -215,11 +236,11 @@ def check_task(task: UnlearningTask, name: str) -> None:
     """Raise PlanError if one of the two sets is empty."""
     for part, data in (("forget", task.forget), ("retain", task.retain)):
         if not len(data):
-            raise PlanError(f"{name} was given an empty {part} set; it needs at least one example.")
+            raise PlanError(f"{name}: the {part} set is empty; at least one example is needed.")
 
 
 def concat_sets(task: UnlearningTask, labels: Tensor) -> LabeledData:
-    """Return the forget set, with these labels [N_F], and the retain set as one set."""
+    """Return the forget set, with these labels [N_F], and the retain set as one data set."""
     forget, retain = task.forget, task.retain
     return LabeledData(
         x=torch.cat([forget.x, retain.x]),
@@ -230,14 +251,14 @@ def concat_sets(task: UnlearningTask, labels: Tensor) -> LabeledData:
 
 
 def _scale(parameter: nn.Parameter, by: Tensor) -> None:
-    """Multiply a parameter's gradient, if it has one."""
+    """Multiply the gradient of a parameter, if it has one."""
     if parameter.grad is not None:
         parameter.grad *= by
 
 
 @torch.no_grad()
 def restore_frozen(parameter: nn.Parameter, frozen: Tensor, values: Tensor) -> None:
-    """Give frozen weights the values they had."""
+    """Restore the values of the frozen weights."""
     parameter[frozen] = values
 
 
@@ -246,5 +267,5 @@ def _check_loss(total: Tensor, unlearner: GradientUnlearner, epoch: int) -> None
     if not math.isfinite(total.item()):
         raise DivergedError(
             f"{unlearner.name} reached a loss of {total.item()} in epoch {epoch}. "
-            f"Lower lr (now {unlearner.lr})."
+            f"Lower lr, which is {unlearner.lr}."
         )

@@ -1,4 +1,4 @@
-"""Two winners of the NeurIPS 2023 competition: spoil the convolutions, then repair on the rest."""
+"""Two winners of the NeurIPS 2023 competition: perturb the convolutions, then fine-tune on R."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -23,28 +23,35 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 @dataclass(frozen=True, kw_only=True)
 class MSG(FineTune):
-    """Draw the weights with the smallest gradients anew, then fine-tune on the retain set.
+    """Reinitialize the weights with the smallest gradients, then fine-tune on the retain set.
 
-    Formula: in each convolution, the `redraw` share of weights with the smallest |grad CE(R') -
-    grad CE(S)| is drawn from N(0, 2 / fan_out); then CE(R), the gradients of the convolutions'
+    Formula: in each convolution, the fraction `redraw` of weights with the smallest |grad CE(R') -
+    grad CE(S)| is drawn from N(0, 2 / fan_out); then CE(R), with the gradients of the convolutions'
     other weights times `scale`.
 
-    R' is a random part of R, as large as S; the gradients are means over examples, in eval mode.
-    The learning rate rises in a line to `lr` at half of the epochs and falls to 0, and an epoch has
-    the rate of its middle. Without convolutions, the same is done to the linear layers' weights.
+    R' is a random part of R, as large as S. The gradients are means over examples, in eval mode.
+    The learning rate rises linearly to `lr` at half of the epochs and falls linearly to 0; each
+    epoch uses the rate at its middle. A model without convolutions has its linear layers
+    reinitialized instead.
 
-    Reference: second place of the NeurIPS 2023 machine unlearning competition, as Triantafillou et
-    al., "Are we making progress in unlearning?", 2024, https://arxiv.org/abs/2406.09073, and
-    Cadet et al., "Deep unlearn: benchmarking machine unlearning", 2024,
-    https://arxiv.org/abs/2410.01276, describe it.
+    Reference: second place of the NeurIPS 2023 machine unlearning competition, as described by
+    Triantafillou et al., "Are we making progress in unlearning?", 2024,
+    https://arxiv.org/abs/2406.09073, and Cadet et al., "Deep unlearn: benchmarking machine
+    unlearning", 2024, https://arxiv.org/abs/2410.01276.
 
     Attributes:
-        redraw: rho, share of each layer's weights that is drawn anew, in [0, 1].
-        scale: what the gradients of the layers' other weights are multiplied by; 0 freezes them.
+        redraw: rho, fraction of each layer's weights that is reinitialized, in [0, 1].
+        scale: gradient scale of the other weights of these layers; 0 freezes them.
+
+    Example:
+        >>> import rum_ray as rr
+        >>> rr.MSG(epochs=2).cost(forget=40, retain=90)
+        260.0
     """
 
     key_name: ClassVar[str] = "Msg"
     name: ClassVar[str] = "msg"
+    title: ClassVar[str] = "MSG"
     space: ClassVar[Mapping[str, Domain]] = {**FineTune.space, "redraw": Uniform(0.1, 0.9)}
 
     redraw: float = 0.3
@@ -76,7 +83,7 @@ class MSG(FineTune):
         return scales
 
     def _smallest(self, sizes: Tensor) -> Tensor:
-        """Return which of a layer's weights are drawn anew; ties go to the earlier weight."""
+        """Return the mask of a layer's weights to reinitialize; ties go to the earlier weight."""
         smallest = torch.zeros(sizes.numel(), dtype=torch.bool, device=sizes.device)
         order = sizes.flatten().argsort(stable=True)
         smallest[order[: int(self.redraw * len(order))]] = True
@@ -95,16 +102,21 @@ class CT(FineTune):
     Formula: w[o, i, y, x] becomes w[o, i, x, y], once; then CE(R), with the learning rate lr / 2 *
     (1 + cos(pi * e / E)) in epoch e of E.
 
-    Kernels that are not square stay as they are; without a square one larger than 1 x 1 it is an
-    error.
+    Kernels that are not square stay unchanged. A model without a square kernel larger than 1 x 1
+    is an error.
 
-    Reference: fifth place of the NeurIPS 2023 machine unlearning competition, as Cadet et al.,
-    "Deep unlearn: benchmarking machine unlearning", 2024, https://arxiv.org/abs/2410.01276,
-    describe it.
+    Reference: fifth place of the NeurIPS 2023 machine unlearning competition, as described by Cadet
+    et al., "Deep unlearn: benchmarking machine unlearning", 2024, https://arxiv.org/abs/2410.01276.
+
+    Example:
+        >>> import rum_ray as rr
+        >>> rr.CT(epochs=2).cost(forget=40, retain=90)
+        180.0
     """
 
     key_name: ClassVar[str] = "Ct"
     name: ClassVar[str] = "ct"
+    title: ClassVar[str] = "CT"
 
     @override
     def learning_rate(self, epoch: int) -> float:
@@ -117,8 +129,8 @@ class CT(FineTune):
         kernels = list(square_kernels(student))
         if not kernels:
             raise PlanError(
-                "ct swaps the axes of square convolution kernels, and this model has none. "
-                "Use it with a convolutional model, such as small_cnn, or another unlearner."
+                "ct: the model has no square convolution kernel larger than 1 x 1. Use a "
+                "convolutional model, such as small_cnn, or another unlearner."
             )
         with torch.no_grad():
             for kernel in kernels:
@@ -127,20 +139,23 @@ class CT(FineTune):
 
 
 def layer_weights(model: nn.Module) -> list[str]:
-    """Return the names of the convolutions' weights; of the linear layers' if there are none.
+    """Return the names of all convolution weights, or of all linear weights if there are none.
 
     Raises:
-        PlanError: there are neither.
+        PlanError: the model has neither convolutions nor linear layers.
     """
     for kinds in (CONVOLUTIONS, nn.Linear):
         layers = [name for name, layer in model.named_modules() if isinstance(layer, kinds)]
         if layers:
             return [f"{name}.weight".lstrip(".") for name in layers]
-    raise PlanError("msg draws weights of convolutions or linear layers anew; the model has none.")
+    raise PlanError(
+        "msg: the model has neither convolutions nor linear layers to reinitialize. "
+        "Use another unlearner."
+    )
 
 
 def redrawn(weight: Tensor, seed: Seed) -> Tensor:
-    """Return fresh weights of the same shape, from N(0, 2 / fan_out), where `weight` is."""
+    """Return fresh weights from N(0, 2 / fan_out), with the shape and device of `weight`."""
     with seed.torch():
         fresh = nn.init.kaiming_normal_(torch.empty(weight.shape), mode="fan_out")
     return fresh.to(weight.device)

@@ -1,4 +1,4 @@
-"""Influence unlearning: one Newton step that undoes what the forget set did to the weights."""
+"""Influence unlearning: one Newton step that removes the effect of the forget set."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ from rum_ray.unlearning.gradients import (
 )
 
 SAMPLES = 1002
-"""Retain examples that stand for all in the inverse Fisher information, the first ones."""
+"""Number of retain examples, from the first on, that estimate the Fisher information."""
 WEIGHT = 1000.0
-"""N of the released recursion: how much the identity weighs against one example."""
+"""N of the released recursion: weight of the identity relative to one example."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +33,11 @@ class Influence:
     Formula: theta + alpha * k, with v = N_S / (N_S + N_R) * (grad CE(S) - grad CE(R)) and k = v -
     c * g_0 ("official") or k = (damping * I + F)^-1 v ("fisher").
 
-    The gradients g_i are those of the first 1,002 retain examples, or of as many as there are; all
-    is in eval mode. "official" is the recursion of the paper's code: it only ever scales g_0, so
-    what it inverts removes a multiple of one gradient. With N = 1000, a_i = g_0 . g_i, b_i = v .
-    g_i, s = 1, c = 0, each example i >= 1 does t = s a_i, c += s (b_i - c a_i) / (N + t),
-    s *= N / (N + t). "fisher" keeps what the recursion drops: F = mean g_i g_i^T, and conjugate
-    gradients for the inverse.
+    The gradients g_i are those of the first 1,002 retain examples, or of all if there are fewer, in
+    eval mode. "official" is the recursion of the paper's code. It only ever scales g_0, so its
+    inverse removes a multiple of one gradient. With N = 1000, a_i = g_0 . g_i, b_i = v . g_i, s =
+    1, c = 0, each example i >= 1 updates t = s a_i, c += s (b_i - c a_i) / (N + t), s *= N / (N +
+    t). "fisher" uses the full matrix F = mean g_i g_i^T, and conjugate gradients for the inverse.
 
     Reference: Izzo et al., "Approximate data deletion from machine learning models", AISTATS 2021,
     https://arxiv.org/abs/2002.10077; in this form Jia et al., "Model sparsity can simplify machine
@@ -46,12 +45,20 @@ class Influence:
 
     Attributes:
         alpha: length of the step.
-        mode: "official" as the paper's code does it, or "fisher" with a genuine inverse.
-        damping: what is added to the diagonal of F; "fisher" only.
-        iterations: of conjugate gradients; "fisher" only.
+        mode: "official" as in the paper's code, or "fisher" with the full inverse.
+        damping: constant that is added to the diagonal of F; "fisher" only.
+        iterations: number of conjugate gradient iterations; "fisher" only.
+
+    Example:
+        >>> import rum_ray as rr
+        >>> round(rr.Influence().cost(forget=40, retain=90))
+        189
+        >>> round(rr.Influence(mode="fisher").cost(forget=40, retain=90))
+        1330
     """
 
     name: ClassVar[str] = "influence"
+    title: ClassVar[str] = "influence"
     space: ClassVar[Mapping[str, Domain]] = {"alpha": LogUniform(1.0, 100.0)}
 
     alpha: float = 1.0
@@ -65,10 +72,10 @@ class Influence:
         check_choice(self, "mode", "official", "fisher")
 
     def __call__(self, model: nn.Module, task: UnlearningTask, runtime: Runtime) -> nn.Module:
-        """Return a new model, in eval mode, that has forgotten.
+        """Return the unlearned model: a new model, in eval mode.
 
         Raises:
-            PlanError: there is nothing to forget, or nothing to retain.
+            PlanError: the forget set or the retain set is empty.
             DivergedError: a weight is not finite.
         """
         check_task(task, self.name)
@@ -82,7 +89,7 @@ class Influence:
         with torch.no_grad():
             for name, parameter in result.named_parameters():
                 parameter.add_(step[name])
-        check_finite(result, self.name, f"Lower alpha (now {self.alpha}).")
+        check_finite(result, self.name, f"Lower alpha, which is {self.alpha}.")
         return result
 
     def _inverse(self, model: nn.Module, samples: LabeledData, v: Tensor) -> Tensor:
@@ -112,12 +119,12 @@ class Influence:
 
 
 def released_inverse(model: nn.Module, samples: LabeledData, v: Tensor) -> Tensor:
-    """Return k [P] of the released recursion, from two scalars an example.
+    """Return k [P] of the released recursion, from two scalars per example.
 
     Args:
-        model: in eval mode.
-        samples: retain examples; the first one's gradient is g_0.
-        v: [P] what is multiplied by the inverse.
+        model: a model in eval mode.
+        samples: retain examples; g_0 is the gradient of the first.
+        v: [P] vector to multiply by the inverse.
     """
     first = mean_gradient(model, samples.take([0]))
     others = samples.take(range(1, len(samples)))

@@ -1,4 +1,4 @@
-"""Gradient ascent on the forget set, alone and tied to the retain set."""
+"""Gradient ascent on the forget set, without and with descent on the retain set."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,9 +23,15 @@ class NegGrad(GradientUnlearner):
 
     Reference: Golatkar, Achille and Soatto, "Eternal sunshine of the spotless net: selective
     forgetting in deep networks", CVPR 2020, https://arxiv.org/abs/1911.04933.
+
+    Example:
+        >>> import rum_ray as rr
+        >>> rr.NegGrad(epochs=2).cost(forget=40, retain=90)
+        80.0
     """
 
     name: ClassVar[str] = "neggrad"
+    title: ClassVar[str] = "NegGrad"
     space: ClassVar[Mapping[str, Domain]] = {
         "lr": LogUniform(1e-5, 1e-2),
         "epochs": Integers(1, 10),
@@ -50,18 +56,24 @@ class NegGradPlus(GradientUnlearner):
 
     Formula: alpha * CE(R) - (1 - alpha) * CE(S).
 
-    An epoch is one pass over the retain batches; the forget batches repeat beside them, the same
-    ones throughout the epoch. The two are separate forward passes, so that batch normalisation
-    sees each set on its own.
+    An epoch is one pass over the retain batches, in parallel with a cycle over one fixed order of
+    the forget batches. The two sets have separate forward passes, so batch normalisation sees each
+    set on its own.
 
     Reference: Kurmanji, Triantafillou, Hayes and Triantafillou, "Towards unbounded machine
     unlearning", NeurIPS 2023, https://arxiv.org/abs/2302.09880.
 
     Attributes:
         alpha: weight of the retain loss, in [0, 1].
+
+    Example:
+        >>> import rum_ray as rr
+        >>> rr.NegGradPlus(epochs=2).cost(forget=40, retain=90)
+        340.0
     """
 
     name: ClassVar[str] = "neggrad+"
+    title: ClassVar[str] = "NegGrad+"
     space: ClassVar[Mapping[str, Domain]] = {
         **GradientUnlearner.space,
         "alpha": Uniform(0.8, 0.999),
@@ -85,6 +97,6 @@ class NegGradPlus(GradientUnlearner):
 
     @override
     def cost(self, forget: int, retain: int) -> float:
-        """Return epochs * (|R| + what the forget batches beside the retain batches hold)."""
+        """Return epochs * (|R| + examples in one forget batch per retain batch)."""
         rounds, rest = divmod(ceil(retain / self.batch_size), ceil(forget / self.batch_size))
         return float(self.epochs * (retain + rounds * forget + min(rest * self.batch_size, forget)))

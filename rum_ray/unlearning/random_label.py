@@ -1,4 +1,4 @@
-"""Relabelling: learn that the forget set means nothing."""
+"""Random relabelling of the forget set: for all weights, and for salient weights only."""
 
 import copy
 from collections.abc import Iterator, Mapping
@@ -20,21 +20,27 @@ from rum_ray.unlearning.gradients import batch_gradients, by_parameter, differen
 
 @dataclass(frozen=True, kw_only=True)
 class RandomLabel(GradientUnlearner):
-    """Learn random labels for the forget set, and the rest as it is.
+    """Train on random labels for the forget set, and on true labels for the retain set.
 
-    Formula: CE(S with random labels, R), over shuffled batches of both together.
+    Formula: CE(S with random labels, R), over shuffled batches of both sets together.
 
-    Labels are drawn anew in each epoch, uniformly over all K classes of the model, the true one
-    included.
+    Labels are drawn again in each epoch, uniformly over all K classes of the model, including the
+    true one.
 
     Reference: Golatkar, Achille and Soatto, "Eternal sunshine of the spotless net: selective
     forgetting in deep networks", CVPR 2020, https://arxiv.org/abs/1911.04933.
+
+    Example:
+        >>> import rum_ray as rr
+        >>> rr.RandomLabel(epochs=2).cost(forget=40, retain=90)
+        260.0
     """
 
     name: ClassVar[str] = "random_label"
+    title: ClassVar[str] = "random label"
 
     def labels(self, task: UnlearningTask, runtime: Runtime, epoch: int) -> Tensor:
-        """Return the labels [N_F] of the forget set in an epoch, in 0 .. K - 1."""
+        """Return the random labels [N_F] of the forget set in an epoch, in 0 .. K - 1."""
         with torch.inference_mode():
             one = to_float(task.forget.x[:1].to(runtime.device))
             original = copy.deepcopy(task.original).to(runtime.device).eval()
@@ -58,26 +64,32 @@ class RandomLabel(GradientUnlearner):
 
 @dataclass(frozen=True, kw_only=True)
 class SalUn(RandomLabel):
-    """Random labels, moving only the weights that are salient for the forget set.
+    """Train on random labels, and update only the weights that are salient for the forget set.
 
     Formula: CE(S with random labels, R), in the floor(keep * P) of all P weights with the largest
     |sum over batches b of S of grad CE(b)| at the original model.
 
-    Saliency is in eval mode, with batches of `batch_size`. The other weights keep every bit:
-    neither momentum nor weight decay moves them. The code released with the RUM paper differs in
-    two ways, and `mask: official` does as it does: it takes a step up CE(b) after each batch, with
-    the unlearner's own `lr`, momentum and weight decay, so that saliency is gathered along the way,
-    and it moves the weights with the smallest saliency.
+    Saliency is computed in eval mode, with batches of `batch_size`. All other weights are frozen
+    bit for bit: neither momentum nor weight decay changes them. The code released with the RUM
+    paper differs in two ways, which `mask: official` reproduces. It takes an ascent step on CE(b)
+    after each batch, with the unlearner's own `lr`, momentum and weight decay, so saliency is a sum
+    along that path. And it updates the weights with the smallest saliency.
 
     Reference: Fan et al., "SalUn: empowering machine unlearning via gradient-based weight saliency
     in both image classification and generation", ICLR 2024, https://arxiv.org/abs/2310.12508.
 
     Attributes:
-        keep: rho, the share of weights that may move, in [0, 1].
-        mask: "saliency" moves the most salient weights, "official" what the released code moves.
+        keep: rho, the fraction of weights that are updated, in [0, 1].
+        mask: "saliency" updates the most salient weights, "official" those of the released code.
+
+    Example:
+        >>> import rum_ray as rr
+        >>> rr.SalUn(epochs=2).cost(forget=40, retain=90)
+        300.0
     """
 
     name: ClassVar[str] = "salun"
+    title: ClassVar[str] = "SalUn"
     space: ClassVar[Mapping[str, Domain]] = {
         **GradientUnlearner.space,
         "keep": Uniform(0.1, 0.9),
@@ -97,7 +109,7 @@ class SalUn(RandomLabel):
         self, student: nn.Module, task: UnlearningTask, runtime: Runtime
     ) -> Mapping[str, Tensor]:
         saliency = self._saliency(task, runtime)
-        # A stable sort gives ties to the earlier weight.
+        # The sort is stable: ties go to the earlier weight.
         ranked = saliency.argsort(descending=self.mask == "saliency", stable=True)
         moving = torch.zeros_like(saliency)
         moving[ranked[: int(self.keep * len(ranked))]] = 1
@@ -105,21 +117,21 @@ class SalUn(RandomLabel):
         return {name: mask for name, mask in masks.items() if not bool(mask.all())}
 
     def _saliency(self, task: UnlearningTask, runtime: Runtime) -> Tensor:
-        """Return |sum over batches of the gradient| [P], from the original model on."""
+        """Return |sum over batches of the gradient| [P], which starts at the original model."""
         original = differentiable(task.original, runtime)
-        climber = self._climber(original) if self.mask == "official" else None
+        ascent = self._ascent(original) if self.mask == "official" else None
         batches = Batches(task.forget, self.batch_size, runtime.device).epoch(runtime.seed)
         total = torch.zeros(())
         for gradient in batch_gradients(original, ((x, y) for _, x, y in batches)):
             total = total + gradient
-            if climber is not None:
+            if ascent is not None:
                 for name, part in by_parameter(gradient, original).items():
                     original.get_parameter(name).grad = part
-                climber.step()
+                ascent.step()
         return total.abs()
 
-    def _climber(self, model: nn.Module) -> torch.optim.Optimizer:
-        """Return what steps up the loss between the batches."""
+    def _ascent(self, model: nn.Module) -> torch.optim.Optimizer:
+        """Return the optimizer of the ascent steps between batches."""
         return torch.optim.SGD(
             model.parameters(),
             lr=self.lr,
@@ -130,5 +142,5 @@ class SalUn(RandomLabel):
 
     @override
     def cost(self, forget: int, retain: int) -> float:
-        """Return epochs * (|S| + |R|) + |S|, the last for the mask."""
+        """Return epochs * (|S| + |R|) + |S|; the last term is the mask."""
         return super().cost(forget, retain) + forget

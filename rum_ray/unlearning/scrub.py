@@ -1,4 +1,4 @@
-"""SCRUB: forget by disobeying a teacher, keep by obeying it."""
+"""SCRUB: diverge from a teacher on the forget set, and follow it on the retain set."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,13 +16,14 @@ from rum_ray.unlearning.base import FORWARD_ONLY, EpochData, GradientUnlearner
 
 @dataclass(frozen=True, kw_only=True)
 class Scrub(GradientUnlearner):
-    """Disobey a teacher on the forget set and obey it on the retain set, in turn.
+    """Diverge from a teacher on the forget set, and follow it on the retain set, in alternation.
 
     Formula: in each epoch below `max_epochs` first -KL_T(S); then in each epoch gamma * CE(R) +
     alpha * KL_T(R), with KL_T = T^2 * KL(softmax(f_t / T) || softmax(f / T)).
 
-    The teacher f_t is the model it was given, frozen, in eval mode. The code released with the RUM
-    paper makes one more pass over S than its `msteps` says: `max_epochs` = msteps + 1 does as much.
+    The teacher f_t is the model before unlearning, frozen, in eval mode. The code released with the
+    RUM paper makes one more pass over S than its `msteps` states; `max_epochs` = msteps + 1
+    reproduces it.
 
     Reference: Kurmanji, Triantafillou, Hayes and Triantafillou, "Towards unbounded machine
     unlearning", NeurIPS 2023, https://arxiv.org/abs/2302.09880.
@@ -30,11 +31,17 @@ class Scrub(GradientUnlearner):
     Attributes:
         alpha: weight of the distillation term on the retain set.
         gamma: weight of the cross-entropy on the retain set.
-        temperature: softness of both distributions.
-        max_epochs: epochs that begin with a max-pass over the forget set (msteps).
+        temperature: T, softness of both distributions.
+        max_epochs: number of epochs that begin with a max-pass over the forget set (msteps).
+
+    Example:
+        >>> import rum_ray as rr
+        >>> rr.Scrub(epochs=2, max_epochs=1).cost(forget=30, retain=90)
+        280.0
     """
 
     name: ClassVar[str] = "scrub"
+    title: ClassVar[str] = "SCRUB"
     space: ClassVar[Mapping[str, Domain]] = {
         "lr": LogUniform(5e-4, 5e-2),
         "epochs": Integers(1, 10),
@@ -68,6 +75,6 @@ class Scrub(GradientUnlearner):
 
     @override
     def cost(self, forget: int, retain: int) -> float:
-        """Return (min(max_epochs, epochs) * |S| + epochs * |R|) * 4/3: the teacher goes forward."""
+        """Return (min(max_epochs, epochs) * |S| + epochs * |R|) * 4/3; the teacher adds a third."""
         passes = min(self.max_epochs, self.epochs) * forget + self.epochs * retain
         return passes * (1 + FORWARD_ONLY)

@@ -1,4 +1,4 @@
-"""Selective synaptic dampening: shrink the weights that matter more to the forget set."""
+"""Selective synaptic dampening: shrink the weights that are important to the forget set."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,27 +19,33 @@ from rum_ray.unlearning.gradients import batch_gradients, by_parameter, differen
 
 @dataclass(frozen=True, kw_only=True)
 class SSD:
-    """Shrink, once and without training, the weights that matter more to S than to all of D.
+    """Shrink, once and without training, the weights that are more important to S than to all of D.
 
     Formula: where I_S > alpha * I_D, theta becomes theta * min(1, (dampening * I_D /
     I_S)^exponent); I is the mean over batches of (grad CE(b))^2, and D is S and R together.
 
-    The gradients are those of whole batches, as in the authors' code, in eval mode; with
-    `batch_size` 1 they are those of single examples, the diagonal of the Fisher information.
+    The gradients are those of whole batches, as in the authors' code, in eval mode. With
+    `batch_size` 1 they are those of single examples, and I is the diagonal of the Fisher
+    information.
 
     Reference: Foster, Schoepf and Brintrup, "Fast machine unlearning without retraining through
     selective synaptic dampening", AAAI 2024, https://arxiv.org/abs/2308.07707.
 
     Attributes:
-        alpha: how many times more a weight must matter to S than to D; the paper's selection
-            weighting.
-        dampening: the paper's lambda; less is smaller weights.
-        exponent: of the ratio of importances.
-        batch_size: examples a gradient.
+        alpha: ratio I_S / I_D above which a weight is shrunk; the paper's selection weighting.
+        dampening: the paper's lambda; a lower value gives smaller weights.
+        exponent: exponent of the ratio of importances.
+        batch_size: number of examples per gradient.
+
+    Example:
+        >>> import rum_ray as rr
+        >>> rr.SSD().cost(forget=40, retain=90)
+        170.0
     """
 
     key_name: ClassVar[str] = "Ssd"
     name: ClassVar[str] = "ssd"
+    title: ClassVar[str] = "SSD"
     space: ClassVar[Mapping[str, Domain]] = {
         "alpha": LogUniform(1.0, 100.0),
         "dampening": LogUniform(0.1, 10.0),
@@ -55,10 +61,10 @@ class SSD:
         check_not_negative(self, "alpha", "dampening", "exponent")
 
     def __call__(self, model: nn.Module, task: UnlearningTask, runtime: Runtime) -> nn.Module:
-        """Return a new model, in eval mode, that has forgotten.
+        """Return the unlearned model: a new model, in eval mode.
 
         Raises:
-            PlanError: there is nothing to forget, or nothing to retain.
+            PlanError: the forget set or the retain set is empty.
             DivergedError: a weight is not finite.
         """
         check_task(task, self.name)
@@ -70,7 +76,7 @@ class SSD:
         with torch.no_grad():
             for name, part in by_parameter(factor, result).items():
                 result.get_parameter(name).mul_(part)
-        check_finite(result, self.name, "It only shrinks weights: look at those it was given.")
+        check_finite(result, self.name, "Check the weights of the input model.")
         return result
 
     def _importance(self, model: nn.Module, data: LabeledData, runtime: Runtime) -> Tensor:
@@ -80,5 +86,5 @@ class SSD:
         return reduce(torch.add, (g**2 for g in gradients)) / len(batches)
 
     def cost(self, forget: int, retain: int) -> float:
-        """Return 2 |S| + |R|: the forget set alone, then everything."""
+        """Return 2 |S| + |R|: one pass over S, and one over D."""
         return float(2 * forget + retain)

@@ -15,7 +15,7 @@ import rum_ray
 from rum_ray import __version__, config
 from rum_ray.cli import app
 from rum_ray.errors import BusyError
-from rum_ray.study.output_folder import EXPERIMENT, claimed
+from rum_ray.study.output_folder import EXPERIMENT, lock_folder
 
 DEMO = Path(rum_ray.__file__).parent / "demo.yaml"
 VERBS = ["demo", "run", "train", "score", "refine", "unlearn", "evaluate", "tune", "ladder"]
@@ -108,9 +108,9 @@ ERRORS = [
     (["demo", "--set", "data.label_noise=2"], 2, r"data: label_noise must be in \[0, 1\), got 2"),
     (["run", "small.yaml", "--json", "--set", "seeds=[]"], 2, r"seeds must be different"),
     # What the verb needs.
-    (["tune", "small.yaml"], 2, r"no key 'search', so there is nothing to tune"),
-    (["unlearn", "small.yaml"], 2, r"no key 'plan', so there is nothing to unlearn with"),
-    (["evaluate", "small.yaml"], 2, r"no key 'plan', so there is nothing to unlearn with"),
+    (["tune", "small.yaml"], 2, r"search: this key is missing"),
+    (["unlearn", "small.yaml"], 2, r"plan: this key is missing"),
+    (["evaluate", "small.yaml"], 2, r"plan: this key is missing"),
     (["report", "small.yaml"], 6, r"stage 'train' is not finished: 2 results .*'rum-ray run' fir"),
     # What can be known before anything is trained.
     (["run", "small.yaml", "--set", "forget.size=1200"], 2, r"1200 cannot be chosen from 1200 ex"),
@@ -120,9 +120,9 @@ ERRORS = [
         2,
         r"two subsets have the same name",
     ),
-    (["run", "small.yaml", "--set", "compare=[ct]"], 2, r"ct swaps .*, and this model has none"),
-    (["demo", "--set", "plan.low=ct"], 2, r"ct swaps .* a convolutional model, such as small_cnn"),
-    (["demo", "--set", "search.unlearners=[msg, ct]"], 2, r"ct swaps .*, and this model has none"),
+    (["run", "small.yaml", "--set", "compare=[ct]"], 2, r"ct\b.* square convolution kernel"),
+    (["demo", "--set", "plan.low=ct"], 2, r"ct\b.* square convolution kernel"),
+    (["demo", "--set", "search.unlearners=[msg, ct]"], 2, r"ct\b.* square convolution kernel"),
     (
         ["score", str(DEMO), "--set", "score.fraction=0.0001"],
         2,
@@ -131,7 +131,7 @@ ERRORS = [
     (
         ["demo", "--set", "search={unlearners: [scrub], max_cost: 0.01}"],
         2,
-        r"search\.max_cost: no plan of V0 costs less than 0\.02\d+ of retraining, and 0\.01 is al",
+        r"search\.max_cost: .* V0 costs 0\.02\d+ .* 0\.01\.",
     ),
     (["demo", "--set", "search.start=[no.yaml]"], 2, r"plan no\.yaml cannot be read: No such file"),
     (["demo", "--set", "score.models=8"], 3, r"memorization is unknown for \d+ of 1200 examples"),
@@ -185,7 +185,7 @@ def test_a_dry_run_counts_what_attacks_ask_of_the_pool(call):
 
 
 BAD_IDS = [
-    ("", r"is empty; name at least one"),
+    ("", r"is empty"),
     ("3\n-1\n", r"line 2: expected a plain integer, got '-1'"),
     ("3.0\n", r"line 1: expected a plain integer, got '3\.0'"),
     ("1e3\n", r"line 1: expected a plain integer, got '1e3'"),
@@ -230,24 +230,24 @@ def test_an_output_folder_in_use(call, tmp_path):
         assert err == f"rum-ray: out/small is in use by process {holder.pid}. {wait}.\n"
         assert listing(tmp_path) == before
         holder.stdin.close()
-    with claimed(tmp_path / "out" / "small", config.load("small.yaml")):
+    with lock_folder(tmp_path / "out" / "small", config.load("small.yaml")):
         pass
 
 
 def test_a_folder_is_held_by_one_and_left_as_it_should_be(tmp_path):
     experiment, out = config.load(DEMO), tmp_path / "out"
-    with claimed(out, experiment):
+    with lock_folder(out, experiment):
         with pytest.raises(BusyError, match=rf"is in use by process {os.getpid()}\."):
-            claimed(out, experiment).__enter__()
+            lock_folder(out, experiment).__enter__()
         assert config.load(out / EXPERIMENT) == experiment
-    with claimed(out, config.load(DEMO, ["name=other", "cluster.workers=1"])):
+    with lock_folder(out, config.load(DEMO, ["name=other", "cluster.workers=1"])):
         assert config.load(out / EXPERIMENT).name == "other"
     other = config.load(DEMO, ["recipe.lr=0.2"])
     with pytest.raises(BusyError, match=rf"another experiment .*this one is {other.digest[:12]}"):
-        claimed(out, other).__enter__()
+        lock_folder(out, other).__enter__()
     (out / EXPERIMENT).write_text("[")
     with pytest.raises(BusyError, match=r"holds another experiment \(unreadable;"):
-        claimed(out, experiment).__enter__()
+        lock_folder(out, experiment).__enter__()
 
 
 @pytest.mark.parametrize("known", ["name: [", config.dump(config.load(DEMO))])
@@ -376,7 +376,7 @@ def test_a_dry_run_needs_what_its_verb_needs(call, tmp_path):
     for verb, key in (("unlearn", "plan"), ("evaluate", "plan"), ("tune", "search")):
         code, out, err = call(verb, "small.yaml", "--dry-run")
         assert (code, out) == (2, "")
-        assert f"has no key '{key}'" in err
+        assert f"{key}: this key is missing" in err
 
 
 def test_a_missing_gpu_is_an_error_at_once(call, monkeypatch):

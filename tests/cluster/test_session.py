@@ -32,7 +32,7 @@ from rum_ray.search.spaces import Space
 from rum_ray.seeding import Seed
 from rum_ray.store import Store
 from rum_ray.study.executor import LocalExecutor
-from rum_ray.study.methods import table
+from rum_ray.study.methods import method_rows
 from rum_ray.training.domains import Choice
 from rum_ray.training.recipe import Recipe
 
@@ -171,7 +171,7 @@ class TestTrain:
 class TestData:
     def test_streamed_results_are_those_of_one_process(self, study, mini):
         context = study.context
-        (row,) = (r for r in table(study) if r.method == "rum" and r.source == "search")
+        (row,) = (r for r in method_rows(study) if r.method == "rum" and r.source == "search")
         unlearned = UnlearnedModel(row.jobs[0])
         other = Partition((Subset("x", study.forget[::2]), Subset("y", study.forget[1::2])))
         jobs = [

@@ -145,7 +145,7 @@ def test_every_metric_is_documented():
     ("groups", "workers", "error", "message"),
     [
         (np.zeros(5, int), 1, DataError, "groups .*5 for 6 rows"),
-        (np.arange(6) - 1, 1, DataError, r"groups .* found -1 \.\. 4"),
+        (np.arange(6) - 1, 1, DataError, "groups .*-1"),
         (np.arange(6) / 2, 1, DataError, "groups .* float64"),
         (np.zeros(6, int), 0, ValueError, "workers .* got 0"),
     ],

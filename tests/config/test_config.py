@@ -1,4 +1,5 @@
 import dataclasses
+import re
 import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 import rum_ray
 from rum_ray import config
 from rum_ray.config.strict_yaml import parse_value
-from rum_ray.errors import ConfigError, RumRayError, UnsafeError
+from rum_ray.errors import ConfigError, UnsafeError
 from rum_ray.experiment import (
     ClusterConfig,
     EvaluateConfig,
@@ -28,6 +29,7 @@ from rum_ray.refinement import ByScore, Shuffle
 from rum_ray.rum import Plan
 from rum_ray.scores import PROXIES
 from rum_ray.search.candidates import Candidate
+from rum_ray.search.spaces import ALIASES, FREE
 from rum_ray.training.domains import Choice, Integers, LogUniform, Uniform
 from rum_ray.training.recipe import Recipe
 from rum_ray.unlearning import UNLEARNERS, FineTune, Nothing, Retrain, SalUn
@@ -70,7 +72,7 @@ def example() -> Experiment:
     return config.parse(yaml.safe_load(EXAMPLE))
 
 
-def test_every_key_of_the_example_is_read(example):
+def test_the_example_is_parsed_key_by_key(example):
     assert (example.name, example.data.name, example.retain) == ("digits", "digits", "remaining")
     assert example.data.options == {"label_noise": 0.1, "seed": 0}
     assert example.recipe == Recipe("mlp", epochs=60, lr=0.1, batch_size=64)
@@ -121,20 +123,17 @@ def test_every_key_of_the_example_is_read(example):
         "cluster={modules: [a, b]}",
     ],
 )
-def test_other_values_of_the_example_are_read(override):
+def test_other_values_survive_dump_and_parse(override):
     tree = {key: value for key, value in yaml.safe_load(EXAMPLE).items() if key != "plan"}
     experiment = config.parse(tree, [override])
     assert config.parse(yaml.safe_load(config.dump(experiment))) == experiment
 
 
-def test_the_demo_is_read():
+def test_the_demo_is_valid():
     experiment = config.load(DEMO)
     assert experiment.name == "digits"
     assert experiment.search is not None
     assert list(experiment.plan) == ["low", "medium", "high"]
-
-
-AT = r"^search\.unlearners\[1\]: "
 
 
 def narrowed(part: str) -> str:
@@ -143,250 +142,215 @@ def narrowed(part: str) -> str:
 
 
 ERRORS = [
-    # Keys: unknown ones with the nearest that is known, missing ones, keys of other sections.
-    ("nosuch=1", r"^unknown key 'nosuch'\. Known: name, data, recipe, .*, cluster\.$"),
-    ("seed=1", r"^unknown key 'seed'\. .* Did you mean 'seeds'\?$"),
-    ("recipe.epoch=3", r"^unknown key 'recipe\.epoch'\. .* Did you mean 'epochs'\?$"),
-    ("recipe.optimizer=adam", r"^unknown key 'recipe\.optimizer'\. Known: model, "),
-    ("data.label_nois=1", r"^unknown key 'data\.label_nois'\. .* Did you mean 'label_noise'\?$"),
-    ("data.root=x", r"^unknown key 'data\.root'\. Known: label_noise, seed\.$"),
-    ("score.recipe={model: mlp, epoch: 1}", r"^unknown key 'score\.recipe\.epoch'\. .* 'epochs'"),
-    ("score.leave_out=3", r"^unknown key 'score\.leave_out'"),
-    ("forget.sise=3", r"^unknown key 'forget\.sise'\. .* Did you mean 'size'\?$"),
-    ("refine={name: by_score, in_to: [a]}", r"^unknown key 'refine\.in_to'.* mean 'into'\?$"),
-    ("plan.low={name: finetune, epoch: 1}", r"^unknown key 'plan\.low\.epoch'.* 'epochs'\?$"),
-    ("compare=[{name: salun, kep: 1}]", r"^unknown key 'compare\[0\]\.kep'.* mean 'keep'\?$"),
-    ("search.trial=3", r"^unknown key 'search\.trial'\. .* Did you mean 'trials'\?$"),
-    ("evaluate.mia=svm", r"^unknown key 'evaluate\.mia'\. Known: attack, members, also, relearn"),
-    ("evaluate.also=[lira]", r"^evaluate\.also\.0: input should be 'svm_correctness', "),
-    ("evaluate.also=[threshold, threshold]", r"^evaluate\.also must name each attack once, got "),
-    ("evaluate.relearn={epochs: 0}", r"^evaluate\.relearn\.epochs must be positive, got 0"),
-    ("refine={name: by_score, into: [low, test]}", r"^refine\.into: 'test' is a whole set"),
-    ("cluster.worker=1", r"^unknown key 'cluster\.worker'\. .* Did you mean 'workers'\?$"),
-    ("1=2", r"^unknown key '1'"),
-    ("data=cifar10", r"^missing key 'data\.root'\.$"),
-    ("data={name: images, train: a}", r"^missing key 'data\.test'\.$"),
-    ("score.recipe={epochs: 3}", r"^missing key 'score\.recipe\.model'\.$"),
-    # Values that YAML reads as another type than they look like.
-    ("recipe.lr=1e-3", r"^recipe\.lr: .* got '1e-3'\. YAML reads it as text; write 0\.001\.$"),
-    ("name=no", r"^name: .* valid string, got False\. YAML reads no, off, yes and on as booleans"),
-    ("recipe.epochs=012", r"^ambiguous number '012' in line 1: YAML reads it as 10\."),
-    ("recipe.epochs=true", r"^recipe\.epochs: input should be a valid integer, got True\."),
-    ("recipe.epochs=", r"^recipe\.epochs: input should be a valid integer, got nothing\.$"),
+    # Keys: unknown keys with the closest known key, missing keys, keys of other sections.
+    ("nosuch=1", "unknown key 'nosuch'", "Known: name, data, recipe, "),
+    ("seed=1", "unknown key 'seed'", "'seeds'?"),
+    ("recipe.epoch=3", "unknown key 'recipe.epoch'", "'epochs'?"),
+    ("recipe.optimizer=adam", "unknown key 'recipe.optimizer'"),
+    ("data.label_nois=1", "unknown key 'data.label_nois'", "'label_noise'?"),
+    ("data.root=x", "unknown key 'data.root'"),
+    ("score.recipe={model: mlp, epoch: 1}", "unknown key 'score.recipe.epoch'", "'epochs'?"),
+    ("score.leave_out=3", "unknown key 'score.leave_out'"),
+    ("forget.sise=3", "unknown key 'forget.sise'", "'size'?"),
+    ("refine={name: by_score, in_to: [a]}", "unknown key 'refine.in_to'", "'into'?"),
+    ("plan.low={name: finetune, epoch: 1}", "unknown key 'plan.low.epoch'", "'epochs'?"),
+    ("compare=[{name: salun, kep: 1}]", "unknown key 'compare[0].kep'", "'keep'?"),
+    ("search.trial=3", "unknown key 'search.trial'", "'trials'?"),
+    ("evaluate.mia=svm", "unknown key 'evaluate.mia'", "Known: attack, members, also"),
+    ("evaluate.also=[lira]", "evaluate.also[0]", "'lira'"),
+    ("evaluate.also=[threshold, threshold]", "evaluate.also", "got ['threshold', 'threshold']"),
+    ("evaluate.relearn={epochs: 0}", "evaluate.relearn.epochs", "got 0"),
+    ("refine={name: by_score, into: [low, test]}", "refine.into", "'test'"),
+    ("cluster.worker=1", "unknown key 'cluster.worker'", "'workers'?"),
+    ("1=2", "unknown key '1'"),
+    ("data=cifar10", "missing key 'data.root'"),
+    ("data={name: images, train: a}", "missing key 'data.test'"),
+    ("score.recipe={epochs: 3}", "missing key 'score.recipe.model'"),
+    # Values that YAML reads as another type.
+    ("recipe.lr=1e-3", "recipe.lr", "got '1e-3'", "write 0.001"),
+    ("name=no", "name", "got False", "quotes"),
+    ("recipe.epochs=012", "ambiguous number '012' in line 1", "Write 10"),
+    ("recipe.epochs=true", "recipe.epochs", "got True"),
+    ("recipe.epochs=", "recipe.epochs", "got nothing"),
     # Numbers out of range.
-    ("recipe.lr=.nan", r"^recipe\.lr: input should be a finite number, got nan\.$"),
-    ("recipe.lr=-.inf", r"^recipe\.lr: input should be a finite number, got -inf\.$"),
-    ("recipe.lr=0", r"^recipe\.lr must be positive, got 0"),
-    ("recipe.lr=-1", r"^recipe\.lr must be positive, got -1"),
-    ("recipe.epochs=0", r"^recipe\.epochs must be positive, got 0"),
-    ("recipe.epochs=-1", r"^recipe\.epochs must be positive, got -1"),
-    ("recipe.epochs=1.5", r"^recipe\.epochs: input should be a valid integer, got 1\.5\.$"),
-    ("recipe.batch_size=0", r"^recipe\.batch_size must be positive, got 0"),
-    ("recipe.momentum=-1", r"^recipe\.momentum must not be negative, got -1"),
-    ("recipe.weight_decay=-1", r"^recipe\.weight_decay must not be negative, got -1"),
-    ("recipe.threads=0", r"^recipe\.threads must be positive, got 0"),
-    ("score.models=1", r"^score\.models must be at least 4, got 1"),
-    ("score.models=lots", r"^score\.models: input should be a valid integer, got 'lots'\.$"),
-    ("score.models={}", r"^missing key 'score\.models\.max'\.$"),
-    ("score.models={max: 200}", r"^score\.models: give standard_error or changed: how precise"),
-    (
-        "score={name: entropy, fused: true}",
-        r"^score\.fused is about the leave-k-out pool",
-    ),
-    ("score={file: s.parquet, confidences: true}", r"^score\.confidences is about .* s\.parquet$"),
-    (
-        "score.models={max: 200, standard_error: 0.1, changed: 0.1}",
-        r"^score\.models: give either standard_error or changed, and not both",
-    ),
-    ("score.models={max: 63, changed: 0.1}", r"^score\.models\.max must be at least 64, got 63"),
-    ("score.models={max: 64, changed: 0}", r"^score\.models\.changed must be in \(0, 1\), got 0"),
-    (
-        "score.models={max: 64, standard_error: 1.0}",
-        r"^score\.models\.standard_error must be in \(0, 1\), got 1\.0",
-    ),
+    ("recipe.lr=.nan", "recipe.lr", "got nan"),
+    ("recipe.lr=-.inf", "recipe.lr", "got -inf"),
+    ("recipe.lr=0", "recipe.lr", "got 0.0"),
+    ("recipe.lr=-1", "recipe.lr", "got -1.0"),
+    ("recipe.epochs=0", "recipe.epochs", "got 0"),
+    ("recipe.epochs=-1", "recipe.epochs", "got -1"),
+    ("recipe.epochs=1.5", "recipe.epochs", "got 1.5"),
+    ("recipe.batch_size=0", "recipe.batch_size", "got 0"),
+    ("recipe.momentum=-1", "recipe.momentum", "got -1.0"),
+    ("recipe.weight_decay=-1", "recipe.weight_decay", "got -1.0"),
+    ("recipe.threads=0", "recipe.threads", "got 0"),
+    ("score.models=1", "score.models", "got 1"),
+    ("score.models=lots", "score.models", "got 'lots'"),
+    ("score.models={}", "missing key 'score.models.max'"),
+    ("score.models={max: 200}", "score.models", "standard_error"),
+    ("score={name: entropy, fused: true}", "score.fused", "entropy"),
+    ("score={file: s.parquet, confidences: true}", "score.confidences", "s.parquet"),
+    ("score.models={max: 200, standard_error: 0.1, changed: 0.1}", "score.models", "not both"),
+    ("score.models={max: 63, changed: 0.1}", "score.models.max", "got 63"),
+    ("score.models={max: 64, changed: 0}", "score.models.changed", "got 0.0"),
+    ("score.models={max: 64, standard_error: 1.0}", "score.models.standard_error", "got 1.0"),
     (
         "score.models={max: 64, standard_err: 0.1}",
-        r"^unknown key 'score\.models\.standard_err'\. .* Did you mean 'standard_error'\?$",
+        "unknown key 'score.models.standard_err'",
+        "'standard_error'?",
     ),
-    ("score.models.max=100", r"^--set score\.models\.max=100: 'models' is no mapping, but 128\.$"),
-    ("score.recipe={model: mlp, weights: w}", r"^score: recipe\.weights is for the original"),
-    ("score.fraction=0", r"^score\.fraction must be in \(0, 1\), got 0"),
-    ("score.fraction=1.0", r"^score\.fraction must be in \(0, 1\), got 1"),
-    ("score.recipe={model: mlp, epochs: 0}", r"^score\.recipe\.epochs must be positive, got 0"),
-    ("forget.size=0", r"^forget\.size must be positive, got 0"),
-    ("plan.low={name: finetune, lr: -1}", r"^plan\.low\.lr must be positive, got -1"),
-    ("compare=[{name: salun, keep: 2}]", r"^compare\[0\]\.keep must be in \[0, 1\], got 2"),
-    ("compare=[{name: influence, damping: 0}]", r"^compare\[0\]\.damping must be positive, got 0"),
-    ("compare=[{name: ssd, alpha: -1}]", r"^compare\[0\]\.alpha must not be negative, got -1"),
-    ("plan.low={name: msg, redraw: 2}", r"^plan\.low\.redraw must be in \[0, 1\], got 2"),
-    ("search.trials=0", r"^search\.trials must be positive, got 0"),
-    ("search.max_cost=0", r"^search\.max_cost must be positive, got 0"),
-    ("search.seeds=2", r"^search\.seeds must be at least 3, got 2"),
-    ("search.batch=-4", r"^search\.batch must be positive, got -4"),
-    ("cluster.workers=-1", r"^cluster\.workers must be positive, got -1"),
-    ("cluster.gpus_per_worker=-1", r"^cluster\.gpus_per_worker must not be negative, got -1"),
-    ("seeds=[]", r"^seeds must be different, and at least one, got \(\)"),
-    ("seeds=[3, 1, 3]", r"^seeds must be different, and at least one, got \(3, 1, 3\)"),
-    ("seeds=[1.0]", r"^seeds\.0: input should be a valid integer"),
-    ("seeds=['0']", r"^seeds\.0: input should be a valid integer"),
-    # Values of another type or not on the list.
-    ("recipe=mlp", r"^recipe: expected a mapping, got 'mlp'\.$"),
-    ("recipe.schedule=cosin", r"^recipe\.schedule: .* 'cosine' or 'constant', got 'cosin'\.$"),
-    ("recipe.precision=float16", r"^recipe\.precision: .* 'float32' or 'bfloat16', got 'float16'"),
-    ("recipe.augment=1", r"^recipe\.augment: input should be a valid boolean, got 1\.$"),
-    ("data=3", r"^data: expected the name of a data set, got 3\.$"),
-    ("data={}", r"^data: expected the name of a data set, got \{\}\.$"),
-    ("data.label_noise=x", r"^data\.label_noise: input should be a valid number, got 'x'\.$"),
-    ("score.file=3", r"^score\.file: input should be a valid string, got 3\.$"),
-    ("forget.pick=hi", r"^forget\.pick: .* 'low', .*, 'spread' or 'random', got 'hi'\.$"),
-    ("forget.by=distance", r"^forget\.by: .* 'score' or 'entanglement', got 'distance'\.$"),
-    ("forget.groups=2", r"^forget\.groups must be at least 3, got 2"),
-    ("forget.class=1.5", r"^forget\.class\S*: input should be a valid integer, got 1\.5\.$"),
-    ("forget.label=1", r"^unknown key 'forget\.label'\. Known: size, .*, class, seed, ids\."),
-    (
-        "forget={class: 1, ids: x}",
-        r"^forget: give either size \(and pick\), class, or both, or ids",
-    ),
-    ("forget.middle=x", r"^forget\.middle: .* 'half', 'median' or 'rank', got 'x'\.$"),
-    ("forget.ids=x", r"^forget: give either size \(and pick\), class, or both, or ids \(a file\)"),
-    ("forget={}", r"^forget: give either size \(and pick\), class, or both, or ids \(a file\)"),
-    ("refine.into=x", r"^refine\.into: input should be a list, got 'x'\.$"),
-    (
-        "refine={into: [a]}",
-        r"^refine: expected the name of a known refiner, got \{'into': \['a'\]\}",
-    ),
-    ("retain=all", r"^retain: input should be 'remaining' or 'final', got 'all'\.$"),
-    ("plan=[a]", r"^plan: expected a mapping of subsets, got \['a'\]\.$"),
-    ("plan.low={lr: 1}", r"^plan\.low: expected the name of a known unlearner, got \{'lr': 1\}\.$"),
-    (
-        "compare=[{name: salun, mask: x}]",
-        r"^compare\[0\]\.mask: .* 'saliency' or 'official', got 'x'",
-    ),
-    ("compare=[{name: influence, mode: x}]", r"^compare\[0\]\.mode: .* 'official' or 'fisher'"),
-    ("compare=finetune", r"^compare: expected a list, got 'finetune'\.$"),
-    ("compare=[finetune, finetune]", r"^compare names an unlearner twice"),
-    ("search=5", r"^search: expected a mapping, got 5\.$"),
-    ("search.attack=x", r"^search\.attack: input should be 'auc' or 'svm', got 'x'\.$"),
-    (
-        "search.reference=y",
-        r"^search\.reference: input should be 'oracle', 'surrogate' or 'pool', got 'y'\.$",
-    ),
-    ("search.unlearners=[]", r"^search\.unlearners must name at least one"),
-    ("search.unlearners=[retrain]", r"^search\.unlearners\[0\]: retrain is what a search is judg"),
+    ("score.models.max=100", "--set score.models.max=100:", "got 128"),
+    ("score.recipe={model: mlp, weights: w}", "score: recipe.weights"),
+    ("score.fraction=0", "score.fraction", "got 0.0"),
+    ("score.fraction=1.0", "score.fraction", "got 1.0"),
+    ("score.recipe={model: mlp, epochs: 0}", "score.recipe.epochs", "got 0"),
+    ("forget.size=0", "forget.size", "got 0"),
+    ("plan.low={name: finetune, lr: -1}", "plan.low.lr", "got -1.0"),
+    ("compare=[{name: salun, keep: 2}]", "compare[0].keep", "got 2.0"),
+    ("compare=[{name: influence, damping: 0}]", "compare[0].damping", "got 0.0"),
+    ("compare=[{name: ssd, alpha: -1}]", "compare[0].alpha", "got -1.0"),
+    ("plan.low={name: msg, redraw: 2}", "plan.low.redraw", "got 2.0"),
+    ("search.trials=0", "search.trials", "got 0"),
+    ("search.max_cost=0", "search.max_cost", "got 0.0"),
+    ("search.seeds=2", "search.seeds", "got 2"),
+    ("search.batch=-4", "search.batch", "got -4"),
+    ("cluster.workers=-1", "cluster.workers", "got -1"),
+    ("cluster.gpus_per_worker=-1", "cluster.gpus_per_worker", "got -1.0"),
+    ("seeds=[]", "seeds", "got ()"),
+    ("seeds=[3, 1, 3]", "seeds", "got (3, 1, 3)"),
+    ("seeds=[1.0]", "seeds.0", "got [1.0]"),
+    ("seeds=['0']", "seeds.0", "got ['0']"),
+    # Values of another type, or not among the options.
+    ("recipe=mlp", "recipe", "got 'mlp'"),
+    ("recipe.schedule=cosin", "recipe.schedule", "got 'cosin'"),
+    ("recipe.precision=float16", "recipe.precision", "got 'float16'"),
+    ("recipe.augment=1", "recipe.augment", "got 1"),
+    ("data=3", "data", "got 3"),
+    ("data={}", "data", "got {}"),
+    ("data.label_noise=x", "data.label_noise", "got 'x'"),
+    ("score.file=3", "score.file", "got 3"),
+    ("forget.pick=hi", "forget.pick", "got 'hi'"),
+    ("forget.by=distance", "forget.by", "got 'distance'"),
+    ("forget.groups=2", "forget.groups", "got 2"),
+    ("forget.class=1.5", "forget.class", "got 1.5"),
+    ("forget.label=1", "unknown key 'forget.label'"),
+    ("forget={class: 1, ids: x}", "forget", "ids"),
+    ("forget.middle=x", "forget.middle", "got 'x'"),
+    ("forget.ids=x", "forget", "ids"),
+    ("forget={}", "forget", "ids"),
+    ("refine.into=x", "refine.into", "got 'x'"),
+    ("refine={into: [a]}", "refine", "got {'into': ['a']}"),
+    ("retain=all", "retain", "got 'all'"),
+    ("plan=[a]", "plan", "got ['a']"),
+    ("plan.low={lr: 1}", "plan.low", "got {'lr': 1}"),
+    ("compare=[{name: salun, mask: x}]", "compare[0].mask", "got 'x'"),
+    ("compare=[{name: influence, mode: x}]", "compare[0].mode", "got 'x'"),
+    ("compare=finetune", "compare", "got 'finetune'"),
+    ("compare=[finetune, finetune]", "compare", "twice"),
+    ("search=5", "search", "got 5"),
+    ("search.attack=x", "search.attack", "got 'x'"),
+    ("search.reference=y", "search.reference", "got 'y'"),
+    ("search.unlearners=[]", "search.unlearners", "got []"),
+    ("search.unlearners=[retrain]", "search.unlearners[0]", "retrain"),
     (
         "search.unlearners=[salun, {name: salun, lr: 0.1}]",
-        r"^search\.unlearners must name at least one, and each once, got \['salun', 'salun'\]$",
+        "search.unlearners",
+        "got ['salun', 'salun']",
     ),
-    ("search.unlearners=salun", r"^search\.unlearners: expected a list, got 'salun'\.$"),
-    ("search.spaces=[V5]", r"^search\.spaces\.0: input should be 'V0', .* or 'V4', got \['V5'\]"),
-    ("search.spaces=[V4, V4]", r"^search\.spaces must name each once, and one besides V0, got "),
-    ("search.spaces=[V0]", r"^search\.spaces must name each once, and one besides V0, got "),
-    ("search.spaces=[]", r"^search\.spaces must name each once, and one besides V0, got \[\]$"),
-    ("search.grid=1", r"^search\.grid must be at least 2, got 1"),
-    ("search.sampler=rnadom", r"^search\.sampler: .* 'tpe' or 'random', got 'rnadom'\.$"),
-    ("search.start=[plan, plan]", r"^search\.start must name each plan once, and no more than the"),
-    (
-        "search={trials: 1, start: [plan, x]}",
-        r"^search\.start must name each plan once, and no more than there are trials, got ",
-    ),
-    ("search.steps={high: retrain}", r"^search\.steps must be without retrain, which a search"),
-    ("search.steps={hihg: salun}", r"^search\.steps: unknown subset 'hihg'\. .* mean 'high'\?$"),
-    ("search.steps={high: salum}", r"^search\.steps\.high: unknown unlearner 'salum'\. "),
-    # What a candidate may be narrowed to.
-    (
-        narrowed("lr: {low: 0.1, high: 0.01}"),
-        AT + r"salun\.lr: low must be below high, got 0\.1 and",
-    ),
-    (narrowed("lr: {low: 0.1, high: 0.1}"), AT + r"salun\.lr: low must be below .* one value\.$"),
-    (narrowed("lr: {low: 0.2}"), AT + r"salun\.lr: .*; one that is left out is declared: 0\.001"),
-    (
-        narrowed("lr: {low: 0.5}"),
-        AT + r"salun\.lr may be 0\.001 to 0\.2, logarithmic; got 0\.5\.$",
-    ),
-    (
-        narrowed("lr: {high: 0.5}"),
-        AT + r"salun\.lr may be 0\.001 to 0\.2, logarithmic; got 0\.5\.$",
-    ),
-    (
-        narrowed("lr: {top: 0.1}"),
-        r"^unknown key 'search\.unlearners\[1\]\.lr\.top'\. Known: low, h",
-    ),
-    (narrowed("lr: []"), AT + r"salun\.lr: list each value once, and at least one\.$"),
-    (narrowed("epochs: [1, 1]"), AT + r"salun\.epochs: list each value once, and at least one\.$"),
-    (narrowed("epochs: [1, 11]"), AT + r"salun\.epochs may be 1 to 10; got 11\.$"),
-    (narrowed("epochs: 11"), AT + r"salun\.epochs may be 1 to 10; got 11\.$"),
-    ("search.also=[oracle]", r"^search\.also must name each reference once, .* beside 'oracle'$"),
-    ("search.also=[pool, pool]", r"^search\.also must name each reference once, without the one"),
-    ("search.pick=cost<0.2", r"^search\.pick must be cost<=X, with X above 0 and at most max_c"),
-    ("search.pick=cost<=0.6", r"^search\.pick must be .* 'cost<=0\.6' with max_cost 0\.5$"),
-    ("search.pick=cost<=0", r"^search\.pick must be cost<=X, with X above 0 and at most max_cost"),
-    (
-        "search.reference=pool",
-        r"^search\.reference: pool asks what .* set score\.confidences: true",
-    ),
-    (narrowed("epochs: 1.5"), r"^search\.unlearners\[1\]\.epochs: .* valid integer, got 1\.5\.$"),
-    (narrowed("epochs: {low: 1.5}"), r"^search\.unlearners\[1\]\.epochs\.low: .* valid integer"),
-    (
-        narrowed("lr: [1e-2]"),
-        r"^search\.unlearners\[1\]\.lr\[0\]: .* YAML reads it as text; write 0",
-    ),
-    (narrowed("lr: '0.1'"), r"^search\.unlearners\[1\]\.lr: .* YAML reads it as text; write 0\.1"),
-    (narrowed("rate: 0.1"), r"^unknown key 'search\.unlearners\[1\]\.rate'\. Known: lr, "),
-    (narrowed("batch_size: 0"), r"^search\.unlearners\[1\]: batch_size must be positive, got 0$"),
-    (narrowed("batch_size: [1, 2]"), r"^search\.unlearners\[1\]\.batch_size: .* valid integer"),
-    (narrowed("batch_size: {low: 1}"), r"^search\.unlearners\[1\]\.batch_size: .* valid integer"),
-    ("evaluate.attack=z", r"^evaluate\.attack: input should be 'svm' or 'auc', got 'z'\.$"),
-    ("seeds=0", r"^seeds: input should be a list, got 0\.$"),
-    ("cluster.modules=x", r"^cluster\.modules: input should be a list, got 'x'\.$"),
-    # Names of things that are not there.
-    ("recipe.model=mpl", r"^recipe\.model: unknown model 'mpl'\. .* Did you mean 'mlp'\?$"),
-    ("data=digit", r"^data: unknown data set 'digit'\. .* Did you mean 'digits'\?$"),
-    ("score.name=entropi", r"^score: unknown score 'entropi'\. .* Did you mean 'entropy'\?$"),
-    ("score.compare=[curv]", r"^score: unknown proxy 'curv'\. .* Did you mean 'curvature'\?$"),
-    ("score.compare=[entropy, entropy]", r"^score\.compare names a proxy twice: entropy, entropy$"),
-    ("score.compare=heldout", r"^score\.compare: input should be a list, got 'heldout'\.$"),
-    ("refine=by_scor", r"^refine: unknown refiner 'by_scor'\. .* Did you mean 'by_score'\?$"),
-    ("plan.low=nothin", r"^plan\.low: unknown unlearner 'nothin'\. .* Did you mean 'nothing'\?$"),
-    ("compare=[scrubb]", r"^compare\[0\]: unknown unlearner 'scrubb'\. .* Did you mean 'scrub'\?$"),
-    ("search.unlearners=[salum]", r"^search\.unlearners\[0\]: unknown .*'salum'\. .* 'salun'\?$"),
-    ("plan={low: nothing}", r"^plan: subset 'medium' has no unlearner; 'nothing' is one\. "),
-    ("plan.med=nothing", r"^plan: unknown subset 'med'\. Known: low, .* Did you mean 'medium'\?$"),
-    ("name=../x", r"^name may have letters, digits, - and _, got '\.\./x'"),
-    ("name=/abs", r"^name may have letters, digits, - and _, got '/abs'"),
-    ("name=a/b", r"^name may have letters, digits, - and _, got 'a/b'"),
-    ("name=''", r"^name may have letters, digits, - and _, got ''"),
-    ("name='<script>'", r"^name may have letters, digits, - and _, got '<script>'"),
+    ("search.unlearners=salun", "search.unlearners", "got 'salun'"),
+    ("search.spaces=[V5]", "search.spaces.0", "got ['V5']"),
+    ("search.spaces=[V4, V4]", "search.spaces", "got ['V4', 'V4']"),
+    ("search.spaces=[V0]", "search.spaces", "got ['V0']"),
+    ("search.spaces=[]", "search.spaces", "got []"),
+    ("search.spaces=[single]", "search.spaces", "got ['single']"),
+    ("search.spaces=[rum, rum]", "search.spaces", "got ['rum', 'rum']"),
+    ("search.spaces=[V0, rum]", "search.spaces", "got ['V0', 'rum']"),
+    ("search.spaces=[V4, rum]", "search.spaces", "got ['V4', 'rum']"),
+    ("search.spaces=[rumm]", "search.spaces.0", "got ['rumm']", "'rum'"),
+    ("search.grid=1", "search.grid", "got 1"),
+    ("search.sampler=rnadom", "search.sampler", "got 'rnadom'"),
+    ("search.start=[plan, plan]", "search.start", "got ['plan', 'plan']"),
+    ("search={trials: 1, start: [plan, x]}", "search.start", "got ['plan', 'x']"),
+    ("search.steps={high: retrain}", "search.steps", "retrain"),
+    ("search.steps={hihg: salun}", "search.steps", "'hihg'", "'high'?"),
+    ("search.steps={high: salum}", "search.steps.high", "'salum'", "'salun'?"),
+    # Narrowed domains of a candidate.
+    (narrowed("lr: {low: 0.1, high: 0.01}"), "search.unlearners[1]: salun.lr", "0.1 and 0.01"),
+    (narrowed("lr: {low: 0.1, high: 0.1}"), "search.unlearners[1]: salun.lr", "0.1 and 0.1"),
+    (narrowed("lr: {low: 0.2}"), "search.unlearners[1]: salun.lr", "0.001 to 0.2"),
+    (narrowed("lr: {low: 0.5}"), "search.unlearners[1]: salun.lr", "0.5"),
+    (narrowed("lr: {high: 0.5}"), "search.unlearners[1]: salun.lr", "0.5"),
+    (narrowed("lr: {top: 0.1}"), "unknown key 'search.unlearners[1].lr.top'"),
+    (narrowed("lr: []"), "search.unlearners[1]: salun.lr"),
+    (narrowed("epochs: [1, 1]"), "search.unlearners[1]: salun.epochs"),
+    (narrowed("epochs: [1, 11]"), "search.unlearners[1]: salun.epochs", "11"),
+    (narrowed("epochs: 11"), "search.unlearners[1]: salun.epochs", "11"),
+    ("search.also=[oracle]", "search.also", "got ['oracle']"),
+    ("search.also=[pool, pool]", "search.also", "got ['pool', 'pool']"),
+    ("search.pick=cost<0.2", "search.pick", "got 'cost<0.2'"),
+    ("search.pick=cost<=0.6", "search.pick", "got 'cost<=0.6'"),
+    ("search.pick=cost<=0", "search.pick", "got 'cost<=0'"),
+    ("search.reference=pool", "search.reference", "score.confidences: true"),
+    (narrowed("epochs: 1.5"), "search.unlearners[1].epochs", "got 1.5"),
+    (narrowed("epochs: {low: 1.5}"), "search.unlearners[1].epochs.low", "got 1.5"),
+    (narrowed("lr: [1e-2]"), "search.unlearners[1].lr[0]", "got '1e-2'", "write 0.01"),
+    (narrowed("lr: '0.1'"), "search.unlearners[1].lr", "got '0.1'", "write 0.1"),
+    (narrowed("rate: 0.1"), "unknown key 'search.unlearners[1].rate'"),
+    (narrowed("batch_size: 0"), "search.unlearners[1]: batch_size", "got 0"),
+    (narrowed("batch_size: [1, 2]"), "search.unlearners[1].batch_size", "got [1, 2]"),
+    (narrowed("batch_size: {low: 1}"), "search.unlearners[1].batch_size", "got {'low': 1}"),
+    ("evaluate.attack=z", "evaluate.attack", "got 'z'"),
+    ("seeds=0", "seeds", "got 0"),
+    ("cluster.modules=x", "cluster.modules", "got 'x'"),
+    # Unknown names.
+    ("recipe.model=mpl", "recipe.model", "'mpl'", "'mlp'?"),
+    ("data=digit", "data", "'digit'", "'digits'?"),
+    ("score.name=entropi", "score", "'entropi'", "'entropy'?"),
+    ("score.compare=[curv]", "score", "'curv'", "'curvature'?"),
+    ("score.compare=[entropy, entropy]", "score.compare", "got ['entropy', 'entropy']"),
+    ("score.compare=heldout", "score.compare", "got 'heldout'"),
+    ("refine=by_scor", "refine", "'by_scor'", "'by_score'?"),
+    ("plan.low=nothin", "plan.low", "'nothin'", "'nothing'?"),
+    ("compare=[scrubb]", "compare[0]", "'scrubb'", "'scrub'?"),
+    ("search.unlearners=[salum]", "search.unlearners[0]", "'salum'", "'salun'?"),
+    ("plan={low: nothing}", "plan", "'medium'"),
+    ("plan.med=nothing", "plan", "'med'", "'medium'?"),
+    ("name=../x", "name", "got '../x'"),
+    ("name=/abs", "name", "got '/abs'"),
+    ("name=a/b", "name", "got 'a/b'"),
+    ("name=''", "name", "got ''"),
+    ("name='<script>'", "name", "got '<script>'"),
     # Plug-ins.
-    ("recipe.model=nope:x", r"^recipe\.model: model 'nope:x' cannot be imported: No module named"),
-    ("recipe.model=math:nope", r"^recipe\.model: model 'math:nope' cannot be imported: .*nope"),
-    ("data=math:pi", r"^data: data set 'math:pi' is no function, but 3\.14"),
-    ("compare=[math:pi]", r"^compare\[0\]: unlearner 'math:pi' is no dataclass, but 3\.14"),
-    (
-        "compare=['rum_ray.data.batches:Batches']",
-        r"^compare\[0\]: unlearner .* has no name for tables and err",
-    ),
-    ("refine=builtins:int", r"^refine: refiner 'builtins:int' is no dataclass, but <class 'int'>"),
+    ("recipe.model=nope:x", "recipe.model", "'nope:x'"),
+    ("recipe.model=math:nope", "recipe.model", "'math:nope'"),
+    ("data=math:pi", "data", "got 3.14"),
+    ("compare=[math:pi]", "compare[0]", "got 3.14"),
+    ("compare=['rum_ray.data.batches:Batches']", "compare[0]", "ClassVar[str]"),
+    ("refine=builtins:int", "refine", "got <class 'int'>"),
     # The form of --set itself.
-    ("lr", r"^--set lr: expected key=value, such as recipe\.epochs=10\.$"),
-    ("=1", r"^--set =1: expected key=value, such as recipe\.epochs=10\.$"),
-    ("recipe.lr=[", r"^--set recipe\.lr=\[: the value is not valid YAML: .* line 1, column 2\.$"),
-    ("seeds.x=1", r"^--set seeds\.x=1: 'seeds' is no mapping, but \[0, 1, 2, 3, "),
-    ("recipe.epochs.x=1", r"^--set recipe\.epochs\.x=1: 'epochs' is no mapping, but 60\.$"),
+    ("lr", "--set lr:", "key=value"),
+    ("=1", "--set =1:", "key=value"),
+    ("recipe.lr=[", "--set recipe.lr=[:", "line 1, column 2"),
+    ("seeds.x=1", "--set seeds.x=1:", "got [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]"),
+    ("recipe.epochs.x=1", "--set recipe.epochs.x=1:", "got 60"),
 ]
 
 
-@pytest.mark.parametrize(("override", "message"), ERRORS, ids=[o for o, _ in ERRORS])
-def test_errors_say_where_and_what_to_do(override, message):
-    with pytest.raises(RumRayError, match=message) as raised:
+@pytest.mark.parametrize("case", ERRORS, ids=[case[0] for case in ERRORS])
+def test_an_error_states_its_place_and_the_value(case):
+    override, place, *values = case
+    with pytest.raises(ConfigError) as raised:
         config.parse(yaml.safe_load(EXAMPLE), [override])
-    assert isinstance(raised.value, ConfigError)
+    message = str(raised.value)
+    assert re.match(rf"{re.escape(place)}(?!\w)", message)
+    assert all(value in message for value in values), message
     assert raised.value.exit_code == 2
-    assert "\n" not in str(raised.value)
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize("override", ["recipe.lr=!!float 1", "recipe.lr=*a"])
-def test_overrides_may_have_no_tags_and_aliases(override):
-    with pytest.raises(UnsafeError, match="in line 1 is not allowed"):
+def test_tags_and_aliases_in_overrides_are_refused(override):
+    with pytest.raises(UnsafeError, match="line 1"):
         config.parse(SMALL, [override])
 
 
@@ -397,7 +361,7 @@ def test_keys_without_default_are_required(key):
         config.parse(tree)
 
 
-def test_the_last_override_counts_and_the_tree_stays():
+def test_the_last_override_wins_and_the_tree_is_unchanged():
     tree = yaml.safe_load(EXAMPLE)
     experiment = config.parse(
         tree, ["recipe.lr=0.5", "recipe.lr=0.2", "plan.low.lr=0.3", "plan.low.name=finetune"]
@@ -413,11 +377,11 @@ def test_a_file_and_overrides(tmp_path):
     path = tmp_path / "x.yaml"
     path.write_text(EXAMPLE)
     assert config.load(path, ["seeds=[7]"]).seeds == (7,)
-    with pytest.raises(ConfigError, match=r"no\.yaml cannot be read"):
+    with pytest.raises(ConfigError, match=r"no\.yaml"):
         config.load(tmp_path / "no.yaml")
 
 
-def test_retrain_without_a_recipe_takes_the_experiments():
+def test_retrain_defaults_to_the_recipe_of_the_experiment():
     overrides = ["plan.high=retrain", "compare=[retrain]"]
     experiment = config.parse(yaml.safe_load(EXAMPLE), overrides)
     assert experiment.plan["high"] == experiment.compare[0] == Retrain(recipe=experiment.recipe)
@@ -426,7 +390,7 @@ def test_retrain_without_a_recipe_takes_the_experiments():
     assert experiment.plan["high"].recipe == Recipe("mlp", epochs=2)
 
 
-def test_plugins_are_named_by_module(example):
+def test_a_plug_in_is_named_by_its_module(example):
     mine = f"{__name__}:Mine"
     experiment = config.parse(SMALL, [f"compare=[{{name: '{mine}', strength: 2}}]"])
     assert experiment.compare == (Mine(strength=2.0),)
@@ -436,7 +400,7 @@ def test_plugins_are_named_by_module(example):
         config.parse(SMALL, [f"compare=[{{name: '{mine}', strenth: 2}}]"])
 
 
-def test_a_plan_is_dumped_as_keys_of_an_experiment(example, tmp_path):
+def test_a_dumped_plan_is_part_of_an_experiment_file(example, tmp_path):
     scores = rum_ray.Scores(values=[0.0, 1.0, 2.0, 3.0], standard_errors=[0.0] * 4, name="s")
     plan = Plan.assign(rum_ray.refine([0, 1, 2, 3], scores), example.plan)
     tree = {**yaml.safe_load(EXAMPLE), **yaml.safe_load(config.dump_plan(plan))}
@@ -448,42 +412,39 @@ def test_a_plan_is_dumped_as_keys_of_an_experiment(example, tmp_path):
     assert config.load_plan(path).order is None
 
 
-def test_a_plan_file_stands_for_its_plan_and_order(example, tmp_path):
+def test_the_path_of_a_plan_file_stands_for_its_plan_and_order(example, tmp_path):
     path = tmp_path / "plan.yaml"
     path.write_text(
         "{plan: {low: nothing, medium: finetune, high: salun}, order: [high, low, medium]}"
     )
     tree = yaml.safe_load(EXAMPLE)
-    found = config.parse(tree, [f"plan={path}"])
-    assert found.plan == {"low": Nothing(), "medium": FineTune(), "high": SalUn()}
-    assert found.order == ("high", "low", "medium")
-    assert config.parse(parse_value(config.dump(found), "dumped")) == found
-    assert config.parse(tree, [f"plan={path}", "order=[high, low, medium]"]) == found
-    with pytest.raises(ConfigError, match=r"^plan: \S+ has order .*, and key 'order' is \['low', "):
+    parsed = config.parse(tree, [f"plan={path}"])
+    assert parsed.plan == {"low": Nothing(), "medium": FineTune(), "high": SalUn()}
+    assert parsed.order == ("high", "low", "medium")
+    assert config.parse(parse_value(config.dump(parsed), "dumped")) == parsed
+    assert config.parse(tree, [f"plan={path}", "order=[high, low, medium]"]) == parsed
+    with pytest.raises(ConfigError, match=r"^plan: \S+ .*\['high', .*\['low', "):
         config.parse(tree, [f"plan={path}", "order=[low, medium, high]"])
-    with pytest.raises(ConfigError, match=r"^plan nowhere\.yaml cannot be read: No such file"):
+    with pytest.raises(ConfigError, match=r"^plan nowhere\.yaml .*No such file"):
         config.parse(tree, ["plan=nowhere.yaml"])
     path.write_text("plan: {low: nothing, medium: finetune, high: salun}")
     assert config.parse(tree, [f"plan={path}"]).order is None
     path.write_text("{plan: {low: nothin}}")
-    with pytest.raises(ConfigError, match=r"unknown unlearner 'nothin'\. .*'nothing'"):
+    with pytest.raises(ConfigError, match=r"plan\.low: .*'nothin'.*'nothing'"):
         config.parse(tree, [f"plan={path}"])
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, r"^plan \S*plan\.yaml cannot be read: No such file"),
-        ("- low", r"^plan \S*plan\.yaml must be a mapping of keys, got \['low'\]"),
+        (None, r"^plan \S*plan\.yaml .*No such file"),
+        ("- low", r"^plan \S*plan\.yaml .*\['low'\]"),
         ("order: [low]", r"^plan \S*plan\.yaml: missing key 'plan'"),
-        ("plan: {low: salum}", r"^plan \S*plan\.yaml: plan\.low: unknown unlearner 'salum'"),
-        (
-            "{plan: {low: salun}, seeds: [1]}",
-            r"^plan \S*plan\.yaml: unknown key 'seeds'\. Known: p",
-        ),
+        ("plan: {low: salum}", r"^plan \S*plan\.yaml: plan\.low: .*'salum'"),
+        ("{plan: {low: salun}, seeds: [1]}", r"^plan \S*plan\.yaml: unknown key 'seeds'"),
     ],
 )
-def test_a_plan_that_cannot_be_read(tmp_path, text, message):
+def test_an_invalid_plan_file_is_an_error_with_its_path(tmp_path, text, message):
     path = tmp_path / "plan.yaml"
     if text is not None:
         path.write_text(text)
@@ -508,7 +469,7 @@ def test_a_plan_that_cannot_be_read(tmp_path, text, message):
         ("{lr: [0.1], keep: 0.5}", {"lr": Choice((0.1,)), "keep": 0.5}, None),
     ],
 )
-def test_a_candidate_is_narrowed(part, expected, dumped):
+def test_a_candidate_has_a_narrowed_domain(part, expected, dumped):
     tree = yaml.safe_load(part)
     experiment = config.parse(SMALL, [f"search.unlearners=[{{name: salun, {part[1:]}]"])
     assert experiment.search.unlearners == (Candidate("salun", expected),)
@@ -517,17 +478,25 @@ def test_a_candidate_is_narrowed(part, expected, dumped):
     assert config.parse(yaml.safe_load(config.dump(experiment))) == experiment
 
 
-def test_a_search_is_read():
+def test_the_keys_of_a_search_are_parsed():
     text = """{spaces: [V4, V2], steps: {low: nothing, high: {name: salun, lr: 0.1}}, grid: 3,
                sampler: random, start: [plan, plan.yaml]}"""
     search = config.parse({**yaml.safe_load(EXAMPLE), "search": yaml.safe_load(text)}).search
     assert search.spaces == ("V4", "V2")
     assert search.steps == {"low": Nothing(), "high": SalUn(lr=0.1)}
     assert (search.grid, search.sampler, search.start) == (3, "random", ("plan", "plan.yaml"))
-    with pytest.raises(
-        ConfigError, match=r"^search\.start: 'plan' is the experiment's plan, and th"
-    ):
+    with pytest.raises(ConfigError, match=r"^search\.start: 'plan'"):
         config.parse(SMALL, ["search.start=[plan]"])
+
+
+def test_names_of_spaces_are_aliases_of_v0_to_v4():
+    numbers = config.parse(SMALL, ["search.spaces=[V0, V1, V2, V3, V4]"])
+    names = config.parse(SMALL, ["search.spaces=[single, refined, ordered, assigned, rum]"])
+    assert names == numbers
+    assert names.digest == numbers.digest
+    assert list(ALIASES.values()) == list(FREE)
+    assert SearchConfig(spaces=("rum", "single")).spaces == ("V4", "V0")
+    assert to_plain(SearchConfig(spaces=("rum",)))["spaces"] == ["V4"]
 
 
 TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=6)
@@ -597,7 +566,7 @@ def experiments(draw: st.DrawFn) -> dict[str, Any]:
     refine = {"refine": st.just({"name": name, "into": into}), "plan": plan | st.none()}
     named = st.sampled_from(["memorization", *PROXIES])
     proxies = st.lists(st.sampled_from(sorted(PROXIES)), unique=True)
-    # What is not every model's is left as it is.
+    # Keys that are valid for some scores only keep their defaults.
     own = {"recipe": RECIPES, "file": st.none() | TEXT, "fused": st.just(False)}
     own["confidences"] = st.just(False)
     score = trees(ScoreConfig, name=named, compare=proxies, **own)
@@ -665,7 +634,7 @@ FLIPS: Mapping[str, Any] = {
 }
 
 
-# They replace another key, have one value, or none that is allowed.
+# Keys that exclude another key, do not count, or allow no value here.
 UNFLIPPED = {"forget.ids", "search.pick", "score.recipe.weights"}
 
 
@@ -693,7 +662,7 @@ def variants(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
                 yield below, dataclasses.replace(value, **{field.name: inner})
 
 
-def test_the_digest_counts_every_science_key_and_no_other(example):
+def test_the_digest_depends_on_all_keys_but_name_and_cluster(example):
     digests, same = [example.digest], set()
     for path, other in variants(example):
         assert other != example, path
@@ -705,12 +674,12 @@ def test_the_digest_counts_every_science_key_and_no_other(example):
     assert len(set(digests)) == len(digests) > 35
 
 
-def test_another_pick_is_the_same_experiment(example):
+def test_the_digest_does_not_depend_on_the_pick(example):
     search = dataclasses.replace(example.search, pick="cost<=0.2")
     assert dataclasses.replace(example, search=search).digest == example.digest
 
 
-def test_the_digest_counts_what_replaces_other_keys(example):
+def test_the_digest_depends_on_alternative_keys(example):
     others = [
         dataclasses.replace(example, forget=ForgetConfig(ids="file")),
         dataclasses.replace(example, refine=Shuffle(into=("low", "medium", "high"))),

@@ -1,4 +1,4 @@
-"""Every proxy of the table keeps to the contract."""
+"""Every proxy of the table satisfies the contract."""
 
 import pytest
 

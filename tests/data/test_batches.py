@@ -16,7 +16,7 @@ def pictures(count: int, channels: int = 2) -> LabeledData:
     return LabeledData(pixels.astype(np.uint8), np.arange(count) % 3, ids=3 * np.arange(count))
 
 
-def test_an_epoch_is_each_example_once_in_an_order_of_its_own():
+def test_an_epoch_has_each_example_once_in_its_own_order():
     batches = Batches(pictures(50), 16, CPU)
     epoch = list(batches.epoch(Seed(1)))
     assert [len(rows) for rows, _, _ in epoch] == [16, 16, 16, 2]
@@ -52,18 +52,18 @@ def shifted_one_by_one(x, draws):
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-def test_crop_and_flip_is_what_one_image_at_a_time_gives(dtype):
+def test_crop_and_flip_equals_a_loop_over_images(dtype):
     x = pictures(162).x.to(dtype)
     draws = torch.arange(162)  # every shift, mirrored and not
     result = crop_and_flip(x, draws)
     assert torch.equal(result, shifted_one_by_one(x, draws))
     assert result.dtype == dtype
     assert torch.equal(crop_and_flip(x, draws + 162 * 10**9), result)
-    # In the middle and not mirrored: the image itself.
+    # A centred crop without mirroring is the image itself.
     assert torch.equal(result[4 + 9 * 4], x[4 + 9 * 4])
 
 
-def test_augmentation_belongs_to_the_example_not_to_the_set():
+def test_augmentation_depends_on_the_example_not_on_the_data_set():
     everything = pictures(40)
     some = everything.take(np.arange(0, 40, 3))
 
@@ -88,7 +88,7 @@ def test_augmentation_reaches_every_shift():
     assert torch.bincount(places, minlength=9).tolist() == pytest.approx([5000 / 9] * 9, rel=0.15)
 
 
-def test_bytes_become_numbers_up_to_one():
+def test_uint8_images_are_scaled_to_0_1():
     pixels = torch.arange(256, dtype=torch.uint8)
     assert torch.equal(to_float(pixels), torch.arange(256) / 255)
     assert pixels.dtype == torch.uint8

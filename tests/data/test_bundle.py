@@ -34,7 +34,7 @@ def test_defaults():
     assert LabeledData(np.zeros((1, 1, 2, 2), np.uint8), [0]).x.dtype == torch.uint8
 
 
-def test_processes_of_a_machine_share_the_arrays(data):
+def test_processes_of_one_machine_share_the_arrays(data):
     buffers = []
     small = pickle.dumps(data, protocol=5, buffer_callback=buffers.append)
     read_only = [memoryview(bytes(buffer)) for buffer in buffers]
@@ -50,46 +50,46 @@ def test_processes_of_a_machine_share_the_arrays(data):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([[0.0], [1.0]], [0]), r"one row an example; their shapes are \(2, 1\), \(1,\)"),
-        (([[0.0]], [[0]]), r"one row an example"),
-        (([[0.0]], [0], [1, 2]), r"one row an example"),
-        (([[0.0], [1.0]], [-1, 1]), r"labels must be in 0 \.\. 1; found -1"),
-        (([[0.0]], [3], None, 3), r"labels must be in 0 \.\. 2; found 3"),
-        (([[0.0], [1.0]], [0.0, 1.5]), r"labels must be whole numbers; some have a fraction"),
-        (([[0.0]], [float("nan")]), r"labels must be whole numbers; .* or are NaN"),
-        (([[0.0]], [0], [1.5]), r"ids must be integers \[N\]; got float64 of shape \(1,\)"),
-        (([[0.0]], [0], [-1]), r"ids must be 0 or more; found -1 \.\. -1"),
+        (([[0.0], [1.0]], [0]), r"shapes \(2, 1\), \(1,\)"),
+        (([[0.0]], [[0]]), r"shapes \(1, 1\), \(1, 1\)"),
+        (([[0.0]], [0], [1, 2]), r"\(1,\) and \(2,\)"),
+        (([[0.0], [1.0]], [-1, 1]), r"labels .*0 \.\. 1.* -1 \.\. 1"),
+        (([[0.0]], [3], None, 3), r"labels .*0 \.\. 2.* 3 \.\. 3"),
+        (([[0.0], [1.0]], [0.0, 1.5]), "labels .*integers"),
+        (([[0.0]], [float("nan")]), "labels .*NaN"),
+        (([[0.0]], [0], [1.5]), r"ids .*float64 .*\(1,\)"),
+        (([[0.0]], [0], [-1]), r"ids .* -1 \.\. -1"),
     ],
 )
-def test_bad_data(arguments, message):
+def test_invalid_data_are_refused(arguments, message):
     with pytest.raises(DataError, match=message):
         LabeledData(*arguments)
 
 
 BAD_ROWS = [
-    ([-1], r"rows must be in 0 \.\. 9; found -1 \.\. -1"),
-    ([3, 10], r"rows must be in 0 \.\. 9; found 3 \.\. 10"),
-    ([1.5], r"rows must be integers \[N\]; got float64 of shape \(1,\)"),
-    ([True, False], r"rows must be integers \[N\]; got bool"),
-    ([[1, 2]], r"rows must be integers \[N\]; got int64 of shape \(1, 2\)"),
+    ([-1], r"rows .*0 \.\. 9.* -1 \.\. -1"),
+    ([3, 10], r"rows .*0 \.\. 9.* 3 \.\. 10"),
+    ([1.5], r"rows .*float64 .*\(1,\)"),
+    ([True, False], "rows .*bool"),
+    ([[1, 2]], r"rows .*int64 .*\(1, 2\)"),
 ]
 
 
 @pytest.mark.parametrize(("rows", "message"), BAD_ROWS)
-def test_rows_are_never_counted_from_the_end(data, rows, message):
+def test_negative_and_invalid_rows_are_refused(data, rows, message):
     for use in (data.take, data.without, lambda rows: complement(rows, 10)):
         with pytest.raises(DataError, match=message):
             use(rows)
 
 
-def test_an_id_names_one_example_of_the_training_set(data):
-    twice = data.take([4, 4, 1])  # drawn twice, an example is still one
+def test_ids_of_training_examples_are_unique(data):
+    twice = data.take([4, 4, 1])
     assert twice.ids.tolist() == [28, 28, 7]
-    with pytest.raises(DataError, match="example of x needs an id of its own; 28 is that of 2 tra"):
+    with pytest.raises(DataError, match=r"ids .* 2 training examples of x .*28"):
         DataBundle("x", train=twice, valid=data, test=data)
 
 
-def test_take_keeps_the_order_and_everything_else(data):
+def test_take_keeps_order_classes_and_normalisation(data):
     some = data.take([4, 1])
     assert some.ids.tolist() == [28, 7]
     assert some.y.tolist() == [1, 1]
@@ -122,10 +122,10 @@ def test_relabeled_changes_labels_only(data):
     st.lists(st.integers(0, 60), min_size=1, max_size=5),
     st.integers(),
 )
-def test_split_has_its_sizes_and_the_classes_in_proportion(counts, sizes, root):
+def test_a_split_has_its_sizes_and_is_stratified(counts, sizes, root):
     y = torch.from_numpy(np.repeat(np.arange(len(counts)), counts))
     if sum(sizes) > len(y):
-        with pytest.raises(DataError, match=rf"but there are {len(y)}\. Ask for fewer"):
+        with pytest.raises(DataError, match=rf"{sum(sizes)} examples, .* {len(y)}\b"):
             stratified_split(y, tuple(sizes), Seed(root))
         return
     parts = stratified_split(y, tuple(sizes), Seed(root))
@@ -138,14 +138,14 @@ def test_split_has_its_sizes_and_the_classes_in_proportion(counts, sizes, root):
         assert np.abs(np.bincount(y[part], minlength=len(counts)) - exact).max() <= 1 + 1e-9
 
 
-def test_split_is_exact_where_it_can_be():
+def test_a_split_is_exact_where_proportions_are_integers():
     y = torch.arange(1000) % 10
     train, valid = stratified_split(y, (900, 100), Seed(0))
     assert torch.bincount(y[train]).tolist() == [90] * 10
     assert torch.bincount(y[valid]).tolist() == [10] * 10
 
 
-def test_split_is_a_function_of_its_seed():
+def test_a_split_is_a_function_of_its_seed():
     y = torch.arange(100) % 3
     first, again, other = (stratified_split(y, (30, 20), Seed(seed)) for seed in (0, 0, 1))
     assert all(map(np.array_equal, first, again))
@@ -153,7 +153,7 @@ def test_split_is_a_function_of_its_seed():
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.1, 0.25, 0.999])
-def test_noise_flips_exactly_its_share(fraction):
+def test_noise_flips_exactly_its_fraction(fraction):
     y = torch.arange(1000) % 7
     noisy = LabelNoise(fraction, Seed(0))(y, 7, "train")
     assert int((noisy != y).sum()) == int(fraction * 1000)
@@ -194,11 +194,11 @@ def test_digits():
         assert share.tolist() == pytest.approx([0.1] * 10, abs=0.01)
 
 
-def test_digits_nonmembers_went_through_the_label_process():
+def test_nonmembers_of_digits_have_label_noise():
     bundle = load("digits")
     for split, flips in (("valid", 20), ("test", 39)):
         clean = getattr(bundle, split)
         assert int((bundle.nonmembers(split).y != clean.y).sum()) == flips
     assert load("digits", label_noise=0.0).flipped.sum() == 0
-    with pytest.raises(ValueError, match=r"label_noise must be in \[0, 1\), got 1"):
+    with pytest.raises(ValueError, match=r"^label_noise .*1\.0"):
         load("digits", label_noise=1.0)

@@ -65,7 +65,7 @@ def together(bundle) -> tuple[np.ndarray, torch.Tensor]:
     return np.sort(ids), x[torch.from_numpy(np.argsort(ids))]
 
 
-def test_rows_are_read_from_their_row_groups_alone(tmp_path):
+def test_only_row_groups_with_requested_rows_are_read(tmp_path):
     pictures = [picture() for _ in range(40)]
     files = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
     for file, part in zip(files, (pictures[:30], pictures[30:]), strict=True):
@@ -74,7 +74,7 @@ def test_rows_are_read_from_their_row_groups_alone(tmp_path):
     for rows in ([0], [7, 8, 9], [29, 30, 39], list(range(40)), [31, 38]):
         x = decode(source, np.array(rows)).x
         assert np.array_equal(x, np.stack([pictures[row] for row in rows])[:, None])
-    # The first row group is damaged: it fails where it is asked for, and nowhere else.
+    # A damaged row group is an error only where one of its rows is requested.
     content = bytearray(files[0].read_bytes())
     start = pq.ParquetFile(files[0]).metadata.row_group(0).column(0).dictionary_page_offset
     content[start : start + 200] = bytes(200)
@@ -87,7 +87,7 @@ def test_rows_are_read_from_their_row_groups_alone(tmp_path):
 
 @pytest.mark.parametrize("struct", [True, False])
 @pytest.mark.parametrize("shape", [(6, 8), (6, 8, 3)])
-def test_parquet_gives_back_every_pixel(tmp_path, shape, struct):
+def test_pixels_survive_parquet(tmp_path, shape, struct):
     pictures = [picture(*shape) for _ in range(20)]
     path = write(tmp_path / "d.parquet", table(pictures, [0, 1] * 10, struct=struct))
     bundle = images(train=path, test=path)
@@ -165,7 +165,7 @@ def test_validation_is_stratified_and_seeded(tmp_path):
     assert not set(first.valid.ids) & set(first.train.ids)
 
 
-def test_normalization_is_that_of_the_training_part(tmp_path):
+def test_mean_and_std_are_those_of_the_training_part(tmp_path):
     pictures = [picture(6, 8, 3) for _ in range(20)]
     path = write(tmp_path / "d.parquet", table(pictures, [0, 1] * 10))
     bundle = images(train=path, test=path, valid_fraction=0.5)
@@ -188,29 +188,29 @@ def damaged(*, keep: int | None = None, first: bytes = b"") -> bytes:
 
 
 FOLDERS = [
-    ({}, r"no images in .*d: no \.parquet file and no sub-folder\. Give a Parquet file"),
-    ({"README": b"hello"}, r"no images in .*no sub-folder"),
-    ({"a.parquet": b""}, r"a\.parquet is empty \(0 bytes\)"),
-    ({"a.parquet": damaged(keep=-20)}, r"a\.parquet cannot be read as a Parquet file: .*footer"),
-    ({"a.parquet": damaged(keep=300)}, r"a\.parquet cannot be read as a Parquet file"),
-    ({"a.parquet": b"not a parquet file at all"}, r"a\.parquet cannot be .*magic bytes not found"),
+    ({}, r"/d: no \.parquet file"),
+    ({"README": b"hello"}, r"/d: no \.parquet file"),
+    ({"a.parquet": b""}, r"a\.parquet is empty"),
+    ({"a.parquet": damaged(keep=-20)}, r"a\.parquet .*footer"),
+    ({"a.parquet": damaged(keep=300)}, r"a\.parquet "),
+    ({"a.parquet": b"not a parquet file at all"}, r"a\.parquet .*magic bytes"),
     ({"a.parquet": damaged(), "b.parquet": b""}, r"b\.parquet is empty"),
-    ({"a.parquet/x": b""}, r"a\.parquet cannot be read as a Parquet file"),
-    ({"cat/1.png": encoded(picture())}, r"1 images in 1 classes; at least 2"),
-    ({"cat/1.png": encoded(picture()), "dog/.x": b""}, r"class 1 \('dog'\) of .* has no images"),
-    ({"cat/1.png": encoded(picture()), "dog/1.txt": b"hi"}, r"dog.1\.txt cannot be .*unknown for"),
-    ({"cat/1.png": encoded(picture()), "dog/1.png": b""}, r"dog.1\.png cannot be decoded"),
-    ({"cat/1.png": encoded(picture()), "dog/1.png": encoded(picture())[:80]}, r"1\.png cannot be"),
-    ({"cat/1.png": encoded(picture()), "dog/x/1.png": b""}, r"dog.x cannot be read: .*irectory"),
+    ({"a.parquet/x": b""}, r"a\.parquet "),
+    ({"cat/1.png": encoded(picture())}, r"/d has 1 images in 1 classes"),
+    ({"cat/1.png": encoded(picture()), "dog/.x": b""}, r"class 1 \('dog'\) of .*/d"),
+    ({"cat/1.png": encoded(picture()), "dog/1.txt": b"hi"}, r"dog.1\.txt .*unknown format"),
+    ({"cat/1.png": encoded(picture()), "dog/1.png": b""}, r"dog.1\.png .*decode"),
+    ({"cat/1.png": encoded(picture()), "dog/1.png": encoded(picture())[:80]}, r"1\.png .*decode"),
+    ({"cat/1.png": encoded(picture()), "dog/x/1.png": b""}, r"dog.x .*irectory"),
     (
         {"cat/1.png": encoded(picture()), "dog/1.png": encoded(picture(5, 7))},
-        r"dog.1\.png is 7 x 5 pixels, those before it 8 x 6\. All must have one size",
+        r"dog.1\.png .*7 x 5 .*8 x 6",
     ),
 ]
 
 
 @pytest.mark.parametrize(("files", "message"), FOLDERS)
-def test_bad_folders(tmp_path, files, message):
+def test_an_invalid_folder_is_an_error_with_its_path(tmp_path, files, message):
     (tmp_path / "d").mkdir()
     path = folder(tmp_path / "d", files)
     with pytest.raises(DataError, match=message):
@@ -219,78 +219,76 @@ def test_bad_folders(tmp_path, files, message):
 
 PICTURES = [encoded(picture()) for _ in range(4)]
 TABLES = [
-    (table(PICTURES, [0.0, 1.0] * 2), r"must be integers or text, but column 'label' .* is double"),
-    (table(PICTURES, [0, 1, None, 1]), r"row 2 of .*d\.parquet has no label \(null\)"),
-    (table(PICTURES, ["a", "b", "c", None]), r"row 3 of .* has no label"),
-    (table(PICTURES, [0, 1, 2, 7]), r"row 3 of .* has label 7; labels of 4 classes are 0 \.\. 3"),
-    (table(PICTURES, [0, 1, -1, 1]), r"row 2 of .* has label -1; labels of 3 classes are 0 \.\. 2"),
-    (table(PICTURES, pa.array([0, 1, 2, 2**63], pa.uint64())), r"not in range"),
-    (table(PICTURES, [0, 1, 1, 2], classes='["a", "b"]'), r"row 3 of .* has label 2; labels of 2"),
-    (table(PICTURES, [0, 1] * 2, classes='["a", "b", "c"]'), r"class 2 \('c'\) .* has no images"),
-    (table(PICTURES, [0, 1] * 2, classes="{oops"), r"searched for metadata 'classes'"),
-    (table(PICTURES, [0, 1] * 2, classes="[1, 2]"), r"must be a JSON list of names, got b'\[1, 2"),
-    (table(PICTURES, [3] * 4), r"4 images in 1 classes; at least 2"),
-    (table(PICTURES, ["a"] * 4), r"4 images in 1 classes"),
-    (table([None] * 4, [0, 1] * 2, struct=False), r"0 image columns"),
-    (table(PICTURES, [None] * 4), r"must be integers or text, but column 'label' .* is null"),
-    (tens().slice(0, 0), r"0 images in 0 classes"),
-    (pa.table({"label": [0, 1]}), r"0 image columns .* Its columns: label \(int64\)\. Rename"),
-    (table(PICTURES, [0, 1] * 2, mask=PICTURES), r"2 image columns .*mask \(binary\)"),
-    (pa.table({"image": PICTURES}), r"0 columns that could be the label"),
-    (pa.table({"image": PICTURES, "a": [0] * 4, "b": [0] * 4}), r"2 columns that could be the lab"),
-    (table([*PICTURES[:3], None], [0, 1] * 2), r"row 3 of .* has no image bytes \(null\)"),
-    (table([*PICTURES[:3], None], [0, 1] * 2, struct=False), r"row 3 of .* has no image bytes"),
-    (table([*PICTURES[:3], b"GIF89a?"], [0, 1] * 2), r"row 3 of .*d\.parquet cannot be decoded"),
+    (table(PICTURES, [0.0, 1.0] * 2), r"column 'label' of .*d\.parquet .*double"),
+    (table(PICTURES, [0, 1, None, 1]), r"row 2 of .*d\.parquet .*null"),
+    (table(PICTURES, ["a", "b", "c", None]), r"row 3 of .*d\.parquet .*null"),
+    (table(PICTURES, [0, 1, 2, 7]), r"row 3 of .*d\.parquet .*label 7.* 0 \.\. 3"),
+    (table(PICTURES, [0, 1, -1, 1]), r"row 2 of .*d\.parquet .*label -1.* 0 \.\. 2"),
+    (table(PICTURES, pa.array([0, 1, 2, 2**63], pa.uint64())), r"d\.parquet .*not in range"),
+    (table(PICTURES, [0, 1, 1, 2], classes='["a", "b"]'), r"row 3 of .*label 2.* 0 \.\. 1"),
+    (table(PICTURES, [0, 1] * 2, classes='["a", "b", "c"]'), r"class 2 \('c'\) of .*d\.parquet"),
+    (table(PICTURES, [0, 1] * 2, classes="{oops"), r"d\.parquet .*metadata 'classes'"),
+    (table(PICTURES, [0, 1] * 2, classes="[1, 2]"), r"'classes' of .*d\.parquet .*b'\[1, 2"),
+    (table(PICTURES, [3] * 4), r"d\.parquet has 4 images in 1 classes"),
+    (table(PICTURES, ["a"] * 4), r"d\.parquet has 4 images in 1 classes"),
+    (table([None] * 4, [0, 1] * 2, struct=False), r"d\.parquet has 0 image columns"),
+    (table(PICTURES, [None] * 4), r"column 'label' of .*d\.parquet .*null"),
+    (tens().slice(0, 0), r"d\.parquet has 0 images in 0 classes"),
+    (pa.table({"label": [0, 1]}), r"d\.parquet has 0 image columns .*label \(int64\)"),
+    (table(PICTURES, [0, 1] * 2, mask=PICTURES), r"d\.parquet has 2 image columns .*mask \(bin"),
+    (pa.table({"image": PICTURES}), r"d\.parquet has 0 .*label columns"),
+    (pa.table({"image": PICTURES, "a": [0] * 4, "b": [0] * 4}), r"d\.parquet has 2 .*label col"),
+    (table([*PICTURES[:3], None], [0, 1] * 2), r"row 3 of .*d\.parquet .*bytes"),
+    (table([*PICTURES[:3], None], [0, 1] * 2, struct=False), r"row 3 of .*d\.parquet .*bytes"),
+    (table([*PICTURES[:3], b"GIF89a?"], [0, 1] * 2), r"row 3 of .*d\.parquet .*decoded"),
     (table([*PICTURES[:3], b"%!PS-Adobe-3.0 EPSF-3.0"], [0, 1] * 2), r"\(unknown format\)"),
-    (table([*PICTURES[:3], PICTURES[3][:90]], [0, 1] * 2), r"row 3 of .* cannot be decoded"),
-    (table([*PICTURES[:3], picture(9, 9)], [0, 1] * 2), r"row 3 of .* is 9 x 9 .* before it 8 x 6"),
+    (table([*PICTURES[:3], PICTURES[3][:90]], [0, 1] * 2), r"row 3 of .*d\.parquet .*decoded"),
+    (table([*PICTURES[:3], picture(9, 9)], [0, 1] * 2), r"row 3 of .* 9 x 9 .* 8 x 6"),
     (
         table([*PICTURES[:3], encoded(np.zeros((6, 8), np.uint16))], [0, 1] * 2),
-        r"mode I;16; 8 bits a channel are supported",
+        r"row 3 of .*mode I;16",
     ),
-    (table([picture(5, 5) for _ in range(4)], [0, 1] * 2), r"\(1, 5, 5\) .*must agree"),
-    (table([picture(6, 8, 3) for _ in range(4)], [0, 1] * 2), r"\(3, 6, 8\) .*\(1, 6, 8\)"),
-    (table(PICTURES, [0, 1, 2, 2]), r"3 classes, .* has 2; they differ in 2\. .*the same classes"),
-    (table(PICTURES, [0, 1] * 2, classes='["1", "0"]'), r"they differ in their order"),
+    (table([picture(5, 5) for _ in range(4)], [0, 1] * 2), r"\(1, 5, 5\).*\(1, 6, 8\)"),
+    (table([picture(6, 8, 3) for _ in range(4)], [0, 1] * 2), r"\(3, 6, 8\).*\(1, 6, 8\)"),
+    (table(PICTURES, [0, 1, 2, 2]), r"d\.parquet has 3 classes, .*good\.parquet has 2"),
+    (table(PICTURES, [0, 1] * 2, classes='["1", "0"]'), r"d\.parquet .*order"),
 ]
 
 
 @pytest.mark.parametrize(("content", "message"), TABLES)
-def test_bad_tables(tmp_path, good, content, message):
+def test_an_invalid_table_is_an_error_with_its_place(tmp_path, good, content, message):
     train = write(tmp_path / "d.parquet", content)
     with pytest.raises(DataError, match=message):
         images(train=train, test=good, valid_fraction=0.5)
 
 
-def test_files_of_a_folder_must_agree(tmp_path, good):
+def test_files_of_a_folder_have_the_same_columns(tmp_path, good):
     write(tmp_path / "x.parquet", table(PICTURES, ["a", "b"] * 2))
-    with pytest.raises(DataError, match=r"x\.parquet has .*text=True.* but .*good\.parquet has"):
+    with pytest.raises(DataError, match=r"x\.parquet .*text=True.*good\.parquet"):
         images(train=str(tmp_path), test=good)
 
 
-def test_missing(tmp_path, good):
-    with pytest.raises(DataError, match=r"data not found: .*nowhere\. Give the path of a Parquet"):
+def test_a_missing_path_is_an_error(tmp_path, good):
+    with pytest.raises(DataError, match="/nowhere"):
         images(train=good, test=str(tmp_path / "nowhere"))
 
 
 @pytest.mark.parametrize("fraction", [1, -0.1, 1.5, 0.001, 0.999, float("nan")])
-def test_bad_fraction(good, fraction):
-    with pytest.raises(
-        ConfigError, match=r"of 20 training images .* Give 0, or a fraction from 0\.05 below 1"
-    ):
+def test_a_fraction_without_training_or_validation_images_is_refused(good, fraction):
+    with pytest.raises(ConfigError, match=rf"{fraction:g} of 20 .*\b0\.05\b"):
         images(train=good, test=good, valid_fraction=fraction)
 
 
-def test_without_validation_images_all_are_learned(good):
+def test_with_fraction_0_all_images_are_training_images(good):
     bundle = images(train=good, test=good, valid_fraction=0)
     assert (len(bundle.train), len(bundle.valid)) == (20, 0)
 
 
 @pytest.mark.parametrize("size", [(10_000, 5_001), (10_000, 10_000), (20_000, 10_000)])
-def test_too_many_pixels(tmp_path, good, size):
+def test_an_image_of_more_than_50_megapixels_is_refused(tmp_path, good, size):
     header = b"P5 %d %d 255\n" % size
     path = write(tmp_path / "d.parquet", table([header, *PICTURES[:3]], [0, 1] * 2))
-    with pytest.raises(UnsafeError, match=r"row 0 of .* more than 50 megapixels .*: refused"):
+    with pytest.raises(UnsafeError, match=r"row 0 of .*d\.parquet .*50 megapixels"):
         images(train=path, test=good, valid_fraction=0.5)
 
 
@@ -346,9 +344,7 @@ UNSAFE = [
 @pytest.mark.parametrize("columns", UNSAFE)
 def test_columns_that_could_run_code_are_refused(tmp_path, good, columns):
     path = write(tmp_path / "d.parquet", pa.table(columns()))
-    with pytest.raises(
-        UnsafeError, match=r"column '\w+' of .* is refused: type .*(test\.pick|list<)"
-    ):
+    with pytest.raises(UnsafeError, match=r"column '\w+' of .*d\.parquet .*(test\.pick|list<)"):
         images(train=path, test=good)
 
 
@@ -363,7 +359,7 @@ def little_cifar(tmp_path) -> Path:
     return tmp_path
 
 
-def test_cifar10_takes_parts_in_proportion(little_cifar):
+def test_cifar10_is_stratified(little_cifar):
     bundle = load("cifar10", root=str(little_cifar), size=100, test_size=20)
     counts = [torch.bincount(s.y).tolist() for s in (bundle.train, bundle.valid, bundle.test)]
     assert counts == [[9] * 10, [1] * 10, [2] * 10]
@@ -374,7 +370,7 @@ def test_cifar10_takes_parts_in_proportion(little_cifar):
     assert np.array_equal(together(whole)[1][torch.from_numpy(bundle.train.ids)], bundle.train.x)
 
 
-def test_cifar10_decodes_only_what_it_uses(little_cifar):
+def test_cifar10_decodes_only_its_own_rows(little_cifar):
     path = little_cifar / "test.parquet"
     good = pq.read_table(path).to_pylist()
     used = set(load("cifar10", root=str(little_cifar), test_size=20).test.ids.tolist())
@@ -393,15 +389,15 @@ def test_cifar10_decodes_only_what_it_uses(little_cifar):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"size": 1}, ConfigError, r"0\.1 of 1 training images"),
-        ({"size": -5}, ConfigError, r"of -5 training images"),
-        ({"size": 201}, DataError, r"needs 201 examples, but there are 200\. Ask for fewer"),
-        ({"test_size": 0}, ConfigError, r"test_size must be at least 1, got 0"),
-        ({"test_size": 51}, DataError, r"needs 51 examples, but there are 50"),
-        ({"root": "nowhere"}, DataError, r"data not found: nowhere.train\.parquet\. `root` must"),
+        ({"size": 1}, ConfigError, r"0\.1 of 1 "),
+        ({"size": -5}, ConfigError, r"0\.1 of -5 "),
+        ({"size": 201}, DataError, r"\b201 .*\b200\b"),
+        ({"test_size": 0}, ConfigError, r"^test_size .*\b0\b"),
+        ({"test_size": 51}, DataError, r"\b51 .*\b50\b"),
+        ({"root": "nowhere"}, DataError, r"nowhere.train\.parquet"),
     ],
 )
-def test_cifar10_errors(little_cifar, options, error, message):
+def test_an_invalid_option_of_cifar10_is_an_error(little_cifar, options, error, message):
     with pytest.raises(error, match=message):
         load("cifar10", **{"root": str(little_cifar), **options})
 
@@ -409,7 +405,7 @@ def test_cifar10_errors(little_cifar, options, error, message):
 def test_another_data_set_is_not_cifar10(tmp_path):
     for name in ("train", "test"):
         write(tmp_path / f"{name}.parquet", tens())
-    with pytest.raises(DataError, match=r"is not CIFAR-10: .* \(2, 1, 6, 8\), not \(10, 3, 32, 32"):
+    with pytest.raises(DataError, match=r"CIFAR-10.*\(2, 1, 6, 8\)"):
         load("cifar10", root=str(tmp_path))
 
 

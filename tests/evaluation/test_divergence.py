@@ -53,7 +53,7 @@ def test_klom_by_hand():
     np.testing.assert_allclose(klom(margins, others), expected, rtol=1e-9)
 
 
-def test_klom_of_the_same_models_is_nothing_and_of_strangers_much():
+def test_klom_is_zero_for_the_same_models_and_large_for_different_ones():
     margins = Seed(0).uniform(20 * 3).reshape(20, 3)
     assert np.array_equal(klom(margins, margins[::-1]), [0, 0, 0])
     constant = np.ones((20, 2))

@@ -29,7 +29,7 @@ def test_over_and_under_forgetting_cost_the_same(retrained, gap):
 
 
 @given(ACCURACIES, ACCURACIES, st.sampled_from(["forget", "retain", "test"]))
-def test_one_accuracy_that_is_wrong_altogether_leaves_nothing(one, other, name):
+def test_an_accuracy_gap_of_1_gives_a_tow_of_0(one, other, name):
     zero = {**vars(one), name: 0.0}
     full = {**vars(other), name: 1.0}
     assert tow(Accuracies(**zero), Accuracies(**full)) == 0

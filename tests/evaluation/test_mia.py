@@ -8,13 +8,13 @@ from sklearn.metrics import roc_auc_score
 from sklearn.svm import SVC
 
 from rum_ray.errors import DataError
-from rum_ray.evaluation import ATTACKS, auc_attack, svm_attack, threshold_attack
+from rum_ray.evaluation import ATTACKS, Attack, auc_attack, svm_attack, threshold_attack
 from rum_ray.evaluation.mia import _feature, auc, label_logit
 from rum_ray.seeding import Seed
 
 
 def predictions(name: str, count: int, certainty: float) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities [N, 4] that favour the label the more, the higher the certainty."""
+    """Probabilities [N, 4] that favour the label; more so for a higher certainty."""
     logits = 3 * (Seed(0) / name).uniform(count * 4).reshape(count, 4)
     labels = (Seed(0) / name / "labels").integers(count, 4)
     logits[np.arange(count), labels] += certainty
@@ -27,7 +27,7 @@ TARGETS = predictions("targets", 30, 2.0)
 
 
 def modified_entropy(p: np.ndarray, y: int) -> float:
-    """Song and Mittal's, term by term."""
+    """The modified entropy of Song and Mittal, term by term."""
     total = -(1 - p[y]) * math.log(p[y])
     for other in range(len(p)):
         if other != y:
@@ -62,7 +62,7 @@ def test_svm_attack_is_the_paper_s(name):
         assert svm_attack(MEMBERS, OTHERS, TARGETS) == taken_for_nonmembers
 
 
-def test_modified_entropy_is_low_for_certainty_of_the_label_only():
+def test_modified_entropy_is_low_only_for_certainty_of_the_label():
     p, y = np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]), np.zeros(3, dtype=int)
     right, wrong, even = _feature((p, y), "modified_entropy")[:, 0]
     assert right == 0
@@ -103,7 +103,7 @@ def test_svm_attack_takes_the_first_of_the_larger_set():
 
 
 def test_svm_attack_on_an_overfit_model():
-    # T13: what was learned is taken for members, what was not for non-members.
+    # T13: learned examples are classified as members, the others as non-members.
     fresh, seen = predictions("fresh", 100, 0.0), predictions("seen", 100, 6.0)
     assert svm_attack(seen, predictions("unseen", 100, 0.0), fresh) > 0.9
     assert svm_attack(seen, fresh, predictions("also seen", 100, 6.0)) < 0.1
@@ -147,7 +147,7 @@ def test_auc_attack_at_its_ends():
 def test_label_logit_is_the_logit_of_the_label():
     p, y = TARGETS
     np.testing.assert_allclose(label_logit(p, y), logit(p[np.arange(30), y]), atol=1e-12)
-    # Where p_y rounds to 1, what the others have still tells examples apart.
+    # If p_y rounds to 1, the other probabilities still separate examples.
     close = np.array([[1.0, 1e-20], [1.0, 1e-30], [1.0, 0.0], [0.0, 1.0]])
     values = label_logit(close, np.zeros(4, dtype=int))
     assert np.isfinite(values).all()
@@ -168,23 +168,22 @@ def test_an_attack_needs_all_three_sets(place, attack, name_):
     sets[place] = NONE
     name = ("members", "non-members", "targets")[place]
     least = 1 if name == "targets" else 2
-    message = rf"the {name_} attack was given no {name}; it needs at least {least}\."
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=rf"^the {name_} attack .* {least} {name}; got 0\."):
         attack(*sets)
-    if least == 2:  # What one example says of all others is a number without a meaning.
+    if least == 2:  # A threshold from a single example has no meaning.
         sets[place] = MEMBERS[0][:1], MEMBERS[1][:1]
-        with pytest.raises(DataError, match=rf"given 1 {name}; it needs at least 2\."):
+        with pytest.raises(DataError, match=rf"^the {name_} attack .* 2 {name}; got 1\."):
             attack(*sets)
 
 
 def test_auc_attack_needs_both_sets():
     for pair, name in (((NONE, OTHERS), "targets"), ((TARGETS, NONE), "non-members")):
-        with pytest.raises(DataError, match=f"the AUC attack was given no {name}; it needs at"):
+        with pytest.raises(DataError, match=rf"^the AUC attack .* 1 {name}; got 0\."):
             auc_attack(*pair)
 
 
 def spoiled(value: float) -> np.ndarray:
-    """The targets' probabilities, one of which has another value."""
+    """The probabilities of the targets, with one value replaced."""
     p = TARGETS[0].copy()
     p[3, 1] = value
     return p
@@ -195,37 +194,50 @@ def spoiled(value: float) -> np.ndarray:
     [
         (
             (spoiled(np.nan), TARGETS[1]),
-            r"probabilities in \[0, 1\]; .* of the targets lie in nan",
+            r"probabilities in \[0, 1\]; .* targets .* nan",
         ),
-        ((spoiled(np.inf), TARGETS[1]), r"those of the targets lie in 0\.\d+ \.\. inf"),
-        ((spoiled(-3.0), TARGETS[1]), r"targets lie in -3 \.\. .* Give a softmax of finite logits"),
+        ((spoiled(np.inf), TARGETS[1]), r"\[0, 1\]; .* targets .* 0\.\d+ \.\. inf"),
+        ((spoiled(-3.0), TARGETS[1]), r"\[0, 1\]; .* targets .* -3 \.\. "),
         (
             (TARGETS[0], TARGETS[1] - 1),
-            r"targets with labels -1 \.\. 2; .* for 0 \.\. 3",
+            r"labels of targets in 0 \.\. 3.* -1 \.\. 2\.",
         ),
         (
             (TARGETS[0], TARGETS[1] + 1),
-            r"targets with labels 1 \.\. 4; .* for 0 \.\. 3",
+            r"labels of targets in 0 \.\. 3.* 1 \.\. 4\.",
         ),
-        ((TARGETS[0], TARGETS[1][1:]), r"targets as .* shapes are \(30, 4\) and \(29,\)"),
-        ((TARGETS[0][:, 0], TARGETS[1]), r"targets as .* shapes are \(30,\) and \(30,\)"),
-        ((TARGETS[0], TARGETS[1] / 2), r"targets as .* integer labels \[N\]; .* float64"),
-        ((np.pad(TARGETS[0], ((0, 0), (0, 1))), TARGETS[1]), r"sets of \[4, 5\] classes"),
+        ((TARGETS[0], TARGETS[1][1:]), r"targets .* shapes \(30, 4\) and \(29,\)"),
+        ((TARGETS[0][:, 0], TARGETS[1]), r"targets .* shapes \(30,\) and \(30,\)"),
+        ((TARGETS[0], TARGETS[1] / 2), r"targets .* integer labels .* float64"),
+        ((np.pad(TARGETS[0], ((0, 0), (0, 1))), TARGETS[1]), r"classes .* \[4, 5\]"),
     ],
 )
 @pytest.mark.parametrize("name", ["svm", "auc", "threshold"])
-def test_an_attack_refuses_what_are_no_predictions(name, targets, message):
+def test_invalid_predictions_are_errors(name, targets, message):
     sets = (targets, OTHERS) if name == "auc" else (MEMBERS, OTHERS, targets)
     with pytest.raises(DataError, match=message):
         ATTACKS[name](*sets)
 
 
-def test_an_unknown_feature():
-    message = "feature must be confidence, .* modified_entropy or probabilities, got 'loss'"
+def test_an_unknown_feature_is_an_error():
+    message = "feature .* confidence, .* modified_entropy or probabilities, got 'loss'"
     with pytest.raises(ValueError, match=message):
         svm_attack(MEMBERS, OTHERS, TARGETS, "loss")
 
 
 def test_the_table():
-    assert list(ATTACKS) == ["svm", "auc", "threshold", "pool_lira", "pool_rmia", "u_lira"]
-    assert all(attack.__name__.startswith(name) for name, attack in ATTACKS.items())
+    features = ["correctness", "entropy", "modified_entropy", "probabilities"]
+    assert {"svm", "auc", "threshold", "pool_lira", "pool_rmia", "u_lira"} <= ATTACKS.keys()
+    for name, attack in ATTACKS.items():
+        assert attack.name == name
+        assert len(attack.title) > 2
+    for name in features:
+        found = ATTACKS[f"svm_{name}"](MEMBERS, OTHERS, TARGETS)
+        assert found == svm_attack(MEMBERS, OTHERS, TARGETS, name)
+    assert ATTACKS["auc"](TARGETS, OTHERS) == auc_attack(TARGETS, OTHERS)
+
+
+@pytest.mark.parametrize(("name", "needs"), [("two words", "members"), ("mine", "nothing")])
+def test_an_attack_that_cannot_be_named_or_fed_is_refused(name, needs):
+    with pytest.raises(ValueError, match=f"'{name if needs == 'members' else needs}'"):
+        Attack(name, "mine", needs, auc_attack)

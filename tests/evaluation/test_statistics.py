@@ -36,7 +36,7 @@ def test_half_widths_are_those_of_the_protocol():
 
 def test_one_seed_has_no_interval():
     assert Mean.of([0.3]) == Mean(0.3, None, (0.3,))
-    with pytest.raises(ValueError, match="the mean of no seeds is not defined"):
+    with pytest.raises(ValueError, match="0 values"):
         Mean.of([])
 
 
@@ -47,7 +47,7 @@ def test_a_gap_is_the_size_of_the_mean_difference():
     assert gap.mean == pytest.approx(0.01)
     assert gap.values == (0.1, 0.1, 0.02, 0.06)
     assert gap.ci95 == Mean.of(differences).ci95
-    # Beside it in report.json, for gaps only, what the same noise biases upwards.
+    # For gaps, report.json also has the mean of absolute values, which noise biases upwards.
     assert asdict(gap)["mean_absolute"] == pytest.approx((0.1 + 0.1 + 0.02 + 0.06) / 4)
     assert "mean_absolute" not in asdict(Mean.of(differences))
     assert PairedGap.of([-0.2]) == PairedGap(0.2, None, (0.2,), 0.2)
@@ -68,7 +68,7 @@ def test_a_comparison_is_the_paired_t_test():
 def test_a_certain_difference():
     assert compare([0.5, 0.5], [0.5, 0.5]).p == 1
     assert compare([1.0, 2.0], [0.5, 1.5]).p == 0
-    # Differences that only rounding tells apart: no warning, and no doubt.
+    # Differences that vary by rounding only: no warning, and a p-value near 0.
     assert compare([0.9, 0.8, 0.7], [0.8, 0.7, 0.6]).p < 1e-9
 
 
@@ -108,7 +108,7 @@ def test_holm_by_a_literal_loop():
     p[3] = p[7]
     expected = []
     for mine in p:
-        # The largest of what all hypotheses up to this one are multiplied to.
+        # The maximum of the scaled p-values up to this one.
         smaller = sorted(other for other in p if other <= mine)
         expected.append(min(1.0, max((15 - k) * q for k, q in enumerate(smaller))))
     assert holm(p) == pytest.approx(expected)
@@ -137,7 +137,7 @@ def test_the_expected_best_is_that_of_all_draws():
     assert expected_best([0.4] * 5) == pytest.approx([0.4] * 5)
 
 
-def test_the_front_has_each_point_that_none_as_cheap_reaches():
+def test_the_front_is_the_pareto_front():
     for draw in range(50):
         costs, values = ((Seed(draw) / name).integers(30, 8) for name in ("costs", "values"))
         edge = pareto(costs.tolist(), values.tolist())

@@ -15,19 +15,19 @@ def cloud(name: str, count: int, shift: float = 0.0, width: int = 6) -> np.ndarr
     return (Seed(0) / name).normal(count * width).reshape(count, width) + shift
 
 
-def test_sets_of_one_kind_cannot_be_told_apart():
+def test_sets_of_one_distribution_are_indistinguishable():
     aucs = [two_sample_auc(cloud("r", 400), cloud("s", 100), Seed(k)) for k in range(5)]
     assert np.mean(aucs) == pytest.approx(0.5, abs=0.05)
     assert len(set(aucs)) == 5
 
 
-def test_what_is_further_apart_is_told_apart_better():
+def test_sets_further_apart_have_a_higher_auc():
     aucs = [two_sample_auc(cloud("r", 400), cloud("s", 100, x), Seed(0)) for x in (0, 0.2, 0.5, 2)]
     assert aucs == sorted(aucs)
     assert aucs[-1] > 0.99
 
 
-def test_the_probe_is_balanced_and_never_judged_on_what_it_was_fitted_to():
+def test_the_probe_is_balanced_and_tested_on_held_out_folds():
     # More features than examples: a probe is right about all that it was fitted to.
     retain, forget = cloud("r", 300, width=80), cloud("s", 30, width=80)
     assert two_sample_auc(retain, forget, Seed(0)) == pytest.approx(0.5, abs=0.2)
@@ -55,12 +55,12 @@ def test_neither_scale_nor_constant_features_matter():
 
 def test_the_smallest_sets():
     assert two_sample_auc(cloud("r", 9), cloud("s", 2, 50), Seed(0)) == 1.0
-    with pytest.raises(DataError, match="at least 2 embeddings of each set, got 9 and 1"):
+    with pytest.raises(DataError, match=r"2 embeddings .* 9 and 1"):
         two_sample_auc(cloud("r", 9), cloud("s", 1), Seed(0))
 
 
 def test_embeddings_that_are_not_finite():
     spoiled = cloud("s", 4)
     spoiled[1, 0] = np.nan
-    with pytest.raises(ValueError, match="test needs finite embeddings; 1 of 4 have NaN"):
+    with pytest.raises(ValueError, match=r"two-sample test .* finite .* 1 of 4"):
         two_sample_auc(cloud("r", 9), spoiled, Seed(0))

@@ -1,4 +1,4 @@
-"""Prefixes: the same bits with and without them, each made once, and nothing left behind."""
+"""Prefixes: the same bits with and without the cache, each computed once, and none left over."""
 
 import threading
 from collections import Counter
@@ -37,7 +37,6 @@ ORIGINALS = (TrainModel(RECIPE, Seed(0) / "a"), TrainModel(RECIPE, Seed(0) / "b"
 LOW, MEDIUM, HIGH = Subset("low", [0, 5, 9]), Subset("medium", [1, 2]), Subset("high", [7, 20])
 PARTITION = Partition((LOW, MEDIUM, HIGH))
 TUNE, MASK, SCRUB = FineTune(lr=0.1, epochs=1), SalUn(lr=0.05, epochs=2), Scrub(epochs=1)
-RULES = ["remaining", "final"]
 
 
 def plan(*unlearners, retain="remaining", subsets=PARTITION) -> Plan:
@@ -57,7 +56,7 @@ def trained(bundle, tmp_path_factory) -> Store:
 
 @pytest.fixture
 def context(bundle, trained, tmp_path) -> Context:
-    """The same in a store of the test's own."""
+    """The trained models in a store that belongs to one test."""
     for file in Path(trained.root).rglob("*.*"):
         copy = tmp_path / file.relative_to(trained.root)
         copy.parent.mkdir(exist_ok=True)
@@ -85,16 +84,20 @@ def kept(context: Context) -> int:
 
 
 def steps_of(context: Context, job: EvaluatePlan) -> tuple[int, int]:
-    """The steps that a trial ran, and those that it took from the store."""
+    """Return the steps that a trial ran, and its cache hits."""
     made = context.store.provenance(job.key(context))
     return made["steps_run"], made["cache_hits"]
 
 
-@pytest.mark.parametrize("retain", RULES)
 @pytest.mark.parametrize(
-    "unlearners", [(TUNE, MASK, SCRUB), (SCRUB, Nothing(), MASK), (Nothing(), MASK, TUNE)]
+    ("unlearners", "retain"),
+    [
+        ((TUNE, MASK, SCRUB), "remaining"),
+        ((SCRUB, Nothing(), MASK), "final"),
+        ((Nothing(), MASK, TUNE), "remaining"),
+    ],
 )
-def test_a_prefix_is_the_plan_with_nothing_after_it(context, unlearners, retain):
+def test_a_prefix_is_the_plan_followed_by_nothing(context, unlearners, retain):
     made, original = plan(*unlearners, retain=retain), ORIGINALS[0]
     for steps in (2, 3, 1, 0):
         cut = plan(*unlearners[:steps], *[Nothing()] * (3 - steps), retain=retain)
@@ -107,8 +110,10 @@ def test_a_prefix_is_the_plan_with_nothing_after_it(context, unlearners, retain)
             assert not found.training
 
 
-@pytest.mark.parametrize("retain", RULES)
-@pytest.mark.parametrize("unlearners", [(TUNE, MASK, SCRUB), (MASK, SCRUB, Nothing())])
+@pytest.mark.parametrize(
+    ("unlearners", "retain"),
+    [((TUNE, MASK, SCRUB), "remaining"), ((MASK, SCRUB, Nothing()), "final")],
+)
 def test_the_bits_of_a_trial_are_the_same_with_and_without_the_cache(
     context, unlearners, retain, monkeypatch
 ):
@@ -125,7 +130,7 @@ def test_the_bits_of_a_trial_are_the_same_with_and_without_the_cache(
         for o in ORIGINALS
     ]
     contents = set()
-    # Without the cache, with an empty one, with one step in it, with all, and with too many.
+    # Without the cache, with an empty one, with one step in it, with all steps, with too many.
     for shared in (0, 1, 2, 3, 99):
         job = trial(made, shared)
         context.get_or_compute(job)
@@ -138,7 +143,7 @@ def test_the_bits_of_a_trial_are_the_same_with_and_without_the_cache(
         assert same_bits(model, expected[index % 2])
 
 
-def test_what_a_key_has(context):
+def test_a_key_depends_on_the_steps_and_rows_up_to_the_prefix(context):
     made = plan(TUNE, MASK, SCRUB)
     same = [
         (plan(TUNE, NegGradPlus(), Nothing()), 1),
@@ -154,7 +159,7 @@ def test_what_a_key_has(context):
         (plan(Nothing(), TUNE), 2),
         (plan(TUNE, subsets=(MEDIUM,)), 1),
         (plan(Nothing(), TUNE, subsets=(MEDIUM, LOW)), 2),
-        # The same rows as that one's, in another place.
+        # The same rows in another place.
         (plan(TUNE, Nothing(), retain="final", subsets=(LOW, MEDIUM)), 1),
         (plan(Nothing(), TUNE, subsets=(HIGH, LOW)), 2),
     ]
@@ -163,7 +168,7 @@ def test_what_a_key_has(context):
     assert len(everything | {elsewhere}) == len(others) + 2
 
 
-def test_of_the_later_plan_its_rows_matter_if_they_are_not_retained(context):
+def test_rows_of_later_steps_count_if_they_are_not_retained(context):
     for retain, count in (("remaining", 1), ("final", 3)):
         later = [(MEDIUM, HIGH), (HIGH, MEDIUM), (MEDIUM, Subset("high", [30])), (MEDIUM,)]
         keys = {
@@ -175,7 +180,7 @@ def test_of_the_later_plan_its_rows_matter_if_they_are_not_retained(context):
     assert key(other, 1, context) == key(plan(TUNE, MASK, SCRUB, retain="final"), 1, context)
 
 
-def test_what_was_run_for_one_plan_is_read_for_the_next(context):
+def test_steps_of_one_plan_are_cache_hits_of_the_next(context):
     first, alike, ends = plan(TUNE, MASK, SCRUB), plan(TUNE, MASK, TUNE), plan(TUNE, SCRUB, TUNE)
     stops, apart = plan(TUNE, MASK, Nothing()), plan(Nothing(), MASK, SCRUB)
     expected = [(first, 6, 0), (alike, 2, 4), (ends, 4, 2), (stops, 0, 4), (apart, 4, 0)]
@@ -197,7 +202,7 @@ def test_only_shared_steps_are_kept_and_never_the_last_one(context):
     assert kept(context) == 4
 
 
-def test_how_much_is_shared_is_not_part_of_a_trial(context):
+def test_the_number_of_shared_steps_is_not_part_of_the_key(context):
     made = plan(TUNE, MASK, SCRUB)
     assert trial(made, 0).key(context).digest == trial(made, 2).key(context).digest
 
@@ -219,7 +224,7 @@ def test_a_step_that_diverges_is_not_run_again(context, monkeypatch):
         assert context.get_or_compute(other).value["status"] == "diverged"
     assert steps_of(context, other) == (0, 2)
     for steps in (2, 3):
-        with pytest.raises(DivergedError, match=r"finetune reached a loss of .*Lower lr"):
+        with pytest.raises(DivergedError, match="finetune"):
             PlanPrefix(ORIGINALS[0], first.plan, steps).take(context, Counter())
     # A last step that diverges is no prefix.
     last = trial(plan(TUNE, Nothing(), wild), 2)
@@ -227,7 +232,7 @@ def test_a_step_that_diverges_is_not_run_again(context, monkeypatch):
     assert steps_of(context, last) == (1, 1)
 
 
-def test_many_at_once_make_each_prefix_once(context, monkeypatch):
+def test_concurrent_callers_compute_each_prefix_once(context, monkeypatch):
     made, ran, started = plan(TUNE, MASK, SCRUB), Counter(), threading.Barrier(6)
     take_step = prefix.take_step
 
@@ -242,7 +247,7 @@ def test_many_at_once_make_each_prefix_once(context, monkeypatch):
     monkeypatch.setattr(prefix, "take_step", counted)
     context.cached_model(ORIGINALS[0])
     tally = Counter()
-    # Some hold a long prefix and wait for a short one, others the other way round.
+    # Some hold a long prefix and wait for a short one, others the reverse.
     with ThreadPoolExecutor(6) as pool:
         models = list(pool.map(take, [3, 1, 2, 3, 2, 1]))
     assert ran == {0: 1, 1: 1, 2: 1}
@@ -251,7 +256,7 @@ def test_many_at_once_make_each_prefix_once(context, monkeypatch):
         assert same_bits(models[one], models[same])
 
 
-def test_another_search_may_end_at_any_time(context):
+def test_another_search_can_empty_the_cache_at_any_time(context):
     job, over = PlanPrefix(ORIGINALS[0], plan(TUNE, TUNE, MASK), 2), threading.Event()
     expected = job.take(context, Counter())
 
@@ -262,16 +267,15 @@ def test_another_search_may_end_at_any_time(context):
     with ThreadPoolExecutor(1) as pool:
         ending = pool.submit(end_searches)
         tally = Counter()
-        for _ in range(20):
+        while tally["steps_run"] < 2 or tally["steps_run"] + tally["cache_hits"] < 8:
             assert same_bits(job.take(context, tally), expected)
         over.set()
         ending.result()
-    assert tally["steps_run"]
     context.store.discard(prefix.PREFIX)
     assert not list(Path(context.store.root).glob("prefix/[!.]*"))
 
 
-def test_a_store_without_locks(bundle):
+def test_prefixes_work_in_a_store_without_locks(bundle):
     remote = Context(bundle, Store("mock://bucket/a"))
     for kind in ("model", prefix.PREFIX):
         remote.store._files.create_dir(f"a/{kind}")
@@ -284,7 +288,7 @@ def test_a_store_without_locks(bundle):
     assert not remote.store.has(key)
 
 
-def test_a_held_model_is_loaded_once_and_cannot_be_spoilt(context, monkeypatch):
+def test_a_cached_model_is_loaded_once_and_callers_get_copies(context, monkeypatch):
     first, fresh = context.cached_model(ORIGINALS[0]), ORIGINALS[0].load(context)
     for parameter in first.parameters():
         parameter.data.zero_()
@@ -299,7 +303,7 @@ IDLE = Candidate("nothing")
 
 @dataclass(frozen=True)
 class Rounded:
-    """Plans whose first step rounds what it is given."""
+    """Plans whose first step rounds its learning rate."""
 
     name: str = "rounded"
     unlearners: ClassVar = {"finetune": FineTune}
@@ -325,7 +329,7 @@ def search(space) -> SearchJob:
     ],
 )
 @pytest.mark.parametrize("lr", [1e-3, 0.02, 0.2])
-def test_steps_are_shared_up_to_the_first_that_comes_but_once(chosen, shared, lr):
+def test_steps_are_shared_up_to_the_first_continuous_value(chosen, shared, lr):
     space = Space("V4", (IDLE, COARSE, FREE), PARTITION, ordered=True)
     answers = grid(*chosen)
     for name in PARTITION.names:
@@ -334,7 +338,7 @@ def test_steps_are_shared_up_to_the_first_that_comes_but_once(chosen, shared, lr
     assert search(space).proposed(answers).shared == shared
 
 
-def test_what_is_rounded_to_a_grid_is_shared():
+def test_values_rounded_to_a_grid_are_shared():
     answers = {"first": 0.234, "last": 0.05}
     assert search(Rounded()).shared(answers) == 2
     job = search(Rounded()).proposed(answers)
@@ -343,7 +347,7 @@ def test_what_is_rounded_to_a_grid_is_shared():
 
 
 def grid(*chosen: str) -> dict:
-    """Answers that give each subset an unlearner, and each grid its first point."""
+    """Return answers with an unlearner per subset, and the first point of each grid."""
     answers = {}
     for name, unlearner in zip(PARTITION.names, chosen, strict=True):
         answers[f"{name}.unlearner"] = unlearner
@@ -351,7 +355,7 @@ def grid(*chosen: str) -> dict:
     return answers
 
 
-def test_a_finished_search_leaves_no_prefix_and_costs_what_was_run(context):
+def test_a_finished_search_leaves_no_prefix_and_its_cost_counts_each_once(context):
     made = search(Space("V4", (COARSE, IDLE), PARTITION, ordered=True))
     proposals = [
         grid("l1_sparse", "l1_sparse", "nothing"),

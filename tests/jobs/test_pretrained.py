@@ -1,3 +1,5 @@
+"""Pretrained originals: weights from a safetensors file."""
+
 import dataclasses
 from pathlib import Path
 
@@ -17,7 +19,12 @@ from rum_ray.testing import same_bits
 from rum_ray.training import Recipe
 
 RECIPE = {"model": "mlp", "epochs": 1, "batch_size": 64}
-TREE = {"name": "given", "data": "digits", "score": {"name": "confidence"}, "forget": {"size": 30}}
+TREE = {
+    "name": "pretrained",
+    "data": "digits",
+    "score": {"name": "confidence"},
+    "forget": {"size": 30},
+}
 
 
 @pytest.fixture
@@ -41,26 +48,26 @@ def study(bundle, tmp_path):
 
 
 def test_every_original_has_the_weights_of_the_file(study, path, model):
-    given = study(weights=path)
-    check(given)
-    assert len(given.pretrained) == 2
-    import_weights(path, given.pretrained, given.context)
-    assert given.pretrained == []
-    for original in given.originals:
-        assert same_bits(original.load(given.context), model)
-    assert given.scoring.proxies == {}
+    ours = study(weights=path)
+    check(ours)
+    assert len(ours.pretrained) == 2
+    import_weights(path, ours.pretrained, ours.context)
+    assert ours.pretrained == []
+    for original in ours.originals:
+        assert same_bits(original.load(ours.context), model)
+    assert ours.scoring.proxies == {}
 
 
-def test_what_is_retrained_is_what_it_would_be_without_the_file(study, path):
-    given, trained = study(weights=path), study()
-    for ours, theirs in zip(given.scoring.scorers, trained.scoring.scorers, strict=True):
-        assert ours.key(given.context).digest == theirs.key(trained.context).digest
-    assert given.recipe == trained.recipe
-    ours, theirs = (s.originals[0].key(s.context).digest for s in (given, trained))
+def test_other_models_are_trained_as_without_the_file(study, path):
+    pretrained, trained = study(weights=path), study()
+    for ours, theirs in zip(pretrained.scoring.scorers, trained.scoring.scorers, strict=True):
+        assert ours.key(pretrained.context).digest == theirs.key(trained.context).digest
+    assert pretrained.recipe == trained.recipe
+    ours, theirs = (s.originals[0].key(s.context).digest for s in (pretrained, trained))
     assert ours != theirs
 
 
-def test_the_content_counts_and_not_the_name(study, path, tmp_path):
+def test_keys_depend_on_the_content_and_not_on_the_name(study, path, tmp_path):
     twin = tmp_path / "twin.safetensors"
     twin.write_bytes(Path(path).read_bytes())
     one, two = (study(weights=str(p)) for p in (path, twin))
@@ -69,29 +76,31 @@ def test_the_content_counts_and_not_the_name(study, path, tmp_path):
     assert weights_digest(path) == weights_digest(str(twin))
 
 
-def test_lost_weights_have_a_message(study, path):
-    given = study(weights=path)
-    with pytest.raises(StoreError, match="weights of the original are lost"):
-        given.context.get_or_compute(given.originals[0])
+def test_weights_missing_in_the_store_are_an_error(study, path):
+    ours = study(weights=path)
+    with pytest.raises(StoreError, match=r"^recipe\.weights: "):
+        ours.context.get_or_compute(ours.originals[0])
 
 
-def test_files_that_do_not_fit_have_a_message(bundle, model, path, tmp_path):
+def test_files_that_do_not_match_the_model_are_errors(bundle, model, path, tmp_path):
     def expect(message: str, where: str = path) -> None:
-        with pytest.raises(DataError, match=message):
+        with pytest.raises(DataError, match=rf"^recipe\.weights: .*{message}"):
             read_weights(where, Recipe("mlp"), bundle.train)
 
     state = model.state_dict()
     other = dataclasses.replace(bundle.train, num_classes=7)
-    with pytest.raises(DataError, match=r"'head.bias' has shape \[4\] in .* 7 classes"):
+    with pytest.raises(
+        DataError, match=r"^recipe\.weights: 'head.bias' .*\[4\] .*\[7\] .* 7 classes"
+    ):
         read_weights(path, Recipe("mlp"), other)
     save_file({**state, "more": torch.zeros(1)}, path)
-    expect("model 'mlp' has no 'more'; file and model must agree")
+    expect("model 'mlp' .*'more'")
     save_file({k: v for k, v in state.items() if k != "head.bias"}, path)
-    expect("model.safetensors has no 'head.bias'")
+    expect("model.safetensors .*'head.bias'")
     save_file({**state, "head.bias": torch.full((4,), torch.nan)}, path)
-    expect("'head.bias' in .* is not finite")
+    expect("'head.bias' in .* finite")
     Path(path).write_bytes(b"no weights")
-    expect("is no safetensors file")
-    with pytest.raises(DataError, match=r"cannot read .*nowhere: No such file"):
+    expect("safetensors file")
+    with pytest.raises(DataError, match=r"^recipe\.weights: .*nowhere"):
         weights_digest(str(tmp_path / "nowhere"))
-    expect("cannot read .*nowhere: No such file", str(tmp_path / "nowhere"))
+    expect("nowhere", str(tmp_path / "nowhere"))

@@ -1,4 +1,4 @@
-"""What searches may know, what their plans are worth, and which of them is picked."""
+"""References of searches: their metrics, the plans they lead to, and the pick."""
 
 from dataclasses import replace
 from typing import Any
@@ -11,13 +11,12 @@ from rum_ray.data import load
 from rum_ray.errors import ConfigError, ScoreError, StalledError
 from rum_ray.evaluation.mia import auc
 from rum_ray.jobs import Context, PoolReference, RetrainedReference, SearchJob, pool_bits
-from rum_ray.results.searches import drawn, ladder_entry, reference_entries
 from rum_ray.rum import Plan
 from rum_ray.scores.memorization import memorization
 from rum_ray.search.spaces import whole
 from rum_ray.store import Artifact, Store
-from rum_ray.study.methods import table
-from rum_ray.study.spaces import found
+from rum_ray.study.methods import method_rows
+from rum_ray.study.spaces import picked_plan
 from rum_ray.study.study import Study
 from rum_ray.study.validation import check
 from rum_ray.unlearning import FineTune, Nothing, SalUn
@@ -26,7 +25,7 @@ BASE: dict[str, Any] = {
     "name": "x",
     "data": {"name": "digits", "label_noise": 0.1},
     "recipe": {"model": "mlp", "epochs": 10, "lr": 0.1, "batch_size": 64},
-    "score": {"models": 64, "fraction": 0.7, "confidences": True},
+    "score": {"models": 40, "fraction": 0.6, "confidences": True},
     "forget": {"size": 60},
     "search": {"trials": 3, "also": ["surrogate", "pool"]},
 }
@@ -39,16 +38,16 @@ def digits():
 
 @pytest.fixture(scope="module")
 def trained(digits, tmp_path_factory):
-    """A study whose pool and references are there."""
+    """A study with a trained pool and evaluated references."""
     store = Store(tmp_path_factory.mktemp("references"))
     ours = Study(config.parse(BASE), Context(digits, store))
-    for jobs in (lambda: ours.first_jobs, lambda: ours.judged):
+    for jobs in (lambda: ours.first_jobs, lambda: ours.reference_jobs):
         for job in jobs():
             ours.context.get_or_compute(job)
     return ours
 
 
-def test_each_reference_knows_what_it_says(trained):
+def test_references_have_the_models_of_their_sets(trained):
     oracle, surrogate, pool = trained.references.values()
     assert [*trained.references] == ["oracle", "surrogate", "pool"]
     assert isinstance(oracle, RetrainedReference)
@@ -62,7 +61,7 @@ def test_each_reference_knows_what_it_says(trained):
     assert all(model.model.forget is None for model in pool.models)
 
 
-def test_a_surrogate_is_retained_and_as_hard_and_of_the_same_classes(trained):
+def test_a_surrogate_is_retained_and_has_the_same_classes(trained):
     ours, theirs = trained.references["surrogate"].partition, trained.partition
     assert ours.names == theirs.names
     assert not np.intersect1d(ours.rows, theirs.rows).size
@@ -73,17 +72,17 @@ def test_a_surrogate_is_retained_and_as_hard_and_of_the_same_classes(trained):
     assert again == ours
 
 
-def test_the_pool_that_is_asked_has_not_chosen_the_forget_set(trained):
+def test_the_pool_of_a_reference_has_not_chosen_the_forget_set(trained):
     scoring, pool = trained.scoring, trained.references["pool"]
     assert [*pool.pool] == [*scoring.pool[1::2]]
     included, correct = pool_bits(trained.context, scoring.pool[::2])
     assert np.array_equal(scoring.scores.values, memorization(included, correct).values)
     plain = Study(config.parse(BASE, ["search.also=[]"]), trained.context)
-    assert plain.scoring.unused == ()
-    assert plain.scoring.choosing == plain.scoring.pool
+    assert plain.scoring.reference_half == ()
+    assert plain.scoring.scoring_half == plain.scoring.pool
 
 
-def test_what_the_pool_lets_one_expect(trained):
+def test_the_pool_reference_is_computed_from_models_not_trained_on_an_example(trained):
     known, context = trained.references["pool"], trained.context
     found, rows = known.load(context), trained.partition.rows
     included, correct = pool_bits(context, known.pool)
@@ -98,12 +97,12 @@ def test_what_the_pool_lets_one_expect(trained):
     assert found.accuracies.retain == pytest.approx(np.mean([m.retain for m in models]))
     assert found.accuracies.test == pytest.approx(np.mean([m.test for m in models]))
     assert 0 <= found.mia <= 1
-    # Hard examples are less often right, and less sure, where they were not learned.
+    # Hard examples have lower accuracy and confidence where they were not learned.
     assert found.accuracies.forget < found.accuracies.test
     assert found.auc < 0.5
 
 
-def test_it_is_near_what_retrained_models_say(trained):
+def test_the_pool_reference_is_near_the_oracle(trained):
     oracle, _, pool = (known.load(trained.context) for known in trained.references.values())
     originals = [m.load(trained.context) for m in trained.references["pool"].models]
     untouched = np.mean([e.accuracies.forget for e in originals])
@@ -113,18 +112,18 @@ def test_it_is_near_what_retrained_models_say(trained):
     assert abs(pool.auc - oracle.auc) < 0.15
 
 
-def test_plans_are_tried_on_what_is_known_and_moved_to_the_forget_set(trained, monkeypatch):
+def test_a_plan_for_a_surrogate_becomes_a_plan_for_the_forget_set(trained, monkeypatch):
     search = trained.searches["V4 surrogate"]
     surrogate = trained.references["surrogate"].partition
     assert search.space.partition == surrogate
     steps = {"high": SalUn(), "low": Nothing(), "medium": FineTune()}
     tried = Plan.assign(surrogate.ordered([*steps]), steps)
     monkeypatch.setattr(SearchJob, "pick", lambda search, context: tried)
-    moved = found(search, trained.context, trained.partition)
+    moved = picked_plan(search, trained.context, trained.partition)
     assert moved == Plan.assign(trained.partition.ordered([*steps]), steps)
     single = Plan.assign(whole(surrogate), {"all": SalUn()})
     monkeypatch.setattr(SearchJob, "pick", lambda search, context: single)
-    moved = found(trained.searches["V0"], trained.context, trained.partition)
+    moved = picked_plan(trained.searches["V0"], trained.context, trained.partition)
     assert moved == Plan.assign(whole(trained.partition), {"all": SalUn()})
 
 
@@ -135,8 +134,8 @@ def test_only_the_last_space_is_searched_with_other_references(trained):
     assert len(keys) == 5
 
 
-def test_which_other_references_there_are_changes_no_search(trained, digits):
-    # But for the pool: it takes half of the models from the scores.
+def test_other_references_change_no_search(trained):
+    # Except the pool, which takes half of the models from the scores.
     both = config.parse(BASE, ["search.also=[surrogate]"])
     turned = config.parse(BASE, ["search.reference=surrogate", "search.also=[oracle]"])
     picky = config.parse(BASE, ["search.also=[]", "search.pick=cost<=0.2"])
@@ -163,7 +162,7 @@ EPOCH = {"finetune.epochs": 1}
 
 @pytest.fixture
 def finished(trained, monkeypatch):
-    """A search of these trials, each with a learning rate of its own."""
+    """A search with these trials, each with its own learning rate."""
     trials = [
         {
             "answers": {"unlearner": "finetune", "finetune.lr": 0.001 * (1 + n), **EPOCH},
@@ -181,14 +180,14 @@ def finished(trained, monkeypatch):
     return make
 
 
-def test_the_front_has_what_no_cheaper_trial_matches(finished):
+def test_no_cheaper_trial_matches_a_trial_of_the_front(finished):
     front = finished().front(None)
     assert [trial["number"] for trial in front] == [0, 2, 4, 1]
     cheaper = [min(t["cost"] for t in front if t["objective"] >= j) for _, j, _ in TRIALS[:6]]
     assert all(cost <= own for cost, (_, _, own) in zip(cheaper, TRIALS[:6], strict=True))
 
 
-def test_a_pick_is_made_of_trials_that_are_cheap_enough(finished):
+def test_a_pick_is_a_trial_within_the_limit(finished):
     def rates(**changes):
         plans = finished(**changes).finalists(None)
         return [round(1000 * plan.steps[0].unlearner.lr) - 1 for plan in plans]
@@ -197,82 +196,22 @@ def test_a_pick_is_made_of_trials_that_are_cheap_enough(finished):
     assert rates(pick="cost<=0.35") == [4, 2, 3]
     assert rates(pick=" cost <= .2 ") == [2, 0, 5]
     assert rates(pick="cost<=0.1") == [0]
-    message = r"^search\.pick: none of the 3 trials of search V0 has cost<=0\.05; .* costs 0\.1\. "
-    with pytest.raises(StalledError, match=message):
+    with pytest.raises(StalledError, match=r"^search\.pick: .*V0 .*cost<=0\.05.* 0\.1\b"):
         rates(pick="cost<=0.05")
 
 
-def entry(method: str, values: list[float], source: str = "search") -> dict[str, Any]:
-    metrics = {name: {"mean": float(np.mean(values)), "values": values} for name in ("tow", "cost")}
-    objective = {"mean": float(np.mean(values)), "values": values}
-    found = {"method": method, "source": source, "trials": 3}
-    return {**found, "metrics": {**metrics, "objective": objective}}
-
-
-ROWS = [
-    entry("best_single", [0.5, 0.6, 0.55, 0.52]),
-    entry("refined", [0.6, 0.7, 0.66, 0.61]),
-    entry("shuffled", [0.61, 0.69, 0.67, 0.6]),
-    entry("rum", [0.7, 0.8, 0.75, 0.71]),
-    entry("rum", [0.69, 0.785, 0.735, 0.69], "surrogate"),
-    entry("rum", [0.6, 0.5, 0.6, 0.7], "pool"),
-    entry("rum", [0.2, 0.2, 0.2, 0.2], "file"),
-]
-
-
-def test_the_ladder_compares_each_rung_with_the_one_before(trained):
-    ladder = ladder_entry(trained, ROWS)
-    rungs = [(rung["space"], rung["method"]) for rung in ladder["rungs"]]
-    assert rungs == [
-        ("V0", "best_single"),
-        ("V1", "refined"),
-        ("V4", "rum"),
-        ("shuffle", "shuffled"),
-    ]
-    claims = {(claim["a"], claim["b"]): claim for claim in ladder["claims"]}
-    assert [*claims] == [("V1", "V0"), ("V4", "V1"), ("V1", "shuffle"), ("V4", "V0")]
-    assert claims["V1", "V0"]["mean"] == pytest.approx(0.1)
-    assert claims["V1", "V0"]["shown"]
-    assert not claims["V1", "shuffle"]["shown"]
-    assert all(claim["p_holm"] >= claim["p"] for claim in claims.values())
-    alone = Study(config.parse(BASE, ["search.spaces=[V4]"]), trained.context)
-    assert ladder_entry(alone, ROWS) is None
-
-
-def test_regret_is_what_the_oracles_plan_is_better_by(trained):
-    oracle, surrogate, pool = reference_entries(trained, ROWS)
-    assert (oracle["reference"], oracle["main"], oracle["regret"]) == ("oracle", True, None)
-    assert surrogate["regret"]["mean"] == pytest.approx(0.015)
-    assert surrogate["regret"]["low"] > 0
-    assert pool["regret"]["mean"] == pytest.approx(0.14)
-    assert pool["regret"]["low"] < 0 < pool["regret"]["high"]
-    assert [known["trainings"] for known in (oracle, surrogate, pool)] == [3, 3, 0]
-    alone = Study(config.parse(BASE, ["search.also=[]"]), trained.context)
-    assert reference_entries(alone, ROWS) == []
-
-
 def first(search, context):
-    """A plan that a search may have picked."""
+    """Return a plan of the space, as a pick."""
     return search.space.plan(
         lambda name, domain: domain.options[-1] if hasattr(domain, "options") else domain.low
     )
 
 
-def test_the_expected_best_is_of_plans_that_were_drawn_and_may_be_picked():
-    ledger = [
-        {"start": start, "objective": value, "cost": cost}
-        for start, value, cost in ((True, 0.9, 0.1), (False, 0.8, 0.3), (False, 0.6, 0.2))
-    ]
-    assert drawn(ledger, budget=0.2) == [-1.0, 0.6]
-    assert drawn(ledger, budget=0.3) == [0.8, 0.6]
-    assert drawn(ledger[:1], budget=0.3) == []
-
-
-def test_there_is_one_control_whatever_else_a_search_knew(trained, monkeypatch):
+def test_there_is_one_control_with_several_references(trained, monkeypatch):
     changes = ["search.spaces=[V0, V1]", "search.also=[surrogate]"]
     study = Study(config.parse(BASE, changes), trained.context)
     monkeypatch.setattr(SearchJob, "pick", first)
-    rows = [(row.method, row.source) for row in table(study)[3:]]
+    rows = [(row.method, row.source) for row in method_rows(study)[3:]]
     assert rows == [
         ("best_single", "search"),
         ("rum", "search"),
@@ -281,9 +220,9 @@ def test_there_is_one_control_whatever_else_a_search_knew(trained, monkeypatch):
     ]
 
 
-def test_every_pick_has_its_row_and_none_but_the_main_one_is_kept(trained, monkeypatch):
+def test_every_pick_has_a_row_and_only_the_main_one_keeps_weights(trained, monkeypatch):
     monkeypatch.setattr(SearchJob, "pick", first)
-    rows = [(row.method, row.source) for row in table(trained)[3:]]
+    rows = [(row.method, row.source) for row in method_rows(trained)[3:]]
     assert rows == [
         ("best_single", "search"),
         ("refined", "search"),
@@ -292,18 +231,18 @@ def test_every_pick_has_its_row_and_none_but_the_main_one_is_kept(trained, monke
         ("rum", "surrogate"),
         ("rum", "pool"),
     ]
-    kept = {(row.method, row.source) for row in table(trained) if row.jobs[0].keep}
+    kept = {(row.method, row.source) for row in method_rows(trained) if row.jobs[0].keep}
     assert kept == {("rum", "search")}
-    for row in table(trained)[3:]:
+    for row in method_rows(trained)[3:]:
         assert np.array_equal(row.plan.partition.rows, trained.forget)
-    rows = {row.method: row for row in table(trained)}
+    rows = {row.method: row for row in method_rows(trained)}
     control = rows["shuffled"].plan
     assert control.partition.names == trained.shuffled.names
     unlearners = [[step.unlearner for step in p.steps] for p in (control, rows["refined"].plan)]
     assert unlearners[0] == unlearners[1]
 
 
-def test_the_control_has_the_steps_that_are_fixed(trained, monkeypatch):
+def test_the_control_has_the_fixed_steps(trained, monkeypatch):
     def pick(search, context):
         subsets = search.space.partition
         steps = {name: Nothing() if name == "low" else SalUn() for name in subsets.names}
@@ -314,51 +253,49 @@ def test_the_control_has_the_steps_that_are_fixed(trained, monkeypatch):
 
     fixed = config.parse(BASE, ["search.steps={low: nothing}", "search.also=[]"])
     monkeypatch.setattr(SearchJob, "pick", pick)
-    rows = {row.method: row for row in table(Study(fixed, trained.context))}
+    rows = {row.method: row for row in method_rows(Study(fixed, trained.context))}
     assert [s.unlearner for s in rows["shuffled"].plan.steps] == [Nothing(), SalUn(), SalUn()]
     assert rows["shuffled"].unlearner == rows["refined"].unlearner == "salun"
 
 
-def test_a_ladder_has_every_space_and_a_folder_of_its_own():
+def test_a_ladder_has_every_space_and_its_own_name():
     experiment = config.parse(BASE)
     ladder = experiment.ladder()
     assert ladder.name == "x-ladder"
     assert ladder.search.spaces == ("V0", "V1", "V2", "V3", "V4")
     assert replace(ladder.search, spaces=experiment.search.spaces) == experiment.search
-    with pytest.raises(ConfigError, match="no key 'search', so there is no ladder"):
+    with pytest.raises(ConfigError, match=r"^search: "):
         config.parse(BASE, ["search="]).ladder()
 
 
-def test_what_cannot_be_known_is_told_before_anything_is_trained(digits, tmp_path):
+def test_impossible_searches_are_refused_before_anything_is_trained(digits, tmp_path):
     def checked(*overrides: str, bundle=digits) -> None:
         study = Study(config.parse(BASE, overrides), Context(bundle, Store(tmp_path)))
         check(study)
 
     checked()
     small = replace(digits, valid=digits.valid.take(range(33)))
-    message = r"^search\.attack: auc on 33 validation examples .* at least 34\. "
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=r"^search\.attack: .*auc .*33 .*34 "):
         checked(bundle=small)
-    with pytest.raises(ConfigError, match=r"^search\.reference: pool compares the model with"):
+    with pytest.raises(ConfigError, match=r"^search\.reference: .*pool"):
         checked("score.recipe={model: mlp, epochs: 3}")
-    message = r"^search\.reference: pool asks the 4 models of odd number .* learn 295 of the 1200 "
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=r"^search\.reference: .* 4 models .* of the 1200 "):
         checked("score.models=8")
-    with pytest.raises(ConfigError, match=r"^search\.reference: pool takes half of the models"):
+    with pytest.raises(ConfigError, match=r"^search\.reference: pool .* score\.models"):
         checked("score.models={max: 128, standard_error: 0.05}")
-    with pytest.raises(ConfigError, match=r"^search\.pick: no plan of V0 costs less than 0\.1 of "):
+    with pytest.raises(ConfigError, match=r"^search\.pick: .*V0 .*0\.1\d* .*0\.05\b"):
         checked("search.unlearners=[finetune]", "search.pick=cost<=0.05")
-    with pytest.raises(ConfigError, match=r"^search\.steps: unknown subset 'low'\. Known: class3"):
+    with pytest.raises(ConfigError, match=r"^search\.steps: .*'low'.*class3"):
         checked("forget={class: 3}", "refine=by_class", "search={steps: {low: nothing}}")
-    with pytest.raises(ScoreError, match=r"as many retain examples of class 3 .*, and 0 have"):
+    with pytest.raises(ScoreError, match="class 3"):
         checked("forget={class: 3}", "refine=by_class", "search.unlearners=[finetune]")
-    with pytest.raises(ScoreError, match=r"and 601 of 1200 are: forget fewer of them\.$"):
+    with pytest.raises(ScoreError, match=r"^forget\.size: .*601 of 1200"):
         checked("forget.size=601")
     checked("forget={class: 3, size: 60}", "refine=by_class")
     assert not any(tmp_path.iterdir())
 
 
-def test_a_reference_is_made_once(trained, monkeypatch):
+def test_a_reference_is_computed_once(trained, monkeypatch):
     known = trained.references["pool"]
     first = known.load(trained.context)
     monkeypatch.setattr(PoolReference, "run", lambda *_: Artifact(value={}))

@@ -46,7 +46,7 @@ def test_small_models_are_small():
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("channels", [1, 3])
-def test_models_fit_channels_and_classes(name, channels):
+def test_models_support_any_channels_and_classes(name, channels):
     size = 16 if name == "vgg16" else 8
     with Seed(0).torch():
         model = build(name, (channels, size, size), 7).eval()
@@ -61,7 +61,7 @@ def test_models_fit_channels_and_classes(name, channels):
         assert embeddings.std() > 0
 
 
-def test_the_mlp_takes_vectors():
+def test_the_mlp_supports_vectors():
     assert build("mlp", (5,), 3)(torch.zeros(2, 5)).shape == (2, 3)
 
 
@@ -90,7 +90,7 @@ def test_normalisation_is_the_first_layer():
 
 
 @pytest.mark.parametrize("mean", [(0.5, 0.25, 0.125), (0.5,)])
-def test_normalisation_is_the_formula_whatever_the_layout(mean):
+def test_normalisation_is_its_formula_in_any_memory_format(mean):
     std = (0.3,) * len(mean)
     x = torch.from_numpy(Seed(0).uniform(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)).float()
     expected = (x - torch.tensor(mean).view(1, -1, 1, 1)) / torch.tensor(std).view(1, -1, 1, 1)
@@ -100,7 +100,7 @@ def test_normalisation_is_the_formula_whatever_the_layout(mean):
         assert normal.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_vectors_and_trivial_numbers_are_not_normalised():
+def test_vectors_are_not_normalised_and_trivial_statistics_add_no_layer():
     x = torch.ones(2, 5)
     assert torch.equal(Normalize((0.5,), (2.0,))(x), x)
     assert isinstance(build("mlp", (1, 2, 2), 2, (0.0,), (1.0,)).normalize, nn.Identity)
@@ -113,7 +113,7 @@ def test_the_stem_keeps_the_resolution():
         assert stem(torch.zeros(1, 3, 32, 32)).shape == (1, 64, 32, 32)
 
 
-def test_vgg_head_starts_small():
+def test_the_vgg_head_has_small_initial_weights():
     with Seed(0).torch():
         head = build("vgg16", (1, 16, 16), 10).head
     weights = np.concatenate(
@@ -129,18 +129,14 @@ def test_a_plug_in_is_a_function():
     assert isinstance(model.normalize, Normalize)
 
 
-def test_an_unknown_name_has_a_message():
-    message = r"unknown model 'resnet19'\. Known: mlp, .*, vgg16\. Did you mean 'resnet18'\?"
-    with pytest.raises(ConfigError, match=message):
+def test_an_unknown_name_is_an_error_with_the_closest_name():
+    with pytest.raises(ConfigError, match=r"'resnet19'.*'resnet18'\?"):
         build("resnet19", (3, 32, 32), 10)
 
 
 def test_embeddings_need_a_method_or_a_layer():
     model = build("reference.training:bare", (1, 4, 4), 3, (0.5,), (1.0,))
-    message = (
-        r"model Sequential has no method embed\(x\) that .* key 'embedding', .* layers: 0, 1\."
-    )
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=r"Sequential .*'embedding'.*: 0, 1\."):
         embed(model, torch.zeros(1, 1, 4, 4))
     x = torch.arange(48.0).view(3, 1, 4, 4)
     assert torch.equal(embed(model, x, "0"), x.flatten(1))
@@ -149,7 +145,7 @@ def test_embeddings_need_a_method_or_a_layer():
     assert embed(model, torch.ones(3, 1, 4, 4)).shape == (3, 2)
 
 
-def test_a_layers_pixels_are_pooled_and_its_hook_is_removed():
+def test_the_output_of_a_layer_is_pooled_and_its_hook_is_removed():
     with Seed(0).torch():
         model = build("small_cnn", (1, 8, 8), 3).eval()
     x = torch.from_numpy(Seed(1).uniform(5 * 64).reshape(5, 1, 8, 8)).float()
@@ -173,16 +169,14 @@ class Pair(nn.Module):
 
 
 @pytest.mark.parametrize("layer", ["lstm", "unused", "total"])
-def test_a_layer_that_gives_no_features_has_a_message(layer):
-    message = rf"layer '{layer}' does not give a tensor .*: lstm, unused, total\."
-    with pytest.raises(ConfigError, match=message):
+def test_a_layer_without_features_is_an_error_with_the_layers(layer):
+    with pytest.raises(ConfigError, match=rf"^embedding: .*'{layer}'.*: lstm, unused, total\."):
         embed(Pair(), torch.zeros(2, 1, 2, 2), layer)
 
 
 @pytest.mark.parametrize("layer", ["features.99", "", "Head"])
-def test_an_unknown_layer_has_a_message(layer):
-    message = rf"the model has no layer '{layer}'\. Its layers: normalize, features, .*, head\."
-    with pytest.raises(ConfigError, match=message):
+def test_an_unknown_layer_is_an_error_with_the_layers(layer):
+    with pytest.raises(ConfigError, match=rf"^embedding: .*'{layer}'.*: normalize, .*, head\."):
         embed(build("mlp", (4,), 2), torch.zeros(1, 4), layer)
 
 

@@ -1,7 +1,12 @@
 import pytest
 
 from reference import closed_forms
+from reference.unlearning import CASES
 from rum_ray.unlearning import UNLEARNERS
+
+
+def test_every_unlearner_has_its_row():
+    assert list(CASES) == list(UNLEARNERS)
 
 
 @pytest.mark.parametrize("name", UNLEARNERS)

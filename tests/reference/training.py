@@ -1,4 +1,4 @@
-"""A literal training loop in double precision, and a model that only tests know."""
+"""A literal training loop in double precision, and a model for tests only."""
 
 import math
 
@@ -7,7 +7,7 @@ from torch import nn
 
 from rum_ray.models import Classifier
 
-from .unlearning import Sgd, cross_entropy
+from .literal import Sgd, cross_entropy
 
 
 def fit(recipe, data, seed):
@@ -36,5 +36,5 @@ def bare(shape, num_classes):
 
 
 def one_short(shape, num_classes):
-    """A model that lacks a class."""
+    """A model with one class too few."""
     return forgetful(shape, num_classes - 1)

@@ -1,49 +1,31 @@
-"""Literal transcriptions of the unlearners' formulas, in double precision.
+"""Literal transcriptions of the unlearners' formulas, in double precision, and their cases.
 
 An epoch is one step on the whole of each set, so the order of the examples does not matter.
+`CASES` has one row per unlearner. It is the only table of the tests that names each of them.
 """
 
 import copy
 import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 
+from rum_ray.seeding import Seed
+from rum_ray.training import LocalRuntime, Recipe
+from rum_ray.unlearning.bad_teacher import incompetent as untrained
+from rum_ray.unlearning.base import concat_sets
+from rum_ray.unlearning.convolutions import layer_weights, redrawn
 
-class Sgd:
-    """v <- momentum * v + gradient + weight_decay * theta; theta <- theta - lr * v."""
+from . import training
+from .literal import Sgd, cross_entropy, gradient, kl, moved
+from .literal import check as check
+from .literal import distance as distance
 
-    def __init__(self, model, /, *, lr, momentum, weight_decay, **_):
-        self.model = copy.deepcopy(model).double()
-        self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
-        self.velocity = [torch.zeros_like(theta) for theta in self.model.parameters()]
-
-    def step(self, loss, added=None, frozen=None, scales=None):
-        thetas = list(self.model.parameters())
-        gradients = torch.autograd.grad(loss, thetas)
-        for i, (theta, gradient) in enumerate(zip(thetas, gradients, strict=True)):
-            if added is not None:
-                gradient = gradient + added(theta.detach())
-            if scales is not None:
-                gradient = gradient * scales[i]
-            decayed = gradient + self.weight_decay * theta.detach()
-            self.velocity[i] = self.momentum * self.velocity[i] + decayed
-            move = self.lr * self.velocity[i]
-            if frozen is not None:
-                move = torch.where(frozen[i], 0.0, move)
-            theta.data = theta.data - move
-
-
-def cross_entropy(model, x, y):
-    """Mean of -log softmax(f(x))_y."""
-    exponentials = model(x.double()).exp()
-    return -(exponentials[range(len(y)), y] / exponentials.sum(1)).log().mean()
-
-
-def kl(model, teacher, x, temperature):
-    """T^2 / |b| * sum over x of KL(softmax(f_t / T) || softmax(f_s / T))."""
-    t = (teacher(x.double()).detach() / temperature).softmax(1)
-    s = (model(x.double()) / temperature).softmax(1)
-    return temperature**2 * (t * (t / s).log()).sum() / len(x)
+RUNTIME = LocalRuntime(Seed(0))
+SEED = RUNTIME.seed
+ONE_BATCH = {"lr": 0.1, "epochs": 2, "batch_size": 130}
 
 
 def finetune(u, model, task, alpha=0.0):
@@ -98,7 +80,7 @@ def random_label(u, model, task, labels, frozen=None):
 
 
 def salun_frozen(original, batches, keep):
-    """By parameter: which weights are not among the floor(keep * P) of largest |sum d CE(b)|."""
+    """Mask by parameter: weights not among the floor(keep * P) of largest |sum d CE(b)|."""
     original = copy.deepcopy(original).double()
     total = sum(gradient(original, batch) for batch in batches)
     ranked = sorted((-abs(value), i) for i, value in enumerate(total.tolist()))
@@ -117,7 +99,7 @@ def salun_frozen_as_released(u, original, batches, keep):
 
 
 def _frozen(model, moving):
-    """By parameter: which weights are not among those numbered."""
+    """Mask by parameter: weights that are not among the numbers `moving`."""
     masks, moving, first = [], set(moving), 0
     for theta in model.parameters():
         mask = [first + j not in moving for j in range(theta.numel())]
@@ -137,22 +119,6 @@ def bad_teacher(u, model, task, incompetent, rows):
         loss = loss + len(retain) / total * kl(sgd.model, competent, retain, u.temperature)
         sgd.step(loss / u.temperature**2)
     return sgd.model
-
-
-def gradient(model, data):
-    """The gradient of CE on a set, as one vector."""
-    loss = cross_entropy(model, data.x, data.y)
-    return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))])
-
-
-def moved(model, vector):
-    """The model with a vector added to its weights."""
-    model = copy.deepcopy(model).double()
-    start = 0
-    for theta in model.parameters():
-        theta.data += vector[start : start + theta.numel()].view(theta.shape)
-        start += theta.numel()
-    return model
 
 
 def influence_vector(model, task):
@@ -201,7 +167,7 @@ def ssd(u, model, forget_batches, whole_batches):
 
 
 def msg(u, model, task, rows, fresh):
-    """The redraw share of least |d CE(R') - d CE(S)| in each layer of `fresh` anew; then CE(R)."""
+    """Redraw the weights of least |d CE(R') - d CE(S)| in each layer of `fresh`; then CE(R)."""
     start = copy.deepcopy(model).double()
     sizes = (gradient(start, task.retain.take(rows)) - gradient(start, task.forget)).abs()
     scales, first = [], 0
@@ -239,13 +205,86 @@ def ct(u, model, task):
     return sgd.model
 
 
-def distance(one, other):
-    """The largest difference of two models' weights and buffers."""
-    a, b = one.state_dict(), other.state_dict()
-    return max(float((a[name].double() - b[name].double()).abs().max()) for name in a)
+def _nothing(u, model, task):
+    return model
 
 
-def check(result, literal, start):
-    """Hold a result against the literal one; and see that it moved, by far more than that."""
-    assert distance(result, literal) < 2e-6
-    assert distance(literal, start) > 1e-3, "the test is blind: no weight moved by more than 1e-3"
+def _retrain(u, model, task):
+    return training.fit(u.recipe, task.retain, SEED)
+
+
+def _l1_sparse(u, model, task):
+    return finetune(u, model, task, u.alpha)
+
+
+def _random_label(u, model, task, frozen=None):
+    labels = [u.labels(task, RUNTIME, epoch) for epoch in range(u.epochs)]
+    return random_label(u, model, task, labels, frozen)
+
+
+def _salun(u, model, task):
+    frozen = salun_frozen(task.original, [task.forget], u.keep)
+    return _random_label(u, model, task, frozen)
+
+
+def _bad_teacher(u, model, task):
+    rows = (SEED / "retain").choice(90, int(u.retain_share * 90))
+    return bad_teacher(u, model, task, untrained(model, SEED / "teacher"), rows)
+
+
+def _ssd(u, model, task):
+    return ssd(u, model, [task.forget], [concat_sets(task, task.forget.y)])
+
+
+def _msg(u, model, task):
+    seed = SEED / "mask"
+    rows = (seed / "retain").choice(90, 40)
+    parameters = dict(model.named_parameters())
+    fresh = {name: redrawn(parameters[name], seed / name) for name in layer_weights(model)}
+    return msg(u, model, task, rows, fresh)
+
+
+@dataclass(frozen=True)
+class Case:
+    """The row of an unlearner.
+
+    Attributes:
+        literal: the formula, of (unlearner, model, task).
+        fields: fields with which one batch holds everything, for `closed_forms`.
+        forgets: fields with which the unlearner forgets wrong labels that a network memorized, for
+            `tests/contract/test_forgetting.py`. One test per entry.
+        model: network of that test.
+    """
+
+    literal: Callable[..., torch.nn.Module]
+    fields: Mapping[str, Any]
+    forgets: tuple[Mapping[str, Any], ...] = ({},)
+    model: str = "mlp"
+
+
+CASES = {
+    "nothing": Case(_nothing, {}, forgets=()),
+    "retrain": Case(
+        _retrain,
+        {"recipe": Recipe("mlp", epochs=2, lr=0.1, batch_size=130)},
+        forgets=({"recipe": Recipe("mlp", epochs=80, lr=0.1, batch_size=64)},),
+    ),
+    "finetune": Case(finetune, ONE_BATCH, forgets=({"lr": 0.1},)),
+    "l1_sparse": Case(
+        _l1_sparse, {**ONE_BATCH, "alpha": 0.01}, forgets=({"lr": 0.1, "alpha": 5e-4},)
+    ),
+    "neggrad": Case(neggrad, ONE_BATCH, forgets=({"lr": 0.007},)),
+    "neggrad+": Case(neggrad_plus, ONE_BATCH, forgets=({"lr": 0.05, "epochs": 3},)),
+    "scrub": Case(scrub, {**ONE_BATCH, "max_epochs": 1}, forgets=({"lr": 0.1, "alpha": 0.05},)),
+    "random_label": Case(_random_label, ONE_BATCH, forgets=({"lr": 0.1},)),
+    "salun": Case(_salun, ONE_BATCH, forgets=({"lr": 0.1},)),
+    "influence": Case(
+        influence,
+        {},
+        forgets=({"alpha": 5.0}, {"alpha": 0.5, "mode": "fisher", "damping": 0.01}),
+    ),
+    "bad_teacher": Case(_bad_teacher, ONE_BATCH, forgets=({"lr": 0.1},)),
+    "ssd": Case(_ssd, {"batch_size": 130, "alpha": 2.0}, forgets=({"alpha": 25.0},)),
+    "msg": Case(_msg, ONE_BATCH, forgets=({"lr": 0.1},)),
+    "ct": Case(ct, ONE_BATCH, forgets=({"lr": 0.1},), model="small_cnn"),
+}

@@ -30,7 +30,7 @@ def test_a_forget_set_has_its_size_and_is_sorted_and_unique(values, data, pick, 
 
 
 @given(VALUES, st.data())
-def test_low_and_high_leave_nothing_lower_or_higher(values, data):
+def test_low_and_high_are_the_extremes(values, data):
     size, scores = data.draw(st.integers(1, len(values) - 1)), Scores(values)
     low, high = (forget_set(scores, size, pick) for pick in ("low", "high"))
     rest = np.delete(scores.values, low), np.delete(scores.values, high)
@@ -39,7 +39,7 @@ def test_low_and_high_leave_nothing_lower_or_higher(values, data):
 
 
 @given(VALUES, st.data())
-def test_shifting_all_scores_changes_nothing_but_the_half(values, data):
+def test_shifting_all_scores_changes_only_the_half_rule(values, data):
     size = data.draw(st.integers(1, len(values) - 1))
     shifted = [round(value, 3) + 4 for value in values]
     scores = Scores([round(value, 3) for value in values]), Scores(shifted)
@@ -49,7 +49,7 @@ def test_shifting_all_scores_changes_nothing_but_the_half(values, data):
 
 
 def known(name: str, total: int) -> dict[str, Any]:
-    """What a refiner needs to know of so many examples."""
+    """All inputs of a refiner, for `total` examples."""
     facts = {"distances": Scores(np.arange(total) % 7), "labels": np.arange(total) % 3}
     return {need: facts[need] for need in needs(REFINERS[name]())}
 
@@ -91,7 +91,7 @@ def test_subsets_are_disjoint_and_their_union_is_the_forget_set(values, data, na
 
 
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 70), st.integers(1, 3))
-def test_the_cost_of_neggrad_plus_is_what_its_loop_reads(forget, retain, size, epochs):
+def test_the_cost_of_neggrad_plus_counts_the_examples_of_its_loop(forget, retain, size, epochs):
     def batches(count):
         return [min(size, count - first) for first in range(0, count, size)]
 

@@ -61,7 +61,7 @@ def test_middles():
     assert forget_set(Scores([1.0, 0.75, 0.25, 0.0]), 1, "medium", "median").tolist() == [1]
 
 
-def test_the_middle_of_a_spread_is_that_of_what_low_and_high_leave():
+def test_the_middle_of_a_spread_excludes_its_low_and_high():
     scores = Scores([0.45, 0.5, 0.55])
     assert forget_set(Scores([*scores.values, 0.0]), 3, "spread").tolist() == [1, 2, 3]
     ranks = Scores(np.arange(9) / 8)
@@ -88,25 +88,25 @@ def test_a_spread_of_ties_has_its_size(size):
     assert size < 3 or 3 in chosen
 
 
-def test_unknown_scores_raise_or_are_left_out():
+def test_unknown_scores_raise_or_are_dropped():
     values = np.array([0.1, np.nan, 0.9, 0.5, np.nan, 0.2])
     scores = Scores(values, name="memorization")
-    message = r"memorization is unknown for 2 of 6 examples\. .*missing='drop'"
+    message = r"^memorization .* 2 of 6 examples.*missing='drop'"
     with pytest.raises(ScoreError, match=message):
         forget_set(scores, 2)
     assert forget_set(scores, 3, missing="drop").tolist() == [0, 2, 3]
-    with pytest.raises(PlanError, match=r"a forget set of 4 cannot be chosen from 4 examples"):
+    with pytest.raises(PlanError, match=r"forget set of 4 .* 4 examples"):
         forget_set(scores, 4, missing="drop")
 
 
 @pytest.mark.parametrize("size", [0, -1, 10, 11])
 def test_bad_sizes(size):
-    message = rf"a forget set of {size} cannot be chosen from 10 examples; allowed are 1 \.\. 9"
+    message = rf"forget set of {size} .* 10 examples; .* 1 \.\. 9"
     with pytest.raises(PlanError, match=message):
         forget_set(SCORES, size)
 
 
-def test_unknown_words():
+def test_unknown_options_are_errors():
     with pytest.raises(
         ValueError, match="pick must be low, medium, high, spread or random, got 'mid'"
     ):
@@ -142,15 +142,14 @@ def test_shuffle_is_drawn_from_its_seed_and_not_from_the_scores():
     assert first.names == ("shuffle1", "shuffle2", "shuffle3")
 
 
-def test_errors():
+def test_unknown_scores_and_impossible_splits_are_errors():
     scores = Scores([0.1, np.nan, 0.3], name="mine")
-    with pytest.raises(ScoreError, match=r"mine is unknown for 1 of .* 3 examples\. Score"):
+    with pytest.raises(ScoreError, match=r"^mine .* 1 of 3 examples"):
         ByScore()(np.array([0, 1, 2]), scores)
     for into, count in ((("a", "b", "c"), 3), ((), 0)):
-        message = rf"2 examples cannot be split into {count} subsets"
-        with pytest.raises(PlanError, match=message):
+        with pytest.raises(PlanError, match=f"2 examples .* {count} subsets"):
             refine([0, 2], scores, into)
-    with pytest.raises(PlanError, match="two subsets have the same name; the names are a, a"):
+    with pytest.raises(PlanError, match=r"same name; .* a, a"):
         refine([0, 2], scores, ("a", "a"))
 
 
@@ -173,7 +172,7 @@ def test_a_random_forget_set_is_drawn_from_its_seed_and_not_from_the_scores():
         forget_set(SCORES, 10, "random")
 
 
-def test_a_class_or_a_part_of_it():
+def test_a_whole_class_and_a_part_of_it():
     assert forget_set(SCORES, label=1, labels=LABELS).tolist() == [1, 3, 4, 8]
     assert forget_set(SCORES, 1, "high", label=1, labels=LABELS).tolist() == [3]
     assert forget_set(SCORES, 2, "low", label=1, labels=LABELS.tolist()).tolist() == [1, 4]
@@ -183,21 +182,21 @@ def test_a_class_or_a_part_of_it():
     # Only scores of the class count.
     values = np.where(LABELS == 1, SCORES.values, np.nan)
     assert forget_set(Scores(values), 1, "high", label=1, labels=LABELS).tolist() == [3]
-    with pytest.raises(ScoreError, match="score is unknown for 4 of 4 examples"):
+    with pytest.raises(ScoreError, match=r"^score .* 4 of 4 examples"):
         forget_set(Scores(values), 1, "high", label=0, labels=LABELS)
 
 
 def test_bad_classes():
-    with pytest.raises(PlanError, match="no example has class 3, so there is nothing to forget"):
+    with pytest.raises(PlanError, match="no example has class 3"):
         forget_set(SCORES, label=3, labels=LABELS)
-    with pytest.raises(PlanError, match=r"of 3 cannot be chosen from 2 examples; .* 1 \.\. 2"):
+    with pytest.raises(PlanError, match=r"forget set of 3 .* 2 examples; .* 1 \.\. 2"):
         forget_set(SCORES, 3, label=2, labels=LABELS)
-    with pytest.raises(PlanError, match=r"of 10 cannot be chosen from 10 .* 1 \.\. 9"):
+    with pytest.raises(PlanError, match=r"forget set of 10 .* 10 examples; .* 1 \.\. 9"):
         forget_set(SCORES, label=0, labels=np.zeros(10))
-    with pytest.raises(PlanError, match="give the size of the forget set, or the label"):
+    with pytest.raises(PlanError, match="size, or the label"):
         forget_set(SCORES)
     for labels in (None, LABELS[:4]):
-        with pytest.raises(ValueError, match="label=1 needs labels, one for each of 10 examples"):
+        with pytest.raises(ValueError, match=r"label=1 .*labels.*10 examples"):
             forget_set(SCORES, label=1, labels=labels)
 
 
@@ -229,10 +228,7 @@ def test_other_numbers_of_groups_keep_the_order(groups):
 
 
 def test_bad_groups():
-    message = (
-        r"4 examples cannot be taken from the group 'low': 45 examples in 15 groups are 3 each"
-    )
-    with pytest.raises(PlanError, match=message):
+    with pytest.raises(PlanError, match=r"^4 examples .* 'low': 45 examples in 15 groups are 3 "):
         forget_set(Scores(np.arange(45)), 4, "low", groups=15)
     with pytest.raises(ValueError, match="groups must be at least 3, got 2"):
         forget_set(Scores(np.arange(45)), 4, "low", groups=2)
@@ -245,7 +241,7 @@ def test_by_entanglement_goes_from_the_nearest_to_the_farthest():
     partition = ByEntanglement()(np.arange(9), SCORES, distances=DISTANCES)
     assert [s.rows.tolist() for s in partition] == [[1, 2, 4], [0, 6, 8], [3, 5, 7]]
     assert partition.names == ("low", "medium", "high")
-    with pytest.raises(ScoreError, match="by_entanglement needs distances in embedding space"):
+    with pytest.raises(ScoreError, match=r"^by_entanglement .*distances"):
         ByEntanglement()(np.arange(9), SCORES)
 
 
@@ -263,19 +259,19 @@ def test_a_grid_splits_by_score_and_then_by_distance():
     assert Grid().into == partition.names
     wide = Grid(scores=("a", "b", "c"), distances=("x",))
     assert wide(rows, SCORES, DISTANCES).names == ("a_x", "b_x", "c_x") == wide.into
-    with pytest.raises(PlanError, match="2 examples cannot be split into 3 subsets"):
+    with pytest.raises(PlanError, match=r"2 examples .* 3 subsets"):
         Grid(scores=("a", "b", "c"))(rows[:2], SCORES, DISTANCES)
 
 
-def test_by_class_has_a_subset_for_each_class_that_is_there():
+def test_by_class_has_one_subset_per_class():
     partition = ByClass()(np.array([1, 3, 6, 8]), SCORES, labels=LABELS)
     found = [(s.name, s.rows.tolist()) for s in partition]
     assert found == [("class1", [1, 3, 8]), ("class2", [6])]
-    with pytest.raises(PlanError, match="by_class needs the labels of the training set"):
+    with pytest.raises(PlanError, match=r"^by_class .*labels"):
         ByClass()(np.array([1]), SCORES)
 
 
-def test_what_a_refiner_needs():
+def test_a_refiner_declares_the_inputs_that_it_needs():
     assert [needs(kind()) for kind in REFINERS.values()] == [
         (),
         ("distances",),
@@ -288,7 +284,7 @@ def test_what_a_refiner_needs():
     class Greedy:
         needs = ("label",)
 
-    message = r"refine: .*Greedy needs 'label', .* Known: distances, labels\. Did you mean 'labels'"
+    message = r"^refine: .*Greedy .* 'label', .*distances, labels.*'labels'"
     with pytest.raises(ConfigError, match=message):
         needs(Greedy())
 
@@ -330,9 +326,9 @@ def test_the_papers_set_and_the_retain_sizes_of_its_steps():
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([-1, 2, 3], r"rows to forget must be in 0 \.\. 9; found -1 \.\. 3"),
-        ([1, 2, 10], r"rows to forget must be in 0 \.\. 9; found 1 \.\. 10"),
-        ([1.5, 2, 3], r"rows to forget must be integers \[N\]; got float64"),
+        ([-1, 2, 3], r"^rows to forget .* 0 \.\. 9; .* -1 \.\. 3"),
+        ([1, 2, 10], r"^rows to forget .* 0 \.\. 9; .* 1 \.\. 10"),
+        ([1.5, 2, 3], r"^rows to forget .* float64"),
     ],
 )
 def test_only_rows_of_the_training_set_are_refined(rows, message):

@@ -1,64 +1,58 @@
-"""Reports that are written once, and the browser to look at them with."""
+"""Reports written once, and a browser to look at them with."""
 
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from rum_ray.report.blocks import Section
 from rum_ray.report.files import write
+from rum_ray.report.gallery import Gallery
+from rum_ray.report.render import html, markdown
+from rum_ray.report.sections import headline, result, scores, sections
 
-from .sample import busy_sample, sample
+from .shapes import NASTY, SHAPES, gallery, nasty, simple
 
 Browse = Callable[..., subprocess.CompletedProcess[str]]
 
-NASTY = [
-    "<script>alert(1)</script>",
-    '"><img onerror=x>',
-    "a|b`c",
-    "\x1b[31mred",
-    "'--><svg/onload=x>",
-]
+
+OF_SCORES = {"few scores", "file scores", "no proxies", "no scores", "one subset"}
+
+
+@cache
+def built(shape: str) -> tuple[Section, ...]:
+    """The sections of a report of a shape; only those that differ from the demo's in scores."""
+    report, pictures = SHAPES[shape](), gallery() if shape == "busy" else Gallery()
+    if shape in OF_SCORES:
+        return tuple(part.section(report, pictures) for part in (headline, result, scores))
+    return sections(report, pictures)
 
 
 @pytest.fixture(scope="session")
-def grey(tmp_path_factory) -> Path:
-    """The folder of a report on grey digits."""
+def grey_folder(tmp_path_factory) -> Path:
+    """The folder of a report on grey digits, without a ladder."""
     out = tmp_path_factory.mktemp("grey")
-    write(out, *sample())
+    write(out, simple(), gallery())
     return out
 
 
 @pytest.fixture(scope="session")
-def busy(tmp_path_factory) -> Path:
-    """The folder of a report with more searches and two plans."""
+def busy_folder(tmp_path_factory) -> Path:
+    """The page and its Markdown of a study with every part."""
     out = tmp_path_factory.mktemp("busy")
-    write(out, *busy_sample())
+    (out / "report.html").write_text(html.render(built("busy")), "utf-8")
+    (out / "report.md").write_text(markdown.render(built("busy")), "utf-8")
     return out
 
 
 @pytest.fixture(scope="session")
-def nasty(tmp_path_factory) -> Path:
+def nasty_folder(tmp_path_factory) -> Path:
     """The folder of a report on coloured digits in which every name is an attack."""
-    report, scores, trials, gallery = sample(color=True, classes=NASTY * 2)
-    script, image = NASTY[:2]
-    report["experiment"]["name"] = script
-    report["experiment"]["config"] = f"name: {script}\n# ```\n<b>bold</b>\n"
-    report["data"]["name"] = image
-    report["environment"]["dashboard"] = "javascript:alert(1)"
-    report["environment"]["hardware"] = script
-    report["warnings"] = NASTY
-    report["searches"][0]["name"] = script
-    trials = trials.replace({"search": {"V1": script}})
-    for row in report["rows"]:
-        if row["unlearner"] == "finetune":
-            row["unlearner"] = f"{image}:$x^2$"
-    for entries in (report["subsets"], report["rows"][-2]["plan"]):
-        for entry in entries:
-            entry["name" if "name" in entry else "subset"] = script
     out = tmp_path_factory.mktemp("nasty")
-    write(out, report, scores, trials, gallery)
+    write(out, nasty(), gallery(color=True, classes=NASTY * 2))
     return out
 
 
@@ -68,7 +62,7 @@ def browse(tmp_path_factory) -> Browse:
     names = ("chromium", "chromium-browser", "google-chrome")
     program = next(filter(None, map(shutil.which, names)), None)
     if program is None:
-        pytest.skip("no chromium here to look at the report with (Debian: apt install chromium)")
+        pytest.skip("no chromium on this machine (Debian: apt install chromium)")
 
     def browse(page: Path, *flags: str, width: int = 1280) -> subprocess.CompletedProcess[str]:
         profile = tmp_path_factory.mktemp("profile")

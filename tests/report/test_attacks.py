@@ -1,59 +1,84 @@
-"""The table of other attacks, and what is said of their order."""
+"""The table of other attacks, and the agreement of their orders."""
 
-import copy
+from dataclasses import replace
 
 import pytest
 from scipy.stats import kendalltau
 
-from rum_ray.report import attacks, markdown
-from rum_ray.report.files import complete
+from rum_ray.evaluation import ATTACKS
+from rum_ray.report.gallery import Gallery
 from rum_ray.report.ranking import contestants
+from rum_ray.report.sections.attacks import columns, finding, gaps, not_measured, section
 from rum_ray.report.text import DASH, MINUS, OBJECTIVE, label
+from rum_ray.results.report import Report
+from rum_ray.results.schema import Klom, Metric, Row
 
-from .sample import Json, sample
+from .shapes import changed, demo, with_metrics, with_rows
+
+NAMES = [label(row) for row in contestants(demo().summary.rows)]
 
 
-def measured(values: dict[str, float], name: str = "pool_lira_gap") -> Json:
-    """The sample with another attack's gap, by the label of each method."""
-    report = copy.deepcopy(sample()[0])
-    for row in report["rows"]:
+def measured(values: dict[str, float], name: str = "pool_lira_gap") -> Report:
+    """The demo with another attack's gap, by the label of each method, and without distances."""
+
+    def add(row: Row) -> Row:
+        metrics = {key: found for key, found in row.metrics.items() if key != "js_forget"}
         if label(row) in values:
-            row["metrics"][name] = {"mean": values[label(row)], "ci95": 0.01, "values": []}
-    return report
+            metrics[name] = Metric(values[label(row)], 0.01)
+        return replace(row, metrics=metrics, klom={})
+
+    return with_rows(demo(), add)
 
 
-NAMES = [label(row) for row in contestants(sample()[0]["rows"])]
+def ranked(report: Report, name: str) -> tuple[Row, ...]:
+    """The rows, with a metric that orders the methods as the objective does."""
+    places = {label(row): float(i) for i, row in enumerate(contestants(report.summary.rows))}
+    return tuple(
+        with_metrics(row, {name: Metric(places[label(row)])}) if label(row) in places else row
+        for row in report.summary.rows
+    )
 
 
-def test_the_floor_comes_first_and_each_attack_has_a_column():
+def test_the_noise_floor_comes_first_and_each_attack_has_a_column():
     report = measured(dict.fromkeys([*NAMES, "retrained again"], 0.1))
-    report["rows"][1]["klom"] = {"forget": {"mean": 0.25, "p95": 0.9}}
-    table = attacks.table(report)
-    assert table.columns == ("method", "SVM", "AUC", "pool LiRA", "KLoM")
-    assert table.rows[0][0] == "retrained again, noise floor"
-    assert table.rows[0][3:] == ("0.100 ± 0.010", "0.250")
-    assert attacks.absent(report) == ""
-    assert [row[0] for row in table.rows[1:-2]] == NAMES
-    assert len({len(row) for row in table.rows} | {5}) == 1
+    rows = tuple(
+        replace(row, klom={"forget": Klom(0.25, 0.9)}) if row.method == "retrained_again" else row
+        for row in report.summary.rows
+    )
+    header, cells = gaps(rows).texts()
+    assert header == ["method", "SVM", "AUC", "pool LiRA", "KLoM"]
+    assert cells[0][0] == "retrained again, noise floor"
+    assert cells[0][3:] == ["0.100 ± 0.010", "0.250"]
+    assert not_measured(rows) == ""
+    assert [row[0] for row in cells[1:-2]] == NAMES
+    assert {len(row) for row in cells} == {5}
 
 
-def test_what_was_not_measured_is_told_with_its_reason():
-    report = sample()[0]
-    for row in report["rows"]:
-        row["klom"] = {"forget": {"mean": None, "p95": None, "reason": "needs 20 seeds"}}
-    assert "KLoM" not in attacks.table(report).columns
-    assert attacks.absent(report) == "Not measured: KLoM (needs 20 seeds)."
-    assert "Not measured: KLoM (needs 20 seeds)." in markdown.render(complete(report), sample()[2])
+def test_a_plug_in_s_gap_has_a_column_of_its_own():
+    rows = measured(dict.fromkeys(NAMES, 0.1), "my_attack_gap").summary.rows
+    assert columns(rows)["my_attack_gap"] == "my attack"
+    assert "my attack" in gaps(rows).texts()[0]
+    assert {f"{name}_gap" for name in ATTACKS.keys() - {"svm"}} <= columns(()).keys()
+
+
+def test_a_metric_that_no_row_has_is_given_with_its_reason():
+    reason = Klom(None, None, "needs 20 seeds")
+    report = with_rows(demo(), lambda row: replace(row, klom={"forget": reason}))
+    assert "KLoM" not in gaps(report.summary.rows).texts()[0]
+    assert not_measured(report.summary.rows) == "Not measured: KLoM (needs 20 seeds)."
+    found = section(report, Gallery())
+    assert found is not None
+    assert len(found.blocks) == 2
 
 
 def test_taus_are_scipys_over_the_methods():
     report = measured({name: (7 * place) % 19 / 20 for place, name in enumerate(NAMES)})
-    rows = contestants(report["rows"])
+    rows = contestants(report.summary.rows)
 
     def means(name: str) -> list[float]:
-        return [row["metrics"][name]["mean"] for row in rows]
+        return [row.metrics[name].mean or 0.0 for row in rows]
 
-    by_tow, by_gap = attacks.table(report).rows[-2:]
+    by_tow, by_gap = gaps(report.summary.rows).texts()[1][-2:]
     assert (by_tow[0], by_gap[0]) == ("Kendall's τ with ToW", "Kendall's τ with MIA gap")
     tow = -kendalltau(means("tow"), means("pool_lira_gap")).statistic
     gap = kendalltau(means("mia_gap"), means("pool_lira_gap")).statistic
@@ -61,36 +86,31 @@ def test_taus_are_scipys_over_the_methods():
     assert by_gap[1] == "1.000"
 
 
-def test_the_attack_that_differs_most_is_named_with_what_moves():
-    # All as before, but the best is last.
+def test_the_attack_that_differs_most_is_named_with_the_method_that_moves():
+    # The order is that of the objective, except that the best is last.
     places = {name: float(place) for place, name in enumerate(NAMES)} | {NAMES[0]: 99.0}
-    report = measured(places)
-    for row in contestants(report["rows"]):
-        row["metrics"]["auc_gap"]["mean"] = float(NAMES.index(label(row)))
+    found = finding(ranked(measured(places), "auc_gap"))
     tau = kendalltau(range(len(NAMES)), [places[name] for name in NAMES]).statistic
-    assert attacks.finding(report) == (
-        f"By pool LiRA the order of the methods differs most from that by {OBJECTIVE} "
-        f"(Kendall's τ = {tau:.2f}): RUM (search) goes from place 1 to {len(NAMES)} of {len(NAMES)}"
-    )
+    assert "pool LiRA" in found
+    assert f"τ = {tau:.2f}" in found
+    assert f"{NAMES[0]} moves from place 1 to {len(NAMES)} of {len(NAMES)}" in found
 
 
 def test_attacks_that_agree_are_said_to_agree():
-    report = measured({})
-    for place, row in enumerate(contestants(report["rows"])):
-        row["metrics"]["auc_gap"]["mean"] = float(place)
-    assert attacks.finding(report) == f"Every attack orders the methods as {OBJECTIVE} does"
+    found = finding(ranked(measured({}), "auc_gap"))
+    assert found == f"Every attack orders the methods as {OBJECTIVE} does"
 
 
 @pytest.mark.parametrize("count", [0, 2])
 def test_few_methods_have_no_order(count):
-    report = sample()[0]
-    report["rows"] = report["rows"][: 2 + count] if count else []
-    assert attacks.finding(report) == "What other attacks say"
-    assert len(attacks.table(report).rows) == (1 + count if count else 0)
+    rows = demo().summary.rows[: 2 + count]
+    assert "order" not in finding(rows)
+    assert len(gaps(rows).rows) == 1 + count
+    assert (section(changed(demo(), rows=rows), Gallery()) is None) == (count == 0)
 
 
-def test_a_plan_only_attack_is_left_out_of_the_order_of_others():
-    report = measured({NAMES[0]: 0.3, NAMES[-1]: 0.1}, "u_lira_gap")
-    assert "U-LiRA" not in attacks.finding(report)
-    column = attacks.table(report).columns.index("U-LiRA")
-    assert attacks.table(report).rows[-1][column] == DASH
+def test_an_attack_on_few_methods_is_left_out_of_the_order():
+    rows = measured({NAMES[0]: 0.3, NAMES[-1]: 0.1}, "u_lira_gap").summary.rows
+    assert "U-LiRA" not in finding(rows)
+    header, cells = gaps(rows).texts()
+    assert cells[-1][header.index("U-LiRA")] == DASH

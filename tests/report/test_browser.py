@@ -1,4 +1,4 @@
-"""What a browser makes of the report: nothing to complain of, everything in its place."""
+"""The report in a browser: a silent console, and no text cut off or overlapping."""
 
 import json
 import re
@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from rum_ray.report.figures.style import DARK, LIGHT
+
 from .conftest import Browse
 
-# Runs in a copy of the page without its policy: the report itself holds no script.
+# Runs in a copy of the page without its policy: the report itself has no script.
 LOOK = """<script>addEventListener("load", () => {
   const images = [...document.images];
   const found = {
@@ -18,12 +20,13 @@ LOOK = """<script>addEventListener("load", () => {
     blurred: images.filter(i => getComputedStyle(i).imageRendering != "pixelated").length,
     beyond: document.documentElement.scrollWidth - innerWidth,
     dark: matchMedia("(prefers-color-scheme: dark)").matches,
-    figures: 0, overlaps: [], cut: [],
+    figures: 0, overlaps: [], cut: [], colors: [],
   };
   for (const svg of document.querySelectorAll(".plot svg")) {
     const frame = svg.getBoundingClientRect();
     if (!frame.width) continue;
-    if (svg.classList.contains(found.dark ? "dark" : "light")) found.figures++;
+    found.figures++;
+    found.colors.push(getComputedStyle(svg.querySelector("text")).fill);
     const texts = [...svg.querySelectorAll("text")];
     const boxes = texts.map(t => t.getBoundingClientRect());
     boxes.forEach((a, i) => {
@@ -43,7 +46,7 @@ LOOK = """<script>addEventListener("load", () => {
 
 
 def look(page: Path, browse: Browse, tmp_path: Path, *flags: str, width: int = 1280) -> dict:
-    """Return what can be measured in the page as it is laid out."""
+    """Return measurements of the page's layout."""
     html = page.read_text("utf-8")
     policy = re.search(r'<meta http-equiv="Content-Security-Policy"[^>]*>', html)
     assert policy
@@ -58,8 +61,8 @@ def look(page: Path, browse: Browse, tmp_path: Path, *flags: str, width: int = 1
 @pytest.mark.parametrize(
     ("name", "width"), [("grey", 1280), ("busy", 1280), ("nasty", 1280), ("nasty", 500)]
 )
-def test_all_is_in_its_place(name, width, browse, tmp_path, request):
-    page = request.getfixturevalue(name) / "report.html"
+def test_nothing_is_cut_or_overlaps(name, width, browse, tmp_path, request):
+    page = request.getfixturevalue(f"{name}_folder") / "report.html"
     found = look(page, browse, tmp_path, width=width)
     assert found["figures"] == (8 if name == "busy" else 7)
     assert found["images"] == 40
@@ -69,17 +72,24 @@ def test_all_is_in_its_place(name, width, browse, tmp_path, request):
     assert not found["cut"]
 
 
-def test_a_dark_reader_gets_dark_figures(grey, browse, tmp_path):
-    dark = "--blink-settings=preferredColorScheme=0"
-    found = look(grey / "report.html", browse, tmp_path, dark)
-    assert found["dark"]
-    assert found["figures"] == 7
-    assert not found["overlaps"]
+def test_figures_take_the_colours_of_the_reader_s_theme(grey_folder, browse, tmp_path):
+    page, dark = grey_folder / "report.html", "--blink-settings=preferredColorScheme=0"
+    for theme, flags in ((LIGHT, ()), (DARK, (dark,))):
+        found = look(page, browse, tmp_path, *flags)
+        assert found["dark"] == bool(flags)
+        texts = {rgb(color) for color in (theme.ink, theme.muted, theme.accent)}
+        assert set(found["colors"]) <= texts
+
+
+def rgb(color: str) -> str:
+    """A colour as a browser writes it."""
+    red, green, blue = (int(color[place : place + 2], 16) for place in (1, 3, 5))
+    return f"rgb({red}, {green}, {blue})"
 
 
 @pytest.mark.parametrize("name", ["grey", "nasty"])
 def test_the_console_stays_silent(name, browse, tmp_path, request):
-    page = request.getfixturevalue(name) / "report.html"
+    page = request.getfixturevalue(f"{name}_folder") / "report.html"
     shot = tmp_path / "shot.png"
     done = browse(page, f"--screenshot={shot}")
     assert "CONSOLE" not in done.stderr, done.stderr
@@ -89,5 +99,5 @@ def test_the_console_stays_silent(name, browse, tmp_path, request):
     assert colors is not None
     assert len(colors) > 50, "the page is blank"
     dom = browse(page, "--dump-dom").stdout
-    assert "How it was made" in dom
+    assert 'id="making"' in dom
     assert "<script" not in dom

@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from reference.streaming import stream
 
 from rum_ray.errors import ConfigError
 from rum_ray.evaluation import (
@@ -28,12 +29,15 @@ from rum_ray.experiment import (
 )
 from rum_ray.jobs import Context, TrainPoolModel, UnlearnShadow
 from rum_ray.jobs.pool import within
-from rum_ray.results.costs import costs
-from rum_ray.results.report_json import row_entries
+from rum_ray.results.load import load_methods, load_outcome
+from rum_ray.results.metrics import metric
+from rum_ray.results.rows import row_summaries
+from rum_ray.results.schema import Klom, Row
+from rum_ray.results.summary import summarize
 from rum_ray.rum import Plan, Step, Subset, unlearn
 from rum_ray.store import Store
-from rum_ray.study.costs import trainings
-from rum_ray.study.methods import pool_jobs, shadow_jobs, unsearched_table
+from rum_ray.study.costs import training_count
+from rum_ray.study.methods import method_rows, pool_jobs, shadow_jobs
 from rum_ray.study.study import Study
 from rum_ray.study.validation import check, check_floor
 from rum_ray.training import LocalRuntime, Recipe
@@ -71,7 +75,7 @@ def study(bundle, tmp_path_factory) -> Study:
     for job in before.retrain_jobs:
         before.context.get_or_compute(job)
     study = Study(EXPERIMENT, Context(bundle, store))
-    rows = unsearched_table(study)
+    rows = method_rows(study)
     jobs = [job for row in rows for job in row.jobs]
     for job in [*jobs, *pool_jobs(study), *shadow_jobs(study, rows)]:
         study.context.get_or_compute(job)
@@ -79,15 +83,15 @@ def study(bundle, tmp_path_factory) -> Study:
 
 
 @pytest.fixture(scope="module")
-def rows(study) -> list:
+def rows(study) -> tuple[Row, ...]:
     """The study's rows: retrained, retrained again, the original, and the plan."""
-    return row_entries(study, unsearched_table(study))
+    return row_summaries(load_methods(study, method_rows(study)))
 
 
 def models(study: Study) -> list:
     """Each pool model with the rows that it learned."""
     total = len(study.context.bundle.train)
-    jobs = shadow_jobs(study, unsearched_table(study))
+    jobs = shadow_jobs(study, method_rows(study))
     assert len(jobs) == 24
     return [(job.model.load(study.context), job.learned(total)) for job in jobs]
 
@@ -101,29 +105,29 @@ def test_every_row_has_every_attack(rows):
     for attack in ("pool_lira", "pool_rmia"):
         names |= {attack, f"{attack}_gap", f"{attack}_retain", f"{attack}_tpr_at_0.001"}
     for row in rows:
-        assert row["metrics"].keys() >= names | {"relearned_gap", "tow_examples", "js_high"}
-        for name, metric in row["metrics"].items():
-            # What cannot be known is null and says why; nothing is zero in silence.
-            assert (metric["mean"] is None) == ("reason" in metric), name
-            assert len(metric["values"]) == 2 * (metric["mean"] is not None), name
+        assert row.metrics.keys() >= names | {"relearned_gap", "tow_examples", "js_high"}
+        for name, found in row.metrics.items():
+            # A metric that cannot be measured is null and has a reason; none is zero in silence.
+            assert (found.mean is None) == (found.reason is not None), name
+            assert len(found.values) == 2 * (found.mean is not None), name
     # 60 non-members tell nothing of a rate of 1 %.
-    rate = rows[0]["metrics"]["pool_lira_tpr_at_0.01"]
-    assert rate["reason"] == "needs 100 non-members"
-    assert rows[0]["klom"]["forget"] == {"mean": None, "p95": None, "reason": "needs 20 seeds"}
+    rate = rows[0].metrics["pool_lira_tpr_at_0.01"]
+    assert rate.reason == "needs 100 non-members"
+    assert rows[0].klom["forget"] == Klom(None, None, "needs 20 seeds")
 
 
 def test_against_itself_the_retrained_model_has_no_gap(rows):
-    gaps = {name: m for name, m in rows[0]["metrics"].items() if name.endswith("_gap")}
+    gaps = {name: m for name, m in rows[0].metrics.items() if name.endswith("_gap")}
     assert len(gaps) == 9
-    assert all(metric["mean"] == 0 for metric in gaps.values())
-    assert rows[0]["metrics"]["u_lira"]["values"] == (0.5, 0.5)
+    assert all(gap.mean == 0 for gap in gaps.values())
+    assert rows[0].metrics["u_lira"].values == (0.5, 0.5)
 
 
 def test_the_original_is_told_apart_by_each_attack(rows):
-    floor, original = rows[1]["metrics"], rows[2]["metrics"]
+    floor, original = rows[1].metrics, rows[2].metrics
     for attack in ("pool_lira", "pool_rmia", "u_lira"):
-        assert original[f"{attack}_gap"]["mean"] > 2 * floor[f"{attack}_gap"]["mean"]
-        assert original[attack]["mean"] > 0.6
+        assert original[f"{attack}_gap"].mean > 2 * floor[f"{attack}_gap"].mean
+        assert original[attack].mean > 0.6
 
 
 def test_the_pool_attack_is_made_of_the_pool_s_predictions(study, rows):
@@ -140,14 +144,14 @@ def test_the_pool_attack_is_made_of_the_pool_s_predictions(study, rows):
         alike = np.stack([included[:, k % len(forget)] for k in range(len(unseen))], axis=1)
         others = PoolEvidence(logits_of(model, unseen), outside, alike)
         told.append(pool_lira(targets, others).auc)
-    assert rows[2]["metrics"]["pool_lira"]["values"] == pytest.approx(told, abs=0.003)
+    assert rows[2].metrics["pool_lira"].values == pytest.approx(told, abs=0.003)
 
 
 def test_shadows_forget_what_they_learned_of_the_forget_set(study, rows):
-    train, plan = study.context.bundle.train, unsearched_table(study)[-1].plan
+    train, plan = study.context.bundle.train, method_rows(study)[-1].plan
     forget, logits, forgotten = plan.partition.rows, [], []
     for job, (model, learned) in zip(
-        shadow_jobs(study, unsearched_table(study)), models(study), strict=True
+        shadow_jobs(study, method_rows(study)), models(study), strict=True
     ):
         steps = []
         for step in plan.steps:
@@ -158,13 +162,11 @@ def test_shadows_forget_what_they_learned_of_the_forget_set(study, rows):
         logits.append(logits_of(after, train.take(forget)))
         forgotten.append([row in learned for row in forget])
     told = []
-    for ours, theirs in zip(
-        unsearched_table(study)[-1].jobs, unsearched_table(study)[0].jobs, strict=True
-    ):
+    for ours, theirs in zip(method_rows(study)[-1].jobs, method_rows(study)[0].jobs, strict=True):
         pair = (job.load(study.context).logits("forget") for job in (ours, theirs))
         told.append(u_lira(*pair, np.stack(logits), np.array(forgotten)).auc)
-    assert rows[-1]["metrics"]["u_lira"]["values"] == tuple(told)
-    assert rows[-1]["metrics"]["u_lira_gap"]["mean"] == pytest.approx(abs(np.mean(told) - 0.5))
+    assert rows[-1].metrics["u_lira"].values == tuple(told)
+    assert rows[-1].metrics["u_lira_gap"].mean == pytest.approx(abs(np.mean(told) - 0.5))
 
 
 def test_a_step_without_members_in_the_share_is_left_out():
@@ -200,15 +202,11 @@ def test_a_shadow_with_nothing_to_forget_stays_as_it_is(study):
 )
 def test_attacks_learn_from_members_of_the_retain_set(study, rows, name, attack):
     values = []
-    for job in unsearched_table(study)[-1].jobs:
+    for job in method_rows(study)[-1].jobs:
         e = job.load(study.context)
         members = tuple(part[e.sample()] for part in e.pair("retain"))
         values.append(attack(members, e.pair("test"), e.pair("forget")))
-    assert rows[-1]["metrics"][name] == {
-        "mean": np.mean(values),
-        "ci95": Mean.of(values).ci95,
-        "values": tuple(values),
-    }
+    assert rows[-1].metrics[name] == metric(Mean.of(values))
 
 
 def test_each_subset_has_an_auc_of_its_own(study, rows):
@@ -221,26 +219,27 @@ def test_each_subset_has_an_auc_of_its_own(study, rows):
         ]
         for group in (study.originals, study.retrained)
     ]
-    gap = rows[2]["metrics"][f"auc_gap_{subset.name}"]
-    assert rows[2]["metrics"][f"auc_{subset.name}"]["values"] == pytest.approx(aucs[0], abs=1e-6)
-    assert gap["mean"] == pytest.approx(abs(np.mean(np.subtract(*aucs))), abs=1e-6)
-    assert gap["mean"] > 0.1
+    gap = rows[2].metrics[f"auc_gap_{subset.name}"]
+    assert rows[2].metrics[f"auc_{subset.name}"].values == pytest.approx(aucs[0], abs=1e-6)
+    assert gap.mean == pytest.approx(abs(np.mean(np.subtract(*aucs))), abs=1e-6)
+    assert gap.mean > 0.1
 
 
 def test_relearning_goes_on_from_the_unlearned_model(study, rows):
-    train, job = study.context.bundle.train, unsearched_table(study)[-1].jobs[0]
+    train, job = study.context.bundle.train, method_rows(study)[-1].jobs[0]
     runtime = LocalRuntime(job.seed)
     model = unlearn(job.model.load(study.context), job.plan, train, runtime, EXPERIMENT.recipe)
     again = Plan((Step(Subset("all", study.forget), FineTune(epochs=1, lr=0.1)),))
     model = unlearn(model, again, train, runtime / "relearn", EXPERIMENT.recipe)
     asked = train.take(study.forget)
     right = predict(model, asked).argmax(axis=1) == asked.y.numpy()
-    assert rows[-1]["metrics"]["relearned_forget_accuracy"]["values"][0] == right.mean()
+    assert rows[-1].metrics["relearned_forget_accuracy"].values[0] == right.mean()
 
 
-def test_what_attacks_cost_is_told(study, rows):
-    methods, epochs = unsearched_table(study), 15
-    found = costs(study, methods, rows)["attacks"]
+def test_the_cost_of_attacks_is_what_goes_through_models(study):
+    methods, epochs = method_rows(study), 15
+    stream(study.context, study.context.missing(study.moments))
+    found = summarize(load_outcome(study)).costs.attacks
     relearning = 4 * 2 * 1 * 130 / 160 / epochs
     asking = 24 * (160 + 60) / 160 / 3 / epochs
     shadows = 0.0
@@ -251,14 +250,14 @@ def test_what_attacks_cost_is_told(study, rows):
         shadows += 2 * ((left - medium) + (left - medium - high)) / (160 * epochs)
     assert found == pytest.approx(relearning + asking + shadows)
     jobs = [*pool_jobs(study), *shadow_jobs(study, methods)]
-    assert not sum(map(trainings, jobs))
+    assert not sum(map(training_count, jobs))
 
 
 def test_without_attacks_nothing_is_kept_or_asked(study):
     plain = Study(replace(EXPERIMENT, evaluate=EvaluateConfig()), study.context)
     assert not any(job.keep for job in plain.scoring.pool)
     assert not pool_jobs(plain)
-    assert not shadow_jobs(plain, unsearched_table(study))
+    assert not shadow_jobs(plain, method_rows(study))
     made = TrainPoolModel(EXPERIMENT.recipe, study.scoring.pool[0].seed, 0.6).run(
         study.context, LocalRuntime(study.scoring.pool[0].seed)
     )
@@ -274,10 +273,10 @@ def changed(**changes) -> Experiment:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"score": ScoreConfig("confidence")}, "pool_lira asks the leave-k-out pool, .* confidenc"),
+        ({"score": ScoreConfig("confidence")}, "pool_lira .* confidence"),
         ({"score": ScoreConfig(file="scores.parquet")}, "the score is scores.parquet"),
-        ({"score": ScoreConfig(recipe=Recipe("mlp", epochs=3))}, "trained alike; remove score.rec"),
-        ({"plan": None}, "there is none; add 'plan' or 'search'"),
+        ({"score": ScoreConfig(recipe=Recipe("mlp", epochs=3))}, "score\\.recipe"),
+        ({"plan": None}, "'plan' or 'search'"),
     ],
 )
 def test_attacks_that_have_no_pool_are_refused(changes, message):
@@ -297,9 +296,9 @@ def test_a_search_with_too_loud_an_attack_is_refused(bundle, study, monkeypatch)
     search = SearchConfig(trials=1)
     context = Context(replace(bundle, test=Trap()), study.context.store)
     searched = Study(changed(search=search), context)
-    for job in searched.judged:
+    for job in searched.reference_jobs:
         context.get_or_compute(job)
-    found = [job.load(context) for job in searched.judged]
+    found = [job.load(context) for job in searched.reference_jobs]
     answers = [evaluation.auc for evaluation in found]
     loudest = max(answers) - min(answers)
     assert loudest > 0

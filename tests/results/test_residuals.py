@@ -4,22 +4,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from reference.streaming import Here, Silent, embeddings
+from reference.finished import finish
+from reference.streaming import embeddings
 
 from rum_ray import config
 from rum_ray.cli.forecast import forecast
 from rum_ray.data import load
 from rum_ray.evaluation.residual import representation_residual
 from rum_ray.jobs import Context, UnlearnedModel
-from rum_ray.report import attacks
-from rum_ray.results.costs import costs
-from rum_ray.results.report_json import row_entries
-from rum_ray.results.residuals import Residuals
+from rum_ray.results.load import load_methods, load_outcome
+from rum_ray.results.rows import row_summaries
+from rum_ray.results.schema import Row
+from rum_ray.results.summary import summarize
 from rum_ray.scores.entanglement import Moments
 from rum_ray.seeding import Seed
 from rum_ray.store import Store
-from rum_ray.study.methods import residual_jobs, unsearched_table
-from rum_ray.study.pipeline import ClusterAddress, Pipeline
+from rum_ray.study.methods import method_rows, residual_jobs
 from rum_ray.study.study import Study
 from rum_ray.study.timing import Clock
 
@@ -75,7 +75,7 @@ def test_it_grows_with_the_shift_and_with_the_spread():
 
 def test_errors():
     for retain, subset in ((RETAIN[:0], SUBSET), (RETAIN, SUBSET[:0]), (RETAIN[:1], SUBSET)):
-        with pytest.raises(ValueError, match="a residual needs two sets, and a retain set with"):
+        with pytest.raises(ValueError, match=r"^a residual "):
             representation_residual(pair(retain, subset), pair(RETAIN, SUBSET))
 
 
@@ -92,30 +92,37 @@ FILE: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def evaluated(tmp_path, monkeypatch):
-    """A function that runs `rum-ray evaluate` in this process."""
-    monkeypatch.setattr(Pipeline, "_cluster", property(lambda self: Here(self.study.context)))
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Store:
+    """Models that several studies share are trained once."""
+    return Store(tmp_path_factory.mktemp("store"))
 
-    def make(*overrides: str) -> Study:
-        context = Context(load("digits"), Store(tmp_path / "store"))
+
+@pytest.fixture
+def evaluated(store):
+    """A function that runs a study in this process."""
+
+    def make(*overrides: str, store: Store = store) -> tuple[Study, Clock]:
+        context = Context(load("digits"), store)
         study = Study(config.parse(FILE, overrides), context)
-        clock = Clock(tmp_path / "stages.json")
-        with Pipeline(study, ClusterAddress(), Silent(), clock) as running:
-            for stage in (running.train, running.embed, running.retrain, running.evaluate):
-                stage()
-        return study, clock
+        return study, finish(study)
 
     return make
 
 
+def rows_of(study: Study) -> tuple[Row, ...]:
+    """The rows of a study without a search."""
+    return row_summaries(load_methods(study, method_rows(study)))
+
+
 def test_every_model_that_is_kept_has_residuals_in_the_report(evaluated):
     study, clock = evaluated()
-    rows = unsearched_table(study)
-    assert (clock.stages["residuals"].made, len(study.moments)) == (3 * 3, 3)
+    rows = method_rows(study)
+    stage = clock.stages["residuals"]
+    assert (stage.made + stage.reused, len(study.moments)) == (3 * 3, 3)
     kept = np.setdiff1d(np.arange(1200), study.forget)
     places = {"forget": study.forget, **{s.name: s.rows for s in study.partition}}
-    entries = {row["method"]: row["metrics"] for row in row_entries(study, rows)}
+    entries = {row.method: row.metrics for row in rows_of(study)}
     models = {
         "retrained": study.retrained,
         "retrained_again": study.retrained_again,
@@ -132,23 +139,20 @@ def test_every_model_that_is_kept_has_residuals_in_the_report(evaluated):
             for ours, theirs in zip(clouds[method], clouds["retrained"], strict=True)
         ]
         found = entries[method][f"residual_{name}"]
-        assert found["values"] == pytest.approx(literal, rel=1e-9, abs=1e-12)
+        assert found.values == pytest.approx(literal, rel=1e-9, abs=1e-12)
         assert (max(literal) > 1e-3) == (method != "retrained")
-    table = attacks.table({"rows": row_entries(study, rows)})
-    assert "residual" in table.columns
 
 
-def test_residuals_are_streamed_once_and_counted(evaluated):
-    study, _ = evaluated()
-    _, clock = evaluated()
-    assert clock.stages["residuals"].made == 9
+def test_residuals_are_streamed_once_and_counted(evaluated, tmp_path):
+    for made in (9, 0):
+        study, clock = evaluated(store=Store(tmp_path))
+        stage = clock.stages["residuals"]
+        assert (stage.made, stage.reused) == (made, 9 - made)
     plain, _ = evaluated("evaluate.residual=false")
-    rows, without = unsearched_table(study), unsearched_table(plain)
+    rows, without = method_rows(study), method_rows(plain)
     assert (len(residual_jobs(study, rows)), residual_jobs(plain, without)) == (9, [])
-    assert not any("residual_forget" in row["metrics"] for row in row_entries(plain, without))
-    spent = [
-        costs(s, r, row_entries(s, r))["attacks"] for s, r in ((study, rows), (plain, without))
-    ]
+    assert not any("residual_forget" in row.metrics for row in rows_of(plain))
+    spent = [summarize(load_outcome(s)).costs.attacks for s in (study, plain)]
     assert spent[0] - spent[1] == pytest.approx(9 / 3 / 3)
     ahead = {stage.stage: stage for stage in forecast(study)}
     assert (ahead["residuals"].total, ahead["residuals"].missing) == (9, 0)
@@ -156,24 +160,26 @@ def test_residuals_are_streamed_once_and_counted(evaluated):
 
 def test_the_layer_that_embeds_is_the_experiment_s(evaluated):
     study, _ = evaluated("embedding=features.1")
-    layers = {job.embedding for job in residual_jobs(study, unsearched_table(study))}
+    layers = {job.embedding for job in residual_jobs(study, method_rows(study))}
     assert layers == {"features.1"}
 
 
 def test_a_model_whose_weights_are_not_kept_has_none(evaluated):
     study, _ = evaluated()
-    rows = unsearched_table(study)
-    job = dataclasses.replace(rows[-1].jobs[0], keep=False)
-    found = Residuals(study, tuple(rows)).entries(dataclasses.replace(rows[-1], jobs=(job,)))
-    assert found.keys() == {"residual_forget", "residual_a", "residual_b"}
-    assert all(
-        e["mean"] is None and e["reason"] == "its weights are not kept" for e in found.values()
-    )
+    rows = method_rows(study)
+    jobs = tuple(dataclasses.replace(job, keep=False) for job in rows[-1].jobs)
+    for job in jobs:
+        study.context.get_or_compute(job)
+    rows[-1] = dataclasses.replace(rows[-1], jobs=jobs)
+    metrics = row_summaries(load_methods(study, rows))[-1].metrics
+    for name in ("residual_forget", "residual_a", "residual_b"):
+        assert metrics[name].mean is None
+        assert metrics[name].reason == "its weights are not kept"
 
 
 def test_a_model_that_has_collapsed_has_none(evaluated):
-    collapse = "{name: finetune, lr: 0.1, weight_decay: 10, epochs: 40}"
-    study, _ = evaluated(f"plan={{a: {collapse}, b: {collapse}}}")
-    metrics = row_entries(study, unsearched_table(study))[-1]["metrics"]
-    assert metrics["residual_a"]["reason"] == "a model embeds the retain set at one point"
-    assert metrics["tow"]["mean"] < 0.5
+    collapse = "{name: finetune, lr: 0.1, weight_decay: 10, epochs: 20}"
+    study, _ = evaluated(f"plan={{a: {collapse}, b: {collapse}}}", "seeds=[0]")
+    metrics = rows_of(study)[-1].metrics
+    assert metrics["residual_a"].reason == "a model embeds the retain set at one point"
+    assert metrics["tow"].mean < 0.5

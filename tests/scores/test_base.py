@@ -21,10 +21,10 @@ def test_standard_errors_are_unknown_by_default():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([[1.0]],), r"scores must be one number an example, got shape \(1, 1\)"),
-        ((1.0,), r"scores must be one number an example, got shape \(\)"),
-        (([1.0], [[1.0]]), r"errors must be one number an example, got shape \(1, 1\)"),
-        (([1.0], [1.0, 2.0], "mine"), r"mine: 1 scores and 2 standard errors differ"),
+        (([[1.0]],), r"^scores .* \(1, 1\)"),
+        ((1.0,), r"^scores .* \(\)"),
+        (([1.0], [[1.0]]), r"^errors .* \(1, 1\)"),
+        (([1.0], [1.0, 2.0], "mine"), r"^mine: .* 1 scores and 2 standard errors"),
     ],
 )
 def test_bad_scores(arguments, message):

@@ -22,7 +22,7 @@ def linear(weights: np.ndarray, bias: np.ndarray) -> nn.Module:
     return Classifier(nn.Flatten(), head).double().eval()
 
 
-def test_of_a_linear_model_it_is_the_closed_form():
+def test_a_linear_model_has_the_closed_form():
     # The gradient of the loss by x is W^T (p - e_y), so each example is a few lines of NumPy.
     draw = (Seed(0) / "linear").uniform
     weights, bias = draw(3 * 4).reshape(3, 4) - 0.5, draw(3)
@@ -36,12 +36,12 @@ def test_of_a_linear_model_it_is_the_closed_form():
     assert min(expected) > 1e-4
 
 
-def test_where_the_loss_is_flat_there_is_none():
+def test_a_flat_loss_has_no_curvature():
     flat = linear(np.zeros((3, 4)), np.zeros(3))
     assert curvature(flat, torch.ones(2, 4).double(), torch.tensor([0, 1]), 0.01).tolist() == [0, 0]
 
 
-def test_it_is_the_mean_over_the_moments_before_each_step(bundle):
+def test_it_is_the_mean_over_measurements_before_each_step(bundle):
     moments = []
 
     def keep(model, rows, x, y):
@@ -66,7 +66,7 @@ def test_it_is_the_mean_over_the_moments_before_each_step(bundle):
 
 
 @pytest.mark.parametrize("name", ["mlp", "small_cnn"])
-def test_measuring_changes_no_bit_of_the_training(bundle, name):
+def test_measuring_changes_no_bit_of_the_trained_model(bundle, name):
     recipe = replace(RECIPE, model=name, epochs=1)
     data = bundle.train.take(range(60))
     probe = Curvatures(60, h=0.01)

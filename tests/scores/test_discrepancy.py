@@ -39,7 +39,7 @@ def test_the_median_is_that_of_all_distances():
     assert mmd(retain, forget, "median") == pytest.approx(mmd(retain, forget, gamma), rel=1e-9)
 
 
-def test_a_large_set_is_drawn_from_for_the_median(monkeypatch):
+def test_the_median_of_a_large_set_is_that_of_a_sample(monkeypatch):
     points = cloud("points", 400)
     exact = median_gamma(points)
     monkeypatch.setattr(discrepancy, "SAMPLE", 200)
@@ -48,7 +48,7 @@ def test_a_large_set_is_drawn_from_for_the_median(monkeypatch):
     assert drawn == pytest.approx(exact, rel=0.1)
 
 
-def test_the_median_makes_mmd_free_of_scale_and_place():
+def test_the_median_bandwidth_makes_mmd_invariant_to_scale_and_shift():
     retain, forget = cloud("retain", 20), cloud("forget", 6, 0.2)
     moved = mmd(100 * retain - 7, 100 * forget - 7, "median")
     assert moved == pytest.approx(mmd(retain, forget, "median"), rel=1e-9)
@@ -59,11 +59,11 @@ def test_mmd_does_not_lose_digits_far_from_the_origin():
     assert mmd(retain + 1e6, forget + 1e6) == pytest.approx(mmd(retain, forget), rel=1e-6)
 
 
-def test_equal_sets_are_not_apart_and_far_ones_reach_the_ends():
+def test_equal_sets_have_distance_0_and_far_sets_reach_the_bounds():
     points = cloud("points", 12)
     assert mmd(points, points) == 0
     assert mmd(np.zeros((4, 2)), np.full((3, 2), 1e3)) == pytest.approx(np.sqrt(2))
-    # Far within each set too: only an embedding's kernel with itself is left (spec 4.4).
+    # Embeddings of a set are far apart too: only the kernel of each with itself remains (spec 4.4).
     assert mmd(1e4 * points, 1e4 * points[:3] + 9e6) == pytest.approx(np.sqrt(1 / 12 + 1 / 3))
     assert median_gamma(np.zeros((3, 2))) == 1.0
 
@@ -77,20 +77,20 @@ def test_the_full_kernel_is_never_in_memory():
     assert peak < 5000 * 5000 * 8 / 4
 
 
-def test_errors():
+def test_invalid_sets_and_gammas_are_errors():
     for sets in (([], cloud("a", 3)), (cloud("a", 3), cloud("b", 3, width=2)), ([1.0], [2.0])):
-        with pytest.raises(ValueError, match=r"MMD needs two sets \[N, D\], got shapes? \("):
+        with pytest.raises(ValueError, match=r"MMD .* \[N, D\].* shapes? \("):
             mmd(*sets)
     for value in (np.nan, np.inf):
         spoiled = cloud("a", 3)
         spoiled[1, 0] = value
         for sets in ((spoiled, cloud("b", 3)), (cloud("b", 3), spoiled)):
-            with pytest.raises(ValueError, match="MMD needs finite embeddings; 1 of 3 have NaN or"):
+            with pytest.raises(ValueError, match=r"MMD .* finite .* 1 of 3"):
                 mmd(*sets)
     for gamma in (0, -1, float("nan"), "mean"):
-        with pytest.raises(ValueError, match="gamma must be positive or 'median', got"):
+        with pytest.raises(ValueError, match=f"gamma .* positive or 'median', got {gamma!r}"):
             mmd(cloud("a", 3), cloud("b", 3), gamma)
-    with pytest.raises(ValueError, match="MMD needs two sets, got 0 and 3 embeddings"):
+    with pytest.raises(ValueError, match=r"MMD .* 0 and 3 embeddings"):
         waves = frequencies(4, 5, 1.0, Seed(0))
         streamed_mmd(Waves.of(np.empty((0, 5)), waves), Waves.of(cloud("a", 3), waves))
 

@@ -48,7 +48,7 @@ def test_further_apart_is_less_entangled():
 
 
 @pytest.mark.parametrize("center", ["midpoint", "pooled"])
-def test_where_the_means_coincide_it_is_infinite(center):
+def test_equal_means_give_infinity(center):
     points = [[0.0, 1.0], [2.0, 1.0]]
     assert entanglement_score(points, [[1.0, 0.0], [1.0, 2.0]], center) == float("inf")
 
@@ -63,7 +63,7 @@ def test_moments():
     assert (one.count, one.scatter) == (1, 0)
 
 
-def test_moments_of_nothing_are_zero():
+def test_moments_of_an_empty_set_are_zero():
     none, some = Moments.of(np.empty((0, 5))), Moments.of(cloud("points", 4))
     for total in (none + some, some + none):
         assert (total.count, total.scatter) == (4, some.scatter)
@@ -79,24 +79,24 @@ def test_moments_of_float32_are_summed_in_float64():
     assert moments.scatter == pytest.approx(((exact - exact.mean(0)) ** 2).sum(), rel=1e-12)
 
 
-def test_errors():
-    with pytest.raises(ValueError, match="ES needs two sets, got 0 and 3 embeddings"):
+def test_empty_sets_and_unknown_centers_are_errors():
+    with pytest.raises(ValueError, match=r"ES .* 0 and 3 embeddings"):
         entanglement_score(np.empty((0, 5)), cloud("points", 3))
-    with pytest.raises(ValueError, match="ES needs two sets, got 3 and 0 embeddings"):
+    with pytest.raises(ValueError, match=r"ES .* 3 and 0 embeddings"):
         entanglement_score(cloud("points", 3), np.empty((0, 5)))
-    with pytest.raises(ValueError, match="center must be 'midpoint' or 'pooled', got 'mean'"):
+    with pytest.raises(ValueError, match=r"center .* 'midpoint' or 'pooled', got 'mean'"):
         entanglement_score(cloud("points", 3), cloud("points", 3), "mean")
 
 
-def test_what_is_no_cloud_has_no_score():
+def test_invalid_embeddings_are_errors():
     good, spoiled = cloud("a", 4), cloud("b", 4)
     spoiled[[0, 2], 1] = np.nan, np.inf
     wide = np.zeros((4, 6))
     for bad, message in (
-        (spoiled, "ES needs finite embeddings; 2 of 4 have NaN or infinity"),
-        (good[0], r"ES needs two sets \[N, D\], got shape \(5,\)"),
-        (wide, "ES needs two sets of the same D, got [56] and [56]"),
-        (Moments(4, np.full(5, np.nan), 1.0), "ES needs finite moments, got a spread of"),
+        (spoiled, "ES .* finite .* 2 of 4"),
+        (good[0], r"ES .* \[N, D\].* shape \(5,\)"),
+        (wide, "ES .* D = [56] and [56]"),
+        (Moments(4, np.full(5, np.nan), 1.0), "ES .* finite .* spread of 0.* nan"),
     ):
         for sets in ((bad, good), (good, bad)):
             with pytest.raises(ValueError, match=message):

@@ -35,12 +35,12 @@ def test_standard_errors_and_other_columns_are_optional(write):
     assert np.isnan(scores.standard_errors).all()
 
 
-def test_no_rows_are_no_scores(write):
+def test_an_empty_file_has_no_scores(write):
     path = write(id=pa.array([], pa.int64()), memorization=pa.array([], pa.float64()))
     assert np.isnan(read_scores(path, IDS).values).all()
 
 
-def test_the_home_folder_is_known(write, tmp_path, monkeypatch):
+def test_a_tilde_is_the_home_folder(write, tmp_path, monkeypatch):
     write(id=[2], memorization=[0.5])
     monkeypatch.setenv("HOME", str(tmp_path))
     assert read_scores("~/scores.parquet", IDS).values[0] == 0.5
@@ -49,19 +49,16 @@ def test_the_home_folder_is_known(write, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"id": [1]}, r"has no column 'memorization'; it has \['id'\]"),
-        ({"memorization": [1.0]}, r"has no column 'id'; it has \['memorization'\]"),
-        ({"id": [1, 1], "memorization": [0.1, 0.2]}, "has an id twice"),
-        ({"id": [1, None], "memorization": [0.1, 0.2]}, r"has a row without an id \(null\)"),
-        ({"id": ["a"], "memorization": [0.1]}, "column 'id' of .* must hold integers, not string"),
-        ({"id": [1.5], "memorization": [0.1]}, "column 'id' of .* must hold integers, not double"),
-        (
-            {"id": [1], "memorization": ["high"]},
-            "'memorization' of .* must hold numbers, not string",
-        ),
+        ({"id": [1]}, r"scores\.parquet: .* 'memorization'; .*\['id'\]"),
+        ({"memorization": [1.0]}, r"scores\.parquet: .* 'id'; .*\['memorization'\]"),
+        ({"id": [1, 1], "memorization": [0.1, 0.2]}, r"scores\.parquet: .* twice"),
+        ({"id": [1, None], "memorization": [0.1, 0.2]}, r"scores\.parquet: .* \(null\)"),
+        ({"id": ["a"], "memorization": [0.1]}, "column 'id' .* integers; .* string"),
+        ({"id": [1.5], "memorization": [0.1]}, "column 'id' .* integers; .* double"),
+        ({"id": [1], "memorization": ["high"]}, "'memorization' .* numbers; .* string"),
         (
             {"id": [1], "memorization": [0.1], "standard_error": [True]},
-            "column 'standard_error' of .* must hold numbers, not bool",
+            "column 'standard_error' .* numbers; .* bool",
         ),
     ],
 )
@@ -71,17 +68,15 @@ def test_bad_columns(write, columns, message):
 
 
 def test_bad_files(tmp_path):
-    with pytest.raises(
-        DataError, match=r"nowhere\.parquet cannot be read as a Parquet file: .*No su"
-    ):
+    with pytest.raises(DataError, match=r"nowhere\.parquet .*: .*No such file"):
         read_scores(tmp_path / "nowhere.parquet", IDS)
     (tmp_path / "bad.parquet").write_bytes(b"no Parquet file")
-    with pytest.raises(DataError, match=r"bad\.parquet cannot be read as a Parquet file"):
+    with pytest.raises(DataError, match=r"bad\.parquet .*Parquet"):
         read_scores(tmp_path / "bad.parquet", IDS)
 
 
 class Pickled(pa.ExtensionType):
-    """Like Ray's type for Python objects: its values run code when they are converted."""
+    """Like Ray's type for Python objects, whose values run code on conversion."""
 
     def __init__(self) -> None:
         super().__init__(pa.float64(), "test.pickled_score")
@@ -94,10 +89,10 @@ class Pickled(pa.ExtensionType):
         return cls()
 
 
-def test_columns_that_could_run_code_are_refused(write):
+def test_columns_that_could_run_code_are_errors(write):
     values = pa.ExtensionArray.from_storage(Pickled(), pa.array([0.5]))
     path = write(id=[1], memorization=values)
-    with pytest.raises(UnsafeError, match=r"column 'memorization' of .* is refused"):
+    with pytest.raises(UnsafeError, match=r"column 'memorization'"):
         read_scores(path, IDS)
 
 

@@ -24,7 +24,7 @@ def test_the_divergence_is_the_literal_one():
     assert symmetric_kl(p, p).tolist() == [0] * 3
 
 
-def test_a_certain_prediction_that_turns_round_is_far_but_finite():
+def test_opposite_certain_predictions_are_far_but_finite():
     (far,) = symmetric_kl([[1.0, 0.0]], [[0.0, 1.0]])
     assert far == pytest.approx(np.log(1e10), rel=1e-9)
 
@@ -45,7 +45,7 @@ def test_it_is_the_literal_loop_at_a_constant_rate(bundle, model):
 
 @dataclass(frozen=True)
 class Scripted(Recipe):
-    """A recipe whose losses are known beforehand."""
+    """A recipe with predefined losses."""
 
     losses: tuple[float, ...] = ()
 
@@ -64,7 +64,7 @@ class Scripted(Recipe):
         ((3, 4, 4, 4, 2, 2, 2, 2, 1), 4, 9),
     ],
 )
-def test_it_stops_when_the_loss_has_no_new_minimum_for_long(
+def test_training_stops_early_without_a_new_minimum_of_the_loss(
     bundle, model, losses, patience, expected
 ):
     proxy, recipe = Heldout(epochs=len(losses), patience=patience), Scripted("mlp", losses=losses)
@@ -91,7 +91,7 @@ def test_the_score_compares_the_model_before_and_after(bundle):
     assert scores.name == "heldout"
 
 
-def test_it_reads_v_labelled_as_d_was_and_never_t(bundle):
+def test_it_reads_v_with_the_label_process_of_d_and_never_t(bundle):
     held = bundle.heldout
     assert torch.equal(held.x, bundle.valid.x)
     assert int((held.y != bundle.valid.y).sum()) == 4  # a tenth of 40
@@ -99,7 +99,7 @@ def test_it_reads_v_labelled_as_d_was_and_never_t(bundle):
     assert len(scores) == 160
 
 
-def test_where_a_search_has_v_each_gets_a_half(bundle):
+def test_a_search_and_the_proxy_share_v_by_halves(bundle):
     halved = bundle.halved()
     parts = [set(part.ids.tolist()) for part in (halved.valid, halved.reserved)]
     assert [len(part) for part in parts] == [20, 20]
@@ -109,15 +109,15 @@ def test_where_a_search_has_v_each_gets_a_half(bundle):
     assert bundle.halved().valid.ids.tolist() == halved.valid.ids.tolist()
 
 
-def test_no_held_out_data(bundle):
+def test_missing_held_out_data_are_an_error(bundle):
     none = replace(bundle, valid=bundle.valid.take([]))
-    with pytest.raises(ScoreError, match="heldout learns from validation data, and there are none"):
+    with pytest.raises(ScoreError, match=r"^heldout: .* validation data"):
         Heldout()(none, RECIPE, LocalRuntime(Seed(0)))
 
 
-def test_what_diverges(bundle, runtime):
+def test_a_divergence_is_an_error(bundle, runtime):
     original = RECIPE.fit(bundle.train, runtime)
-    with pytest.raises(DivergedError, match=r"reached a loss of (inf|nan) in epoch"):
+    with pytest.raises(DivergedError, match=r"loss of (inf|nan) in epoch"):
         Heldout().retrain(original, bundle.heldout, replace(RECIPE, lr=1e30), runtime)
 
 

@@ -44,14 +44,14 @@ def test_a_certain_prediction_has_no_entropy():
     )
 
 
-def test_what_was_never_seen_is_unknown():
+def test_examples_without_a_visit_are_unknown():
     events = LearningEvents(3)
     events(torch.tensor([1]), torch.zeros(1, 2), torch.tensor([0]))
     for scores in events.scores().values():
         assert np.isnan(scores.values).tolist() == [True, False, True]
 
 
-def test_the_state_goes_on_counting():
+def test_counting_resumes_from_the_state():
     labels, whole = torch.zeros(6, dtype=torch.int64), LearningEvents(6)
     parts = LearningEvents(6)
     for epoch in range(2):
@@ -64,7 +64,7 @@ def test_the_state_goes_on_counting():
     assert parts.visits.tolist() == [2] * 6
 
 
-def test_part_of_an_epoch_counts_until_the_state_before_it_is_put_back():
+def test_restoring_a_state_discards_the_buffer():
     labels, events = torch.zeros(6, dtype=torch.int64), LearningEvents(6)
     events(torch.arange(6), logits(0), labels)
     before = {name: value.clone() for name, value in events.state_dict().items()}
@@ -80,7 +80,7 @@ def test_part_of_an_epoch_counts_until_the_state_before_it_is_put_back():
     assert events.visits.tolist() == [2] * 6
 
 
-def test_an_example_may_come_twice_before_the_set_is_through():
+def test_an_example_may_occur_twice_before_the_epoch_ends():
     events = LearningEvents(6)
     events(torch.tensor([2, 2]), torch.tensor([[0.0, 0.0], [9.0, 9.0]]), torch.tensor([0, 1]))
     assert events.scores()["confidence"].values[2] == 0.5

@@ -9,9 +9,9 @@ from rum_ray.errors import ScoreError
 from rum_ray.scores import reliability
 from rum_ray.scores.memorization import InOutCounts
 from rum_ray.scores.reliability import (
+    bootstrap_scores,
     correlation_interval,
     rank_correlation,
-    resampled,
     split_half,
 )
 from rum_ray.seeding import Seed
@@ -43,7 +43,7 @@ def test_split_half_stays_in_its_range():
     assert split_half(*halves(included, opposite)) == pytest.approx(-1)
 
 
-def test_rank_correlation_is_over_what_both_know():
+def test_rank_correlation_is_over_examples_with_both_scores():
     a = np.array([1.0, 2.0, np.nan, 4.0, 9.0])
     b = np.array([1.0, 3.0, 7.0, np.nan, 2.0])
     assert rank_correlation(a, b) == pytest.approx(spearmanr([1, 2, 9], [1, 3, 2]).statistic)
@@ -55,7 +55,7 @@ def test_rank_correlation_is_scipys_with_ties_too(ties):
     assert rank_correlation(a, b) == pytest.approx(spearmanr(a, b).statistic, abs=1e-12)
 
 
-def test_what_is_the_same_for_all_has_no_rank_correlation():
+def test_a_constant_score_has_no_rank_correlation():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert np.isnan(rank_correlation(np.ones(4), np.arange(4)))
@@ -73,7 +73,7 @@ def literal_interval(runs, scores, seed, draws):
 
 @pytest.mark.parametrize("cells", [1, 200, 1 << 20])
 @pytest.mark.parametrize("ties", [4, 1000])
-def test_the_interval_is_the_literal_bootstrap_however_it_is_cut(ties, cells, monkeypatch):
+def test_the_interval_is_the_literal_bootstrap_for_any_block_size(ties, cells, monkeypatch):
     monkeypatch.setattr(reliability, "_CELLS", cells)
     scores = np.floor(ties * draw("scores", 60))
     runs = np.floor(ties * (0.5 * scores / ties + draw("noise", 2, 60)))
@@ -84,7 +84,7 @@ def test_the_interval_is_the_literal_bootstrap_however_it_is_cut(ties, cells, mo
     assert interval != correlation_interval(runs, scores, Seed(6), draws=20)
 
 
-def test_the_interval_covers_the_truth_as_often_as_it_says():
+def test_the_interval_has_its_nominal_coverage():
     # Of normal pairs with correlation r, Spearman's is 6 / pi * asin(r / 2).
     truth, covered = 6 / np.pi * np.arcsin(0.6 / 2), 0
     for trial in range(200):
@@ -94,7 +94,7 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
     assert 0.88 < covered / 200 < 0.99
 
 
-def test_the_interval_is_over_what_all_runs_know():
+def test_the_interval_is_over_examples_known_to_all_runs():
     runs, scores = draw("runs", 2, 30), draw("s", 30)
     known = (runs[:, 5:], scores[5:])
     runs[0, :3], scores[3:5] = np.nan, np.nan
@@ -104,13 +104,13 @@ def test_the_interval_is_over_what_all_runs_know():
 @pytest.mark.parametrize(
     ("a", "b", "message"),
     [
-        (np.ones(3), np.ones(4), r"same examples, one number each; got shapes \(3,\) and \(4,\)"),
-        (np.ones((3, 2)), np.ones(3), r"got shapes \(3, 2\) and \(3,\)"),
-        (np.full(3, np.nan), np.ones(3), r"of 3 there is none\. Score with more models"),
-        ([1.0, np.nan], [np.nan, 1.0], r"of 2 there is none"),
+        (np.ones(3), np.ones(4), r"shapes \(3,\) and \(4,\)"),
+        (np.ones((3, 2)), np.ones(3), r"shapes \(3, 2\) and \(3,\)"),
+        (np.full(3, np.nan), np.ones(3), r"none of 3 "),
+        ([1.0, np.nan], [np.nan, 1.0], r"none of 2 "),
     ],
 )
-def test_what_cannot_be_correlated(a, b, message):
+def test_correlations_without_common_examples_are_errors(a, b, message):
     with pytest.raises(ScoreError, match=message):
         rank_correlation(a, b)
     with pytest.raises(ScoreError, match=message):
@@ -119,7 +119,7 @@ def test_what_cannot_be_correlated(a, b, message):
 
 def test_pools_are_drawn_with_replacement_from_the_models():
     included, correct = draw("i", 12, 7) < 0.5, draw("c", 12, 7) < 0.5
-    pools = list(resampled(included, correct, Seed(3), draws=4))
+    pools = list(bootstrap_scores(included, correct, Seed(3), draws=4))
     words = Seed(3).words(4 * 12).astype(object) % 12
     for d, values in enumerate(pools):
         models = words[12 * d : 12 * (d + 1)].astype(int)
@@ -130,6 +130,6 @@ def test_pools_are_drawn_with_replacement_from_the_models():
 def test_the_spread_over_pools_is_the_standard_error():
     included = draw("in", 200, 50) < 0.7
     correct = np.where(included, draw("p", 200, 50) < 0.9, draw("q", 200, 50) < 0.4)
-    spread = np.std(list(resampled(included, correct, Seed(0))), axis=0)
+    spread = np.std(list(bootstrap_scores(included, correct, Seed(0))), axis=0)
     errors = sum(halves(included, correct)[1:], start=halves(included, correct)[0]).scores()
     np.testing.assert_allclose(spread, errors.standard_errors, rtol=0.25)

@@ -27,13 +27,13 @@ class Secret:
     name: ClassVar[str] = "secret"
 
 
-def test_a_candidate_is_what_its_unlearner_declares():
+def test_a_candidate_has_the_declared_domains():
     candidate = Candidate("salun")
     assert (candidate.kind, candidate.domains, candidate.fixed) == (SalUn, SalUn.space, {})
     assert candidate.unlearner(candidate.defaults) == SalUn()
 
 
-def test_a_candidate_may_be_less():
+def test_a_candidate_may_be_narrowed():
     narrowed = {"lr": LogUniform(0.05, 0.1), "keep": 0.7, "mask": "official"}
     candidate = Candidate("salun", narrowed)
     assert candidate.domains == {"lr": LogUniform(0.05, 0.1), "epochs": Integers(1, 10)}
@@ -45,7 +45,7 @@ def test_a_candidate_may_be_less():
     assert (corners[0], corners[-1], len(corners)) == (lowest, highest, 4)
 
 
-def test_of_a_choice_every_option_is_a_corner():
+def test_every_option_of_a_choice_is_a_corner():
     candidate = Candidate("salun", {"epochs": Choice((1, 7, 3)), "lr": 0.1, "keep": 0.5})
     assert [corner["epochs"] for corner in candidate.corners()] == [1, 7, 3]
 
@@ -69,22 +69,23 @@ def test_a_candidate_is_a_value():
 
 
 WRONG = [
-    ("retrain", {}, r"^retrain is what a search is judged against"),
-    (f"{__name__}:Secret", {}, r"^test_candidates:Secret has no `space` that says what to search"),
+    ("retrain", {}, r"^retrain .*reference"),
+    (f"{__name__}:Secret", {}, r"test_candidates:Secret .*`space`"),
     ("salum", {}, r"^unknown unlearner 'salum'"),
-    ("salun", {"lr": Uniform(0.01, 0.1)}, r"^salun\.lr takes a LogUniform or a Choice; got Un"),
-    ("salun", {"epochs": LogUniform(1, 2)}, r"^salun\.epochs takes a Integers"),
-    ("salun", {"lr": LogUniform(0.1, 0.01)}, r"^salun\.lr: low must be below high, got 0\.1 and 0"),
+    ("salun", {"lr": Uniform(0.01, 0.1)}, r"^salun\.lr .*LogUniform or a Choice; got Un"),
+    ("salun", {"epochs": LogUniform(1, 2)}, r"^salun\.epochs .*Integers"),
+    ("salun", {"lr": LogUniform(0.1, 0.01)}, r"^salun\.lr: .* 0\.1 and 0\.01"),
     ("salun", {"lr": LogUniform(0.01, 1)}, r"^salun\.lr may be 0\.001 to 0\.2, .*; got 1\.$"),
     ("salun", {"epochs": True}, r"^salun\.epochs may be 1 to 10; got True\.$"),
-    ("salun", {"epochs": Choice(())}, r"^salun\.epochs: list each value once, and at least one"),
-    ("salun", {"batch_size": Integers(1, 2)}, r"^salun\.batch_size is not searched, so it can h"),
+    ("salun", {"epochs": Choice(())}, r"^salun\.epochs: .* got \[\]"),
+    ("salun", {"epochs": Choice((1, 1))}, r"^salun\.epochs: .* got \[1, 1\]"),
+    ("salun", {"batch_size": Integers(1, 2)}, r"^salun\.batch_size .* got Integers"),
     (f"{__name__}:Worded", {"order": "middle"}, r"Worded\.order may be first, last; got middle"),
 ]
 
 
 @pytest.mark.parametrize(("name", "narrowed", "message"), WRONG)
-def test_what_no_search_may_choose(name, narrowed, message):
+def test_invalid_candidates_are_errors(name, narrowed, message):
     with pytest.raises(ConfigError, match=message):
         Candidate(name, narrowed)
 

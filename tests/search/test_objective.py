@@ -32,7 +32,7 @@ def test_judge_is_tow_minus_the_gap_of_its_attack(attack, gap):
     assert judgement.objective == pytest.approx(0.8 * 0.9 * 0.95 - gap)
 
 
-def test_the_reference_itself_is_the_best_there_is():
+def test_the_reference_itself_has_the_highest_objective():
     [best] = [judge(e, Reference.of([e]), "auc") for e in RETRAINED[:1]]
     assert best.objective == 1
 
@@ -47,7 +47,7 @@ def test_the_floor_of_few_pairs_is_the_largest_gap():
     assert floor(many, "auc") == gaps[-2]
 
 
-def test_nothing_is_worse_than_what_is_not_feasible():
+def test_no_objective_is_below_infeasible():
     worst = judge(evaluation(1, 0, 0, 1, 1), Reference(Accuracies(0, 1, 1), 0.0, 0.0), "auc")
     assert worst.objective == INFEASIBLE == Judgement(0, 1).objective
     draws = np.random.default_rng(0).uniform(size=(50, 2))

@@ -42,7 +42,7 @@ def space(name, partition=PARTITION, **changes) -> Space:
 
 @dataclass(frozen=True, kw_only=True)
 class Secret:
-    """A plug-in that says nothing of a search."""
+    """A plug-in without a search space."""
 
     name: ClassVar[str] = "secret"
 
@@ -54,7 +54,7 @@ class Secret:
 
 
 class Chooser:
-    """Answers by name, else with an end of the domain; and notes what it was asked."""
+    """Answers by name, else with a bound of the domain; records the questions."""
 
     def __init__(self, answers=None) -> None:
         self.answers, self.asked = answers or {}, {}
@@ -69,7 +69,7 @@ class Chooser:
 
 
 class Drawer(Chooser):
-    """Answers at random, and notes its answers."""
+    """Answers at random, and records its answers."""
 
     def __init__(self, number) -> None:
         super().__init__()
@@ -169,7 +169,7 @@ def test_v4_asks_for_each_subset_on_its_own():
 
 
 @pytest.mark.parametrize("name", FREE)
-def test_what_was_not_chosen_is_not_asked_about(name):
+def test_unlearners_not_chosen_have_no_questions(name):
     chooser = Chooser()
     plan = space(name, ordered=True).plan(chooser)
     assert all(step.unlearner == Nothing() for step in plan.steps)
@@ -178,7 +178,7 @@ def test_what_was_not_chosen_is_not_asked_about(name):
 
 
 @pytest.mark.parametrize("name", FREE)
-def test_with_a_fixed_order_there_is_no_question_of_it(name):
+def test_a_fixed_order_has_no_questions(name):
     ordered, free = space(name, ordered=True), space(name)
     for number in range(50):
         plan = ordered.plan(chooser := Drawer(number))
@@ -197,7 +197,7 @@ def test_every_order_has_one_set_of_answers(count):
     assert sorted(orders) == sorted(itertools.permutations(ours.partition.names))
 
 
-def test_orders_are_drawn_alike():
+def test_orders_are_drawn_uniformly():
     ours, draws = space("V3"), 3000
     counted = Counter(tuple(named(ours.plan(Drawer(k)))) for k in range(draws))
     assert len(counted) == 6
@@ -220,7 +220,7 @@ def test_spaces_are_nested(inner, outer, variant):
 @pytest.mark.parametrize(
     ("outer", "inner"), [("V2", "V1"), ("V4", "V2"), ("V4", "V3"), ("V3", "V2"), ("V2", "V3")]
 )
-def test_a_larger_space_has_more(outer, inner):
+def test_a_larger_space_has_more_plans(outer, inner):
     around, inside = space(outer), space(inner)
     plans = [around.plan(Drawer(number)) for number in range(50)]
 
@@ -278,7 +278,7 @@ def test_a_narrowed_space_is_respected(name):
     assert len(seen) == 3
 
 
-def test_v3_keeps_to_what_is_narrowed():
+def test_v3_respects_narrowed_domains():
     candidates = (Candidate("salun", {"lr": LogUniform(0.05, 0.1), "epochs": Choice((1, 4))}),)
     plan = space("V3", candidates=candidates).plan(Chooser())
     assert {step.unlearner for step in plan.steps} == {SalUn(lr=0.05, epochs=4)}
@@ -302,7 +302,7 @@ def test_fixed_steps_may_leave_the_order_only_or_nothing():
         assert space(name, steps=steps, ordered=True).plan(Chooser()) == Plan.assign(
             PARTITION, steps
         )
-    # The whole forget set is no subset, so nothing of it is fixed.
+    # The whole forget set is no subset, so none of its steps is fixed.
     space("V0", steps=steps).plan(chooser := Chooser())
     assert list(chooser.asked) == ["unlearner"]
 
@@ -321,11 +321,11 @@ def test_the_first_searched_step_comes_from_a_grid(name):
         grid = {getattr(unlearner, key) for unlearner in first}
         assert len(grid) == (1 if name == "V3" else 3)
         assert all(value == snap_to_grid(domain, value, 3) for value in grid)
-    # One unlearner for all is that of the first step; V3's later ones have their defaults.
+    # A single unlearner is that of the first step; later ones of V3 have their defaults.
     assert len({u.lr for u in later}) == {"V1": 3, "V2": 3, "V3": 1, "V4": len(later)}[name]
 
 
-def test_a_step_that_does_nothing_is_not_the_first():
+def test_an_idle_step_is_not_the_first():
     ours = space("V4", grid=2)
     for number in range(300):
         steps = [s.unlearner for s in ours.plan(Drawer(number)).steps]
@@ -373,7 +373,7 @@ def test_the_bound_is_exact_for_the_final_retain_set(name):
     assert min(cheap) == ours.least_cost(1000)
 
 
-def test_the_bound_counts_what_is_fixed_and_default():
+def test_the_bound_counts_fixed_steps_and_defaults():
     salun = SalUn(lr=0.5)
     ours = space("V4", steps={"medium": salun}, retain="final")
     assert ours.least_cost(1000) == salun.cost(2, 994)
@@ -382,15 +382,15 @@ def test_the_bound_counts_what_is_fixed_and_default():
 
 
 OUTSIDE = {
-    "V2, two": ("V2", {"low": FineTune()}, {}, "it gives 'high' nothing, and the space finetune"),
+    "V2, two": ("V2", {"low": FineTune()}, {}, "'high' is nothing, .* is finetune"),
     "V1, reversed": ("V1", {}, {}, "it unlearns 'high' where the space unlearns 'low'"),
-    "V3, tuned": ("V3", {"low": FineTune(lr=0.1)}, {}, "'low' lr = 0.1, and the space 0.01"),
+    "V3, tuned": ("V3", {"low": FineTune(lr=0.1)}, {}, "lr of 'low' is 0.1 .* 0.01"),
     "value": ("V4", {"high": SalUn(lr=0.5)}, {}, r"high.salun.lr is 0.5, and may be 0.001 to 0.2"),
-    "field": ("V4", {"high": SalUn(momentum=0)}, {}, "'high' momentum = 0, and the space 0.9"),
+    "field": ("V4", {"high": SalUn(momentum=0)}, {}, "momentum of 'high' is 0 .* 0.9"),
     "unlearner": ("V4", {"high": Scrub()}, {}, "high.unlearner is scrub, and may be nothing, fin"),
     "order": ("V4", {}, {"ordered": True}, "it unlearns 'high' where the space unlearns 'low'"),
-    "step": ("V4", {}, {"steps": STEPS}, "it gives 'medium' nothing, and the space salun"),
-    "grid": ("V4", {"high": FineTune(lr=0.05)}, {"grid": 3}, "'high' lr = 0.05, and the space 0.0"),
+    "step": ("V4", {}, {"steps": STEPS}, "'medium' is nothing, .* is salun"),
+    "grid": ("V4", {"high": FineTune(lr=0.05)}, {"grid": 3}, "lr of 'high' is 0.05 .* 0.0"),
     "no space": (
         "V4",
         {"high": Secret()},
@@ -402,7 +402,7 @@ OUTSIDE = {
 
 
 @pytest.mark.parametrize(("name", "changed", "variant", "message"), OUTSIDE.values(), ids=OUTSIDE)
-def test_a_plan_outside_of_a_space_says_why(name, changed, variant, message):
+def test_a_plan_outside_of_a_space_is_an_error_with_its_place(name, changed, variant, message):
     assignment = {**dict.fromkeys(PARTITION.names, Nothing()), **changed}
     plan = Plan.assign(PARTITION.reversed(), assignment)
     with pytest.raises(PlanError, match=message):

@@ -1,10 +1,12 @@
-"""The local executor: the same bits in one process and in several, whatever dies."""
+"""The local executor: the same bits in one process and in several, even if processes die."""
 
 import hashlib
 import multiprocessing
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -14,31 +16,38 @@ from rum_ray.errors import DataError, StalledError
 from rum_ray.jobs import Context, TrainPoolModel
 from rum_ray.seeding import Seed
 from rum_ray.store import Artifact, Key, Store
+from rum_ray.study import worker_pool
 from rum_ray.study.executor import LocalExecutor
+from rum_ray.study.worker_pool import WorkerPool
 from rum_ray.training.recipe import Recipe
 
 RECIPE = Recipe("mlp", epochs=1, batch_size=256)
+NUMBERS = count()
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A job that kills its process as often as a file says, or raises."""
+    """A job that kills its process `deaths` times, or raises an error."""
 
-    number: int
     folder: str
     deaths: int = 0
     raises: str = ""
+    number: int = field(default_factory=lambda: next(NUMBERS))
     recipe: Recipe = RECIPE
     seed: Seed = Seed(0)  # noqa: RUF009 - an immutable value
 
     def key(self, context):
         return Key("test", {"number": self.number})
 
+    @property
+    def tries(self) -> Path:
+        """A file with one byte per attempt."""
+        return Path(self.folder) / f"tries{self.number}"
+
     def run(self, context, runtime):
-        tries = Path(self.folder) / f"tries{self.number}"
-        with tries.open("ab") as file:
+        with self.tries.open("ab") as file:
             file.write(b"x")
-        if tries.stat().st_size <= self.deaths:
+        if self.tries.stat().st_size <= self.deaths:
             os.kill(os.getpid(), signal.SIGKILL)
         if self.raises == "data":
             raise DataError("a permanent error")
@@ -47,22 +56,32 @@ class Job:
         return Artifact(value=self.number)
 
 
+def run_jobs(jobs, context):
+    """Run jobs as one task of a worker process."""
+    for job in jobs:
+        context.get_or_compute(job)
+
+
 @pytest.fixture(scope="module")
 def digits():
     return load("digits")
 
 
-@pytest.fixture
-def context(digits, tmp_path):
-    return Context(digits, Store(tmp_path / "store"))
+@pytest.fixture(scope="module")
+def context(digits, tmp_path_factory):
+    """One context of all tests, so that worker processes are shared."""
+    return Context(digits, Store(tmp_path_factory.mktemp("store")))
 
 
-def listen(states):
-    def on_progress(state):
-        states.append(state)
-        return state
+@pytest.fixture(scope="module")
+def executors():
+    """An executor per number of processes; to start a process takes seconds."""
+    with LocalExecutor() as one, LocalExecutor(2) as two:
+        yield {1: one, 2: two}
 
-    return on_progress
+
+def ignore(state):
+    return state
 
 
 def bits(context, jobs):
@@ -70,60 +89,60 @@ def bits(context, jobs):
     return [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths]
 
 
-def test_models_have_the_same_bits_in_one_process_and_in_two(digits, tmp_path):
+def test_models_have_the_same_bits_in_one_process_and_in_two(context, digits, executors, tmp_path):
     jobs = [TrainPoolModel(RECIPE, Seed(0) / n, 0.5) for n in range(3)]
     jobs += [TrainPoolModel(RECIPE, Seed(0) / n, 0.5, fused=True) for n in range(10)]
-    found = []
-    for workers in (1, 2):
-        ours, states = Context(digits, Store(tmp_path / str(workers))), []
-        with LocalExecutor(workers) as executor:
-            executor.run("train", jobs, ours, listen(states))
+    alone, states = Context(digits, Store(tmp_path)), []
+    for workers, ours in ((1, alone), (2, context)):
+        executors[workers].run("train", jobs, ours, lambda state: states.append(state) or state)
         assert (states[-1].done, states[-1].total) == (13, 13)
-        found.append(bits(ours, jobs))
-    assert found[0] == found[1]
-    assert not multiprocessing.active_children()
-
-
-def test_a_dead_process_costs_the_job_in_its_hands(context, tmp_path):
-    jobs = [Job(number, str(tmp_path), deaths=2 * (number == 1)) for number in range(6)]
-    with LocalExecutor(2) as executor:
-        executor.run("test", jobs, context, lambda state: state)
-    assert not context.missing(jobs)
-    assert [(tmp_path / f"tries{n}").stat().st_size for n in range(6)] == [1, 3, 1, 1, 1, 1]
-
-
-def test_a_job_that_kills_every_process_ends_the_stage(context, tmp_path):
-    jobs = [Job(number, str(tmp_path), deaths=9 * (number == 0)) for number in range(4)]
-    executor = LocalExecutor(2)
-    with executor, pytest.raises(StalledError, match="died 3 times"):
-        executor.run("test", jobs, context, lambda state: state)
-    assert not multiprocessing.active_children()
+    assert bits(alone, jobs) == bits(context, jobs)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_permanent_error_is_raised_once_the_other_jobs_are_done(context, tmp_path, workers):
-    jobs = [Job(number, str(tmp_path), raises="data" * (number == 0)) for number in range(4)]
-    with LocalExecutor(workers) as executor, pytest.raises(DataError):
-        executor.run("test", jobs, context, lambda state: state)
-    assert [job.number for job in context.missing(jobs)] == [0]
-
-
-def test_a_bug_keeps_its_traceback_in_process_and_its_name_elsewhere(context, tmp_path):
-    jobs = [Job(number, str(tmp_path), raises="key") for number in range(2)]
-    with pytest.raises(KeyError):
-        LocalExecutor().run("test", jobs, context, lambda state: state)
-    with LocalExecutor(2) as executor, pytest.raises(StalledError, match="KeyError"):
-        executor.run("test", jobs, context, lambda state: state)
+def test_a_permanent_error_is_raised_once_the_other_jobs_are_done(
+    context, executors, tmp_path, workers
+):
+    jobs = [Job(str(tmp_path), raises="data" * (place == 0)) for place in range(4)]
+    with pytest.raises(DataError):
+        executors[workers].run("test", jobs, context, ignore)
+    assert context.missing(jobs) == jobs[:1]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_cancelled_jobs_are_not_started(context, tmp_path, workers):
-    jobs = [Job(number, str(tmp_path)) for number in range(8)]
-    with LocalExecutor(workers) as executor:
-        executor.run("test", jobs, context, lambda state: state, lambda: jobs[4:])
+def test_cancelled_jobs_are_not_started(context, executors, tmp_path, workers):
+    jobs = [Job(str(tmp_path)) for _ in range(8)]
+    executors[workers].run("test", jobs, context, ignore, lambda: jobs[4:])
     assert context.missing(jobs) == jobs[4:]
 
 
+def test_a_dead_process_costs_one_attempt_of_its_job(context, executors, tmp_path):
+    jobs = [Job(str(tmp_path), deaths=int(place == 1)) for place in range(6)]
+    executors[2].run("test", jobs, context, ignore)
+    assert not context.missing(jobs)
+    assert [job.tries.stat().st_size for job in jobs] == [1, 2, 1, 1, 1, 1]
+
+
+def test_a_bug_keeps_its_traceback_in_process_and_its_name_elsewhere(context, executors, tmp_path):
+    jobs = [Job(str(tmp_path), raises="key") for _ in range(2)]
+    with pytest.raises(KeyError):
+        executors[1].run("test", jobs, context, ignore)
+    with pytest.raises(StalledError, match="KeyError"):
+        executors[2].run("test", jobs, context, ignore)
+    # The processes end with the stage, so that no late result is read as one of the next stage.
+    assert not multiprocessing.active_children()
+
+
+def test_a_task_whose_processes_always_die_ends_the_stage(context, monkeypatch):
+    # These processes end before they read anything. What is sent to them is lost without an error.
+    monkeypatch.setattr(worker_pool, "_serve", id)
+    before = dict(os.environ)
+    with pytest.raises(StalledError, match=rf"{worker_pool.MAX_DEATHS} times .*exit code: 0"):
+        list(WorkerPool(context, 2).map([partial(run_jobs, [])]))
+    assert not multiprocessing.active_children()
+    assert dict(os.environ) == before  # without the settings of the processes
+
+
 def test_an_executor_needs_a_worker():
-    with pytest.raises(ValueError, match="workers must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"workers .* 0"):
         LocalExecutor(0)

@@ -13,15 +13,16 @@ from rum_ray.data import load
 from rum_ray.errors import ConfigError, IntegrityError, PlanError, RumRayError
 from rum_ray.jobs import Context, EmbeddingMoments, SubsetMoments
 from rum_ray.jobs.accumulators import Accumulator, GroupSums
-from rum_ray.report import facts
-from rum_ray.results.scores import class_counts, entanglement_entry, subset_entries
+from rum_ray.results.load import load_examples, load_forget_set
+from rum_ray.results.schema import Entanglement, SubsetSummary
+from rum_ray.results.scores import entanglement_summary, subset_summaries
 from rum_ray.rum import Partition, Plan, Subset
 from rum_ray.scores import Scores
 from rum_ray.scores.discrepancy import Waves
 from rum_ray.scores.entanglement import Moments, entanglement_score
 from rum_ray.store import Store
 from rum_ray.study.executor import LocalExecutor
-from rum_ray.study.forget import chosen
+from rum_ray.study.forget import choose_forget_set
 from rum_ray.study.pipeline import Pipeline
 from rum_ray.study.progress import LoggedProgress
 from rum_ray.study.study import Study
@@ -66,7 +67,7 @@ def study(digits, tmp_path):
     ],
 )
 @pytest.mark.parametrize("refine", ["by_score", "by_entanglement", "grid", "by_class", "shuffle"])
-def test_what_can_be_chosen_passes_the_check(study, forget, refine):
+def test_possible_forget_sets_pass_the_check(study, forget, refine):
     check(study(f"forget={forget}", f"refine={refine}"))
 
 
@@ -76,26 +77,28 @@ def test_what_can_be_chosen_passes_the_check(study, forget, refine):
         (
             ["forget={size: 81, by: entanglement, pick: high}"],
             PlanError,
-            "1200 .* groups are 80 each",
+            "1200 .*80 ",
         ),
-        (["forget={size: 243, by: entanglement}"], PlanError, "81 examples cannot be taken"),
-        (["forget={size: 1200, pick: random}"], PlanError, r"allowed are 1 \.\. 1199"),
-        (["forget={class: 10}"], ConfigError, r"digits has classes 0 \.\. 9, got 10"),
-        (["forget={class: three}"], ConfigError, "digits has no class 'three'. Known: 0, 1, "),
-        (["forget={class: 3, size: 500}"], PlanError, "a forget set of 500 cannot be chosen from"),
-        (["embedding=features.9"], ConfigError, "the model has no layer 'features.9'. Its layers:"),
-        (["order=[high, low]"], ConfigError, "name each of low, medium, high once; got high, low"),
-        (["refine=grid", "forget.size=3"], PlanError, "cannot be split into 2 subsets"),
+        (["forget={size: 243, by: entanglement}"], PlanError, "81 "),
+        (["forget={size: 1200, pick: random}"], PlanError, r"1 \.\. 1199"),
+        (["forget={class: 10}"], ConfigError, r"0 \.\. 9.* 10\b"),
+        (["forget={class: three}"], ConfigError, r"'three'.* 0, 1, "),
+        (["forget={class: 3, size: 500}"], PlanError, "500"),
+        (["embedding=features.9"], ConfigError, r"'features\.9'.*features\.0"),
+        (["order=[high, low]"], ConfigError, r"order: .*high, low"),
+        (["refine=grid", "forget.size=3"], PlanError, "2 subsets"),
     ],
 )
-def test_what_cannot_be_chosen_is_told_before_anything_is_trained(study, overrides, error, message):
+def test_impossible_forget_sets_are_refused_before_anything_is_trained(
+    study, overrides, error, message
+):
     with pytest.raises(RumRayError, match=message) as raised:
         check(study(*overrides))
     assert type(raised.value) is error
 
 
 def stream_distances(study: Study) -> list[np.ndarray]:
-    """Do both passes for the study's distances; return each original's embeddings."""
+    """Run both passes for the distances; return the embeddings under each original."""
     stream(study.context, [job.centroid for job in study.distance_jobs])
     return stream(study.context, study.distance_jobs)
 
@@ -116,10 +119,10 @@ def test_a_forget_set_by_entanglement_is_one_for_all_seeds(study):
     assert low.max() <= medium.min() <= medium.max() <= high.min()
 
 
-def test_a_stream_that_lost_rows_is_told(study):
+def test_a_stream_that_lost_rows_is_an_error(study):
     context, first = study().context, study("refine=grid").distance_jobs[0]
     thirds = Partition(tuple(Subset(str(k), np.arange(k, 60, 3)) for k in range(3)))
-    message = "the stream of embeddings has 1199 of 1200 rows"
+    message = "1199 of 1200 rows"
     with pytest.raises(IntegrityError, match=message):
         first.finish(context, Accumulator(rows={"distances": [np.zeros(1199)]}))
     sums = GroupSums(Moments(1199, np.zeros(4), 1.0), Waves(0, np.empty((2, 0))))
@@ -129,44 +132,48 @@ def test_a_stream_that_lost_rows_is_told(study):
             job.finish(context, Accumulator({"0": sums}))
 
 
-def test_what_the_report_says_of_subsets_is_that_of_their_embeddings(study):
+def subsets_of(study: Study) -> tuple[SubsetSummary, ...]:
+    """The summaries of the subsets."""
+    return subset_summaries(load_examples(study), load_forget_set(study))
+
+
+def test_subsets_are_described_by_their_embeddings(study):
     ours = study("refine={name: by_score, into: [a, b, c]}")
     ours.context.get_or_compute(ours.scoring.scorers[0])
     clouds = stream(ours.context, ours.moments)
     for job in ours.moments:
         assert job.measure(ours.context).sampled.all()  # there are fewer than 2,000
-    entries = subset_entries(ours)
-    assert [entry["name"] for entry in entries] == ["a", "b", "c"]
+    entries = subsets_of(ours)
+    assert [entry.name for entry in entries] == ["a", "b", "c"]
     kept = np.setdiff1d(np.arange(1200), ours.forget)
     for entry, subset in zip(entries, ours.partition, strict=True):
         pairs = [(points[kept], points[subset.rows]) for points in clouds]
         es = [entanglement_score(*pair) for pair in pairs]
-        assert entry["entanglement_score"]["values"] == pytest.approx(es)
+        assert entry.entanglement_score.values == pytest.approx(es)
         pooled = [entanglement_score(*pair, center="pooled") for pair in pairs]
-        assert entry["entanglement_score_pooled"]["values"] == pytest.approx(pooled)
+        assert entry.entanglement_score_pooled.values == pytest.approx(pooled)
         for key, gamma in (("mmd", 1.0), ("mmd_median", "median")):
-            value, error = entry[key]["values"][0], entry[key]["errors"][0]
+            value, error = getattr(entry, key).values[0], getattr(entry, key).errors[0]
             exact = mmd(*pairs[0], gamma)
             assert value == pytest.approx(exact, abs=2 * error + 0.02 * exact)
-        probes = entry["two_sample_auc"]["values"]
+        probes = entry.two_sample_auc.values
         assert len(probes) == 2
         assert 0.3 < min(probes) <= max(probes) <= 1
-    found = entanglement_entry(entries)["spearman_with_entanglement_score"]
-    es, apart = (
-        [entry[k]["values"][0] for entry in entries] for k in ("entanglement_score", "mmd")
-    )
-    assert found["mmd"]["values"][0] == pytest.approx(spearmanr(es, apart).statistic)
-    assert entanglement_entry(entries[:2]) == {}
+    found = entanglement_summary(entries).spearman_with_entanglement_score
+    es = [entry.entanglement_score.values[0] for entry in entries]
+    apart = [entry.mmd.values[0] for entry in entries]
+    assert found["mmd"].values[0] == pytest.approx(spearmanr(es, apart).statistic)
+    assert entanglement_summary(entries[:2]) == Entanglement()
 
 
-def test_subsets_are_unlearned_in_the_order_that_is_asked_for(study):
+def test_subsets_are_unlearned_in_the_configured_order(study):
     ours, other = study(), study("order=[high, low, medium]")
     ours.context.get_or_compute(ours.scoring.scorers[0])
     assert (ours.partition.names, other.partition.names) == (
         ("low", "medium", "high"),
         ("high", "low", "medium"),
     )
-    with pytest.raises(PlanError, match=r"an order names each of .* once; got a"):
+    with pytest.raises(PlanError, match=r"order.* a\b"):
         _ = study("refine=by_class", "order=[a]").partition
     rows = {subset.name: subset.rows for subset in ours.partition}
     assert all(np.array_equal(subset.rows, rows[subset.name]) for subset in other.partition)
@@ -196,7 +203,7 @@ def test_the_pipeline_measures_distances_before_the_forget_set_is_needed(study, 
     assert clock.stages["distances"].made == 2
 
 
-def test_the_forecast_knows_the_stage(study):
+def test_the_forecast_has_the_stage_of_distances(study):
     from rum_ray.cli.forecast import forecast
 
     stages = {stage.stage: stage for stage in forecast(study("refine=by_entanglement"))}
@@ -214,29 +221,18 @@ def test_the_middle_of_a_proxy_is_its_median(digits, score, middle):
     experiment = config.parse(BASE, (f"score.name={score}", "forget={size: 40, pick: medium}"))
     center = {"median": np.median(values), "half": 0.5}[middle]
     nearest = np.argsort(np.abs(values - center), kind="stable")[:40]
-    found = chosen(experiment, digits, Scores(values), None)
+    found = choose_forget_set(experiment, digits, Scores(values), None)
     assert found.tolist() == sorted(nearest)
 
 
-def test_classes_are_counted(study):
-    ours, rows = study(), np.arange(0, 1200, 7)[:90]
-    rows = rows[ours.context.bundle.train.y[rows] != 4]  # a class without an example has a place
-    expected = np.bincount(ours.context.bundle.train.y[rows], minlength=10)
-    assert class_counts(ours, rows) == expected.tolist()
-    assert expected[4] == 0 < expected.max()
-
-
 @pytest.mark.parametrize("part", ["recipe", "score.recipe"])
-def test_a_model_with_other_classes_is_told_before_anything_is_trained(study, part):
+def test_a_model_with_other_classes_is_refused_before_anything_is_trained(study, part):
     model = "{model: 'reference.training:one_short', epochs: 1}"
-    message = (
-        r"model 'reference.training:one_short' gives \(9,\) logits an example; the data have 10 cl"
-    )
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=r"one_short' .*9.* 10 classes"):
         check(study(f"{part}={model}"))
 
 
-def test_what_cannot_be_said_of_subsets_has_a_reason(study, monkeypatch):
+def test_unknown_statistics_of_subsets_have_a_reason(study, monkeypatch):
     ours = study("refine={name: by_score, into: [a, b, c]}")
     ours.context.get_or_compute(ours.scoring.scorers[0])
     stream(ours.context, ours.moments)
@@ -251,22 +247,19 @@ def test_what_cannot_be_said_of_subsets_has_a_reason(study, monkeypatch):
         return replace(made, subsets={**made.subsets, "b": changed}, two_sample_auc=aucs)
 
     monkeypatch.setattr(EmbeddingMoments, "load", alike)
-    entries = subset_entries(ours)
-    first, second, _ = (entry["entanglement_score"] for entry in entries)
-    assert "reason" not in first
-    assert (second["mean"], second["ci95"], second["values"]) == (None, None, [np.inf] * 2)
-    assert second["reason"] == "the centroid is that of the retain set"
-    assert [e["two_sample_auc"]["reason"] for e in entries] == ["a set of one example"] * 3
-    known = entanglement_entry(entries)["spearman_with_entanglement_score"]
-    assert known["mmd"]["reason"] == "of a subset, the centroid is that of the retain set"
-    cells = facts.subsets({"subsets": entries}).rows[1]
-    assert cells[6] == "\u2013 (the centroid is that of the retain set)"
-    assert cells[8] == "\u2013 (a set of one example)"
+    entries = subsets_of(ours)
+    first, second, _ = (entry.entanglement_score for entry in entries)
+    assert first.reason is None
+    assert (second.mean, second.ci95, second.values) == (None, None, (None, None))
+    assert second.reason == "the centroid is that of the retain set"
+    assert [e.two_sample_auc.reason for e in entries] == ["a set of one example"] * 3
+    known = entanglement_summary(entries).spearman_with_entanglement_score
+    assert known["mmd"].reason == "of a subset, the centroid is that of the retain set"
 
 
 def test_a_scoring_model_needs_no_embedding(study):
     bare = "{model: 'reference.training:bare', epochs: 1}"
     check(study("recipe=" + bare, "embedding='1'", "score.recipe={model: mlp, epochs: 1}"))
     check(study("score.recipe=" + bare))
-    with pytest.raises(ConfigError, match=r"has no method embed.* key 'embedding'"):
+    with pytest.raises(ConfigError, match="embedding"):
         check(study("recipe=" + bare))

@@ -1,4 +1,4 @@
-"""How far a stage is, in figures, in words and as JSON lines."""
+"""The progress of a stage: numbers, words and JSON lines."""
 
 import json
 
@@ -9,39 +9,39 @@ from rum_ray.study.progress import Journal, ProgressState
 
 
 class Listener:
-    """Remembers what it is told."""
+    """Remembers its calls."""
 
     def __init__(self) -> None:
-        self.told = []
+        self.calls = []
 
     def start(self, stage, total):
-        self.told.append((stage, total))
+        self.calls.append((stage, total))
 
-    def update(self, standing):
-        self.told.append(standing)
+    def update(self, state):
+        self.calls.append(state)
 
     def finish(self, summary):
-        self.told.append(summary)
+        self.calls.append(summary)
 
 
-def test_the_rate_counts_what_this_start_made():
-    standing = ProgressState(done=70, total=100, before=50, seconds=40.0)
-    assert standing.rate == 0.5
-    assert standing.eta_seconds == 60.0
-    assert standing.text == "1800/h, ETA 60 s"
+def test_the_rate_counts_the_steps_of_this_start():
+    state = ProgressState(done=70, total=100, before=50, seconds=40.0)
+    assert state.rate == 0.5
+    assert state.eta_seconds == 60.0
+    assert state.text == "1800/h, ETA 60 s"
 
 
 @pytest.mark.parametrize(
     "unknown", [ProgressState(5, 9, before=5, seconds=3.0), ProgressState(5, 9, seconds=0.0)]
 )
-def test_a_rate_is_unknown_before_something_is_made(unknown):
+def test_a_rate_is_unknown_before_the_first_step(unknown):
     assert unknown.rate is None
     assert unknown.eta_seconds is None
     assert unknown.text == ""
 
 
-def test_the_words_name_what_went_wrong_and_what_is_scarce():
-    standing = ProgressState(
+def test_the_text_has_requeues_restarts_and_memory():
+    state = ProgressState(
         done=8,
         total=8,
         seconds=2.0,
@@ -50,14 +50,14 @@ def test_the_words_name_what_went_wrong_and_what_is_scarce():
         memory={"one": 0.25, "two": 0.5},
         note="best 1",
     )
-    assert standing.text == (
+    assert state.text == (
         "4.0/s, ETA 0 s, 3 requeued, workers restarted 1x, device memory 50%, best 1"
     )
 
 
 @pytest.fixture
 def clock(monkeypatch) -> list[float]:
-    """The time that the journal sees."""
+    """The clock of the journal."""
     now = [100.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     return now
@@ -67,16 +67,16 @@ def lines(path) -> list[dict]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
-def test_the_journal_has_a_line_a_second_and_passes_everything_on(tmp_path, clock):
+def test_the_journal_has_one_line_per_second_and_passes_everything_on(tmp_path, clock):
     path, listener = tmp_path / "progress.jsonl", Listener()
     journal = Journal(path, listener)
     journal.start("train", 4)
-    standings = [ProgressState(done, 4, seconds=float(done)) for done in (0, 1, 2, 2, 3)]
-    for standing in standings:
-        journal.update(standing)
+    states = [ProgressState(done, 4, seconds=float(done)) for done in (0, 1, 2, 2, 3)]
+    for state in states:
+        journal.update(state)
         clock[0] += 0.6
     journal.finish("4 done")
-    assert listener.told == [("train", 4), *standings, "4 done"]
+    assert listener.calls == [("train", 4), *states, "4 done"]
     assert [line["done"] for line in lines(path)] == [1, 2, 3]
     assert lines(path)[-1] == {
         "time": lines(path)[-1]["time"],
@@ -94,7 +94,7 @@ def test_the_journal_has_a_line_a_second_and_passes_everything_on(tmp_path, cloc
     }
 
 
-def test_the_journal_goes_on_where_the_last_run_ended(tmp_path):
+def test_the_journal_appends_to_earlier_runs(tmp_path):
     for stage in ("train", "rows"):
         journal = Journal(tmp_path / "progress.jsonl", Listener())
         journal.start(stage, 0)
@@ -102,9 +102,9 @@ def test_the_journal_goes_on_where_the_last_run_ended(tmp_path):
     assert [line["stage"] for line in lines(tmp_path / "progress.jsonl")] == ["train", "rows"]
 
 
-def test_a_journal_that_cannot_be_written_ends_no_run(tmp_path):
+def test_a_journal_that_is_not_writable_does_not_end_the_run(tmp_path):
     listener = Listener()
     journal = Journal(tmp_path / "nowhere" / "progress.jsonl", listener)
     journal.start("train", 1)
     journal.finish("done")
-    assert listener.told == [("train", 1), "done"]
+    assert listener.calls == [("train", 1), "done"]

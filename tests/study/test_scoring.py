@@ -1,4 +1,4 @@
-"""What a study says of its scores and proxies, with every job done in this process."""
+"""Scores and proxies of a study, with every job run in this process."""
 
 import dataclasses
 
@@ -18,12 +18,12 @@ from rum_ray.experiment import (
     SearchConfig,
 )
 from rum_ray.jobs import Context, ScoreByProxy
-from rum_ray.report import facts
-from rum_ray.report.text import plain
 from rum_ray.results import scores as results
-from rum_ray.results.costs import costs
+from rum_ray.results.load import load_examples
+from rum_ray.results.outcome import ForgetSet
 from rum_ray.results.parquet import score_table
-from rum_ray.results.scores import score_entry, score_warnings
+from rum_ray.results.schema import ScoreSummary, to_json
+from rum_ray.results.scores import score_summary, score_warnings
 from rum_ray.scores import PROXIES, Scores
 from rum_ray.scores.learning_events import EVENTS
 from rum_ray.scores.reliability import DRAWS
@@ -50,13 +50,19 @@ def study(bundle, tmp_path_factory) -> Study:
     return study
 
 
+def summary_of(study: Study) -> ScoreSummary:
+    """The summary of the scores; it needs no embeddings."""
+    rows = {subset.name: subset.rows for subset in study.partition}
+    return score_summary(load_examples(study), ForgetSet(study.forget, rows, False, ()))
+
+
 @pytest.fixture(scope="session")
 def entry(study):
-    return score_entry(study)
+    return summary_of(study)
 
 
 def level(values, forget):
-    """By example, which third of the forget set it is in: by score, then by row."""
+    """Return the third of the forget set that each example is in: by score, then by row."""
     ordered = sorted(forget, key=lambda row: (values[row], row))
     sizes = [len(part) for part in np.array_split(ordered, 3)]
     thirds = [t for t, size in enumerate(sizes) for _ in range(size)]
@@ -71,21 +77,21 @@ def test_scores_are_the_sum_of_both_halves(study):
 
 
 def test_every_proxy_is_compared_once(study, entry):
-    assert list(entry["proxies"]) == [*EVENTS, "heldout", "curvature"]
-    runs = {name: len(proxy["values"]) for name, proxy in entry["proxies"].items()}
+    assert list(entry.proxies) == [*EVENTS, "heldout", "curvature"]
+    runs = {name: len(proxy.values) for name, proxy in entry.proxies.items()}
     assert runs == {**dict.fromkeys(EVENTS, 2), "heldout": 1, "curvature": 1}
     seed = Seed(0) / "proxy"
     for name in ("heldout", "curvature"):
         values = PROXIES[name]()(study.context.bundle, RECIPE, LocalRuntime(seed)).values
         expected = spearmanr(values, study.scores.values).statistic
-        assert entry["proxies"][name]["spearman"] == pytest.approx(expected)
-        assert entry["proxies"][name]["ci95"] is None
-        assert np.array_equal(score_table(study)[name], values)
+        assert entry.proxies[name].spearman == pytest.approx(expected)
+        assert entry.proxies[name].ci95 is None
+        assert np.array_equal(score_table(load_examples(study))[name], values)
 
 
 def test_a_proxy_lies_in_its_interval_over_examples(entry):
-    for proxy in entry["proxies"].values():
-        assert proxy["low"] < proxy["spearman"] < proxy["high"]
+    for proxy in entry.proxies.values():
+        assert proxy.low < proxy.spearman < proxy.high
 
 
 def test_the_share_in_the_same_subset_is_counted(study, entry):
@@ -95,8 +101,8 @@ def test_the_share_in_the_same_subset_is_counted(study, entry):
         for values in runs:
             theirs = level(values, study.forget.tolist())
             shares.append(sum(theirs[row] == ours[row] for row in ours) / len(ours))
-        assert entry["proxies"][name]["same_subset"]["values"] == pytest.approx(shares), name
-    assert 0 < entry["proxies"]["confidence"]["same_subset"]["mean"] < 1
+        assert entry.proxies[name].same_subset.values == pytest.approx(shares), name
+    assert 0 < entry.proxies["confidence"].same_subset.mean < 1
 
 
 def test_the_changed_share_is_counted_over_pools(study, entry):
@@ -108,20 +114,23 @@ def test_the_changed_share_is_counted_over_pools(study, entry):
         known = np.where(np.isnan(scores), study.scores.values, scores)
         theirs = level(known, study.forget.tolist())
         changed.append(sum(theirs[row] != ours[row] for row in ours) / len(ours))
-    assert entry["changed_share"] == pytest.approx(np.mean(changed))
-    assert 0 < entry["changed_share"] < 1
+    assert entry.changed_share == pytest.approx(np.mean(changed))
+    assert 0 < entry.changed_share < 1
 
 
-def test_a_miss_of_a_goal_is_a_warning():
-    good = {"models": 128, "unknown": 0, "split_half": 0.9, "changed_share": 0.1}
-    good["precision"] = None
-    assert not score_warnings(good)
-    assert not score_warnings({**good, "models": None, "split_half": None, "changed_share": None})
-    (half,) = score_warnings({**good, "split_half": 0.85})
+def test_a_miss_of_a_goal_is_a_warning(entry):
+    good = dataclasses.replace(entry, models=128, unknown=0, split_half=0.9, changed_share=0.1)
+
+    def warnings(**changes):
+        return score_warnings(dataclasses.replace(good, **changes))
+
+    assert not warnings()
+    assert not warnings(models=None, split_half=None, changed_share=None)
+    (half,) = warnings(split_half=0.85)
     assert half.startswith("The reliability of the scores is 0.850, below the goal of 0.9: 128 mod")
-    (changed,) = score_warnings({**good, "changed_share": 0.25})
+    (changed,) = warnings(changed_share=0.25)
     assert changed.startswith("25 % of the forget set would be in another subset with other model")
-    (unknown,) = score_warnings({**good, "unknown": 3})
+    (unknown,) = warnings(unknown=3)
     assert unknown == "3 examples have no score and were left out."
 
 
@@ -146,9 +155,9 @@ def test_confidences_give_soft_memorization(bundle, tmp_path, study):
     np.testing.assert_allclose(first, p, rtol=1e-3, atol=1e-3)
     kept = np.stack([ours.context.load(j).arrays["confidences"] for j in ours.scoring.pool])
     expected = reference.soft_memorization(ours.scoring.pool_bits[0], kept)
-    table = score_table(ours)["soft_memorization"]
+    table = score_table(load_examples(ours))["soft_memorization"]
     np.testing.assert_allclose(table, expected, atol=1e-14)
-    spearman = score_entry(ours)["proxies"]["soft_memorization"]["spearman"]
+    spearman = summary_of(ours).proxies["soft_memorization"].spearman
     known = np.isfinite(expected)
     assert spearman == pytest.approx(
         spearmanr(np.array(expected)[known], ours.scores.values[known]).statistic
@@ -157,56 +166,54 @@ def test_confidences_give_soft_memorization(bundle, tmp_path, study):
 
 
 def test_what_cannot_be_said_of_scores_has_a_reason(study, entry, monkeypatch):
-    assert not [name for name in entry if name.endswith("_reason")]
-    assert "reason" not in entry["proxies"]["confidence"]
+    assert not [name for name in to_json(entry) if name.endswith("_reason")]
+    assert entry.proxies["confidence"].reason is None
     alike = {"confidence": np.full((2, 160), 0.3), "entropy": np.full((2, 160), np.nan)}
     alike["entropy"][:, study.forget[0] :: 2] = 0.1
     monkeypatch.setitem(vars(study.scoring), "proxies", alike)
     monkeypatch.setattr(results, "split_half", lambda *_: float("nan"))
-    poor = score_entry(study)
-    assert (poor["split_half"], poor["split_half_reason"]) == (None, "a score is the same for all")
+    poor = summary_of(study)
+    assert (poor.split_half, poor.split_half_reason) == (None, "a score is the same for all")
     (warning,) = [w for w in score_warnings(poor) if "reliability" in w]
     assert warning == "The reliability of the scores is unknown: a score is the same for all."
-    assert poor["proxies"]["confidence"]["reason"] == "a score is the same for all"
-    same = poor["proxies"]["entropy"]["same_subset"]
-    assert (same["mean"], same["reason"]) == (None, "unknown for some of the forget set")
-    cells = facts.proxies(plain({"scores": poor})).rows
-    assert cells[0][1] == "\u2013 (a score is the same for all)"
-    assert cells[1][3] == "\u2013 (unknown for some of the forget set)"
+    assert poor.proxies["confidence"].reason == "a score is the same for all"
+    assert poor.proxies["confidence"].spearman is None
+    same = poor.proxies["entropy"].same_subset
+    assert (same.mean, same.reason) == (None, "unknown for some of the forget set")
 
 
 def test_costs_are_what_goes_through_models(study):
     # 24 models on half of D; held-out retraining 30 x 40 examples more, and two looks at D.
     heldout = 1 + (30 * 40 + 2 * 160 / 3) / (3 * 160)
-    assert costs(study, [], [])["scores"] == pytest.approx(24 / 2 + heldout + 3)
+    assert load_examples(study).cost == pytest.approx(24 / 2 + heldout + 3)
     empty = Study(study.experiment, Context(study.context.bundle, Store("nowhere")))
     (train,) = [stage for stage in forecast(empty) if stage.stage == "train"]
     assert (train.total, train.missing) == (2 + 24 + 2, 28)
     assert train.trainings == pytest.approx(2 + 24 / 2 + heldout + 3)
 
 
-def test_what_is_recorded_anyway_or_is_the_score_adds_no_job():
+def test_recorded_proxies_and_the_score_add_no_job():
     free = ScoreConfig(compare=("entropy", "cumulative_loss"))
     own = ScoreConfig(name="heldout", compare=("heldout", "curvature"))
     assert not Study(experiment(free), None).scoring.compared
     assert list(Study(experiment(own), None).scoring.compared) == ["curvature"]
 
 
-def test_held_out_retraining_may_be_the_score(bundle, tmp_path):
+def test_held_out_retraining_can_be_the_score(bundle, tmp_path):
     study = Study(experiment(ScoreConfig(name="heldout")), Context(bundle, Store(tmp_path)))
     for job in study.first_jobs:
         study.context.get_or_compute(job)
-    entry = score_entry(study)
-    assert (entry["name"], entry["models"], entry["split_half"]) == ("heldout", None, None)
-    assert entry["changed_share"] is None
+    entry = summary_of(study)
+    assert (entry.name, entry.models, entry.split_half) == ("heldout", None, None)
+    assert entry.changed_share is None
     for name in ("split_half", "changed_share"):
-        assert entry[f"{name}_reason"] == "the scores are not those of a pool"
-    assert (entry["standard_error"], entry["standard_error_reason"]) == (None, "none is known")
-    assert entry["proxies"].keys() == set(EVENTS)
+        assert getattr(entry, f"{name}_reason") == "the scores are not those of a pool"
+    assert (entry.standard_error, entry.standard_error_reason) == (None, "none is known")
+    assert entry.proxies.keys() == set(EVENTS)
     assert len(study.partition) == 3
 
 
-def test_a_search_and_held_out_retraining_have_a_half_of_v_each():
+def test_a_search_and_held_out_retraining_get_one_half_of_v_each():
     search = SearchConfig(trials=4)
     asked = [ScoreConfig(name="heldout"), ScoreConfig(compare=("heldout",))]
     for score in asked:
@@ -219,7 +226,7 @@ def test_a_search_and_held_out_retraining_have_a_half_of_v_each():
         assert experiment(without, search=search).load_data().reserved is None
 
 
-def test_listed_ids_are_learned_whatever_part_they_were_drawn_into(tmp_path):
+def test_listed_ids_are_moved_to_the_training_set(tmp_path):
     plain = experiment().load_data()
     listed = [*plain.train.ids[:9].tolist(), *plain.valid.ids[:4].tolist()]
     (tmp_path / "ids").write_text("\n".join(map(str, listed)))
@@ -240,7 +247,7 @@ def test_listed_ids_are_learned_whatever_part_they_were_drawn_into(tmp_path):
     assert int(bundle.flipped.sum()) == int(plain.flipped.sum())
 
 
-def test_the_key_of_a_proxys_scores_counts_what_held_out_retraining_learns(bundle, tmp_path):
+def test_the_key_of_a_proxys_scores_depends_on_held_out_data(bundle, tmp_path):
     job = ScoreByProxy(PROXIES["heldout"](), RECIPE, Seed(0))
     other = dataclasses.replace(bundle, label_noise=None)
     keys = {
@@ -252,13 +259,11 @@ def test_the_key_of_a_proxys_scores_counts_what_held_out_retraining_learns(bundl
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (np.zeros(3), "gave 3 scores for 160 examples; it must give one for each"),
-        (np.full(160, np.nan), r"gave no number for any example \(NaN\)"),
+        (np.zeros(3), r"\b3 scores for 160 examples"),
+        (np.full(160, np.nan), "NaN"),
     ],
 )
-def test_a_proxy_that_scores_nothing_or_something_else_is_refused(
-    bundle, tmp_path, values, message
-):
+def test_a_proxy_without_one_score_per_example_is_refused(bundle, tmp_path, values, message):
     job = ScoreByProxy(lambda *_: Scores(values), RECIPE, Seed(0))
     with pytest.raises(ScoreError, match=message):
         Context(bundle, Store(tmp_path)).get_or_compute(job)

@@ -1,4 +1,4 @@
-"""What a study searches, and what is told before anything is trained."""
+"""Searches of a study, and errors that are raised before anything is trained."""
 
 from typing import Any
 
@@ -12,8 +12,8 @@ from rum_ray.jobs import Context, SearchJob
 from rum_ray.rum import Plan
 from rum_ray.search.candidates import Candidate
 from rum_ray.store import Store
-from rum_ray.study.methods import table
-from rum_ray.study.spaces import check_plans, search_spaces, starting_plans
+from rum_ray.study.methods import method_rows
+from rum_ray.study.spaces import check_plans, load_start_plans, search_spaces
 from rum_ray.study.study import Study
 from rum_ray.study.validation import check
 from rum_ray.unlearning import FineTune, Nothing, SalUn
@@ -46,7 +46,7 @@ def study(digits, tmp_path):
 
 @pytest.fixture
 def scored(study):
-    """A study whose scores are there."""
+    """A study with finished scores."""
 
     def make(*overrides: str) -> Study:
         ours = study(*overrides)
@@ -90,19 +90,19 @@ def test_a_search_does_not_depend_on_the_others(scored):
         assert not keys(scored(override)).items() & plain.items(), override
 
 
-def test_a_start_changes_the_searches_that_have_it(scored):
+def test_a_start_plan_changes_the_searches_of_its_spaces(scored):
     cap = "search.max_cost=4"
     plain, started = keys(scored(cap)), keys(scored(cap, "search.start=[plan]"))
     assert {name for name in plain if plain[name] != started[name]} == {"V4"}
 
 
-def test_what_is_declared_changes_a_search(scored, monkeypatch):
+def test_declared_domains_change_a_search(scored, monkeypatch):
     before = keys(scored())
     monkeypatch.setattr(SalUn, "space", {"lr": SalUn.space["lr"]})
     assert not keys(scored()).items() & before.items()
 
 
-def test_searches_start_with_the_plans_that_they_have(scored, tmp_path):
+def test_searches_start_with_the_plans_in_their_space(scored, tmp_path):
     path = tmp_path / "plan.yaml"
     reverse = Plan.assign(scored().partition.reversed(), PLAN)
     path.write_text(config.dump_plan(reverse))
@@ -112,7 +112,7 @@ def test_searches_start_with_the_plans_that_they_have(scored, tmp_path):
         "search.spaces=[V0, V1, V2, V3, V4]", f"search.start=[plan, {path}, {untuned}]",
         "search.trials=3", "search.max_cost=4",
     )  # fmt: skip
-    assert list(starting_plans(ours.experiment, ours.partition)) == [
+    assert list(load_start_plans(ours.experiment, ours.partition)) == [
         "plan",
         str(path),
         str(untuned),
@@ -131,51 +131,53 @@ WRONG = [
     (
         ["search.max_cost=0.2", NOT_NOTHING],
         ConfigError,
-        r"no plan of V0 costs less than 0\.25 of re",
+        r"^search\.max_cost: .*V0 .*0\.25 .*0\.2\.",
     ),
     (
         ["search.max_cost=0.5", NOT_NOTHING],
         ConfigError,
-        r"^search\.max_cost: no plan of V1 costs le",
+        r"^search\.max_cost: .*V1 .*0\.5\.",
     ),
     (
         ["search.max_cost=2", "search.steps={low: {name: salun, epochs: 10}}"],
         ConfigError,
-        r"^search\.max_cost: no plan of V1 costs less than 2\.\d+ of retraining, and 2 is al",
+        r"^search\.max_cost: .*V1 .*2\.\d+ .* 2\.",
     ),
     (
         ["search.max_cost=3", NOT_NOTHING, "search.spaces=[V1, V3]"],
         ConfigError,
-        r"no plan of V3 costs less than 3\.7",
+        r"^search\.max_cost: .*V3 .*3\.7",
     ),
     (
         ["search.start=[plan]", *UNTUNED],
         ConfigError,
-        r"^search\.start: plan lies outside of V0, V3; of V3: it gives 'high' lr = 0\.1, and the",
+        r"^search\.start: plan .*V0, V3\. V3: .*lr .*0\.1",
     ),
     (
         ["search.start=[plan]", "search.unlearners=[nothing, {name: salun, lr: {high: 0.05}}]"],
         ConfigError,
-        r"plan lies .* V4: its medium\.unlearner is finetune, and may be nothing, salun\.$",
+        r"^search\.start: plan .* V4: .*medium\.unlearner .*finetune.*nothing, salun",
     ),
     (
         ["search.start=[plan]", "plan.high.lr=0.5"],
         ConfigError,
-        r"of V4: its high\.salun\.lr is 0\.5, and may be 0\.001 to 0\.2, logarithmic\.$",
+        r"^search\.start: plan .* V4: .*high\.salun\.lr .*0\.5.*0\.001 .*0\.2",
     ),
     (
         ["search.start=[plan]", "search.max_cost=2.5"],
         ConfigError,
-        r"^search\.start: plan costs 2\.55 of retraining, and search\.max_cost=2\.5 is",
+        r"^search\.start: plan .*2\.55 .*search\.max_cost=2\.5",
     ),
-    (["search.start=[nil]"], ConfigError, r"^plan nil cannot be read: No such file"),
-    (["search.unlearners=[ct]"], PlanError, r"ct swaps .*, and this model has none"),
-    (["search.steps={low: ct}"], PlanError, r"ct swaps .*, and this model has none"),
+    (["search.start=[nil]"], ConfigError, r"\bnil\b"),
+    (["search.unlearners=[ct]"], PlanError, r"\bct\b.* convolution"),
+    (["search.steps={low: ct}"], PlanError, r"\bct\b.* convolution"),
 ]
 
 
 @pytest.mark.parametrize(("overrides", "error", "message"), WRONG)
-def test_it_is_told_before_anything_is_trained(study, tmp_path, overrides, error, message):
+def test_impossible_searches_are_refused_before_anything_is_trained(
+    study, tmp_path, overrides, error, message
+):
     ours = study(*overrides)
     with pytest.raises(error, match=message) as raised:
         check(ours)
@@ -183,21 +185,21 @@ def test_it_is_told_before_anything_is_trained(study, tmp_path, overrides, error
     assert not (tmp_path / "store").exists()
 
 
-def test_a_start_plan_must_be_one_of_the_subsets(study, tmp_path):
+def test_a_start_plan_must_match_the_subsets(study, tmp_path):
     path = tmp_path / "plan.yaml"
     for text, message in (
         (
             "plan: {low: nothing, high: nothing}",
-            r"start: \S+plan\.yaml: .* no unlearner to subset 'm",
+            r"^search\.start: \S+plan\.yaml: .*'medium'",
         ),
-        ("plan: {a: nothing}", r"^search\.start: \S+plan\.yaml: the plan names subset 'a'"),
+        ("plan: {a: nothing}", r"^search\.start: \S+plan\.yaml: .*'a'"),
         (
             "{plan: {a: salun, b: salun}, order: [b, a]}",
-            r"^search\.start: \S+plan\.yaml: the plan names subset 'a'",
+            r"^search\.start: \S+plan\.yaml: .*'a'",
         ),
         (
             "{plan: {low: salun, medium: salun, high: salun}, order: [low]}",
-            r"yaml: an order names each of low, medium, high once",
+            r"^search\.start: \S+plan\.yaml: .*order.*low, medium, high",
         ),
     ):
         path.write_text(text)
@@ -211,12 +213,12 @@ def test_the_order_of_a_start_plan_counts(study, tmp_path):
     start = (f"search.start=[{path}]", "search.max_cost=4")
     check(study(*start))
     check(study(*start, "order=[high, low, medium]"))
-    message = r"of V4: it unlearns 'high' where the space unlearns 'low'"
+    message = r"^search\.start: .*V4: .*'high' .*'low'"
     with pytest.raises(ConfigError, match=message):
         check(study(*start, "order=[low, medium, high]"))
 
 
-def test_what_is_cheap_enough_passes(study):
+def test_searches_with_plans_below_the_cap_pass_the_check(study):
     check(study("search.max_cost=0.001"))
     check(
         study(
@@ -230,13 +232,13 @@ def test_what_is_cheap_enough_passes(study):
     check(study("search.max_cost=4", NOT_NOTHING, "search.spaces=[V0, V1, V2, V3, V4]"))
 
 
-def test_subsets_without_names_of_their_own_are_told_once_they_are_known(scored):
+def test_subsets_named_by_their_refiner_are_checked_once_they_are_known(scored):
     by_class = ["refine=by_class", "plan=", "forget={class: 3, size: 60}"]
     check(scored(*by_class, "search.steps={low: nothing}"))
-    message = r"^search\.steps: unknown subset 'low'\. Known: class3\.$"
+    message = r"^search\.steps: .*'low'.*class3"
     with pytest.raises(ConfigError, match=message):
         _ = scored(*by_class, "search.steps={low: nothing}").partition
-    with pytest.raises(ConfigError, match=r"^search\.max_cost: no plan of V0 costs less than"):
+    with pytest.raises(ConfigError, match=r"^search\.max_cost: .*V0 "):
         _ = scored(*by_class, "search.max_cost=0.1", NOT_NOTHING).partition
     assert scored(*by_class, "search.steps={class3: nothing}").partition.names == ("class3",)
 
@@ -247,7 +249,7 @@ def test_without_a_search_there_are_no_spaces(scored):
     check_plans(ours.experiment, ours.partition, 1200)
 
 
-def test_the_forecast_counts_the_spaces_that_are_searched(study):
+def test_the_forecast_counts_the_searched_spaces(study):
     from rum_ray.cli.forecast import forecast
 
     for spaces, rows in (("V0, V1, V4", 8), ("V2, V4", 6)):
@@ -270,7 +272,7 @@ TRIALS = {
 
 
 @pytest.mark.parametrize("spaces", ["V0, V1, V4", "V1, V4", "V0, V2", "V2, V3"])
-def test_rows_take_what_was_searched(scored, monkeypatch, spaces):
+def test_rows_have_the_hyperparameters_of_the_searches(scored, monkeypatch, spaces):
     ours = scored(f"search.spaces=[{spaces}]", "compare=[salun]", "search.steps={low: nothing}")
 
     def load(search, context):
@@ -295,7 +297,7 @@ def test_rows_take_what_was_searched(scored, monkeypatch, spaces):
     monkeypatch.setattr(
         SearchJob, "pick", lambda search, _: search.space.plan(lambda n, d: answer(d))
     )
-    rows = {row.method: row for row in table(ours) if row.source != "file" or row.unlearner}
+    rows = {row.method: row for row in method_rows(ours) if row.source != "file" or row.unlearner}
     named = {"V0": "best_single", "V1": "refined", "V2": "ordered", "V3": "untuned"}
     *others, last = spaces.split(", ")
     assert {*named.values(), "rum"} & {*rows} == {"rum", *(named[name] for name in others)}
@@ -308,8 +310,8 @@ def test_rows_take_what_was_searched(scored, monkeypatch, spaces):
     assert rows["vanilla"].trials == (2 if "V0" in spaces else None)
 
 
-def test_a_candidate_that_is_fixed_is_prepared_as_it_is(study):
-    # Half of the weights may move, so a mask is made; it is made of what the search will run.
+def test_a_fixed_candidate_is_checked_with_its_own_values(study):
+    # Half of the weights can change, so the unlearner computes a mask, as the search will.
     candidates = (Candidate("salun", {"keep": 0.5, "mask": "official"}),)
     ours = study(
         "search.unlearners=[{name: salun, keep: 0.5, mask: official}]", "search.max_cost=9"

@@ -24,7 +24,7 @@ FILE = {
     "plan": {"low": "nothing", "medium": "nothing", "high": {"name": "finetune", "epochs": 1}},
     "evaluate": {"residual": True, "also": ["u_lira", "pool_rmia"]},
     "search": {
-        "trials": 4,
+        "trials": 2,
         "max_cost": 9.0,
         "spaces": ["V0", "V1"],
         "unlearners": ["nothing", {"name": "finetune", "epochs": 1, "batch_size": 256}],

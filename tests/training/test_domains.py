@@ -26,7 +26,7 @@ DOMAINS = (
 
 @pytest.mark.parametrize("domain", DOMAINS, ids=describe)
 @pytest.mark.parametrize("count", [2, 3, 7])
-def test_a_grid_has_so_many_values_of_the_domain(domain, count):
+def test_a_grid_has_count_values_in_the_domain(domain, count):
     shares = (Seed(0) / "shares").uniform(2000)
     low, high = (bounds(domain)[0], bounds(domain)[-1])
     drawn = [low + share * (high - low) for share in shares]
@@ -40,7 +40,7 @@ def test_a_grid_has_so_many_values_of_the_domain(domain, count):
     assert len(values) == expected
     assert all(contains(domain, value) for value in values)
     assert {snap_to_grid(domain, value, count) for value in values} == values
-    # Equal cells: each value is a middle, so the first is as far from the low end as it can be.
+    # Each value is the midpoint of its cell, so the first lies above the lower bound.
     assert low < min(values) or isinstance(domain, Integers | Choice)
 
 
@@ -74,12 +74,12 @@ def test_the_cells_of_a_grid_are_equal():
         (Choice(("first",)), "last", "first"),
     ],
 )
-def test_the_nearest_value(domain, value, expected):
+def test_nearest_is_the_closest_value_in_the_domain(domain, value, expected):
     assert nearest(domain, value) == expected
     assert contains(domain, expected)
 
 
-def test_what_a_domain_holds():
+def test_contains_checks_type_and_bounds():
     assert contains(Integers(1, 3), 3)
     assert contains(Uniform(0, 1), 1)
     for value in (0, 4, 2.5, True, "2", None, math.nan):

@@ -36,7 +36,7 @@ def test_learning_rates():
     assert [constant.learning_rate(epoch) for epoch in range(4)] == [0.2] * 4
 
 
-def test_initial_weights_are_those_of_the_seed_whatever_the_data(data, runtime):
+def test_initial_weights_depend_on_the_seed_not_on_the_data(data, runtime):
     still = replace(SMALL, epochs=1, lr=1e-30, weight_decay=0.0)
     built = still.build(data, runtime.seed / "init")
     assert same_bits(still.fit(data, runtime), built)
@@ -44,7 +44,7 @@ def test_initial_weights_are_those_of_the_seed_whatever_the_data(data, runtime):
     assert not same_bits(still.fit(data, LocalRuntime(Seed(1))), built)
 
 
-def test_the_seed_is_all_that_is_drawn_from(data, runtime):
+def test_all_draws_come_from_the_seed(data, runtime):
     recipe = replace(SMALL, model="reference.training:forgetful")
     with torch.random.fork_rng():
         models = []
@@ -56,8 +56,8 @@ def test_the_seed_is_all_that_is_drawn_from(data, runtime):
     assert not same_bits(models[0], recipe.fit(data, LocalRuntime(Seed(1))))
 
 
-def test_dropout_is_drawn_anew_in_each_epoch(data, runtime):
-    same = data.take([0] * 64)  # so that the order of the examples does not matter
+def test_dropout_differs_between_epochs(data, runtime):
+    same = data.take([0] * 64)  # Equal examples, so that their order does not matter.
     seen = []
     still = Recipe("reference.training:forgetful", epochs=2, lr=1e-30, weight_decay=0.0)
     still.fit(same, runtime, lambda rows, logits, labels: seen.append(logits))
@@ -69,7 +69,7 @@ def test_the_result_is_in_eval_mode(data, runtime):
     assert not any(module.training for module in SMALL.fit(data, runtime).modules())
 
 
-def test_observe_sees_each_example_once_an_epoch_and_changes_nothing(data, runtime):
+def test_observe_gets_each_example_once_per_epoch_and_changes_nothing(data, runtime):
     seen = []
 
     def observe(rows, logits, labels):
@@ -82,7 +82,7 @@ def test_observe_sees_each_example_once_an_epoch_and_changes_nothing(data, runti
     for epoch in range(3):
         rows = torch.cat([rows for rows, _ in seen[3 * epoch : 3 * epoch + 3]])
         assert torch.equal(rows.sort().values, torch.arange(160))
-    # The first logits are those of the initial weights: of the pass before the step.
+    # The first logits are those of the initial weights, before the first step.
     rows, logits = seen[0]
     torch.testing.assert_close(logits, SMALL.build(data, runtime.seed / "init")(data.x[rows]))
     assert same_bits(model, SMALL.fit(data, runtime))
@@ -120,45 +120,44 @@ def test_half_precision_gives_float32_logits(data, runtime):
     assert kinds == {torch.float32}
 
 
-def test_vectors_can_be_learned(data, runtime):
+def test_vectors_are_valid_inputs(data, runtime):
     vectors = LabeledData(data.x.flatten(1), data.y)
     model = replace(SMALL, epochs=20).fit(vectors, runtime)
     assert float((model(vectors.x).argmax(1) == vectors.y).float().mean()) > 0.85
 
 
-def test_a_loss_that_is_not_finite_diverged(data, runtime):
-    message = r"training of mlp reached a loss of (inf|nan) in epoch [01]\. Lower lr \(now 1e\+30\)"
-    with pytest.raises(DivergedError, match=message):
+def test_a_loss_that_is_not_finite_is_a_diverged_error(data, runtime):
+    with pytest.raises(DivergedError, match=r"mlp .*(inf|nan) in epoch [01]\b.*1e\+30"):
         replace(SMALL, lr=1e30, schedule="constant").fit(data, runtime)
 
 
-def test_weights_that_are_not_finite_diverged(data, runtime):
+def test_weights_that_are_not_finite_are_a_diverged_error(data, runtime):
     recipe = Recipe("mlp", epochs=1, lr=float("inf"), batch_size=160)
-    with pytest.raises(DivergedError, match="training of mlp ended with weights that are not"):
+    with pytest.raises(DivergedError, match=r"mlp .*\(features\.1\.weight\)"):
         recipe.fit(data, runtime)
 
 
-def test_an_unknown_model_has_a_message(data, runtime):
-    with pytest.raises(ConfigError, match=r"unknown model 'resnet1'.* Did you mean 'resnet18'\?"):
+def test_an_unknown_model_is_an_error_with_the_closest_name(data, runtime):
+    with pytest.raises(ConfigError, match=r"'resnet1'.*'resnet18'\?"):
         Recipe("resnet1").fit(data, runtime)
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "message"),
+    ("field", "value"),
     [
-        ("epochs", 0, "epochs must be positive, got 0"),
-        ("lr", -0.1, "lr must be positive, got -0.1"),
-        ("lr", float("nan"), "lr must be positive, got nan"),
-        ("batch_size", 0, "batch_size must be positive, got 0"),
-        ("threads", 0, "threads must be positive, got 0"),
-        ("momentum", -1.0, "momentum must not be negative, got -1.0"),
-        ("weight_decay", -1.0, "weight_decay must not be negative, got -1.0"),
-        ("schedule", "step", "schedule must be cosine or constant, got 'step'"),
-        ("precision", "float16", "precision must be float32 or bfloat16, got 'float16'"),
+        ("epochs", 0),
+        ("lr", -0.1),
+        ("lr", float("nan")),
+        ("batch_size", 0),
+        ("threads", 0),
+        ("momentum", -1.0),
+        ("weight_decay", -1.0),
+        ("schedule", "step"),
+        ("precision", "float16"),
     ],
 )
-def test_bad_fields(field, value, message):
-    with pytest.raises(ValueError, match=message):
+def test_an_invalid_field_is_an_error_with_field_and_value(field, value):
+    with pytest.raises(ValueError, match=rf"^{field} .*got '?{value}'?$"):
         Recipe("mlp", **{field: value})
 
 
@@ -169,7 +168,7 @@ def test_defaults():
     assert (recipe.augment, recipe.precision, recipe.threads) == (False, "float32", 1)
 
 
-def test_ids_decide_the_augmentation(bundle, runtime):
+def test_augmentation_depends_on_the_ids(bundle, runtime):
     shifted = replace(bundle.train, ids=bundle.train.ids + 7)
     recipe = Recipe("mlp", epochs=1, batch_size=64, augment=True)
     results = [recipe.fit(data, runtime) for data in (bundle.train, bundle.train, shifted)]

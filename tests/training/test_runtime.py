@@ -10,7 +10,7 @@ from rum_ray.training import LocalRuntime
 from rum_ray.training.runtime import check_finite
 
 
-def test_a_part_has_draws_of_its_own_and_the_same_device():
+def test_a_part_has_its_own_seed_and_the_same_device():
     runtime = LocalRuntime(Seed(3), device="cpu")
     part = runtime / "a" / 1
     assert part.seed == Seed(3) / "a" / 1
@@ -19,11 +19,11 @@ def test_a_part_has_draws_of_its_own_and_the_same_device():
     assert pickle.loads(pickle.dumps(part)) == part
 
 
-def test_all_epochs_in_order():
+def test_a_local_runtime_yields_all_epochs_in_order():
     assert list(LocalRuntime(Seed(0)).epochs(3)) == [0, 1, 2]
 
 
-def test_it_sets_threads_and_determinism():
+def test_a_local_runtime_sets_threads_and_determinism():
     try:
         LocalRuntime(Seed(0), threads=2)
         assert torch.get_num_threads() == 2
@@ -41,6 +41,5 @@ def test_weights_must_be_finite(value):
     check_finite(model, "it")
     with torch.no_grad():
         model.bias[1] = value
-    message = r"it ended with weights that are not finite \(bias\)\. Lower lr"
-    with pytest.raises(DivergedError, match=message):
+    with pytest.raises(DivergedError, match=r"^it .*\(bias\)"):
         check_finite(model, "it")

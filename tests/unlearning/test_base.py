@@ -22,9 +22,6 @@ OWN_DEFAULTS = {
     "salun": {"keep": 0.5, "mask": "saliency"},
     "bad_teacher": {"temperature": 1.0, "retain_share": 0.3},
     "msg": {"redraw": 0.3, "scale": 0.1},
-}
-OTHERS = {
-    "nothing": {},
     "retrain": {"recipe": None},
     "influence": {"alpha": 1.0, "mode": "official", "damping": 1.0, "iterations": 10},
     "ssd": {"alpha": 10.0, "dampening": 1.0, "exponent": 1.0, "batch_size": 64},
@@ -32,11 +29,11 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("name", UNLEARNERS)
-def test_the_fields_and_defaults_are_those_promised(name):
+def test_fields_keep_their_defaults(name):
     kind = UNLEARNERS[name]
     fields = {f.name: f.default for f in dataclasses.fields(kind)}
-    shared = OTHERS.get(name, DEFAULTS)
-    assert fields == shared | OWN_DEFAULTS.get(name, {})
+    shared = DEFAULTS if issubclass(kind, GradientUnlearner) else {}
+    assert (shared | OWN_DEFAULTS.get(name, {})).items() <= fields.items()
 
 
 @pytest.mark.parametrize("kind", GRADIENT)
@@ -66,23 +63,19 @@ def test_negative_weights_are_refused(kind):
 
 
 @pytest.mark.parametrize("part", ["forget", "retain"])
-def test_an_empty_set_has_a_message(model, task, runtime, part):
+def test_an_empty_set_is_an_error(model, task, runtime, part):
     empty = dataclasses.replace(task, **{part: task.forget.take([])})
-    message = f"finetune was given an empty {part} set; it needs at least one example"
-    with pytest.raises(PlanError, match=message):
+    with pytest.raises(PlanError, match=f"^finetune: .*{part} set"):
         FineTune()(model, empty, runtime)
 
 
 def test_a_loss_that_is_not_finite_diverged(model, task, runtime):
-    with pytest.raises(
-        DivergedError, match=r"finetune reached a loss of inf in epoch 1\. Lower lr"
-    ):
+    with pytest.raises(DivergedError, match=r"^finetune .* loss of inf in epoch 1\. .* 1e\+38"):
         FineTune(lr=1e38, batch_size=130, epochs=2)(model, task, runtime)
 
 
 def test_weights_that_are_not_finite_diverged(model, task, runtime):
-    message = r"finetune ended with weights that are not finite \(features\.1\.weight\)\. Lower lr"
-    with pytest.raises(DivergedError, match=message):
+    with pytest.raises(DivergedError, match=r"^finetune .* \(features\.1\.weight\).* lr"):
         FineTune(lr=float("inf"), batch_size=130, epochs=1)(model, task, runtime)
 
 
@@ -103,7 +96,7 @@ def test_batch_normalisation_is_in_train_mode(task, runtime):
     torch.testing.assert_close(result.features[1].running_var, 0.9 + 0.1 * seen.var(0))
 
 
-def test_the_student_trains_and_the_teacher_stays_as_the_model_was(model, task, runtime):
+def test_the_student_trains_and_the_teacher_is_frozen(model, task, runtime):
     seen = []
 
     class Watched(FineTune):
@@ -119,7 +112,7 @@ def test_the_student_trains_and_the_teacher_stays_as_the_model_was(model, task, 
     assert seen == [(True, False)] * 3
 
 
-def test_dropout_is_drawn_anew_in_each_epoch(task, runtime):
+def test_dropout_is_drawn_again_in_each_epoch(task, runtime):
     model, masks = sensitive_model(0), []
     model.features[4].register_forward_hook(lambda module, _, output: masks.append(output == 0))
     one = task.retain.take([0] * 90)  # so that the order of the examples does not matter
@@ -142,7 +135,7 @@ def test_the_order_of_batches_is_drawn_by_epoch_and_set(task, runtime):
         assert torch.equal(rows(first, name).sort(0).values, data.x.flatten(1).sort(0).values)
 
 
-def test_mixed_batches_hold_both_sets_and_the_labels_given(task, runtime):
+def test_mixed_batches_hold_both_sets_with_the_new_labels(task, runtime):
     labels = torch.full((40,), 3)
     mixed = list(EpochData(task, runtime, 0, 32).mixed(labels))
     assert [len(x) for x, _ in mixed] == [32] * 4 + [2]

@@ -23,18 +23,17 @@ def test_retrain_is_the_recipe_on_the_retain_set_alone(model, task, runtime):
     assert same_bits(Retrain(recipe=RECIPE)(task.original, other, runtime), result)
 
 
-def test_retrain_starts_like_the_original_of_its_seed(task, runtime):
-    # Without a step, weight decay and data both, what is left are the initial weights.
+def test_retrain_has_the_initial_weights_of_its_seed(task, runtime):
+    # With a vanishing step and no weight decay, the result has the initial weights.
     still = Recipe("mlp", epochs=1, lr=1e-30, weight_decay=0.0)
     retrained = Retrain(recipe=still)(task.original, task, runtime)
     assert same_bits(retrained, still.fit(task.forget, runtime))
 
 
 def test_retrain_needs_a_recipe(model, task, runtime):
-    message = "retrain does not know how: give it the original model's recipe"
-    with pytest.raises(PlanError, match=message):
+    with pytest.raises(PlanError, match=r"^retrain .*recipe"):
         Retrain()(model, task, runtime)
-    with pytest.raises(PlanError, match=message):
+    with pytest.raises(PlanError, match=r"^retrain .*recipe"):
         Retrain().cost(1, 2)
 
 

@@ -41,7 +41,7 @@ def test_l1_sparse_makes_weights_small(model, task, runtime):
     assert size(1e-2) < size(1e-3) < size(0.0)
 
 
-def test_the_forget_set_plays_no_part(model, task, runtime):
+def test_finetuning_ignores_the_forget_set(model, task, runtime):
     other = type(task)(task.forget.relabeled(np.zeros(40)), task.retain, task.original)
     results = [FineTune(lr=0.1)(model, t, runtime) for t in (task, other)]
     assert same_bits(*results)

@@ -15,7 +15,7 @@ from rum_ray.unlearning.gradients import (
 
 @pytest.fixture
 def many(bundle):
-    """300 examples: one whole part and a piece of another."""
+    """300 examples: one full batch and a part of another."""
     return bundle.train.take([*range(160), *range(140)])
 
 
@@ -44,12 +44,12 @@ def test_the_fisher_product_is_that_with_the_matrix(model, runtime, many):
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_no_example_has_no_derivative(model, runtime, many):
+def test_derivatives_of_no_examples_are_empty(model, runtime, many):
     found = directional_derivatives(model, many.take([]), torch.zeros(1108))
     assert found.shape == (0,)
 
 
-def test_batches_are_seen_at_the_weights_of_their_moment(model, runtime, task):
+def test_batch_gradients_use_the_current_weights(model, runtime, task):
     moving = differentiable(model, runtime)
     batches = [(task.forget.x, task.forget.y)] * 2
     gradients = batch_gradients(moving, batches)
@@ -60,7 +60,7 @@ def test_batches_are_seen_at_the_weights_of_their_moment(model, runtime, task):
     assert not torch.equal(next(gradients), first)
 
 
-def test_a_parameter_without_a_part_has_gradient_0(model, runtime, task):
+def test_an_unused_parameter_has_gradient_0(model, runtime, task):
     model.unused = torch.nn.Parameter(torch.ones(3))
     gradient = mean_gradient(differentiable(model, runtime), task.forget)
     parts = by_parameter(gradient, model)

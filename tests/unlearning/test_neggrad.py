@@ -53,7 +53,7 @@ def test_cost():
     assert NegGradPlus(epochs=2, batch_size=16).cost(90, 40) == 2 * (40 + 3 * 16)
 
 
-def test_alpha_is_a_share():
+def test_alpha_must_be_in_0_to_1():
     for alpha in (-0.1, 1.1, float("nan")):
         with pytest.raises(ValueError, match=rf"alpha must be in \[0, 1\], got {alpha}"):
             NegGradPlus(alpha=alpha)

@@ -12,7 +12,7 @@ ONE_BATCH = {"lr": 0.2, "epochs": 2, "batch_size": 130}
 
 
 def frozen(unlearner, task, runtime):
-    """By parameter: which weights the unlearner's mask freezes."""
+    """Mask of frozen weights, by parameter."""
     masks = unlearner.prepare(task.original, task, runtime)
     assert all(bool(((mask == 0) | (mask == 1)).all()) for mask in masks.values())
     parameters = dict(task.original.named_parameters())
@@ -62,7 +62,7 @@ def test_the_released_mask_moves_the_least_salient_weights(task, runtime, size, 
     literal = reference.salun_frozen_as_released(unlearner, task.original, parts, 0.3)
     found = frozen(unlearner, task, runtime)
     assert all(map(torch.equal, found, literal))
-    # With one batch there is no step between, and what moves is what the right mask freezes most.
+    # One batch has no ascent step, so the updated weights are the least salient ones.
     right = frozen(SalUn(keep=0.7, batch_size=size), task, runtime)
     opposite = sum(int((a != b).sum()) for a, b in zip(found, right, strict=True))
     assert (opposite >= 1108 - 2) == (batches == 1)
@@ -102,7 +102,7 @@ def test_equal_saliency_goes_to_the_earlier_weight(task, runtime):
     assert not first[:470].any()
 
 
-def test_labels_are_drawn_anew_over_all_classes_of_the_model(task, runtime):
+def test_labels_are_drawn_again_over_all_classes_of_the_model(task, runtime):
     one_class = LabeledData(torch.zeros(4000, 1, 8, 8), torch.zeros(4000))
     many = UnlearningTask(one_class, task.retain, task.original)
     draws = [RandomLabel().labels(many, runtime, epoch) for epoch in (0, 1)]
@@ -116,7 +116,7 @@ def test_labels_are_drawn_anew_over_all_classes_of_the_model(task, runtime):
     assert not torch.equal(draws[0], RandomLabel().labels(many, LocalRuntime(Seed(1)), 0))
 
 
-def test_labels_leave_the_original_alone(task, runtime):
+def test_labels_do_not_change_the_original(task, runtime):
     task.original.train()
     before = {name: value.clone() for name, value in task.original.state_dict().items()}
     RandomLabel().labels(task, runtime, 0)
@@ -129,12 +129,12 @@ def test_cost():
     assert SalUn(epochs=3).cost(10, 100) == 340
 
 
-def test_keep_is_a_share():
+def test_keep_must_be_in_0_to_1():
     for keep in (-0.1, 1.5):
         with pytest.raises(ValueError, match=rf"keep must be in \[0, 1\], got {keep}"):
             SalUn(keep=keep)
 
 
-def test_the_mask_has_two_names():
+def test_an_unknown_mask_is_an_error():
     with pytest.raises(ValueError, match="mask must be saliency or official, got 'released'"):
         SalUn(mask="released")

@@ -37,7 +37,7 @@ def test_a_student_equal_to_its_teacher_has_no_loss_and_no_gradient(model, task)
     assert max(float(g.abs().max()) for g in gradients) < 1e-7
 
 
-def test_the_first_step_up_from_the_teacher_goes_nowhere(model, task, runtime):
+def test_the_first_ascent_step_from_the_teacher_changes_nothing(model, task, runtime):
     # KL and its gradient are 0 where student and teacher are equal: only what follows on R moves.
     settings = {**ONE_BATCH, "epochs": 1, "weight_decay": 0.0, "momentum": 0.0}
     with_max = Scrub(**settings, max_epochs=1)(model, task, runtime)

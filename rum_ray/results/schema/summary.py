@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from rum_ray.errors import DataError
 from rum_ray.results.schema.examples import Entanglement, ForgetSummary, ScoreSummary, SubsetSummary
-from rum_ray.results.schema.rows import Claim, Row
+from rum_ray.results.schema.rows import OPTIONAL, Claim, Row
 from rum_ray.results.schema.searches import Ladder, ReferenceSummary, SearchSummary
 from rum_ray.results.schema.study import (
     Costs,
@@ -25,7 +25,11 @@ from rum_ray.results.schema.study import (
 
 @dataclass(frozen=True)
 class Summary:
-    """report.json: all numbers of a finished study."""
+    """report.json: all numbers of a finished study.
+
+    `attack_titles` has the title of each attack in `evaluate.also`, by the name of its metrics; it
+    is left out if there is none.
+    """
 
     attack: str
     experiment: ExperimentSummary
@@ -44,6 +48,7 @@ class Summary:
     costs: Costs
     selected_on: tuple[Selection, ...]
     warnings: tuple[str, ...]
+    attack_titles: Mapping[str, str] | None = field(default=None, metadata=OPTIONAL)
     format: Literal[1] = 1
     status: Literal["complete"] = "complete"
 

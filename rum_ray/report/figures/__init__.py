@@ -1,0 +1,1 @@
+"""Figures of the report: Matplotlib drawings, called by the sections."""

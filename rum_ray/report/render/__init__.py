@@ -1,0 +1,1 @@
+"""Renderers of the report. They know blocks and nothing of their content."""

@@ -1,0 +1,44 @@
+"""Sections of the page, one file each: findings, tables, figures with captions, and notes.
+
+A section is a function `section(report, gallery)` that returns blocks, or None where the study has
+no such thing. To add a table or a figure, edit its section.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from rum_ray.report.blocks import Section
+from rum_ray.report.gallery import Gallery
+from rum_ray.report.sections import (
+    attacks,
+    headline,
+    ladder,
+    making,
+    references,
+    reliability,
+    result,
+    scores,
+    search,
+)
+from rum_ray.report.text import printable
+from rum_ray.results.report import Report
+
+SECTIONS: tuple[Callable[[Report, Gallery], Section | None], ...] = (
+    headline.section,
+    result.section,
+    attacks.section,
+    scores.section,
+    search.section,
+    ladder.section,
+    references.section,
+    reliability.section,
+    making.section,
+)
+"""In the order of the page. The first is the page's head."""
+
+
+def sections(report: Report, gallery: Gallery) -> tuple[Section, ...]:
+    """Return the sections of a report, with control characters removed from all names."""
+    report, gallery = replace(report, summary=printable(report.summary)), printable(gallery)
+    found = (section(report, gallery) for section in SECTIONS)
+    return tuple(section for section in found if section is not None)

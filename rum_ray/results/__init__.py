@@ -1,0 +1,1 @@
+"""Results: from the outcome of a study to the numbers of its report."""

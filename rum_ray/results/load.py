@@ -1,0 +1,241 @@
+"""Read the outcome of a study from the store.
+
+Each part has a loader of its own, because a command may run some stages only. `load_examples` needs
+the stage "train", `load_forget_set` also "embed", `load_searches` all searches, and `load_methods`
+the stages that measure the given rows. `load_outcome` needs all stages.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from rum_ray import config
+from rum_ray.data.bundle import DataBundle, complement
+from rum_ray.evaluation.tow import Evaluation
+from rum_ray.experiment import plan_as_dicts
+from rum_ray.jobs import (
+    Context,
+    SearchJob,
+    SubsetMoments,
+    UnlearnShadow,
+    pool_logits,
+    relative_cost,
+    retraining_cost,
+    shadow_logits,
+)
+from rum_ray.jobs.search import FRESH_SEEDS
+from rum_ray.results.environment import environment
+from rum_ray.results.outcome import (
+    Examples,
+    ForgetSet,
+    Measured,
+    Method,
+    Outcome,
+    Pool,
+    PoolAnswers,
+    SearchOutcome,
+    Shadows,
+    Trial,
+)
+from rum_ray.results.schema import DataSummary, ExperimentSummary, Pick, PlanStep, StageSummary
+from rum_ray.study.costs import training_cost, training_count
+from rum_ray.study.methods import (
+    METHODS,
+    Row,
+    embedding_job,
+    method_of,
+    method_rows,
+    pool_jobs,
+    shadow_jobs,
+)
+from rum_ray.study.study import Study
+from rum_ray.study.timing import StageTime
+
+
+def load_outcome(study: Study, stages: Iterable[StageTime] = ()) -> Outcome:
+    """Return the outcome of a finished study.
+
+    Args:
+        study: all of its stages are finished.
+        stages: wall times.
+    """
+    experiment = study.experiment
+    return Outcome(
+        experiment=experiment,
+        identity=ExperimentSummary(experiment.name, experiment.digest, config.dump(experiment)),
+        environment=environment(experiment.recipe.threads, experiment.cluster.workers),
+        data=_data(study.context.bundle),
+        examples=load_examples(study),
+        forget=load_forget_set(study),
+        measured=load_methods(study, method_rows(study)),
+        searches=load_searches(study),
+        references={
+            name: sum(map(training_count, known.models)) for name, known in study.references.items()
+        },
+        originals=len(study.search_originals),
+        stages=tuple(StageSummary(**asdict(stage)) for stage in stages),
+    )
+
+
+def load_examples(study: Study) -> Examples:
+    """Return the training examples and their scores."""
+    bundle, truth = study.context.bundle, study.context.bundle.true_labels
+    return Examples(
+        experiment=study.experiment,
+        ids=bundle.train.ids,
+        labels=bundle.train.y.numpy(),
+        true_labels=None if truth is None else truth.numpy(),
+        flipped=bundle.flipped,
+        classes=bundle.num_classes,
+        scores=study.scores,
+        proxies=study.scoring.proxies,
+        pool=_pool(study),
+        cost=sum(training_cost(study, job) for job in study.scoring.jobs),
+    )
+
+
+def load_forget_set(study: Study) -> ForgetSet:
+    """Return the forget set, its subsets and their embeddings."""
+    return ForgetSet(
+        rows=study.forget,
+        subsets={subset.name: subset.rows for subset in study.partition},
+        by_distance=study.experiment.forget.by_distance,
+        embedded=tuple(job.load(study.context) for job in study.moments),
+    )
+
+
+def load_methods(study: Study, rows: Sequence[Row]) -> Measured:
+    """Return the measured methods.
+
+    Args:
+        study: the jobs of `rows` are finished.
+        rows: retrained, retrained again and original models first.
+    """
+    methods = tuple(_method(study, row) for row in rows)
+    return Measured(
+        config=study.experiment.evaluate,
+        attacks=study.experiment.evaluate.attacks,
+        seeds=study.experiment.seeds,
+        subsets=study.partition.names,
+        methods=methods,
+        pool=_pool_answers(study, methods[0].evaluations[0]),
+    )
+
+
+def load_searches(study: Study) -> tuple[SearchOutcome, ...]:
+    """Return the finished searches, in their order; empty without a search."""
+    return tuple(_search(study, name, search) for name, search in study.searches.items())
+
+
+def _data(bundle: DataBundle) -> DataSummary:
+    """Return sizes, classes and label noise of the data."""
+    flipped = bundle.flipped
+    return DataSummary(
+        name=bundle.name,
+        train=len(bundle.train),
+        valid=len(bundle.valid),
+        test=len(bundle.test),
+        reserved=None if bundle.reserved is None else len(bundle.reserved),
+        classes=tuple(bundle.class_names),
+        label_noise=bundle.label_noise.fraction if bundle.label_noise else None,
+        flipped=None if flipped is None else int(flipped.sum()),
+    )
+
+
+def _pool(study: Study) -> Pool | None:
+    """Return the models whose scores choose the forget set; None if the scores are others."""
+    scoring = study.scoring
+    if not scoring.scoring_half:
+        return None
+    included, correct = scoring.pool_bits
+    return Pool(
+        included=included,
+        correct=correct,
+        halves=scoring.pool_halves,
+        held_out=len(scoring.reference_half),
+        statistics=scoring.pool_size.statistics,
+        reached=scoring.pool_size.reached,
+    )
+
+
+def _method(study: Study, row: Row) -> Method:
+    """Return a measured method."""
+    context, streams, shadows = study.context, [], shadow_jobs(study, [row])
+    if study.experiment.evaluate.residual:
+        found = (embedding_job(study, job) for job in row.jobs)
+        streams = [job for job in found if job is not None]
+    return Method(
+        name=row.method,
+        unlearner=row.unlearner,
+        source=row.source,
+        trials=row.trials,
+        plan=() if row.plan is None else _steps(plan_as_dicts(row.plan)),
+        evaluations=tuple(job.load(context) for job in row.jobs),
+        moments=tuple(job.moments(context) for job in streams),
+        streamed=sum(isinstance(job, SubsetMoments) for job in streams),
+        shadows=_shadows(context, shadows) if shadows else None,
+    )
+
+
+def _steps(plan: Iterable[Any]) -> tuple[PlanStep, ...]:
+    """Return the steps of a plan in plain values."""
+    return tuple(PlanStep(**step) for step in plan)
+
+
+def _shadows(context: Context, jobs: Sequence[UnlearnShadow]) -> Shadows:
+    """Return the shadow models of a plan."""
+    total = len(context.bundle.train)
+    return Shadows(*shadow_logits(context, jobs), cost=sum(job.cost(total) for job in jobs))
+
+
+def _pool_answers(study: Study, retrained: Evaluation) -> PoolAnswers | None:
+    """Return the answers of the pool on forget set, retain sample and non-members."""
+    jobs = pool_jobs(study)
+    if not jobs:
+        return None
+    forget = study.partition.rows
+    retain = complement(forget, len(study.context.bundle.train))[retrained.sample()]
+    rows = np.concatenate([forget, retain])
+    logits, included, unseen = pool_logits(study.context, jobs, rows)
+    parts = {"forget": slice(len(forget)), "retain": slice(len(forget), None)}
+    sets = {name: (logits[:, part], included[:, part]) for name, part in parts.items()}
+    return PoolAnswers(sets, unseen)
+
+
+def _search(study: Study, name: str, search: SearchJob) -> SearchOutcome:
+    """Return a finished search."""
+    context, total = study.context, len(study.context.bundle.train)
+    pick, finalists = search.pick(context), search.finalists(context)
+    tried, fresh = (context.load(search.trial(pick, again)).value for again in (False, True))
+    ran = search.spent(context) / retraining_cost(study.recipe, len(study.forget), total)
+    again = sum(relative_cost(plan, study.recipe, total) for plan in finalists)
+    steps = _steps(plan_as_dicts(pick))
+    return SearchOutcome(
+        name=name,
+        method=method_of(study, search),
+        label=METHODS[search.name],
+        space=search.name,
+        config=search.config,
+        budget=search.config.budget,
+        starts=len(search.starts),
+        trials=tuple(_trial(context, search, trial) for trial in search.load(context)),
+        drawn_again=search.drawn_again(context),
+        pick=Pick(steps, tried["objective"], fresh["objective"], tried["cost"]),
+        cost=ran * search.config.seeds + again * FRESH_SEEDS,
+    )
+
+
+def _trial(context: Context, search: SearchJob, trial: dict[str, Any]) -> Trial:
+    """Return a trial, with the provenance of its result."""
+    made = context.store.provenance(search.trial(search.plan(trial["answers"])).key(context))
+    known = ("start", "status", "objective", "tow", "gap", "cost", "subsets")
+    return Trial(
+        **{name: trial[name] for name in known},
+        by_seed=tuple(trial["by_seed"]),
+        plan=_steps(trial["plan"]),
+        seconds=made.get("seconds"),
+        steps_run=made.get("steps_run"),
+        cache_hits=made.get("cache_hits"),
+    )
