@@ -129,7 +129,7 @@ def show(answer: Mapping[str, Any]) -> None:
     elif "forecast" in answer:
         _show_forecast(answer["forecast"])
     elif "checks" in answer:
-        rows = [[c["check"], "ok" if c["ok"] else "WRONG", c["found"]] for c in answer["checks"]]
+        rows = [[c["check"], c["state"], c["found"]] for c in answer["checks"]]
         table("doctor", ["check", "state", "found"], rows)
     elif "searches" in answer:
         show_searches(answer["searches"])

@@ -1,4 +1,4 @@
-"""How a command ends: its answer, or one line that says what is wrong, and an exit code."""
+"""The end of a command: an answer on standard output, or one line of error, and an exit code."""
 
 import json
 import os
@@ -15,18 +15,24 @@ from rum_ray.errors import RumRayError
 INTERRUPTED = 75
 
 
-def guarded(do: Callable[[], dict[str, Any]], as_json: bool, debug: bool) -> None:
-    """Do something; print its answer, or its one error, and leave with the right exit code."""
+def guarded(command: Callable[[], dict[str, Any]], as_json: bool, debug: bool) -> None:
+    """Run a command and print its answer; on an error, print one line and exit with its code.
+
+    Args:
+        command: returns the answer.
+        as_json: True prints one JSON object.
+        debug: True prints the traceback of an error, too.
+    """
     signal.signal(signal.SIGTERM, lambda *_: _interrupt())
     try:
-        answer = do()
+        answer = command()
     except KeyboardInterrupt:
         leave_interrupted()
     except RumRayError as error:
         leave(str(error), error.exit_code, debug)
     except Exception as error:
-        told = f"a bug: {type(error).__name__}: {error}. Run again with --debug, and report it."
-        leave(told, 1, debug)
+        reason = f"a bug: {type(error).__name__}: {error}. Run again with --debug, and report it."
+        leave(reason, 1, debug)
     if as_json:
         from rum_ray.results.schema import to_json
 
@@ -42,12 +48,12 @@ def _interrupt() -> NoReturn:
 
 
 def leave_interrupted() -> NoReturn:
-    """Say that the command was interrupted, and exit."""
+    """Report an interrupt and exit."""
     leave("interrupted; the same command goes on from here.", INTERRUPTED)
 
 
 def leave(message: str, code: int, debug: bool = False) -> NoReturn:
-    """Print one line and exit, without waiting for what third parties left running."""
+    """Print a message as one line and exit at once; threads of third parties may still run."""
     if debug:
         traceback.print_exc()
     print(f"rum-ray: {' '.join(message.split())}", file=sys.stderr)

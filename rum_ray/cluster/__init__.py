@@ -1,14 +1,15 @@
-"""All of it, on Ray; the only package that imports it."""
+"""Ray: jobs in Train, embeddings in Data, searches in Tune. No other package imports Ray."""
 
 import os
 import sys
 
-# Ray reads these when it is imported, so they are set before it is; what the user has set counts.
-# The Train tab needs the tracking, and usage statistics would leave the machine. After the
-# loss of a machine Train asks for room that is gone, and looks again when this time is over.
+# Ray reads these at import, so they are set before; values that the user has set win.
+# Usage statistics would leave the machine. After the loss of a machine, Train waits for resources
+# that no longer exist; it looks at the cluster again after the start timeout. Notices of preemption
+# need no actor that watches for them: the queue requeues the jobs of a lost machine.
 _SETTINGS = {
     "RAY_AUTH_MODE": "token",
-    "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "20",
     "RAY_USAGE_STATS_ENABLED": "0",

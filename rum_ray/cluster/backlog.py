@@ -1,48 +1,48 @@
-"""What a queue keeps: jobs that wait, and workers that hold some."""
+"""The state of a queue: jobs that wait, and workers with the jobs that they lease."""
 
 import heapq
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from rum_ray.jobs.train import MAX_TOGETHER as MAX_CHUNK
-
+MAX_CHUNK = 8
+"""Jobs per chunk; as many as `rum_ray.jobs.train.MAX_TOGETHER`, fused models in one batch."""
 CHUNK_SECONDS = 1.0
 
 
 @dataclass
 class Worker:
-    """What is known of a live worker.
+    """The state of a live worker.
 
     Attributes:
-        place: the device that it shares with the others of this place.
-        heard: when it was last heard of.
-        began: when it took its last chunk.
-        size: how many jobs that had.
-        held: the jobs that it has, in the order in which it does them.
-        again: whether it may run out of memory once more, since it was not alone until now.
-        failures: how many of its jobs raised one after another.
+        device: the GPUs, or the host, whose memory it shares with other workers of the same name.
+        last_heartbeat: time of its last message.
+        chunk_started: time at which it took its last chunk.
+        chunk_size: number of jobs in that chunk.
+        leased: numbers of the jobs that it has, in the order in which it runs them.
+        shared_memory: True if other workers used the device's memory when its jobs began.
+        consecutive_failures: number of its jobs that raised one after another.
     """
 
-    place: str
-    heard: float
-    began: float = 0.0
-    size: int = 0
-    held: list[int] = field(default_factory=list)
-    again: bool = False
-    failures: int = 0
+    device: str
+    last_heartbeat: float
+    chunk_started: float = 0.0
+    chunk_size: int = 0
+    leased: list[int] = field(default_factory=list)
+    shared_memory: bool = False
+    consecutive_failures: int = 0
 
     @property
-    def did_in_a_second(self) -> int:
-        """How many jobs it did in a second with its last chunk; at least one."""
-        spent = max(self.heard - self.began, 1e-9)
-        return max(1, int(self.size * CHUNK_SECONDS / spent))
+    def jobs_per_second(self) -> int:
+        """Rate of its last chunk, rounded down; at least 1."""
+        seconds = max(self.last_heartbeat - self.chunk_started, 1e-9)
+        return max(1, int(self.chunk_size * CHUNK_SECONDS / seconds))
 
 
 class Backlog:
-    """Numbers of jobs: low ones first, and last those that failed more than once."""
+    """A priority queue of job numbers: low numbers first, jobs that failed repeatedly last."""
 
     def __init__(self, count: int, fused: Iterable[int]) -> None:
-        """Let the jobs 0 .. count - 1 wait; those of `fused` are done several at a time."""
+        """Start with the jobs 0 .. count - 1; jobs in `fused` run several at a time."""
         # A sorted list is a heap.
         self._heap = [(False, index) for index in range(count)]
         self._fused = frozenset(fused)
@@ -51,23 +51,23 @@ class Backlog:
         return len(self._heap)
 
     def put(self, index: int, last: bool) -> None:
-        """Let a job wait again."""
+        """Add a job; behind all others if `last`."""
         heapq.heappush(self._heap, (last, index))
 
-    def drop(self, indices: Collection[int]) -> None:
-        """Forget jobs."""
+    def remove(self, indices: Collection[int]) -> None:
+        """Remove jobs."""
         self._heap = [entry for entry in self._heap if entry[1] not in indices]
         heapq.heapify(self._heap)
 
-    def chunk(self, fast: int, workers: int) -> list[int]:
-        """Return the next jobs for one of so many workers, which does `fast` jobs in a second.
+    def next_chunk(self, jobs_per_second: int, workers: int) -> list[int]:
+        """Remove and return the next jobs for one of `workers` workers.
 
-        Chunks shrink towards the end, so that workers finish together. Jobs that are done together
-        are handed out as many as may be, whatever the time, and share no chunk with others.
+        Chunks shrink towards the end, so that workers finish together. A chunk of fused jobs is as
+        large as possible, whatever the rate, and holds no other jobs.
         """
         fused = self._next_is_fused
         fair = max(2 if fused else 1, len(self._heap) // (2 * workers))
-        size = min(MAX_CHUNK, fair) if fused else min(MAX_CHUNK, fair, fast)
+        size = min(MAX_CHUNK, fair) if fused else min(MAX_CHUNK, fair, jobs_per_second)
         taken: list[int] = []
         while self._heap and len(taken) < size and self._next_is_fused == fused:
             taken.append(heapq.heappop(self._heap)[1])
@@ -75,5 +75,5 @@ class Backlog:
 
     @property
     def _next_is_fused(self) -> bool:
-        """Whether the first job is done together with others; no, if none waits."""
+        """True if the next job is a fused one; False if no job waits."""
         return bool(self._heap) and self._heap[0][1] in self._fused

@@ -1,4 +1,4 @@
-"""Joining a Ray cluster, or starting one on this machine."""
+"""Join a Ray cluster, or start one on this machine."""
 
 import contextlib
 import logging
@@ -8,7 +8,7 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,30 +29,49 @@ def connect(
 ) -> Iterator[str | None]:
     """Join the cluster at `address` for the length of a `with` block.
 
+    If this process has joined a cluster already, that one is used and left running.
+
     Args:
-        address: "local" starts one on this machine, "auto" and HOST:PORT join a running one.
-        workers: how many processes a local cluster makes room for.
-        dashboard: whether a local cluster has a dashboard.
+        address: "local" starts a cluster on this machine; "auto" and HOST:PORT join a running one.
+        workers: processes that a local cluster has room for.
+        dashboard: True starts the dashboard of a local cluster.
         modules: folders of Python modules that are shipped to the workers.
 
     Yields:
-        The dashboard's address, if there is one.
+        The URL of the dashboard, if there is one.
 
     Raises:
-        StalledError: there is no cluster at that address, or none could be started.
-        ConfigError: a module's folder does not exist, or the address is none.
+        StalledError: no cluster runs at that address, or none could be started.
+        ConfigError: the folder of a module does not exist or cannot be shipped any more, or the
+            address is malformed.
     """
     environment = _environment(modules)
+    if ray.is_initialized():
+        if modules:
+            raise ConfigError(
+                "cluster.modules: this process has joined a Ray cluster already, and modules are "
+                "shipped on joining. Call ray.shutdown() first."
+            )
+        yield None
+        return
     local = address == "local"
-    _authenticate(local)
-    options = _local(workers, dashboard) if local else {}
+    url = _init(address, environment, _local(workers, dashboard) if local else {})
+    try:
+        yield f"http://{url}" if url and (dashboard or not local) else None
+    finally:
+        ray.shutdown()
+
+
+def _init(address: str, environment: Mapping[str, Any], options: Mapping[str, Any]) -> str | None:
+    """Start or join a cluster; return the host and port of its dashboard, if there is one."""
+    _authenticate(address == "local")
     logging.getLogger("ray").setLevel(logging.ERROR)
     handler = signal.getsignal(signal.SIGTERM)
     try:
         _reach(address)
         context = ray.init(
             address=address,
-            runtime_env=environment,
+            runtime_env=dict(environment),
             log_to_driver=False,
             logging_level=logging.ERROR,
             **options,
@@ -60,20 +79,17 @@ def connect(
     except RumRayError:
         raise
     except Exception as error:
-        # Ray raises a bare Exception where it does not start in time.
+        # Ray raises a bare Exception if it does not start in time.
         raise _unreachable(address, str(error).partition("\n")[0].rstrip(".")) from error
     if threading.current_thread() is threading.main_thread():
-        # Ray puts one of its own in place.
+        # Ray installs a handler of its own.
         signal.signal(signal.SIGTERM, handler)
-    try:
-        url = context.dashboard_url
-        yield f"http://{url}" if url and (dashboard or not local) else None
-    finally:
-        ray.shutdown()
+    url: str | None = context.dashboard_url
+    return url
 
 
 def _unreachable(address: str, reason: str) -> StalledError:
-    """Return the error that there is no cluster at an address, and what to do."""
+    """Return the error that no cluster is at an address, with advice."""
     if address == "local":
         return StalledError(
             f"Ray did not start on this machine: {reason}. Try again when it is less busy."
@@ -85,7 +101,7 @@ def _unreachable(address: str, reason: str) -> StalledError:
 
 
 def _environment(modules: Sequence[str]) -> dict[str, Any]:
-    """Return what every worker process gets."""
+    """Return the runtime environment of the worker processes."""
     for module in modules:
         if not Path(module).is_dir():
             raise ConfigError(f"cluster.modules: {module} is not a folder.")
@@ -96,8 +112,8 @@ def _environment(modules: Sequence[str]) -> dict[str, Any]:
 def _local(workers: int, dashboard: bool) -> dict[str, Any]:
     """Return the options of a cluster on this machine.
 
-    Its CPUs are counted by what we start, not by the cores: a stage's workers, and beside them the
-    driver's own trial or embedding actors.
+    The number of CPUs follows from the processes that run at once, not from the cores: the workers
+    of a stage, and one more for trials or embedding actors of the driver.
     """
     return {
         "num_cpus": max(workers + 1, 3),
@@ -109,7 +125,7 @@ def _local(workers: int, dashboard: bool) -> dict[str, Any]:
 
 
 def _reach(address: str) -> None:
-    """Raise OSError unless something listens at HOST:PORT; Ray itself would wait for minutes."""
+    """Raise OSError unless HOST:PORT accepts connections; Ray itself would wait for minutes."""
     if address in ("local", "auto"):
         return
     host, _, port = address.rpartition(":")
@@ -119,7 +135,7 @@ def _reach(address: str) -> None:
 
 
 def _authenticate(local: bool) -> None:
-    """Make the token of a local cluster, if there is none, in a file that only this user reads."""
+    """Write the token of a local cluster, if none exists, to a file that only this user reads."""
     path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
     if not local or os.environ.get("RAY_AUTH_MODE") != "token" or "RAY_AUTH_TOKEN" in os.environ:
         return

@@ -1,6 +1,5 @@
 """Embeddings of a data set or of encoded images, streamed through Ray Data."""
 
-import contextlib
 import copy
 import importlib
 import pickle
@@ -8,7 +7,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
-import ray
 import torch
 from numpy.typing import ArrayLike
 from ray import cloudpickle
@@ -42,14 +40,14 @@ def stream(context: Context, jobs: Sequence[Streamed], workers: int, gpus: float
 
 
 def shipped(model: nn.Module) -> Callable[[], nn.Module]:
-    """Return a function that unpickles the model in another process, whatever its blocks."""
+    """Return a function that returns the model in any process; classes are pickled by value."""
     on_cpu = copy.deepcopy(model).cpu()
     packed: bytes = cloudpickle.dumps(on_cpu)  # type: ignore[no-untyped-call]
     return partial(_unpack, packed)
 
 
 def _unpack(packed: bytes) -> nn.Module:
-    """Return a model that was pickled in another process."""
+    """Return a model that another process pickled."""
     # Blocks of torchvision need `rum_ray.models.vision` to be imported first.
     importlib.import_module("rum_ray.models.vision")
     model: nn.Module = pickle.loads(packed)
@@ -66,36 +64,41 @@ def stream_moments(
 ) -> dict[int, Moments]:
     """Return the moments of a model's embeddings of encoded images, by group.
 
-    The images may be more than memory holds: they are read and decoded range by range, each once.
+    The images may exceed the memory: they are read and decoded range by range, each once.
     `rum_ray.entanglement_score` takes the moments of a retain set and a forget set. Ray is started
-    on this machine if it is not running.
+    on this machine if this process has joined no cluster.
 
     Args:
         rows: images, all grey or all coloured; `rum_ray.open_source(path)`.
-        model: what embeds; see `rum_ray.models.embed`.
-        groups: [N] the group of each row, 0 or more, such as 0 for the retain set and 1 for the
-            forget set; truth values will do.
-        layer: the layer that embeds; None is the model's own choice.
-        workers: actors that embed.
-        gpus: an actor's share of one.
+        model: computes the embeddings; see `rum_ray.models.embed`.
+        groups: [N] group per row, an integer of at least 0 or a truth value, such as 0 for the
+            retain set and 1 for the forget set.
+        layer: name of the layer that embeds; None is the model's own choice.
+        workers: actors that embed, at least 1.
+        gpus: share of a GPU per actor.
+
+    Returns:
+        Count, mean [d] and scatter of the embeddings per group that has rows.
 
     Raises:
-        DataError: there is no group for each row, or an image cannot be decoded.
+        DataError: `groups` does not have one entry per row, or an image cannot be decoded.
         IntegrityError: the stream lost or doubled rows.
-        ValueError: there are no workers.
+        ValueError: `workers` is less than 1.
     """
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     given = np.asarray(groups)
     groups = checked_rows(given.astype(int) if given.dtype == bool else given, what="groups")
     if len(groups) != len(rows.y):
-        raise DataError(f"groups must have one entry a row: {len(groups)} for {len(rows.y)} rows.")
+        raise DataError(
+            f"groups must have one entry per row; got {len(groups)} for {len(rows.y)} rows."
+        )
     device = torch.device("cuda" if gpus else "cpu")
     small = groups.astype(np.min_scalar_type(groups.max(initial=0)))
-    watcher = EmbeddingProbe("", shipped(model), layer, MeasureMoments(small))
-    streamed, tally = RowSource(rows.encoded, len(groups), device, 1), Accumulator()
-    with contextlib.nullcontext() if ray.is_initialized() else connect(workers=workers):
-        for _, part in stream_ranges(streamed, [watcher], workers, gpus):
-            tally.add(part)
-    tally.check(len(groups))
-    return {int(group): sums.moments for group, sums in tally.sums.items()}
+    probe = EmbeddingProbe("", shipped(model), layer, MeasureMoments(small))
+    streamed, accumulator = RowSource(rows.encoded, len(groups), device, 1), Accumulator()
+    with connect(workers=workers):
+        for _, part in stream_ranges(streamed, [probe], workers, gpus):
+            accumulator.add(part)
+    accumulator.check(len(groups))
+    return {int(group): sums.moments for group, sums in accumulator.sums.items()}

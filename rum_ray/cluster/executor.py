@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from rum_ray.experiment import ClusterConfig
 from rum_ray.jobs import Context, Job, SearchJob
@@ -10,12 +9,11 @@ from rum_ray.jobs.job import Streamed
 from rum_ray.study.executor import Cancelled, OnProgress
 from rum_ray.study.progress import ProgressState
 
-if TYPE_CHECKING:
-    pass
-
 
 class RayExecutor:
-    """Runs everything on a Ray cluster, which it joins or starts with the first work.
+    """Runs everything on a Ray cluster, which it joins or starts when the first work arrives.
+
+    A Ray that runs in this process already is used and left running.
 
     Args:
         address: "local" starts a cluster on this machine; "auto" and HOST:PORT join a running one.
@@ -64,10 +62,10 @@ class RayExecutor:
             StalledError: the workers kept dying, or there is no room for one.
         """
         self._join()
-        from rum_ray.cluster import jobs as train_run
+        from rum_ray.cluster import jobs as train
 
         monitored = self._monitored(stage, on_progress)
-        train_run.run(stage, jobs, context, self.config, monitored, cancelled)
+        train.run(stage, jobs, context, self.config, monitored, cancelled)
 
     def stream(self, jobs: Sequence[Streamed], context: Context) -> None:
         """Stream the embeddings of D through Ray Data."""
@@ -87,10 +85,10 @@ class RayExecutor:
         tune.run(search, context, self.config.workers, monitored, self.config.gpus_per_worker)
 
     def _join(self) -> None:
-        """Join the cluster, or start one, if that has not happened yet."""
+        """Join the cluster, or start one, at the first call."""
         if self._joined:
             return
-        # Ray takes seconds to import, and a command that finds all results needs none of it.
+        # Ray takes seconds to import, and a command with all results in the store needs none of it.
         from rum_ray.cluster.connect import connect
 
         config = self.config

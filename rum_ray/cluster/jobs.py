@@ -1,9 +1,9 @@
-"""Many jobs in one Ray Train run: workers take them from a queue until none is left.
+"""One Ray Train run per stage: workers lease jobs from a queue until none is left.
 
-One run a stage, since each has a controller of its own and takes seconds to start. Workers commit
-what they make to the store and report nothing but progress, so a worker that dies loses the job in
-its hands and no other. Train starts with as many workers as there is room for, and again with more
-or fewer when one dies or the cluster changes; the queue hands out what is missing.
+A Train run takes seconds to start, so all jobs of a stage share one. Workers commit results to the
+store and report progress alone, so a dead worker costs no finished job. Train starts as many
+workers as the cluster has room for. It restarts all of them if one dies, or with another number if
+the cluster changes; the queue then hands out the missing jobs.
 """
 
 import contextlib
@@ -32,8 +32,9 @@ OnProgress: TypeAlias = Callable[[ProgressState], object]
 
 STALL_SECONDS = 300.0
 RESIZE_SECONDS = 60.0
+POLL_SECONDS = 0.5
 STOP = signal.SIGUSR1
-"""Ends a stage from within."""
+"""Signal by which the monitor ends a stage."""
 
 
 def run(
@@ -44,36 +45,41 @@ def run(
     on_progress: OnProgress,
     cancelled: Cancelled = tuple,
 ) -> None:
-    """Do jobs in one Train run.
+    """Run jobs in one Train run.
 
     Args:
-        name: what the Train tab calls the run.
-        jobs: at least one; what the store has already is read, not made again.
-        context: the data and the store, which every worker must reach.
-        cluster: how many workers at most, and what they get.
+        name: of the stage, for messages and log files.
+        jobs: at least one; results that are in the store are not computed again.
+        context: the data and the store; every worker must reach the store.
+        cluster: maximal number of workers and resources of each.
         on_progress: receives the progress of the jobs.
-        cancelled: returns the jobs that have turned out to be unnecessary.
+        cancelled: returns the jobs that have become unnecessary.
 
     Raises:
-        RumRayError: a job failed for a reason that trying again cannot mend; the first such error.
-        StalledError: workers kept dying, or there is no room for one.
+        RumRayError: the first permanent error of a job, once the other jobs are done.
+        StalledError: workers kept dying, or the cluster has no room for one.
     """
     workers = min(cluster.workers, len(jobs))
     queue = start_queue(jobs, workers)
-    watch = _Watch(queue, on_progress, lambda: _numbers(jobs, cancelled()))
+    monitor = _Monitor(queue, on_progress, lambda: _numbers(jobs, cancelled()))
     try:
-        with _signals(), watch:
+        with _signals(), monitor:
             _trainer(name, queue, jobs, context, cluster, workers).fit()
     except (KeyboardInterrupt, SystemExit):
-        if watch.error is not None:
-            raise watch.error from None
-        if watch.stalled:
+        # Train's workers outlive the interrupt until the driver leaves the cluster.
+        queue.cancel.remote(range(len(jobs)))
+        if monitor.error is not None:
+            raise monitor.error from None
+        if monitor.stalled:
             raise StalledError(
-                f"stage '{name}' heard of no worker for {STALL_SECONDS:.0f} s: they die, cannot "
-                "start, or the cluster has no room for one. What is finished is kept; look at the "
-                "log beside the report."
+                f"stage '{name}' had no heartbeat of a worker for {STALL_SECONDS:.0f} s: workers "
+                "die or cannot start, or the cluster has no room for one. Finished jobs are in the "
+                "store. See the log beside the report."
             ) from None
         raise KeyboardInterrupt from None
+    except RumRayError:
+        # The listener raised it in the last report of progress.
+        raise
     except Exception as error:
         _raise_first(queue)
         reason = str(error).partition("\n")[0]
@@ -83,10 +89,10 @@ def run(
 
 @contextlib.contextmanager
 def _signals() -> Iterator[None]:
-    """Let `STOP` raise KeyboardInterrupt, and put the handler of SIGINT back in the end.
+    """Let `STOP` raise KeyboardInterrupt, and restore the handler of SIGINT in the end.
 
-    Train puts one of its own in place, which exits the process, but not while Train waits for room.
-    After `STOP`, Train's controller lives until the driver leaves the cluster.
+    Train installs a handler of SIGINT that exits the process, but not while Train waits for
+    resources. After `STOP`, Train's controller lives until the driver leaves the cluster.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -101,7 +107,7 @@ def _signals() -> Iterator[None]:
 
 
 def _raise_first(queue: Any) -> None:
-    """Raise the first error that trying again cannot mend, if there is one."""
+    """Raise the first permanent error, if there is one."""
     errors: list[RumRayError] = []
     with contextlib.suppress(ray.exceptions.RayError):
         errors = ray.get(queue.errors.remote())
@@ -136,7 +142,7 @@ def _trainer(
     cluster: ClusterConfig,
     workers: int,
 ) -> DataParallelTrainer:
-    """Return the Train run whose workers empty the queue."""
+    """Return the Train run whose workers drain the queue."""
     gpus = countable_share(cluster.gpus_per_worker)
     resources = {"CPU": 1.0, **({"GPU": gpus} if gpus else {})}
     return DataParallelTrainer(
@@ -157,10 +163,14 @@ def _trainer(
 
 
 def countable_share(gpus: float) -> float:
-    """Return a worker's GPUs so that dividing a node's GPUs by it counts the workers that fit.
+    """Return a share of a GPU by which Train counts the workers that fit on a node correctly.
 
-    Train counts by division: two GPUs would have room for five workers of 0.4, and one GPU for four
-    of 0.2, since 0.2 is a little more than a fifth. Ray counts in ten-thousandths.
+    Train divides the GPUs of a node by the share: two GPUs would have room for five workers of 0.4,
+    and one GPU for four of 0.2, since 0.2 is a little more than a fifth in floating point. Ray
+    counts in ten-thousandths.
+
+    Args:
+        gpus: GPUs per worker, 0 or more.
     """
     if gpus == 0 or gpus >= 1:
         return gpus
@@ -168,14 +178,14 @@ def countable_share(gpus: float) -> float:
     return 1.0 if together == 1 else (10_000 // together - 1) / 10_000
 
 
-class _Watch(threading.Thread):
-    """Tells how far the jobs are, and interrupts a stage whose workers are silent.
+class _Monitor(threading.Thread):
+    """Reports progress, cancels unnecessary jobs, and ends a stage that has no live worker.
 
-    It watches for the length of a `with` block, and drops what is not needed any more.
+    It runs for the length of a `with` block.
 
     Attributes:
-        stalled: whether it interrupted the stage, since nobody was heard of.
-        error: the other reason: `on_progress` or `cancelled` raised.
+        stalled: True if it ended the stage for want of heartbeats.
+        error: error of `on_progress` or `cancelled`, or the loss of the queue, that ended it.
     """
 
     def __init__(
@@ -183,48 +193,48 @@ class _Watch(threading.Thread):
     ) -> None:
         super().__init__(daemon=True)
         self._queue, self._on_progress = queue, on_progress
-        self._cancelled, self._dropped = cancelled, 0
-        self._over = threading.Event()
+        self._cancelled, self._known = cancelled, 0
+        self._ended = threading.Event()
         main = threading.current_thread() is threading.main_thread()
         self._signal = STOP if main else signal.SIGINT
         self.stalled = False
         self.error: Exception | None = None
 
     def run(self) -> None:
-        """Ask the queue twice a second until the stage, or the cluster, ends."""
+        """Poll the queue twice per second until the stage, or the cluster, ends."""
         try:
-            while not self._over.wait(0.5):
-                if self._ask() > STALL_SECONDS:
+            while not self._ended.wait(POLL_SECONDS):
+                if self._poll() > STALL_SECONDS:
                     self.stalled = True
                     signal.raise_signal(self._signal)
                     return
         except Exception as error:
             # Without the queue, Train would start its workers again and again.
-            gone = isinstance(error, ray.exceptions.RayError)
+            lost = isinstance(error, ray.exceptions.RayError)
             reason = str(error).strip().partition("\n")[0]
-            self.error = StalledError(f"the queue of jobs is lost: {reason}") if gone else error
-            if not self._over.is_set():
+            self.error = StalledError(f"the queue of jobs is lost: {reason}") if lost else error
+            if not self._ended.is_set():
                 signal.raise_signal(self._signal)
 
-    def _ask(self) -> float:
-        """Tell how far the jobs are, and return for how many seconds no worker was heard of."""
+    def _poll(self) -> float:
+        """Report the progress of the jobs; return the seconds since the last heartbeat."""
         cancelled = self._cancelled()
-        if len(cancelled) > self._dropped:
-            self._dropped = len(cancelled)
-            ray.get(self._queue.drop.remote(cancelled))
+        if len(cancelled) > self._known:
+            self._known = len(cancelled)
+            ray.get(self._queue.cancel.remote(cancelled))
         state, silence = ray.get(self._queue.progress.remote())
         if state.seconds > 0:
             self._on_progress(state)
         return float(silence)
 
-    def __enter__(self) -> "_Watch":
+    def __enter__(self) -> "_Monitor":
         self.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Stop asking, and tell a last time, unless that has failed."""
-        self._over.set()
+        """Stop polling, and report a last time, unless that has failed."""
+        self._ended.set()
         self.join()
         if self.error is None:
             with contextlib.suppress(ray.exceptions.RayError):
-                self._ask()
+                self._poll()

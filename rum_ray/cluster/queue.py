@@ -1,7 +1,8 @@
-"""Which jobs are left, who has which, and what went wrong; lives in an actor.
+"""The queue of jobs: backlog, leases and errors of one Train run; an actor.
 
-It knows numbers of jobs only, so that its memory does not grow with what they carry. Workers come
-and go: each has a name of its own, and belongs to a group that Train started together.
+It knows jobs by number only, so its memory does not depend on what they carry, and its process
+imports no PyTorch. Each worker has a name of its own and belongs to the group that Train started
+together.
 """
 
 import time
@@ -19,214 +20,219 @@ LEASE_SECONDS = 60.0
 
 
 class Queue:
-    """Hands out jobs to workers until all are done; one lives in an actor beside the driver."""
+    """Hands out jobs to workers until all are done; it runs in an actor on the driver's node."""
 
     def __init__(self, kinds: Sequence[str], workers: int, fused: Iterable[int] = ()) -> None:
-        """Start with all jobs waiting.
+        """Start with all jobs in the backlog.
 
         Args:
-            kinds: what each job is called in messages.
-            workers: how many there are at most.
-            fused: jobs that are done together, if a worker has several.
+            kinds: class name per job, for messages.
+            workers: maximal number of workers.
+            fused: numbers of the jobs that run together if a worker has several.
         """
-        self._kinds, self._most = list(kinds), workers
-        self._waiting = Backlog(len(kinds), fused)
+        self._kinds, self._max_workers = list(kinds), workers
+        self._backlog = Backlog(len(kinds), fused)
         self._done: set[int] = set()
-        self._dropped: set[int] = set()
+        self._cancelled: set[int] = set()
         self._errors: dict[int, RumRayError] = {}
-        self._failed: Counter[int] = Counter()
-        self._died: Counter[int] = Counter()
-        self._again = 0
+        self._failures: Counter[int] = Counter()
+        self._deaths: Counter[int] = Counter()
+        self._requeued = 0
         self._workers: dict[str, Worker] = {}
         self._memory: dict[str, float] = {}
-        self._rooms: dict[str, int] = {}
-        self._unlike: RumRayError | None = None
+        self._capacity: dict[str, int] = {}
+        self._rejection: RumRayError | None = None
         self._group = ""
-        self._gone: set[str] = set()
-        self._heard = time.monotonic()
-        self._began: float | None = None
+        self._former_groups: set[str] = set()
+        self._last_heartbeat = time.monotonic()
+        self._started: float | None = None
 
-    def register(self, worker: str, group: str, place: str) -> None:
-        """Let a worker in; the first of a new group means that all of the old one are gone.
+    def register(self, worker: str, group: str, device: str) -> None:
+        """Register a worker.
 
-        Their jobs are taken back, and the first that each had may have been the reason. A place
-        that was too small for more workers takes no more than before.
+        A new group id means that Train restarted all workers: requeue the leases of the old group,
+        and count a death against the first job of each worker, which may have caused it. A device
+        whose memory was too small for more workers gets no more than before.
         """
-        if group in self._gone:
+        if group in self._former_groups:
             return
-        now = self._heard = time.monotonic()
-        self._began = now if self._began is None else self._began
+        now = self._last_heartbeat = time.monotonic()
+        self._started = now if self._started is None else self._started
         if group != self._group:
-            self._gone |= {self._group} - {""}
-            self._group, gone, self._workers = group, self._workers, {}
-            self._memory = {}
-            for old in gone.values():
-                for index in old.held[:1]:
-                    self._died[index] += 1
-                    if self._died[index] == MAX_DEATHS:
-                        self._give_up(index, MAX_DEATHS, "its worker died")
-                self._take_back(old, old.held)
-        here = sum(other.place == place for other in self._workers.values())
-        if here < self._rooms.get(place, here + 1):
-            self._workers[worker] = Worker(place, now)
+            self._replace_group(group)
+        present = sum(other.device == device for other in self._workers.values())
+        if present < self._capacity.get(device, present + 1):
+            self._workers[worker] = Worker(device, now)
+
+    def _replace_group(self, group: str) -> None:
+        """Requeue the leases of the current group and begin another."""
+        self._former_groups |= {self._group} - {""}
+        self._group, former, self._workers = group, self._workers, {}
+        self._memory = {}
+        for worker in former.values():
+            for index in worker.leased[:1]:
+                self._deaths[index] += 1
+                if self._deaths[index] == MAX_DEATHS:
+                    self._give_up(index, MAX_DEATHS, "its worker died")
+            self._requeue(worker, worker.leased)
 
     def reject(self, worker: str, error: RumRayError) -> None:
-        """Let a worker go that would make other bits; an error if jobs are left in the end."""
+        """Remove a worker whose results would differ; an error if jobs are left in the end."""
         self._workers.pop(worker, None)
-        self._unlike = error
+        self._rejection = error
 
     def heartbeat(self, worker: str, memory: float | None = None) -> None:
-        """Note that a worker lives, and the share of its device's memory that is in use.
+        """Note that a worker is alive, and the share of its device's memory in use.
 
-        Its jobs stay its own, however long they take.
+        A heartbeat renews the leases of its jobs, however long they take.
         """
-        self._heard = time.monotonic()
+        self._last_heartbeat = time.monotonic()
         if worker in self._workers:
-            self._workers[worker].heard = self._heard
+            self._workers[worker].last_heartbeat = self._last_heartbeat
             if memory is not None:
-                self._memory[self._workers[worker].place] = memory
+                self._memory[self._workers[worker].device] = memory
 
     def take(self, worker: str, done: Iterable[int] = ()) -> list[int] | None:
-        """Return jobs for a worker: some, none for now (ask again), or None for good.
+        """Lease jobs to a worker: some, none for now (ask again), or None for good.
 
-        Chunks are as long as the worker did in a second, so that one that is slow holds little; see
-        `Backlog.chunk`. A job whose worker has been silent for long is handed out again; doing one
-        twice does no harm.
+        A chunk is as long as the worker finished in one second, so that a slow worker holds few
+        jobs; see `Backlog.next_chunk`. Expired leases are handed out again: jobs are idempotent.
 
         Args:
-            worker: who asks; one of an old group has nothing to do here any more.
-            done: what it has finished since it last told.
+            worker: name; a worker of a former group gets None.
+            done: jobs that it has finished since its last message.
         """
         self.finish(worker, done)
         mine = self._workers.get(worker)
         if mine is None:
             return None
-        for lost in [*mine.held]:
-            self._fail(mine, lost, "its worker never said how it went")
-        if not self._waiting:
-            self._take_back_from_the_silent()
-        chunk = self._waiting.chunk(mine.did_in_a_second, self._most)
-        mine.began, mine.size, mine.held = mine.heard, len(chunk), [*chunk]
-        if not chunk and not any(other.held for other in self._workers.values()):
+        for lost in [*mine.leased]:
+            self._retry(mine, lost, "its worker reported no result")
+        if not self._backlog:
+            self._expire_leases()
+        chunk = self._backlog.next_chunk(mine.jobs_per_second, self._max_workers)
+        mine.chunk_started, mine.chunk_size = mine.last_heartbeat, len(chunk)
+        mine.leased = [*chunk]
+        if not chunk and not any(other.leased for other in self._workers.values()):
             return None
         return chunk
 
-    def _take_back_from_the_silent(self) -> None:
-        """Let the jobs of workers wait again that were not heard of for long."""
+    def _expire_leases(self) -> None:
+        """Requeue the jobs of workers without a heartbeat for `LEASE_SECONDS`."""
         for other in self._workers.values():
-            if self._heard - other.heard > LEASE_SECONDS:
-                self._take_back(other, other.held)
+            if self._last_heartbeat - other.last_heartbeat > LEASE_SECONDS:
+                self._requeue(other, other.leased)
 
     def finish(self, worker: str, done: Iterable[int]) -> None:
-        """Note that a worker has done jobs; one whose group is gone has done them too."""
+        """Note that a worker has finished jobs; results of former groups count, too."""
         self.heartbeat(worker)
         done = [*done]
         self._done.update(done)
         if worker in self._workers:
             mine = self._workers[worker]
-            mine.failures = 0 if done else mine.failures
-            mine.held = [index for index in mine.held if index not in self._done]
+            mine.consecutive_failures = 0 if done else mine.consecutive_failures
+            mine.leased = [index for index in mine.leased if index not in self._done]
 
     def fail(self, worker: str, index: int, error: RumRayError) -> None:
-        """Note that a job cannot be done."""
-        if not self._is_over(index):
+        """Record a permanent error as the result of a job."""
+        if not self._is_settled(index):
             self._errors[index] = error
         self.finish(worker, [index])
 
-    def drop(self, indices: Iterable[int]) -> None:
-        """Forget jobs that are not needed any more, whatever went wrong with them."""
-        self._dropped.update(indices)
-        self._waiting.drop(self._dropped)
-        for index in self._dropped & self._errors.keys():
+    def cancel(self, indices: Iterable[int]) -> None:
+        """Remove jobs that have become unnecessary, and their errors."""
+        self._cancelled.update(indices)
+        self._backlog.remove(self._cancelled)
+        for index in self._cancelled & self._errors.keys():
             del self._errors[index]
 
     def requeue(self, worker: str, index: int, reason: str) -> bool:
-        """Let a job that raised wait, or give it up after some attempts.
+        """Requeue a job that raised; give it up after `MAX_ATTEMPTS`.
 
-        Return whether its worker must leave: it fails one job after another, which may be its own
-        fault, and there are others.
+        Return True if its worker must leave: its jobs fail one after another, which may be its own
+        fault, and there are other workers.
         """
         mine = self._workers.get(worker)
         if mine is None:
             return True
-        self._fail(mine, index, reason)
-        mine.failures += 1
-        sick = mine.failures >= MAX_FAILURES and len(self._workers) > 1
-        if sick:
-            self._take_back(mine, mine.held)
+        self._retry(mine, index, reason)
+        mine.consecutive_failures += 1
+        faulty = mine.consecutive_failures >= MAX_FAILURES and len(self._workers) > 1
+        if faulty:
+            self._requeue(mine, mine.leased)
             del self._workers[worker]
-        return sick
+        return faulty
 
     def out_of_memory(self, worker: str, index: int, reason: str) -> bool:
-        """Take back a job that ran out of memory; return whether its worker must leave.
+        """Requeue a job that ran out of memory; return True if its worker must leave.
 
-        It leaves if others share its device: the stage goes on with one less. One that is left
-        alone tries once more, since the others were there when it began; then it is an error.
+        The worker leaves if others share its device: the stage continues with one less. The last
+        one tries again if others were there when its job began; otherwise the error is permanent.
         """
         mine = self._workers.get(worker)
         if mine is None:
             return True
-        others = [w for w in self._workers.values() if w is not mine and w.place == mine.place]
+        others = [w for w in self._workers.values() if w is not mine and w.device == mine.device]
         for other in others:
-            other.again = True
-        if not others and not mine.again:
+            other.shared_memory = True
+        if not others and not mine.shared_memory:
             self.fail(worker, index, _too_large(self._kinds[index], reason))
             return False
-        mine.again = False
-        self._take_back(mine, mine.held if others else [index])
+        mine.shared_memory = False
+        self._requeue(mine, mine.leased if others else [index])
         if others:
             del self._workers[worker]
-            self._rooms[mine.place] = len(others)
+            self._capacity[mine.device] = len(others)
         return bool(others)
 
-    def _is_over(self, index: int) -> bool:
-        """Return whether nobody waits for a job any more."""
-        return index in self._done or index in self._dropped
+    def _is_settled(self, index: int) -> bool:
+        """Return True if a job is done or cancelled."""
+        return index in self._done or index in self._cancelled
 
-    def _take_back(self, worker: Worker, indices: Iterable[int]) -> None:
-        """Let jobs of a worker wait again."""
+    def _requeue(self, worker: Worker, indices: Iterable[int]) -> None:
+        """End leases of a worker and return the jobs to the backlog."""
         for index in [*indices]:
-            worker.held = [held for held in worker.held if held != index]
-            if not self._is_over(index):
-                self._again += 1
-                self._waiting.put(index, self._failed[index] > 1)
+            worker.leased = [leased for leased in worker.leased if leased != index]
+            if not self._is_settled(index):
+                self._requeued += 1
+                self._backlog.put(index, self._failures[index] > 1)
 
-    def _fail(self, worker: Worker, index: int, reason: str) -> None:
-        """Let a job that did not succeed wait again, or give it up after some attempts."""
-        self._failed[index] += 1
-        if self._failed[index] >= MAX_ATTEMPTS:
+    def _retry(self, worker: Worker, index: int, reason: str) -> None:
+        """Requeue a job that failed, or give it up after `MAX_ATTEMPTS`."""
+        self._failures[index] += 1
+        if self._failures[index] >= MAX_ATTEMPTS:
             self._give_up(index, MAX_ATTEMPTS, reason)
-        self._take_back(worker, [index])
+        self._requeue(worker, [index])
 
     def _give_up(self, index: int, attempts: int, reason: str) -> None:
-        """Note that a job was not done in so many attempts, if anybody waits for it."""
-        if not self._is_over(index):
+        """Record that a job failed in every attempt, unless it is settled."""
+        if not self._is_settled(index):
             error = f"{self._kinds[index]} failed in each of {attempts} attempts: {reason}."
             self._errors[index] = StalledError(error)
             self._done.add(index)
 
     def progress(self) -> tuple[ProgressState, float]:
-        """Return how far the jobs are, and for how many seconds no worker was heard of."""
+        """Return the progress of the jobs, and the seconds since the last heartbeat of any."""
         now = time.monotonic()
-        standing = ProgressState(
-            done=len(self._done - self._dropped),
-            total=len(self._kinds) - len(self._dropped),
-            seconds=0.0 if self._began is None else now - self._began,
-            again=self._again,
+        state = ProgressState(
+            done=len(self._done - self._cancelled),
+            total=len(self._kinds) - len(self._cancelled),
+            seconds=0.0 if self._started is None else now - self._started,
+            again=self._requeued,
             failed=len(self._errors),
-            restarts=len(self._gone),
+            restarts=len(self._former_groups),
             memory=dict(self._memory),
         )
-        return standing, now - self._heard
+        return state, now - self._last_heartbeat
 
     def errors(self) -> list[RumRayError]:
-        """Return what cannot be mended by trying again."""
-        unlike = [self._unlike] if self._unlike is not None and self._waiting else []
-        return [*self._errors.values(), *unlike]
+        """Return the permanent errors."""
+        rejected = [self._rejection] if self._rejection is not None and self._backlog else []
+        return [*self._errors.values(), *rejected]
 
 
 def _too_large(kind: str, reason: str) -> StalledError:
-    """Return the error of a job that no device here has the memory for."""
+    """Return the error of a job that is too large for the memory of every device."""
     return StalledError(
         f"{kind} ran out of memory with no other worker of this stage on its device: {reason}. "
         "Lower the recipe's batch_size, or use a device with more memory."

@@ -1,7 +1,7 @@
-"""Ranges of rows streamed past models by Ray Data.
+"""Embeddings streamed in ranges of rows by Ray Data.
 
-Inputs and embeddings stay on the actors. The driver holds only the measurements that arrive before
-their turn, whatever the number of rows.
+Inputs and embeddings stay on the actors. The driver holds only the measurements that arrive early,
+a number that does not depend on the number of rows.
 """
 
 import logging
@@ -19,9 +19,9 @@ from rum_ray.errors import RumRayError
 from rum_ray.jobs.stream import EmbeddingProbe, Measured, RangeEmbedder, RowSource, in_order
 
 MAX_RANGES = 16
-"""Ranges in one task; this bounds the measurements that are held back."""
+"""Ranges per task; this bounds the measurements that the driver holds back."""
 BLOCK_BYTES = 16 * 2**20
-"""Size of the results of a task; this bounds the object store's share."""
+"""Size of the results of a task; this bounds their share of the object store."""
 
 
 def stream_ranges(
@@ -29,17 +29,17 @@ def stream_ranges(
 ) -> Measured:
     """Yield the number of each probe and its measurements of each range, in the order of ranges.
 
-    Where models have a GPU, tasks decode encoded images ahead of them; else Ray Data fuses both.
+    With GPUs, tasks decode encoded images ahead of the models; otherwise Ray Data fuses both steps.
 
     Args:
-        rows: to stream.
+        rows: rows to stream.
         probes: the models and their measures.
         workers: actors that embed.
         gpus: share of a GPU per actor.
 
     Raises:
         IntegrityError: a range is missing, or there twice.
-        RumRayError: reading or embedding a range failed with it.
+        RumRayError: the error of reading or embedding a range.
     """
     settings = ray.data.DataContext.get_current()
     settings.enable_progress_bars = False
@@ -72,7 +72,7 @@ def _parts(batches: Any) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _read(source: Any, batch: Any) -> pd.DataFrame:
-    """Return ranges with their inputs: tasks do this ahead of the actors that hold models."""
+    """Return ranges with their inputs, pickled; a task of Ray Data."""
     rows = ray.get(source)
     parts = [rows.range(number) for number in batch["id"]]
     inputs: Sequence[Any]

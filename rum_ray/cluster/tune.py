@@ -1,7 +1,7 @@
-"""Searches in Ray Tune: `Proposals` proposes, trials judge, and the store is the ledger.
+"""Searches in Ray Tune: `Proposals` proposes, and the trials judge.
 
-A trial that was judged before, in this run or in one that was killed, is read from the store: a
-search that is started again replays itself and goes on.
+The store keeps the result of each trial, so a search that was killed resumes by replay: it makes
+the same proposals again, and those that were judged are cache hits.
 """
 
 import math
@@ -20,6 +20,9 @@ from rum_ray.jobs.proposals import Judged, Proposals
 from rum_ray.search.objective import INFEASIBLE
 from rum_ray.study.progress import ProgressState
 
+MAX_FAILURES = 3
+"""A trial that raises an unexpected error is run again this many times."""
+
 
 def run(
     search: SearchJob,
@@ -31,11 +34,15 @@ def run(
     """Run a search and save its trials, in the order of proposal.
 
     Args:
-        search: to run.
+        search: the space and its budget.
         context: the data and the store.
-        workers: trials at a time; this changes no result.
+        workers: trials that run at once; results do not depend on it.
         on_progress: receives the progress after each trial.
         gpus: share of a GPU per trial.
+
+    Raises:
+        RumRayError: a trial failed permanently; this ends the search.
+        StalledError: a trial failed in each of 4 attempts.
     """
     config, stop = search.config, _Stop()
     proposals = Proposals(search, len(context.bundle.train))
@@ -54,9 +61,9 @@ def run(
             storage_path=context.store.bookkeeping,
             verbose=0,
             stop=stop,
-            failure_config=tune.FailureConfig(max_failures=3),
+            failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            callbacks=[_Watch(on_progress, config.trials, stop)],
+            callbacks=[_Monitor(on_progress, config.trials, stop)],
         ),
     ).fit()
     for number in range(len(results)):
@@ -64,12 +71,18 @@ def run(
         if kind:
             raise getattr(errors, kind)(message)
     if results.errors:
-        raise StalledError(f"search {search.space.name} failed: {results.errors[0]}")
+        raise StalledError(f"search {search.space.name} failed: {_reason(results.errors[0])}.")
     search.save(context, [each.answers for each in proposals.made], proposals.drawn_again)
 
 
+def _reason(error: BaseException) -> str:
+    """Return the cause of a trial's error in one line; Ray's text of it is a traceback."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1].rstrip(".")
+
+
 class _ProposalSearcher(Searcher):
-    """Lets Tune ask `Proposals`."""
+    """The searcher of Tune that passes `Proposals` on."""
 
     def __init__(self, proposals: Proposals) -> None:
         super().__init__(metric="objective", mode="max")
@@ -87,21 +100,21 @@ class _ProposalSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Pass the result of a trial on."""
+        """Report the result of a trial; None if it failed."""
         judged = None
         if result and not error:
             judged = Judged(result["objective"], result["cost"])
         self._proposals.tell(self._numbers[trial_id], judged)
 
     def save(self, checkpoint_path: str) -> None:
-        """Do nothing: a search that is started again is replayed."""
+        """Do nothing: a search resumes by replay."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Do nothing: a search that is started again is replayed."""
+        """Do nothing: a search resumes by replay."""
 
 
 class _Judge(tune.Trainable):
-    """An actor that judges one proposal after another; data and originals are loaded once."""
+    """An actor that judges one proposal after another; it loads data and originals once."""
 
     def setup(  # type: ignore[override]  # Tune gives it the parameters of `with_parameters`.
         self, config: dict[str, Any], search: SearchJob, context: Context, began: float
@@ -131,26 +144,26 @@ class _Judge(tune.Trainable):
 
 
 class _Stop(tune.Stopper):
-    """Ends the whole search with the first trial that cannot be judged.
+    """Ends the whole search at the first trial with a permanent error.
 
     Attributes:
-        over: True if there was one.
+        ended: True if there was one.
     """
 
-    over = False
+    ended = False
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Look at a result; its own trial is over anyway."""
-        self.over = self.over or "error" in result
+        """Note a permanent error; return False, because each trial ends itself."""
+        self.ended = self.ended or "error" in result
         return False
 
     def stop_all(self) -> bool:
-        """Return True if no other trial is to run."""
-        return self.over
+        """Return True if no other trial may run."""
+        return self.ended
 
 
-class _Watch(tune.Callback):
-    """Reports progress after each trial, and ends the search at one that fails too often."""
+class _Monitor(tune.Callback):
+    """Reports progress after each trial; ends the search when a trial has failed every attempt."""
 
     def __init__(
         self, on_progress: Callable[[ProgressState], object], total: int, stop: _Stop
@@ -170,7 +183,7 @@ class _Watch(tune.Callback):
         trial: Any,
         **info: Any,
     ) -> None:
-        """Count the trial, unless it has an error."""
+        """Count the trial, unless it has a permanent error."""
         if "error" in trial.last_result:
             return
         self._done += 1
@@ -183,4 +196,4 @@ class _Watch(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """End the search."""
-        self._stop.over = True
+        self._stop.ended = True

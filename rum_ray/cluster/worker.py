@@ -1,4 +1,4 @@
-"""What each Train worker does: take jobs from the queue, do them, tell how they went."""
+"""The loop of a Train worker: lease jobs from the queue, run them, report their results."""
 
 import contextlib
 import dataclasses
@@ -19,69 +19,76 @@ from rum_ray.errors import IntegrityError, RumRayError
 from rum_ray.jobs import Context, Job, is_fused, train_together
 from rum_ray.jobs.context import hardware
 
-ALIVE_SECONDS = 10.0
-TELL_SECONDS = 0.5
+HEARTBEAT_SECONDS = 10.0
+REPORT_SECONDS = 0.5
+IDLE_SECONDS = 0.2
 BLOCK = 1000
 
 
 def work(config: dict[str, Any]) -> None:
-    """Take jobs until none is left, or until this worker must leave.
+    """Run jobs until none is left, or until this worker must leave.
 
     Args:
         config: the actor of the `Queue`, the context, and the jobs in blocks of `BLOCK`.
     """
     queue, me = config["queue"], uuid.uuid4().hex
     driver = ray.get(config["context"])
-    # A worker without a share of a GPU may see one all the same.
+    # A worker without a share of a GPU may still see one.
     device = get_device() if driver.device.type == "cuda" else torch.device("cpu")
     group = ray.get_runtime_context().get_placement_group_id()
-    ray.get(queue.register.remote(me, group, _place()))
-    over = threading.Event()
-    threading.Thread(target=_tell_alive, args=(queue, me, device, over), daemon=True).start()
+    ray.get(queue.register.remote(me, group, _device_name()))
+    ended = threading.Event()
+    threading.Thread(target=_send_heartbeats, args=(queue, me, device, ended), daemon=True).start()
     context = dataclasses.replace(driver, device=device)
-    unlike = check_hardware(hardware(driver.device), hardware(device))
+    mismatch = check_hardware(hardware(driver.device), hardware(device))
     job = reader(config["blocks"])
     try:
-        if unlike is not None:
-            ray.get(queue.reject.remote(me, unlike))
+        if mismatch is not None:
+            ray.get(queue.reject.remote(me, mismatch))
         drain(queue, me, lambda chunk: run_chunk(context, {index: job(index) for index in chunk}))
     finally:
-        over.set()
+        ended.set()
 
 
 def reader(blocks: Sequence[Any]) -> Callable[[int], Job]:
-    """Return the function that gives a job by its number; one block is held at a time."""
+    """Return a function that reads a job by its number; it holds one block at a time."""
     block = functools.lru_cache(maxsize=1)(lambda number: ray.get(blocks[number]))
     return lambda index: block(index // BLOCK)[index % BLOCK]
 
 
-def _place() -> str:
-    """Return the name of what workers share and can run out of: GPUs, or a machine."""
+def _device_name() -> str:
+    """Return the name of the GPUs, or of the host, whose memory workers share."""
     gpus = ",".join(map(str, ray.get_gpu_ids()))
     node = ray.get_runtime_context().get_node_id()[:8]
     return f"node {node} {f'GPU {gpus}' if gpus else 'CPU'}"
 
 
 def drain(
-    queue: Any, me: str, attempt: Callable[[list[int]], Iterable[tuple[int, Exception | None]]]
+    queue: Any, me: str, run: Callable[[list[int]], Iterable[tuple[int, Exception | None]]]
 ) -> None:
-    """Do what the queue hands out until it has nothing more, or this worker must leave."""
+    """Run chunks of jobs until the queue has no more, or this worker must leave.
+
+    Args:
+        queue: the actor of the `Queue`.
+        me: name of this worker.
+        run: runs a chunk; yields the number of each job and its error, if any.
+    """
     done: list[int] = []
     while (chunk := ray.get(queue.take.remote(me, done))) is not None:
-        done, told = [], time.monotonic()
+        done, reported = [], time.monotonic()
         if not chunk:
-            time.sleep(0.2)
-        for index, error in attempt(chunk):
+            time.sleep(IDLE_SECONDS)
+        for index, error in run(chunk):
             done += [index] if error is None else []
-            if error is not None or time.monotonic() - told > TELL_SECONDS:
+            if error is not None or time.monotonic() - reported > REPORT_SECONDS:
                 queue.finish.remote(me, done)
-                done, told = [], time.monotonic()
+                done, reported = [], time.monotonic()
             if error is not None and report_failure(queue, me, index, error):
                 return
 
 
 def run_chunk(context: Context, jobs: Mapping[int, Job]) -> Iterator[tuple[int, Exception | None]]:
-    """Do a chunk of jobs, and yield the number of each and what it raised."""
+    """Run a chunk of jobs; yield the number of each and its error, if any."""
     numbers = [*jobs]
     together = is_fused(jobs[numbers[0]]) if numbers else False
     for some in [numbers] if together else ([number] for number in numbers):
@@ -89,11 +96,11 @@ def run_chunk(context: Context, jobs: Mapping[int, Job]) -> Iterator[tuple[int, 
 
 
 def _attempt(context: Context, jobs: Sequence[Any]) -> Sequence[Exception | None]:
-    """Do one job, or several together, and return what each raised.
+    """Run one job, or several together; return the error of each, if any.
 
-    Those that run out of memory together are done again in halves. What is out of memory is
-    returned without its frames, and so without their hold of the device. An error of the device
-    itself is raised: it lasts as long as this process, which Train then starts anew.
+    Jobs that run out of memory together are run again in halves. The error is returned without its
+    frames, which would hold memory of the device. An error of the device itself is raised: it lasts
+    as long as this process, which Train then restarts.
     """
     try:
         if len(jobs) > 1:
@@ -116,15 +123,15 @@ def _attempt(context: Context, jobs: Sequence[Any]) -> Sequence[Exception | None
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Return whether a device has no memory left, however the library at work puts it."""
+    """Return True if a device has no memory left, whichever library reports it."""
     if isinstance(error, torch.OutOfMemoryError):
         return True
-    told = str(error)
-    return isinstance(error, RuntimeError) and ("out of memory" in told or "ALLOC_FAILED" in told)
+    text = str(error)
+    return isinstance(error, RuntimeError) and ("out of memory" in text or "ALLOC_FAILED" in text)
 
 
 def report_failure(queue: Any, me: str, index: int, error: Exception) -> bool:
-    """Tell the queue how a job failed, and return whether this worker must leave."""
+    """Report the error of a job to the queue; return True if this worker must leave."""
     if isinstance(error, torch.OutOfMemoryError):
         resident.cache_clear()
         gc.collect()
@@ -138,7 +145,12 @@ def report_failure(queue: Any, me: str, index: int, error: Exception) -> bool:
 
 
 def check_hardware(driver: Mapping[str, str], worker: Mapping[str, str]) -> IntegrityError | None:
-    """Return why a worker would make other bits than the driver's keys promise, if it would."""
+    """Return an error if a worker's results would differ in bits from those of the driver's keys.
+
+    Args:
+        driver: hardware of the driver; see `rum_ray.jobs.context.hardware`.
+        worker: hardware of the worker.
+    """
     if driver == worker:
         return None
     return IntegrityError(
@@ -147,9 +159,9 @@ def check_hardware(driver: Mapping[str, str], worker: Mapping[str, str]) -> Inte
     )
 
 
-def _tell_alive(queue: Any, me: str, device: torch.device, over: threading.Event) -> None:
-    """Tell the queue from time to time that this worker lives, also in the middle of a job."""
-    while not over.wait(ALIVE_SECONDS):
+def _send_heartbeats(queue: Any, me: str, device: torch.device, ended: threading.Event) -> None:
+    """Send heartbeats to the queue, also while a job runs."""
+    while not ended.wait(HEARTBEAT_SECONDS):
         memory = None
         if device.type == "cuda":
             # A device without memory may not even answer this.

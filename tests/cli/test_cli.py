@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -33,40 +32,12 @@ forget: {size: 30}
 compare: [finetune]
 """
 
-Call = Callable[..., tuple[int, str, str]]
 
-
-@pytest.fixture
-def call(tmp_path, monkeypatch, capfd) -> Iterator[Call]:
-    """A function that runs the command line in this process, in an empty folder, without Ray."""
-    # Loaded lazily by the command line; here, so that no test pays for it.
-    import ray
-
-    import rum_ray.cli.commands  # noqa: F401
-
-    def leave(code: int) -> None:
-        raise SystemExit(code)
-
-    def init(**options: object) -> None:
-        pytest.fail("Ray was started")
-
-    monkeypatch.setattr(os, "_exit", leave)
-    monkeypatch.setattr(ray, "init", init)
-    monkeypatch.chdir(tmp_path)
-    handler = signal.getsignal(signal.SIGTERM)
+@pytest.fixture(autouse=True)
+def _files(tmp_path):
+    """A small experiment, and a file that is in the way."""
     (tmp_path / "small.yaml").write_text(SMALL)
     (tmp_path / "file").write_text("in the way\n")
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["rum-ray", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as left:
-            app.main()
-        out, err = capfd.readouterr()
-        return left.value.code or 0, out, err
-
-    yield call
-    signal.signal(signal.SIGTERM, handler)
 
 
 def listing(folder: Path) -> dict[str, bytes]:
@@ -408,22 +379,7 @@ def test_a_dry_run_needs_what_its_verb_needs(call, tmp_path):
         assert f"{key}: this key is missing" in err
 
 
-def test_the_doctor(call, tmp_path):
-    before = listing(tmp_path)
-    code, out, err = call("doctor", "--json")
-    assert (code, err, out.count("\n")) == (0, "", 1)
-    checks = {check["check"]: check for check in json.loads(out)["checks"]}
-    assert checks.keys() >= {"python", "torch", "ray", "cores", "store", "ray token"}
-    assert checks["store"]["ok"]
-    code, out, err = call("doctor", "--store", "file/store", "--json")
-    assert not {c["check"]: c["ok"] for c in json.loads(out)["checks"]}["store"]
-    code, out, err = call("doctor")
-    assert (code, err) == (0, "")
-    assert "torchvision" in out
-    assert listing(tmp_path) == before
-
-
-def test_a_gpu_that_is_not_there_is_told_at_once(call, monkeypatch):
+def test_a_missing_gpu_is_an_error_at_once(call, monkeypatch):
     import torch
 
     flags = ("--set", "cluster.gpus_per_worker=0.5")
@@ -431,5 +387,5 @@ def test_a_gpu_that_is_not_there_is_told_at_once(call, monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda there=present: there)
         code, _, err = call("demo", "--dry-run", *flags)
         assert code == (0 if present else 2)
-        told = "cluster.gpus_per_worker is 0.5, and PyTorch sees no GPU on this machine" in err
-        assert told != present
+        refused = err.startswith("rum-ray: cluster.gpus_per_worker is 0.5")
+        assert refused != present

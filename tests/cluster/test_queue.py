@@ -1,6 +1,9 @@
-"""The queue of jobs, without Ray: every job is done once, whoever comes, goes or fails."""
+"""The queue of jobs, without Ray: every job is done once, whichever workers come, go or fail."""
 
 import random
+import re
+import subprocess
+import sys
 
 import pytest
 
@@ -8,6 +11,14 @@ from rum_ray.cluster import queue as queues
 from rum_ray.cluster.backlog import MAX_CHUNK
 from rum_ray.cluster.queue import MAX_ATTEMPTS, MAX_DEATHS, Queue
 from rum_ray.errors import DivergedError, IntegrityError, StalledError
+from rum_ray.jobs.train import MAX_TOGETHER
+
+
+def test_a_chunk_is_a_full_batch_of_fused_models_and_the_actor_imports_no_pytorch():
+    assert MAX_CHUNK == MAX_TOGETHER
+    code = "import sys, rum_ray.cluster.queue; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 @pytest.fixture
@@ -18,11 +29,11 @@ def clock(monkeypatch) -> list[float]:
     return now
 
 
-def opened(count: int, *workers: str, place: str = "a GPU", most: int = 1) -> Queue:
-    """A queue that these workers of one group have joined."""
+def opened(count: int, *workers: str, device: str = "a GPU", most: int = 1) -> Queue:
+    """A queue with registered workers of one group."""
     queue = Queue(["Job"] * count, most)
     for worker in workers:
-        queue.register(worker, "group", place)
+        queue.register(worker, "group", device)
     return queue
 
 
@@ -46,7 +57,7 @@ def test_every_job_is_handed_out_once_in_chunks_that_shrink(count, workers):
     chunks = drain(queue, *names)
     assert [index for chunk in chunks for index in chunk] == list(range(count))
     sizes = list(map(len, chunks))
-    # Nothing is known of a worker's speed at first; here all are infinitely fast.
+    # A worker's rate is unknown at first; here all are infinitely fast.
     assert sizes[:workers] == [1] * min(workers, len(sizes))
     assert sizes[workers:] == sorted(sizes[workers:], reverse=True)
     assert sizes[-1] == 1
@@ -56,7 +67,7 @@ def test_every_job_is_handed_out_once_in_chunks_that_shrink(count, workers):
     assert queue.take("w0") is None
 
 
-def test_a_chunk_is_what_a_worker_did_in_a_second(clock):
+def test_a_chunk_is_as_long_as_one_second(clock):
     queue = opened(1000, "fast", "slow")
     fast, slow = queue.take("fast"), queue.take("slow")
     for _ in range(5):
@@ -67,7 +78,7 @@ def test_a_chunk_is_what_a_worker_did_in_a_second(clock):
     assert (len(fast), len(slow)) == (4, 1)
 
 
-def test_none_for_now_is_not_none_for_good():
+def test_no_job_for_now_is_not_the_end():
     queue = opened(2, "a", "b", "c")
     assert [queue.take(worker) for worker in "abc"] == [[0], [1], []]
     assert queue.take("a", [0]) == []
@@ -75,7 +86,7 @@ def test_none_for_now_is_not_none_for_good():
     assert queue.take("a") is None
 
 
-def test_a_new_group_gets_what_the_old_one_had(clock):
+def test_a_new_group_gets_the_leases_of_the_old_one(clock):
     queue = opened(20, "a", "b")
     had = [queue.take(worker, queue.take(worker)) for worker in "ab"]
     clock[0] += 1
@@ -84,12 +95,12 @@ def test_a_new_group_gets_what_the_old_one_had(clock):
     assert queue.take("a") is None
     again = [index for chunk in drain(queue, "c") for index in chunk]
     assert sorted(again) == sorted({*range(20)} - {0, 9, had[1][0]})
-    standing = queue.progress()[0]
-    assert (standing.done, standing.restarts) == (20, 1)
-    assert standing.again == len(had[0]) + len(had[1]) - 1
+    state = queue.progress()[0]
+    assert (state.done, state.restarts) == (20, 1)
+    assert state.again == len(had[0]) + len(had[1]) - 1
 
 
-def test_what_an_old_worker_finishes_late_counts():
+def test_late_results_of_a_former_group_count():
     queue = opened(1, "a")
     assert queue.take("a") == [0]
     queue.register("b", "another group", "a GPU")
@@ -97,7 +108,7 @@ def test_what_an_old_worker_finishes_late_counts():
     assert queue.progress()[0].done == 1
 
 
-def test_a_silent_workers_jobs_are_handed_out_again(clock):
+def test_a_lease_without_a_heartbeat_expires(clock):
     queue = opened(2, "a", "b", "c")
     assert queue.take("a") == [0]
     assert queue.take("b") == [1]
@@ -110,7 +121,7 @@ def test_a_silent_workers_jobs_are_handed_out_again(clock):
     queue.heartbeat("b")
     assert queue.take("c") == [0]
     assert queue.take("c", [0]) == []
-    # The silent one was only slow: doing a job twice does no harm.
+    # The worker was only slow: jobs are idempotent.
     queue.finish("a", [0])
     queue.finish("b", [1])
     assert queue.take("c") is None
@@ -118,17 +129,17 @@ def test_a_silent_workers_jobs_are_handed_out_again(clock):
     assert queue.errors() == []
 
 
-def test_the_silence_of_all_workers_is_told(clock):
+def test_the_time_since_the_last_heartbeat_is_known(clock):
     queue = Queue(["Job"] * 2, 1)
     clock[0] += 50
-    standing, silence = queue.progress()
-    assert (standing.done, standing.seconds, silence) == (0, 0.0, 50.0)
+    state, silence = queue.progress()
+    assert (state.done, state.seconds, silence) == (0, 0.0, 50.0)
     queue.register("a", "group", "a GPU")
     clock[0] += 20
     queue.heartbeat("b")
     clock[0] += 5
-    standing, silence = queue.progress()
-    assert (standing.seconds, silence) == (25.0, 5.0)
+    state, silence = queue.progress()
+    assert (state.seconds, silence) == (25.0, 5.0)
 
 
 def test_errors_are_kept_unless_the_job_is_done():
@@ -152,8 +163,8 @@ def test_a_job_that_raises_is_tried_some_times():
         queue.requeue("a", 0, "KeyError: 3")
     assert queue.take("a") is None
     (error,) = queue.errors()
-    assert str(error) == f"Job failed in each of {MAX_ATTEMPTS} attempts: KeyError: 3."
     assert isinstance(error, StalledError)
+    assert re.search(rf"^Job .* {MAX_ATTEMPTS} attempts: KeyError: 3\.$", str(error))
 
 
 def test_a_job_that_kills_its_workers_is_given_up():
@@ -164,7 +175,7 @@ def test_a_job_that_kills_its_workers_is_given_up():
     queue.register("last", "last", "a GPU")
     assert queue.take("last") is None
     (error,) = queue.errors()
-    assert str(error) == f"Job failed in each of {MAX_DEATHS} attempts: its worker died."
+    assert re.search(rf"^Job .* {MAX_DEATHS} attempts: .* died\.$", str(error))
 
 
 def test_out_of_memory_the_workers_of_a_device_leave_up_to_the_last(clock):
@@ -173,27 +184,25 @@ def test_out_of_memory_the_workers_of_a_device_leave_up_to_the_last(clock):
     for worker in "abc":
         queue.take(worker, queue.take(worker))
     clock[0] += 1
-    assert queue.out_of_memory("a", queue._workers["a"].held[0], "full")
+    assert queue.out_of_memory("a", queue._workers["a"].leased[0], "full")
     assert queue.take("a") is None
-    assert queue.out_of_memory("b", queue._workers["b"].held[0], "full")
+    assert queue.out_of_memory("b", queue._workers["b"].leased[0], "full")
     # The last one had others beside it when its job began, so it may try once more.
-    (tried, *_) = queue._workers["c"].held
+    (tried, *_) = queue._workers["c"].leased
     assert not queue.out_of_memory("c", tried, "full")
     assert queue.errors() == []
     assert not queue.out_of_memory("c", tried, "full")
     (error,) = queue.errors()
-    assert "Job ran out of memory with no other worker of this stage on its device: full" in str(
-        error
-    )
-    assert "batch_size" in str(error)
-    queue.finish("c", queue._workers["c"].held)
+    assert isinstance(error, StalledError)
+    assert re.search(r"^Job .* memory .*: full\. .*batch_size", str(error))
+    queue.finish("c", queue._workers["c"].leased)
     drain(queue, "c")
     assert queue.progress()[0].done == 20
     assert len(queue.errors()) == 1
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_whatever_happens_every_job_is_done(seed, clock):
+def test_every_job_is_done_after_any_mishaps(seed, clock):
     """Workers join, die in groups, run out of memory, fall silent; jobs raise now and then."""
     draw, count = random.Random(seed), 60
     queue, done, group = opened(count, most=4), set(), 0
@@ -236,18 +245,18 @@ def test_whatever_happens_every_job_is_done(seed, clock):
 
 
 @pytest.mark.usefixtures("clock")
-def test_a_job_that_is_dropped_is_never_handed_out_and_cannot_fail():
+def test_a_cancelled_job_is_never_handed_out_and_cannot_fail():
     queue = opened(6, "a", "b")
     assert (queue.take("a"), queue.take("b")) == ([0], [1])
     queue.fail("a", 0, DivergedError("of 0"))
     assert queue.take("a") == [2, 3]
     queue.fail("b", 1, DivergedError("of 1"))
     assert queue.take("b") == [4]
-    queue.drop([1, 3, 4, 5])
+    queue.cancel([1, 3, 4, 5])
     assert [str(error) for error in queue.errors()] == ["of 0"]
-    standing, _ = queue.progress()
-    assert (standing.done, standing.total) == (1, 2)
-    # What workers have of these ends in some way, or they die, and nobody minds.
+    state, _ = queue.progress()
+    assert (state.done, state.total) == (1, 2)
+    # Leases of cancelled jobs may end in any way.
     queue.fail("b", 4, DivergedError("of 4"))
     queue.requeue("a", 3, "KeyError: 3")
     assert queue.take("b") == []
@@ -255,16 +264,16 @@ def test_a_job_that_is_dropped_is_never_handed_out_and_cannot_fail():
     assert queue.take("c") == [2]
     assert queue.take("c", [2]) is None
     assert [str(error) for error in queue.errors()] == ["of 0"]
-    standing, _ = queue.progress()
-    assert (standing.done, standing.total) == (2, 2)
+    state, _ = queue.progress()
+    assert (state.done, state.total) == (2, 2)
 
 
 @pytest.mark.usefixtures("clock")
 def test_after_a_restart_the_first_jobs_are_finished_first():
     queue = opened(1000, "a", "b")
     assert (queue.take("a"), queue.take("b")) == ([0], [1])
-    held = queue.take("a", [0]), queue.take("b", [1])
-    assert max(map(max, held)) < 40
+    leased = queue.take("a", [0]), queue.take("b", [1])
+    assert max(map(max, leased)) < 40
     queue.register("c", "another group", "a GPU")
     order = [index for chunk in drain(queue, "c") for index in chunk]
     assert order == list(range(2, 1000))
@@ -283,7 +292,7 @@ def test_a_job_that_fails_again_and_again_comes_last():
 
 
 @pytest.mark.usefixtures("clock")
-def test_a_job_of_which_nothing_was_heard_is_done_again():
+def test_a_job_without_a_reported_result_is_requeued():
     queue = opened(2, "a")
     assert queue.take("a") == [0]
     assert queue.take("a") == [0]
@@ -294,7 +303,7 @@ def test_a_job_of_which_nothing_was_heard_is_done_again():
 
 
 @pytest.mark.usefixtures("clock")
-def test_a_worker_of_an_old_group_that_comes_late_changes_nothing():
+def test_a_late_worker_of_a_former_group_changes_nothing():
     queue = opened(3, "a")
     queue.register("b", "another group", "a GPU")
     assert queue.take("b") == [0]
@@ -305,7 +314,7 @@ def test_a_worker_of_an_old_group_that_comes_late_changes_nothing():
 
 
 @pytest.mark.usefixtures("clock")
-def test_a_worker_that_would_make_other_bits_leaves_the_jobs_to_the_others():
+def test_a_rejected_worker_leaves_the_jobs_to_the_others():
     queue = opened(2, "alike", "unlike")
     queue.reject("unlike", IntegrityError("another PyTorch"))
     assert queue.take("unlike") is None
@@ -316,7 +325,7 @@ def test_a_worker_that_would_make_other_bits_leaves_the_jobs_to_the_others():
 
 
 @pytest.mark.usefixtures("clock")
-def test_a_place_that_was_too_small_stays_so_after_a_restart():
+def test_a_device_that_was_too_small_stays_so_after_a_restart():
     queue = opened(9, "a", "b", "c")
     for worker in ("a", "b", "c"):
         assert queue.take(worker)
@@ -372,16 +381,14 @@ def test_a_worker_that_fails_one_job_after_another_leaves_them_to_the_others():
 
 
 @pytest.mark.usefixtures("clock")
-def test_the_last_worker_stays_whatever_fails():
+def test_the_last_worker_stays_after_any_failure():
     queue, taken = opened(4, "only"), 0
     while chunk := queue.take("only"):
         for index in chunk:
             assert not queue.requeue("only", index, "KeyError: a bug")
         taken += len(chunk)
     assert taken == 4 * MAX_ATTEMPTS
-    assert {str(error) for error in queue.errors()} == {
-        f"Job failed in each of {MAX_ATTEMPTS} attempts: KeyError: a bug."
-    }
+    assert all("KeyError: a bug" in str(error) for error in queue.errors())
     assert queue.progress()[0].failed == 4
 
 

@@ -1,0 +1,126 @@
+"""The command line on a real Ray: the same bits as without Ray, whatever is killed."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from miniature import FREE, flags, of_science
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
+
+INTERRUPTED = "rum-ray: interrupted; the same command goes on from here.\n"
+
+
+@pytest.fixture
+def interruptible():
+    """Processes that this one starts do not ignore SIGINT, as those of a background job do."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_a_killed_and_an_interrupted_driver_resume(mini, run, place):
+    """The model of the plug-in waits at a gate, so each driver ends in the middle of a stage."""
+
+    def until_gate(name: str):
+        gate = place / name
+        gate.mkdir()
+        hurt = run("hurt", MODEL_GATE=str(gate))
+        process = hurt.start("score")
+        hurt.until(process, lambda: len([*gate.iterdir()]) > FREE)
+        return hurt, process
+
+    hurt, process = until_gate("first")
+    process.kill()
+    process.communicate()
+    killed = hurt.artifacts()
+    assert 0 < len(killed) < 23
+
+    hurt, process = until_gate("second")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    assert (process.returncode, out) == (75, ""), err
+    assert err.count("rum-ray:") == 1
+    assert err.endswith(INTERRUPTED)
+    assert "Traceback" not in err
+    interrupted = hurt.artifacts()
+    assert len(killed) < len(interrupted) < 23
+
+    hurt = run("hurt")
+    code, _, err = hurt("score")
+    assert code == 0, err
+    assert re.search(rf"^train .* 23 done, {len(interrupted)} reused$", err, re.M)
+    assert not list(hurt.store.glob("quarantine/*"))
+    assert killed.items() < interrupted.items() < hurt.artifacts().items()
+    assert len(hurt.artifacts()) == 23
+    assert hurt.artifacts().items() < mini.artifacts().items()
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.fixture
+def head(place, environment):
+    """A cluster beside this process, as `ray start` makes one; its address and its dashboard's."""
+    ports = {name: free_port() for name in ("port", "ray-client-server-port", "dashboard-port")}
+    command = [Path(sys.executable).with_name("ray"), "start", "--head", "--block"]
+    command += [f"--{name}={port}" for name, port in ports.items()]
+    command += ["--node-ip-address=127.0.0.1", "--num-cpus=3", "--include-dashboard=true"]
+    command += [f"--object-store-memory={100 * 2**20}", f"--temp-dir={place / 'head'}"]
+    command += ["--disable-usage-stats"]
+    # Its workers get the plug-ins shipped.
+    bare = {**environment, "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    with (place / "head.log").open("w") as log:
+        head = subprocess.Popen(
+            command,
+            env={**bare, "RAY_AUTH_MODE": "token"},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + 600
+    while "Ray runtime started" not in (place / "head.log").read_text():
+        assert head.poll() is None, (place / "head.log").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    yield f"127.0.0.1:{ports['port']}", f"http://127.0.0.1:{ports['dashboard-port']}"
+    # A graceful end takes half a minute. Its processes are in its group.
+    os.killpg(head.pid, signal.SIGKILL)
+    head.wait()
+
+
+def test_a_running_cluster_with_shipped_modules_makes_the_same_bits(mini, run, place, head):
+    address, dashboard = head
+    there, plugins = run("there"), place / "plugins"
+    modules = f"cluster.modules=[{plugins / 'shipped'}, {plugins / 'gated'}]"
+    settings = flags(modules, "cluster.workers=2")
+    code, out, err = there("run", "--address", address, *settings)
+    assert code == 0, err
+    assert "report: out/digits/report.html" in out
+    stages = re.findall(r"^(\S.*?) +[\d.]+ s  \d+ done$", err, re.MULTILINE)
+    assert stages == ["train", "embed", "retrain", "search V4", "validate", "rows"]
+    assert there.artifacts() == mini.artifacts()
+    assert of_science(there.report()) == of_science(mini.report())
+    for name in ("scores", "trials"):
+        pd.testing.assert_frame_equal(there.table(name), mini.table(name), check_exact=True)
+
+    assert f"Ray dashboard: {dashboard}\n" in err
+    try:
+        status = urllib.request.urlopen(dashboard, timeout=60).status
+    except urllib.error.HTTPError as error:
+        # A dashboard that asks for the token is there, too.
+        status = error.code
+    assert status in (200, 401, 403)

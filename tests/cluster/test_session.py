@@ -1,0 +1,312 @@
+"""Train, Data and Tune in one Ray session: the same bits as without Ray, and every failure."""
+
+import dataclasses
+import functools
+import io
+import operator
+import shutil
+import signal
+import time
+import urllib.request
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from rum_ray.data import load
+from rum_ray.data.batches import fixed_batches
+from rum_ray.data.images import open_source
+from rum_ray.errors import DataError, StalledError, StoreError
+from rum_ray.experiment import ClusterConfig
+from rum_ray.jobs import CentroidDistances, Context, SubsetMoments, TrainPoolModel, UnlearnedModel
+from rum_ray.models import build, embed
+from rum_ray.rum import Partition, Subset
+from rum_ray.scores.entanglement import Moments
+from rum_ray.search.candidates import Candidate
+from rum_ray.search.spaces import Space
+from rum_ray.seeding import Seed
+from rum_ray.store import Store
+from rum_ray.study.executor import LocalExecutor
+from rum_ray.study.methods import method_rows
+from rum_ray.training.domains import Choice
+from rum_ray.training.recipe import Recipe
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.timeout(1800),
+    pytest.mark.filterwarnings(r"ignore:::ray\..*"),
+    pytest.mark.usefixtures("ray_here"),
+]
+
+
+@pytest.fixture(scope="session")
+def digits():
+    return load("digits")
+
+
+@pytest.fixture
+def context(digits, tmp_path) -> Context:
+    return Context(digits, Store(tmp_path / "store"))
+
+
+@pytest.fixture
+def root(context) -> Path:
+    root = Path(context.store.root)
+    root.mkdir(exist_ok=True)
+    return root
+
+
+def executor(workers: int = 2):
+    """An executor on the Ray of this process."""
+    from rum_ray.cluster.executor import RayExecutor
+
+    return RayExecutor(config=ClusterConfig(workers=workers))
+
+
+def contents(context, jobs) -> list[bytes]:
+    return [Path(context.store.path(job.key(context))).read_bytes() for job in jobs]
+
+
+def wait_until(ready) -> None:
+    deadline = time.monotonic() + 600
+    while not ready():
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.1)
+
+
+def free_cpus() -> float:
+    import ray
+
+    return ray.available_resources().get("CPU", 0.0)
+
+
+def published(stage: str) -> dict[str, float]:
+    """Three live metrics of a stage, as Prometheus reads them; Ray shows what was set just now."""
+    import ray
+
+    (node,) = (node for node in ray.nodes() if node["Alive"])
+    url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    with urllib.request.urlopen(url, timeout=60) as page:
+        lines = [line for line in page.read().decode().splitlines() if f'stage="{stage}"' in line]
+    found = {line.partition("{")[0]: float(line.rpartition(" ")[2]) for line in lines}
+    names = ("jobs", "jobs_done", "jobs_failed")
+    return {n: found[f"ray_rum_ray_{n}"] for n in names if f"ray_rum_ray_{n}" in found}
+
+
+class TestTrain:
+    def test_dead_workers_and_cancelled_and_failing_jobs_change_no_bit_of_the_others(
+        self, context, root, digits, tmp_path
+    ):
+        from ray_jobs import Task
+
+        recipe = Recipe("mlp", epochs=1, batch_size=256)
+        models = [TrainPoolModel(recipe, Seed(0) / n, 0.5) for n in range(3)]
+        models += [TrainPoolModel(recipe, Seed(0) / n, 0.5, fused=True) for n in range(3)]
+        waiting = [Task(0, waits=True, dies=True), Task(1, waits=True)]
+        failing = [Task(2, raises="data"), Task(3, raises="key")]
+        jobs, states = [*waiting, *failing, *models, Task(4)], []
+
+        def cancelled():
+            # Once the metrics know of the cancelled job, the queue does, too: the others go on.
+            if published("killed") == {"jobs": 10, "jobs_done": 0, "jobs_failed": 0}:
+                (root / "released").touch()
+            return jobs[-1:]
+
+        def on_progress(state):
+            states.append(state)
+            return state
+
+        # The error that is raised is the one that was recorded first.
+        with pytest.raises((DataError, StalledError), match=r"a permanent error|KeyError: 'a bug'"):
+            executor().run("killed", jobs, context, on_progress, cancelled)
+        assert context.missing(jobs) == [*failing, jobs[-1]]
+        assert (states[-1].done, states[-1].total, states[-1].failed) == (10, 10, 2)
+        assert states[-1].restarts >= 1
+        assert states[-1].again >= 1
+
+        local = Context(digits, Store(tmp_path / "local"))
+        LocalExecutor().run("train", models, local, lambda state: state)
+        assert contents(context, models) == contents(local, models)
+
+    def test_one_worker_of_two_leaves_for_want_of_memory_and_the_other_does_all(
+        self, context, root, monkeypatch
+    ):
+        from ray_jobs import Hungry
+
+        from rum_ray.cluster import jobs as stage
+
+        # Soon two, where the CPUs of the stage before were not free in time.
+        monkeypatch.setattr(stage, "RESIZE_SECONDS", 1.0)
+        jobs, states = [Hungry(number) for number in range(12)], []
+        executor().run("hungry", jobs, context, lambda s: states.append(s) or s)
+        assert context.missing(jobs) == []
+        assert (states[-1].done, states[-1].failed) == (12, 0)
+        (full,), (done,) = root.glob("full-*"), root.glob("done-*")
+        assert full.name.partition("-")[2] != done.name.partition("-")[2]
+
+    def test_an_error_of_a_listener_ends_the_stage_as_it_is(self, context, root):
+        from ray_jobs import Task
+
+        wait_until(lambda: free_cpus() == 3)
+        jobs = [Task(number, waits=True) for number in range(20)]
+
+        def full() -> None:
+            if (root / "started0").exists():
+                raise StoreError("the store is full")
+            return ()
+
+        with pytest.raises(StoreError, match=r"^the store is full$"):
+            executor(1).run("full", jobs, context, lambda state: state, full)
+        # The worker finishes the job in its hands and leaves; no other job is started.
+        (root / "released").touch()
+        wait_until(lambda: free_cpus() == 3)
+        assert context.missing(jobs) == jobs[1:]
+
+
+class TestData:
+    def test_streamed_results_are_those_of_one_process(self, study, mini):
+        context = study.context
+        (row,) = (r for r in method_rows(study) if r.method == "rum" and r.source == "search")
+        unlearned = UnlearnedModel(row.jobs[0])
+        other = Partition((Subset("x", study.forget[::2]), Subset("y", study.forget[1::2])))
+        jobs = [
+            *study.moments,
+            SubsetMoments(study.originals[0], other),
+            SubsetMoments(unlearned, other),
+            *map(CentroidDistances, study.originals),
+        ]
+        shutil.rmtree(Path(context.store.root) / "moments")
+        found = []
+        # The second one finds the centroids, and needs one pass.
+        for each in (LocalExecutor(), executor(2)):
+            each.stream(jobs, context)
+            found.append(contents(context, jobs))
+            for kind in ("moments", "distances"):
+                shutil.rmtree(Path(context.store.root) / kind)
+        assert found[0] == found[1]
+        stored = [mini.store / "moments" / f"{j.key(context).digest}.safetensors" for j in jobs[:2]]
+        assert [path.read_bytes() for path in stored] == found[0][:2]
+
+    def test_encoded_images_stream_like_those_in_memory(self, tmp_path):
+        from rum_ray.cluster.embed import stream_moments
+
+        pixels = (Seed(0) / "pixels").integers(620 * 64, 256).reshape(620, 8, 8).astype(np.uint8)
+        files = [io.BytesIO() for _ in pixels]
+        for file, image in zip(files, pixels, strict=True):
+            Image.fromarray(image).save(file, "PNG")
+        columns = {"image": [file.getvalue() for file in files], "label": [0, 1] * 310}
+        pq.write_table(pa.table(columns), tmp_path / "d.parquet", row_group_size=100)
+        source, groups = open_source(tmp_path / "d.parquet"), np.arange(620) % 3
+        # Its blocks, of torchvision, must be unpickled in the actors.
+        model = build("resnet18", (1, 8, 8), 2).eval()
+        with torch.inference_mode():
+            parts = [
+                embed(model, x)[:real].double().numpy()
+                for x, real in fixed_batches(torch.from_numpy(pixels)[:, None], torch.device("cpu"))
+            ]
+        found = stream_moments(source, model, groups, workers=2)
+        for group in range(3):
+            ranges = [
+                p[groups[k : k + 250] == group] for p, k in zip(parts, (0, 250, 500), strict=True)
+            ]
+            exact = functools.reduce(operator.add, map(Moments.of, ranges))
+            assert (found[group].count, found[group].scatter) == (exact.count, exact.scatter)
+            assert np.array_equal(found[group].mean, exact.mean)
+        assert (sum(group.count for group in found.values()), len(found[0].mean)) == (620, 512)
+
+        columns["image"][301] = b"no image"
+        pq.write_table(pa.table(columns), tmp_path / "d.parquet", row_group_size=100)
+        small = build("small_cnn", (1, 8, 8), 2)
+        with pytest.raises(DataError, match=r"^row 301 of .*d\.parquet"):
+            stream_moments(source, small, np.zeros(620, dtype=bool), workers=1)
+
+
+class TestTune:
+    def search(self, study, *candidates, **changes):
+        (whole,) = study.rungs
+        space = Space("V4", candidates, study.partition, ordered=True)
+        return dataclasses.replace(
+            whole, space=space, config=dataclasses.replace(whole.config, max_cost=99, **changes)
+        )
+
+    def test_a_search_runs_each_prefix_once_with_and_without_ray(self, study):
+        coarse = Candidate("finetune", {"lr": Choice((0.02, 0.1)), "epochs": 2, "batch_size": 256})
+        search, context = self.search(study, coarse, trials=8), study.context
+        path, found = Path(context.store.path(search.key(context))), []
+        for each in (executor(2), LocalExecutor()):
+            states = []
+            each.search("search V4", search, context, lambda s, into=states: into.append(s) or s)
+            assert (states[-1].done, states[-1].total, states[-1].before) == (8, 8, 0)
+            jobs = [search.proposed(trial["answers"]) for trial in search.load(context)]
+            made = [context.store.provenance(job.key(context)) for job in context.distinct(jobs)]
+            plans = {tuple(step.unlearner for step in job.plan.steps) for job in jobs}
+            prefixes = {plan[:n] for plan in plans for n in (1, 2, 3)}
+            seeds = len(jobs[0].originals)
+            assert sum(each["steps_run"] for each in made) == seeds * len(prefixes)
+            assert sum(each["cache_hits"] for each in made) == seeds * (
+                3 * len(plans) - len(prefixes)
+            )
+            assert not list(path.parents[1].glob("prefix/*"))
+            found.append(path.read_bytes())
+            path.unlink()
+            shutil.rmtree(path.parents[1] / "trial")
+        assert found[0] == found[1]
+        # Without Ray one trial follows the other.
+        ends = sorted((each["time"], each["time"] - each["seconds"]) for each in made)
+        assert all(began >= before for (before, _), (_, began) in pairwise(ends))
+
+    def test_an_interrupted_search_resumes(self, study):
+        candidate = Candidate("finetune", {"epochs": 1, "batch_size": 256})
+        search, context = self.search(study, candidate, trials=6, batch=2), study.context
+
+        def interrupt(state):
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            executor(1).search("search V4", search, context, interrupt)
+        assert not context.store.has(search.key(context))
+        states = []
+        LocalExecutor().search("search V4", search, context, lambda s: states.append(s) or s)
+        assert (states[-1].done, states[-1].total) == (6, 6)
+        assert states[-1].before >= 1
+
+    @pytest.mark.parametrize(
+        ("name", "error", "message"),
+        [
+            ("broken:Refused", DataError, r"^nobody may learn this$"),
+            ("broken:Broken", StalledError, r"^search V4 .*KeyError: 'of two\\nlines'\.$"),
+        ],
+    )
+    def test_an_error_of_a_trial_ends_the_search(self, study, name, error, message, monkeypatch):
+        from rum_ray.cluster import tune
+
+        # Each further attempt starts an actor.
+        monkeypatch.setattr(tune, "MAX_FAILURES", 0)
+        search = self.search(study, Candidate(name), trials=12, batch=1)
+        states = []
+        with pytest.raises(error, match=message):
+            executor(1).search("search V4", search, study.context, lambda s: states.append(s) or s)
+        assert states == []
+        assert not study.context.store.has(search.key(study.context))
+
+
+def test_a_stage_without_capacity_ends_also_where_sigint_is_ignored(context, root, monkeypatch):
+    """The last test of this Ray: Train's controller goes on looking for the resources."""
+    from ray_jobs import Task
+
+    from rum_ray.cluster import jobs as stage
+
+    monkeypatch.setattr(stage, "STALL_SECONDS", 2.0)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        config = ClusterConfig(workers=1, gpus_per_worker=1.0)
+        with pytest.raises(StalledError, match=r"'no room'.* 2 s"):
+            stage.run("no room", [Task(0)], context, config, lambda state: None)
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
