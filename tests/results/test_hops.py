@@ -1,9 +1,9 @@
-"""The way of a report through the package: benchmarks/hops.py."""
+"""The way of a report through the package, by tests/reference/hops.py."""
 
 import runpy
 from pathlib import Path
 
-HOPS = Path(__file__).resolve().parents[2] / "benchmarks" / "hops.py"
+HOPS = Path(__file__).resolve().parents[1] / "reference" / "hops.py"
 
 
 def test_a_summary_passes_through_few_modules_and_climbs_no_layer(tmp_path):
@@ -15,7 +15,7 @@ def test_a_summary_passes_through_few_modules_and_climbs_no_layer(tmp_path):
 
 def test_only_the_loader_knows_studies_jobs_and_the_store():
     """The other modules of `results` are functions of plain values."""
-    folder = HOPS.parents[1] / "rum_ray" / "results"
+    folder = HOPS.parents[2] / "rum_ray" / "results"
     for path in folder.glob("*.py"):
         text = path.read_text("utf-8")
         known = [name for name in ("study", "store", "jobs") if f"from rum_ray.{name}" in text]

@@ -1,6 +1,6 @@
 """Count the modules of rum_ray that a report passes through, and the calls that climb layers.
 
-`python benchmarks/hops.py` does the jobs of a small study in this process. Then it prints, for
+`python tests/reference/hops.py` does the jobs of a small study in this process. Then it prints, for
 reading the outcome and for `summarize`, the number of modules whose own code runs, of pairs of
 modules with a call from one to the other, and of climbs: calls from a module to one in a higher
 layer of tests/test_architecture.py. Methods that `dataclass` generates are no code of a module.
@@ -22,7 +22,7 @@ from rum_ray.results.summary import summarize
 from rum_ray.store import Store
 from rum_ray.study.study import Study
 
-TESTS = Path(__file__).resolve().parents[1] / "tests"
+TESTS = Path(__file__).resolve().parents[1]
 LAYER: Mapping[str, int] = runpy.run_path(str(TESTS / "test_architecture.py"))["LAYER"]
 EXPERIMENT = {
     "name": "hops",
