@@ -14,6 +14,7 @@ from torch import nn
 
 from rum_ray.cluster.connect import connect
 from rum_ray.cluster.stream import stream_ranges
+from rum_ray.data.bundle import Indices
 from rum_ray.data.images import Source
 from rum_ray.data.rows import checked_rows
 from rum_ray.errors import DataError
@@ -84,21 +85,31 @@ def stream_moments(
         DataError: `groups` does not have one entry per row, or an image cannot be decoded.
         IntegrityError: the stream lost or doubled rows.
         ValueError: `workers` is less than 1.
+
+    Example:
+        >>> import rum_ray as rr
+        >>> moments = rr.stream_moments(images, model, groups)  # doctest: +SKIP
+        >>> rr.stream_moments(None, None, [0, 1], workers=0)
+        Traceback (most recent call last):
+        ValueError: workers must be at least 1, got 0
     """
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
-    given = np.asarray(groups)
-    groups = checked_rows(given.astype(int) if given.dtype == bool else given, what="groups")
-    if len(groups) != len(rows.y):
-        raise DataError(
-            f"groups must have one entry per row; got {len(groups)} for {len(rows.y)} rows."
-        )
+    group_of = _check_groups(groups, len(rows.y))
     device = torch.device("cuda" if gpus else "cpu")
-    small = groups.astype(np.min_scalar_type(groups.max(initial=0)))
-    probe = EmbeddingProbe("", shipped(model), layer, MeasureMoments(small))
-    streamed, accumulator = RowSource(rows.encoded, len(groups), device, 1), Accumulator()
+    probe = EmbeddingProbe("", shipped(model), layer, MeasureMoments(group_of))
+    streamed, accumulator = RowSource(rows.encoded, len(group_of), device, 1), Accumulator()
     with connect(workers=workers):
         for _, part in stream_ranges(streamed, [probe], workers, gpus):
             accumulator.add(part)
-    accumulator.check(len(groups))
+    accumulator.check(len(group_of))
     return {int(group): sums.moments for group, sums in accumulator.sums.items()}
+
+
+def _check_groups(groups: ArrayLike, count: int) -> Indices:
+    """Return the group of each row in the smallest type that holds it."""
+    given = np.asarray(groups)
+    checked = checked_rows(given.astype(int) if given.dtype == bool else given, what="groups")
+    if len(checked) != count:
+        raise DataError(f"groups must have one entry per row; got {len(checked)} for {count} rows.")
+    return checked.astype(np.min_scalar_type(checked.max(initial=0)))
