@@ -1,4 +1,7 @@
-"""Embeddings streamed in ranges: order, sharing and requirements."""
+"""Embeddings streamed in ranges: order, sharing, requirements, and literal sums."""
+
+import functools
+import operator
 
 import numpy as np
 import pytest
@@ -6,8 +9,13 @@ from reference.streaming import embeddings
 
 from rum_ray.data import load
 from rum_ray.errors import IntegrityError
-from rum_ray.jobs import CentroidDistances, Context, TrainModel
+from rum_ray.evaluation.two_sample import two_sample_auc
+from rum_ray.jobs import CentroidDistances, Context, EmbeddingMoments, TrainModel
+from rum_ray.jobs.accumulators import FREQUENCIES, SEED
 from rum_ray.jobs.stream import in_order, stream_here, stream_jobs
+from rum_ray.rum import Partition, Subset
+from rum_ray.scores.discrepancy import Waves, frequencies, median_gamma
+from rum_ray.scores.entanglement import Moments
 from rum_ray.seeding import Seed
 from rum_ray.store import Store
 from rum_ray.training.recipe import Recipe
@@ -48,3 +56,36 @@ def test_distances_are_to_the_mean_and_jobs_share_a_pass(tmp_path):
         np.testing.assert_allclose(job.load(context), literal, rtol=1e-9)
     stream_jobs(context, jobs[:1], stream)
     assert [len(names) for names in passes] == [2, 2, 1]
+
+
+def test_streamed_sums_are_those_of_the_embeddings(tmp_path):
+    """By ranges bit for bit, and in one go to rounding."""
+    context = Context(load("digits"), Store(tmp_path))
+    total, recipe = len(context.bundle.train), Recipe("mlp", epochs=1, batch_size=256)
+    partition = Partition((Subset("a", np.arange(3, 60, 3)), Subset("b", np.arange(700, 740))))
+    job = EmbeddingMoments(TrainModel(recipe, Seed(0)), partition)
+    stream_jobs(context, [job], stream_here)
+    found, points = job.load(context), embeddings(context, job.model)
+    group_of = np.full(total, -1)
+    for number, subset in enumerate(partition):
+        group_of[subset.rows] = number
+    pilot = points[(SEED / "pilot").choice(total, 1000)]
+    gammas = {"paper": 1.0, "median": median_gamma(pilot)}
+    width = points.shape[1]
+    drawn = [frequencies(FREQUENCIES, width, gamma, SEED / name) for name, gamma in gammas.items()]
+    for number, name in enumerate([None, *partition.names], start=-1):
+        sums = found.retain if name is None else found.subsets[name]
+        starts = range(0, total, 250)
+        ranges = [points[k : k + 250][group_of[k : k + 250] == number] for k in starts]
+        exact = functools.reduce(operator.add, map(Moments.of, filter(len, ranges)))
+        assert (sums.moments.count, sums.moments.scatter) == (exact.count, exact.scatter)
+        assert np.array_equal(sums.moments.mean, exact.mean)
+        mine = points[group_of == number]
+        np.testing.assert_allclose(sums.moments.mean, mine.mean(axis=0), rtol=1e-9, atol=1e-12)
+        for median in (False, True):
+            waves = Waves.of(mine, drawn[median])
+            np.testing.assert_allclose(sums.bandwidth(median).sums, waves.sums, atol=1e-8)
+        if name is not None:
+            seed = job.model.seed / "two_sample" / name
+            auc = two_sample_auc(points[group_of == -1], mine, seed)
+            assert found.two_sample_auc[name] == pytest.approx(auc)
