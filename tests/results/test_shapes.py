@@ -21,6 +21,7 @@ from rum_ray.experiment import (
     ScoreConfig,
     SearchConfig,
 )
+from rum_ray.experiment.parts import METRICS
 from rum_ray.jobs import Context, format_weights
 from rum_ray.refinement import ByScore
 from rum_ray.results.load import load_examples, load_outcome
@@ -244,6 +245,9 @@ def test_all_attacks(report):
     gaps = {f"{name}_gap" for name in also} | {"relearned_gap", "residual_forget"}
     assert all(gaps <= row.metrics.keys() for row in summary.rows)
     assert summary.costs.attacks > 0
+    others = (*also, "residual_low", "residual_high")
+    own = [name for name in summary.rows[-1].metrics if not name.startswith(others)]
+    assert {name for name in own if not name.endswith(("_low", "_high"))} == {*METRICS}
 
 
 def test_plugged_attacks_of_each_kind_of_evidence(report):
@@ -271,7 +275,7 @@ def test_a_plugged_attack_that_gives_no_number(report):
     assert {row.metrics["nothing"].reason for row in summary.rows} == {"the attack gave no number"}
 
 
-@pytest.mark.parametrize("name", ["wrong_answer", "metric_name"])
+@pytest.mark.parametrize("name", ["wrong_answer", "subset_name"])
 def test_a_plugged_attack_that_breaks_its_contract(report, name):
     evaluate = EvaluateConfig(also=(f"results.plugged_attacks:{name}",))
     with pytest.raises(ConfigError, match=r"^evaluate\.also: "):
@@ -285,6 +289,9 @@ def test_a_plugged_attack_that_breaks_its_contract(report, name):
         ("svm", "svm"),
         ("results.plugged_attacks:not_an_attack", "function"),
         ("results.plugged_attacks:threshold", "threshold"),
+        ("results.plugged_attacks:metric_name", "tow"),
+        ("results.plugged_attacks:gap_name", "relearned"),
+        ("results.plugged_attacks:late_name", "excess"),
         ("results.plugged_attacks:missing", "missing"),
         ("no_such_module:attack", "no_such_module"),
     ],
