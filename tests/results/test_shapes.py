@@ -23,7 +23,7 @@ from rum_ray.experiment import (
 )
 from rum_ray.experiment.parts import METRICS
 from rum_ray.jobs import Context, format_weights
-from rum_ray.refinement import ByScore
+from rum_ray.refinement import ByClass, ByScore
 from rum_ray.results.load import load_examples, load_outcome
 from rum_ray.results.parquet import score_table, trial_table
 from rum_ray.results.schema import Metric, Summary
@@ -181,6 +181,20 @@ def test_scores_of_a_file_and_listed_ids(report, bundle, tmp_path):
     assert (summary.scores.models, summary.forget.pick, summary.forget.by) == (None, "ids", None)
     assert summary.scores.split_half_reason == "the scores are not those of a pool"
     assert list(table["mine"]) == [*range(160)]
+
+
+def test_listed_ids_without_a_score(report, bundle, tmp_path):
+    scores = pd.DataFrame({"id": bundle.train.ids, "mine": [None, *range(1, 160)]}, dtype=float)
+    scores.astype({"id": "int64"}).to_parquet(tmp_path / "mine.parquet")
+    (tmp_path / "ids").write_text("\n".join(map(str, bundle.train.ids[::10])))
+    summary, *_ = report(
+        score=ScoreConfig("mine", file=str(tmp_path / "mine.parquet")),
+        forget=ForgetConfig(ids=str(tmp_path / "ids")),
+        refine=ByClass(),
+        plan=None,
+    )
+    known = [subset.score is not None for subset in summary.subsets]
+    assert known.count(False) == 1
 
 
 def test_scores_of_a_proxy_by_distance(report):
