@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from rum_ray import config
+from rum_ray.errors import ConfigError
 from rum_ray.experiment import Experiment
 from rum_ray.jobs import Context
 from rum_ray.results.load import load_outcome
@@ -55,6 +56,7 @@ def run(
         ['retrained', 'retrained_again', 'original']
     """
     value = experiment if isinstance(experiment, Experiment) else config.load(experiment)
+    check_gpu(value, getattr(executor, "address", "local"))
     study = open_study(value, store)
     check_writable(study.context.store)
     with executor or LocalExecutor() as running:
@@ -70,6 +72,21 @@ def run(
             report = make_report(study, clock)
             publish(folder, report, study)
     return report
+
+
+def check_gpu(experiment: Experiment, address: str) -> None:
+    """Raise ConfigError if the workers need GPUs, run on this machine, and PyTorch sees none.
+
+    Args:
+        experiment: has the GPUs per worker.
+        address: "local" and "none" are this machine; others may be clusters with GPUs.
+    """
+    gpus, here = experiment.cluster.gpus_per_worker, address in ("local", "none")
+    if gpus and here and not torch.cuda.is_available():
+        raise ConfigError(
+            f"cluster.gpus_per_worker is {gpus:g}, and PyTorch sees no GPU on this machine. Set it "
+            "to 0, or join a cluster that has some with --address."
+        )
 
 
 def open_study(

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from rum_ray import api
 from rum_ray.cli.console import Bars, redirect_output
 from rum_ray.cli.forecast import forecast
-from rum_ray.errors import ConfigError
 from rum_ray.experiment import Experiment
 from rum_ray.files import write_bytes
 from rum_ray.jobs import format_weights
@@ -62,12 +60,7 @@ class Options:
 
 def open_study(experiment: Experiment, options: Options, command: str = "run") -> Study:
     """Read the data of an experiment and check everything that can be checked; write nothing."""
-    gpus, here = experiment.cluster.gpus_per_worker, options.address in ("local", "none")
-    if gpus and here and not torch.cuda.is_available():
-        raise ConfigError(
-            f"cluster.gpus_per_worker is {gpus:g}, and PyTorch sees no GPU on this machine. Set it "
-            "to 0, or join a cluster that has some with --address."
-        )
+    api.check_gpu(experiment, options.address)
     return api.open_study(
         experiment, options.store, plan_only=command in PLAN_ONLY, forgets=command != "score"
     )

@@ -105,6 +105,15 @@ class RelearnConfig:
         return FineTune(epochs=self.epochs, lr=self.lr)
 
 
+METRICS = (
+    *("tow", "tow_mia", "tow_examples", "objective", "excess", "cost", "seconds"),
+    *("mia", "mia_gap", "auc", "auc_gap", "relearned_forget_accuracy", "relearned_gap"),
+    *("forget_accuracy", "retain_accuracy", "test_accuracy", "residual_forget"),
+    *(f"{name}_{part}" for name in ("disagreement", "js") for part in ("forget", "retain", "test")),
+)
+"""Metrics of a row besides those of `also` and of subsets; no attack of the user has their name."""
+
+
 @dataclass(frozen=True)
 class EvaluateConfig:
     """Reported attacks and tests.
@@ -133,10 +142,11 @@ class EvaluateConfig:
         known = {name: attack for name, attack in ATTACKS.items() if name not in ALWAYS}
         for place, name in enumerate(self.also):
             attack = _at_also(place, name, known)
-            if name not in known and attack.name in ATTACKS:
+            taken = {*ATTACKS, *METRICS}
+            if name not in known and taken & {attack.name, f"{attack.name}_gap"}:
                 raise ConfigError(
-                    f"also[{place}]: attack '{name}' has the name '{attack.name}' of an attack of "
-                    "rum_ray. Give it another name."
+                    f"also[{place}]: attack '{name}' has the name '{attack.name}' of an attack or "
+                    "metric of rum_ray. Give it another name."
                 )
         if len({attack.name for attack in self.attacks}) < len(self.also):
             raise ValueError(f"also must name each attack once, got {list(self.also)}")

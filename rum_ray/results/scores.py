@@ -211,9 +211,9 @@ def _subset(
     return SubsetSummary(
         name=name,
         size=len(rows),
-        score=float(values.mean()),
-        score_low=float(values.min()),
-        score_high=float(values.max()),
+        score=finite(values.mean()),
+        score_low=finite(values.min()),
+        score_high=finite(values.max()),
         flipped=None if flipped is None else int(flipped[rows].sum()),
         classes=_class_counts(examples, rows),
         **_apart(name, embedded),

@@ -102,19 +102,24 @@ class LocalExecutor:
         cancelled: Cancelled = tuple,
     ) -> None:
         """Run jobs; the first permanent error is raised once the other jobs are done."""
-        start, errors, done = time.monotonic(), list[RumRayError](), 0
+        start, errors, finished = time.monotonic(), dict[Job, RumRayError](), set[Job]()
         chunks = _chunks(jobs)
 
         def wanted(number: int) -> bool:
             return not {*chunks[number]} <= {*cancelled()}
 
-        for _, failed in self._map(context, [partial(_run, chunk) for chunk in chunks], wanted):
-            done += len(failed)
-            errors += [error for error in failed if error is not None]
-            seconds = time.monotonic() - start
-            on_progress(ProgressState(done, len(jobs), seconds=seconds, failed=len(errors)))
-        if errors:
-            raise errors[0]
+        for number, failed in self._map(context, [partial(_run, each) for each in chunks], wanted):
+            chunk = chunks[number]
+            finished |= {*chunk}
+            errors |= {job: e for job, e in zip(chunk, failed, strict=True) if e is not None}
+            unnecessary, seconds = {*cancelled()}, time.monotonic() - start
+            done, total = len(finished - unnecessary), len({*jobs} - unnecessary)
+            failures = len(errors.keys() - unnecessary)
+            on_progress(ProgressState(done, total, seconds=seconds, failed=failures))
+        unnecessary = {*cancelled()} if errors else set()
+        for job, error in errors.items():
+            if job not in unnecessary:
+                raise error
 
     def stream(self, jobs: Sequence[Streamed], context: Context) -> None:
         """Stream the embeddings of D through this process."""

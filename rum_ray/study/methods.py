@@ -33,14 +33,14 @@ METHODS: Mapping[SpaceName, str] = {
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """A method in the report, and the jobs that measure it, one a seed.
+    """A method in the report, and the jobs that measure it, one per seed.
 
     Attributes:
         method: as report.json names it.
-        jobs: one a reported seed.
+        jobs: one per reported seed.
         unlearner: for methods that use a single one.
-        source: where a plan's values come from: "search", "file", or another reference of a search.
-        trials: how many trials they were chosen from.
+        source: origin of a plan's values: "search", "file", or another reference of a search.
+        trials: number of trials that they were chosen from.
         plan: the steps; None for models that are measured as they are.
     """
 

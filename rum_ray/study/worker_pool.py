@@ -97,17 +97,21 @@ class WorkerPool:
         spawn = multiprocessing.get_context("spawn")
         added = {name: v for name, v in WORKER_SETTINGS.items() if name not in os.environ}
         os.environ.update(added)
+        started: list[_Worker] = []
         try:
             while len(self._workers) < count:
                 ours, theirs = spawn.Pipe()
                 process = spawn.Process(target=_serve, args=(theirs,), daemon=True)
                 process.start()
                 theirs.close()
-                self._workers.append(_Worker(process, ours))
-                _send(ours, self.context)
+                started.append(_Worker(process, ours))
+                self._workers.append(started[-1])
         finally:
             for name in added:
                 del os.environ[name]
+        # To send blocks until the process has imported PyTorch, so all of them start before.
+        for worker in started:
+            _send(worker.pipe, self.context)
 
     def _hand_out(
         self, tasks: Sequence[Task], waiting: "deque[int]", wanted: Callable[[int], bool]

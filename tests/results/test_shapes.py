@@ -21,8 +21,9 @@ from rum_ray.experiment import (
     ScoreConfig,
     SearchConfig,
 )
+from rum_ray.experiment.parts import METRICS
 from rum_ray.jobs import Context, format_weights
-from rum_ray.refinement import ByScore
+from rum_ray.refinement import ByClass, ByScore
 from rum_ray.results.load import load_examples, load_outcome
 from rum_ray.results.parquet import score_table, trial_table
 from rum_ray.results.schema import Metric, Summary
@@ -182,6 +183,20 @@ def test_scores_of_a_file_and_listed_ids(report, bundle, tmp_path):
     assert list(table["mine"]) == [*range(160)]
 
 
+def test_listed_ids_without_a_score(report, bundle, tmp_path):
+    scores = pd.DataFrame({"id": bundle.train.ids, "mine": [None, *range(1, 160)]}, dtype=float)
+    scores.astype({"id": "int64"}).to_parquet(tmp_path / "mine.parquet")
+    (tmp_path / "ids").write_text("\n".join(map(str, bundle.train.ids[::10])))
+    summary, *_ = report(
+        score=ScoreConfig("mine", file=str(tmp_path / "mine.parquet")),
+        forget=ForgetConfig(ids=str(tmp_path / "ids")),
+        refine=ByClass(),
+        plan=None,
+    )
+    known = [subset.score is not None for subset in summary.subsets]
+    assert known.count(False) == 1
+
+
 def test_scores_of_a_proxy_by_distance(report):
     summary, *_ = report(
         score=ScoreConfig("confidence"),
@@ -244,6 +259,9 @@ def test_all_attacks(report):
     gaps = {f"{name}_gap" for name in also} | {"relearned_gap", "residual_forget"}
     assert all(gaps <= row.metrics.keys() for row in summary.rows)
     assert summary.costs.attacks > 0
+    others = (*also, "residual_low", "residual_high")
+    own = [name for name in summary.rows[-1].metrics if not name.startswith(others)]
+    assert {name for name in own if not name.endswith(("_low", "_high"))} == {*METRICS}
 
 
 def test_plugged_attacks_of_each_kind_of_evidence(report):
@@ -271,7 +289,7 @@ def test_a_plugged_attack_that_gives_no_number(report):
     assert {row.metrics["nothing"].reason for row in summary.rows} == {"the attack gave no number"}
 
 
-@pytest.mark.parametrize("name", ["wrong_answer", "metric_name"])
+@pytest.mark.parametrize("name", ["wrong_answer", "subset_name"])
 def test_a_plugged_attack_that_breaks_its_contract(report, name):
     evaluate = EvaluateConfig(also=(f"results.plugged_attacks:{name}",))
     with pytest.raises(ConfigError, match=r"^evaluate\.also: "):
@@ -285,6 +303,9 @@ def test_a_plugged_attack_that_breaks_its_contract(report, name):
         ("svm", "svm"),
         ("results.plugged_attacks:not_an_attack", "function"),
         ("results.plugged_attacks:threshold", "threshold"),
+        ("results.plugged_attacks:metric_name", "tow"),
+        ("results.plugged_attacks:gap_name", "relearned"),
+        ("results.plugged_attacks:late_name", "excess"),
         ("results.plugged_attacks:missing", "missing"),
         ("no_such_module:attack", "no_such_module"),
     ],

@@ -116,6 +116,30 @@ def test_cancelled_jobs_are_not_started(context, executors, tmp_path, workers):
     assert context.missing(jobs) == jobs[4:]
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_progress_and_errors_leave_out_jobs_that_have_become_unnecessary(
+    context, executors, tmp_path, workers
+):
+    jobs = [Job(str(tmp_path), raises="data" * (place == 0)) for place in range(8)]
+    states = []
+
+    def cancelled():
+        return [] if context.missing(jobs[1:3]) else [jobs[0], *jobs[6:]]
+
+    executors[workers].run("test", jobs, context, lambda s: states.append(s) or s, cancelled)
+    assert (states[-1].done, states[-1].total, states[-1].failed) == (5, 5, 0)
+
+
+def test_processes_start_before_the_context_is_sent_to_the_first(context, monkeypatch):
+    # A send blocks until its process has imported PyTorch: starts one after another add up.
+    monkeypatch.setattr(worker_pool, "_serve", id)
+    pool, alive = WorkerPool(context, 2), []
+    monkeypatch.setattr(worker_pool, "_send", lambda pipe, value: alive.append(len(pool._workers)))
+    pool._start(2)
+    pool.close()
+    assert alive == [2, 2]
+
+
 def test_a_dead_process_costs_one_attempt_of_its_job(context, executors, tmp_path):
     jobs = [Job(str(tmp_path), deaths=int(place == 1)) for place in range(6)]
     executors[2].run("test", jobs, context, ignore)

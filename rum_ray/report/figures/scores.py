@@ -63,9 +63,10 @@ def histogram(
 def _ranges(axes: Axes, subsets: Sequence[SubsetSummary]) -> None:
     """Mark the ranges of the subsets under the axis."""
     known = [
-        (subset.score_low, subset.score_high, subset.name)
+        (low, high, subset.name)
         for subset in subsets
-        if None not in (finite(subset.score_low), finite(subset.score_high))
+        if (low := finite(subset.score_low)) is not None
+        and (high := finite(subset.score_high)) is not None
     ]
     if not known:
         return

@@ -83,7 +83,7 @@ class SubsetSummary:
     Attributes:
         name: of the subset.
         size: examples.
-        score: mean.
+        score: mean; None if an example has none, like the lowest and the highest.
         score_low: the lowest.
         score_high: the highest.
         flipped: labels that are known to be wrong; None if no true labels are known.
@@ -97,9 +97,9 @@ class SubsetSummary:
 
     name: str
     size: int
-    score: float
-    score_low: float
-    score_high: float
+    score: float | None
+    score_low: float | None
+    score_high: float | None
     flipped: int | None
     classes: tuple[int, ...]
     entanglement_score: Metric
