@@ -39,7 +39,7 @@ def run(
             plan.yaml; None writes no report.
         store: folder or URI of artifacts.
         executor: where the jobs run; by default `LocalExecutor()`, in this process and without
-            Ray. Results have the same bits with every executor.
+            Ray. Results have the same bits with every executor. It is closed in the end.
 
     Raises:
         RumRayError: one of `rum_ray.errors`, as on the command line.

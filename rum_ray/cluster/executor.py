@@ -17,7 +17,7 @@ class RayExecutor:
 
     Args:
         address: "local" starts a cluster on this machine; "auto" and HOST:PORT join a running one.
-        config: number of workers and resources of each.
+        config: workers and resources of each; by default the experiment's `cluster`.
         dashboard: True starts the dashboard of a local cluster.
         announce: receives the dashboard's address.
 
@@ -35,10 +35,19 @@ class RayExecutor:
         announce: Callable[[str], None] = lambda url: None,
     ) -> None:
         """Start nothing yet."""
-        self.address, self.config = address, config or ClusterConfig()
+        self.address, self._config = address, config
         self._dashboard, self._announce = dashboard, announce
         self._exits = contextlib.ExitStack()
         self._joined = False
+
+    @property
+    def config(self) -> ClusterConfig:
+        """The number of workers and the resources of each."""
+        return self._config or ClusterConfig()
+
+    def configure(self, config: ClusterConfig) -> None:
+        """Take the settings of an experiment, unless the caller has given others."""
+        self._config = self._config or config
 
     def __enter__(self) -> "RayExecutor":
         return self

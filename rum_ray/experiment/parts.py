@@ -105,6 +105,8 @@ class RelearnConfig:
         return FineTune(epochs=self.epochs, lr=self.lr)
 
 
+LABELS = ("method", "unlearner", "source", "seed")
+"""Columns of the table of rows that are no metrics."""
 METRICS = (
     *("tow", "tow_mia", "tow_examples", "objective", "excess", "cost", "seconds"),
     *("mia", "mia_gap", "auc", "auc_gap", "relearned_forget_accuracy", "relearned_gap"),
@@ -142,7 +144,7 @@ class EvaluateConfig:
         known = {name: attack for name, attack in ATTACKS.items() if name not in ALWAYS}
         for place, name in enumerate(self.also):
             attack = _at_also(place, name, known)
-            taken = {*ATTACKS, *METRICS}
+            taken = {*ATTACKS, *METRICS, *LABELS}
             if name not in known and taken & {attack.name, f"{attack.name}_gap"}:
                 raise ConfigError(
                     f"also[{place}]: attack '{name}' has the name '{attack.name}' of an attack or "

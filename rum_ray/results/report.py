@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from rum_ray.errors import DataError
+from rum_ray.experiment.parts import LABELS
 from rum_ray.results.schema import Row, SearchSummary, Summary, to_json
 
 _PARTS = {"best", "front", "expected_best"}  # fields of a search that are not single values
@@ -93,8 +94,7 @@ def row_frame(rows: Sequence[Row]) -> pd.DataFrame:
         for row in rows
         for place, seed in enumerate(row.seeds)
     ]
-    labels = ("method", "unlearner", "source", "seed")
-    columns = dict.fromkeys((*labels, *(name for record in records for name in record)))
+    columns = dict.fromkeys((*LABELS, *(name for record in records for name in record)))
     return pd.DataFrame(records, columns=list(columns))
 
 

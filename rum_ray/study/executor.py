@@ -10,12 +10,13 @@ from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 from rum_ray.errors import RumRayError
+from rum_ray.experiment import ClusterConfig
 from rum_ray.jobs import Context, Job, SearchJob, is_fused, train_together
 from rum_ray.jobs.job import Streamed
 from rum_ray.jobs.stream import stream_here, stream_jobs
 from rum_ray.jobs.train import MAX_TOGETHER
 from rum_ray.study.progress import ProgressState
-from rum_ray.study.worker_pool import Task, WorkerPool
+from rum_ray.study.worker_pool import Task, WorkerPool, failure
 
 OnProgress: TypeAlias = Callable[[ProgressState], ProgressState]
 """Receives the progress of the current jobs; returns that of the whole stage, for monitors."""
@@ -29,6 +30,10 @@ class Executor(Protocol):
     Workers start with the first call. A `RumRayError` of a job is permanent: it is raised once the
     other jobs are done.
     """
+
+    def configure(self, config: ClusterConfig) -> None:
+        """Take the settings of an experiment's `cluster`, where the caller has given none."""
+        ...
 
     def __enter__(self) -> "Executor": ...
 
@@ -81,6 +86,9 @@ class LocalExecutor:
         self.workers = workers
         self._pool: WorkerPool | None = None
 
+    def configure(self, config: ClusterConfig) -> None:
+        """Do nothing: the number of processes is the caller's choice."""
+
     def __enter__(self) -> "LocalExecutor":
         return self
 
@@ -108,7 +116,9 @@ class LocalExecutor:
         def wanted(number: int) -> bool:
             return not {*chunks[number]} <= {*cancelled()}
 
-        for number, failed in self._map(context, [partial(_run, each) for each in chunks], wanted):
+        for number, failed in self._map(
+            context, [partial(_run, each, self.workers > 1) for each in chunks], wanted
+        ):
             chunk = chunks[number]
             finished |= {*chunk}
             errors |= {job: e for job, e in zip(chunk, failed, strict=True) if e is not None}
@@ -170,15 +180,24 @@ def _chunks(jobs: Sequence[Job]) -> list[list[Job]]:
     return [[job] for job in jobs if not is_fused(job)] + groups
 
 
-def _run(jobs: Sequence[Any], context: Context) -> Sequence[RumRayError | None]:
-    """Run one job, or fused models together; return the permanent error of each, or None."""
-    if is_fused(jobs[0]):
-        return train_together(context, jobs)
+def _run(jobs: Sequence[Any], isolated: bool, context: Context) -> Sequence[RumRayError | None]:
+    """Run one job, or fused ones together; return for each the error that it ended with.
+
+    Args:
+        jobs: to run.
+        isolated: True in a worker process, where a bug is the error of its job alone. In the
+            process of the caller it is raised as it is, for a debugger.
+        context: the data and the store.
+    """
     try:
+        if is_fused(jobs[0]):
+            return train_together(context, jobs)
         context.get_or_compute(jobs[0])
-    except RumRayError as error:
-        return [error]
-    return [None]
+    except Exception as error:
+        if not isolated and not isinstance(error, RumRayError):
+            raise
+        return [failure(type(jobs[0]).__name__, error)] * len(jobs)
+    return [None] * len(jobs)
 
 
 def _judge(search: SearchJob, answers: Any, began: float, context: Context) -> tuple[Any, bool]:

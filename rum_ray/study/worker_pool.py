@@ -7,6 +7,7 @@ task is requeued and another process replaces it; the others continue.
 import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -71,7 +72,8 @@ class WorkerPool:
                     assert number is not None
                     try:
                         result = worker.pipe.recv()
-                    except (EOFError, ConnectionError):
+                    except (EOFError, OSError):
+                        # The process died, perhaps while it sent its result.
                         self._replace(worker, number, deaths)
                         waiting.appendleft(number)
                         continue
@@ -109,9 +111,11 @@ class WorkerPool:
         finally:
             for name in added:
                 del os.environ[name]
-        # To send blocks until the process has imported PyTorch, so all of them start before.
+        # To send blocks until the process has imported PyTorch, so all of them start before. Plain
+        # pickling keeps tensors out of shared memory, which may be small.
+        context = pickle.dumps(self.context) if started else b""
         for worker in started:
-            _send(worker.pipe, self.context)
+            _send(worker.pipe, context)
 
     def _hand_out(
         self, tasks: Sequence[Task], waiting: "deque[int]", wanted: Callable[[int], bool]
@@ -122,7 +126,7 @@ class WorkerPool:
                 number = waiting.popleft()
                 if wanted(number):
                     worker.task = number
-                    _send(worker.pipe, tasks[number])
+                    _send(worker.pipe, pickle.dumps(tasks[number]))
         return any(worker.task is not None for worker in self._workers)
 
     def _answering(self) -> list[_Worker]:
@@ -146,10 +150,10 @@ class WorkerPool:
         self._start(len(self._workers) + 1)
 
 
-def _send(pipe: Connection, value: Any) -> None:
-    """Send a value to a process; a dead process is detected when its result is read."""
+def _send(pipe: Connection, packed: bytes) -> None:
+    """Send a pickle to a process; a dead process is detected when its result is read."""
     with contextlib.suppress(ConnectionError):
-        pipe.send(value)
+        pipe.send_bytes(packed)
 
 
 def _serve(pipe: Connection) -> None:
@@ -158,18 +162,22 @@ def _serve(pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with contextlib.suppress(EOFError, ConnectionError):
-        context: Context = pipe.recv()
+        packed = pipe.recv_bytes()
+        context: Context | None = None
         while True:
-            task: Task = pipe.recv()
-            pipe.send(_result(task, context))
+            task = pipe.recv_bytes()
+            try:
+                # A module that this process lacks is an error of the task, not the process's death.
+                context = context or pickle.loads(packed)
+                result = pickle.loads(task)(context)
+            except Exception as error:
+                result = failure("a task", error)
+            pipe.send(result)
 
 
-def _result(task: Task, context: Context) -> Any:
-    """Return the result of a task, or the error to raise in the parent."""
-    try:
-        return task(context)
-    except RumRayError as error:
+def failure(what: str, error: Exception) -> RumRayError:
+    """Return the error of failed work as one that other processes can read."""
+    if isinstance(error, RumRayError):
         return error
-    except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        return StalledError(f"a task failed in a worker process: {reason}.")
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return StalledError(f"{what} failed in a worker process: {reason}.")

@@ -1,9 +1,10 @@
 """The local executor: the same bits in one process and in several, even if processes die."""
 
 import hashlib
-import multiprocessing
 import os
 import signal
+import sys
+import types
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -148,13 +149,25 @@ def test_a_dead_process_costs_one_attempt_of_its_job(context, executors, tmp_pat
 
 
 def test_a_bug_keeps_its_traceback_in_process_and_its_name_elsewhere(context, executors, tmp_path):
-    jobs = [Job(str(tmp_path), raises="key") for _ in range(2)]
+    jobs = [Job(str(tmp_path), raises="key" * (number < 1)) for number in range(3)]
     with pytest.raises(KeyError):
         executors[1].run("test", jobs, context, ignore)
-    with pytest.raises(StalledError, match="KeyError"):
+    with pytest.raises(StalledError, match="Job failed .* KeyError"):
         executors[2].run("test", jobs, context, ignore)
-    # The processes end with the stage, so that no late result is read as one of the next stage.
-    assert not multiprocessing.active_children()
+    # The error is that of one job; the others are done.
+    assert context.missing(jobs) == jobs[:1]
+
+
+def test_a_module_that_a_process_lacks_is_an_error_of_the_task(context, monkeypatch):
+    missing = types.ModuleType("missing_here")
+    monkeypatch.setitem(sys.modules, "missing_here", missing)
+    exec("def task(context): return 1", vars(missing))
+    missing.task.__module__ = "missing_here"
+    pool = WorkerPool(context, 1)
+    with pytest.raises(StalledError, match="ModuleNotFoundError"):
+        list(pool.map([missing.task]))
+    # The processes end with the error, so that no late result is read as one of the next tasks.
+    assert not pool._workers
 
 
 def test_a_task_whose_processes_always_die_ends_the_stage(context, monkeypatch):
@@ -163,7 +176,6 @@ def test_a_task_whose_processes_always_die_ends_the_stage(context, monkeypatch):
     before = dict(os.environ)
     with pytest.raises(StalledError, match=rf"{worker_pool.MAX_DEATHS} times .*exit code: 0"):
         list(WorkerPool(context, 2).map([partial(run_jobs, [])]))
-    assert not multiprocessing.active_children()
     assert dict(os.environ) == before  # without the settings of the processes
 
 
