@@ -152,7 +152,7 @@ def test_a_bug_keeps_its_traceback_in_process_and_its_name_elsewhere(context, ex
     jobs = [Job(str(tmp_path), raises="key" * (number < 1)) for number in range(3)]
     with pytest.raises(KeyError):
         executors[1].run("test", jobs, context, ignore)
-    with pytest.raises(StalledError, match="Job failed .* KeyError"):
+    with pytest.raises(StalledError, match=r"Job failed .* KeyError"):
         executors[2].run("test", jobs, context, ignore)
     # The error is that of one job; the others are done.
     assert context.missing(jobs) == jobs[:1]
