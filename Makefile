@@ -14,7 +14,7 @@ demo: env  ## the embedded experiment, up to its HTML report
 	@$(BIN)/rum-ray demo
 test: env  ## every test that needs no GPU and no outside data
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/cluster
-	@$(BIN)/python -m pytest tests/cluster
+	@$(BIN)/python -m pytest -n 2 --dist loadfile tests/cluster
 lint: env docs  ## style, types, spelling, and the docs built strictly
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

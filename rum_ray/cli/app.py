@@ -190,6 +190,7 @@ def main() -> None:
         # Some versions of Typer bundle their own click, others import the installed one.
         if not hasattr(error, "format_message"):
             raise
-        message = error.format_message().rstrip(".")
-        leave(f"{message}. See 'rum-ray --help', and 'rum-ray COMMAND --help'.", 2)
+        message = error.format_message().rstrip()
+        end = "" if message.endswith((".", "?")) else "."
+        leave(f"{message}{end} See 'rum-ray --help', and 'rum-ray COMMAND --help'.", 2)
     sys.exit(code)

@@ -130,7 +130,7 @@ def _reach(address: str) -> None:
         return
     host, _, port = address.rpartition(":")
     if not (host and port.isdecimal() and int(port) < 2**16):
-        raise ConfigError(f"--address {address}: expected local, auto or HOST:PORT.")
+        raise ConfigError(f"--address {address}: expected local, none, auto or HOST:PORT.")
     socket.create_connection((host, int(port)), timeout=REACH_SECONDS).close()
 
 

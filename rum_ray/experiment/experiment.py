@@ -69,7 +69,7 @@ class Experiment:
         if not self.name or not all(c.isalnum() or c in "-_" for c in self.name):
             raise ValueError(f"name must be letters, digits, - and _, got '{self.name}'")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds must be different, and at least one, got {self.seeds}")
+            raise ValueError(f"seeds must be distinct and at least one, got {list(self.seeds)}")
         if len({u.name for u in self.compare}) < len(self.compare):
             raise ValueError("compare names an unlearner twice")
         into = getattr(self.refine, "into", None)

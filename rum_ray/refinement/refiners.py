@@ -205,7 +205,7 @@ def _ascending(rows: Indices, scores: Scores) -> Indices:
     if unknown:
         raise ScoreError(
             f"{scores.name} is unknown for {unknown} of {len(rows)} examples of the forget set. "
-            "Score with more models, or leave these examples out of the forget set."
+            "Score with more models (score.models), or leave these examples out of the forget set."
         )
     return rows[np.argsort(values, kind="stable")]
 

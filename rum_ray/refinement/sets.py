@@ -96,7 +96,7 @@ def _known(scores: Scores, rows: Indices, missing: str) -> Indices:
     if len(known) < len(rows) and missing == "raise":
         raise ScoreError(
             f"{scores.name} is unknown for {len(rows) - len(known)} of {len(rows)} examples. "
-            "Score with more models, complete the file of scores, or drop these examples in Python "
+            "Raise score.models, complete the file of scores, or drop these examples in Python "
             "with missing='drop'."
         )
     return known

@@ -14,7 +14,7 @@ from rum_ray.results.schema import Row, SearchSummary, Summary, to_json
 _PARTS = {"best", "front", "expected_best"}  # fields of a search that are not single values
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Report:
     """The results of a finished study.
 
@@ -61,6 +61,10 @@ class Report:
                 "trials.parquet."
             ) from error
         return cls(Summary.from_json(tree), *tables)
+
+    def __repr__(self) -> str:
+        name, rows = self.summary.experiment.name, len(self.summary.rows)
+        return f"Report({name!r}, {rows} methods, {len(self.trials)} trials)"
 
     @property
     def rows(self) -> pd.DataFrame:

@@ -134,7 +134,7 @@ def _known_to_all(
     if not known.any():
         raise ScoreError(
             f"a rank correlation needs examples with both scores; none of {len(scores)} has both. "
-            "Score with more models, or check the scores for NaN."
+            "Score with more models (score.models), or check the scores for NaN."
         )
     return runs[:, known], scores[known]
 

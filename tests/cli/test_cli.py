@@ -106,7 +106,7 @@ ERRORS = [
     (["demo", "--set", "lr"], 2, r"--set lr: expected key=value"),
     (["demo", "--set", "recipe.lr=!!x 1"], 8, r"a YAML tag in line 1 is not allowed"),
     (["demo", "--set", "data.label_noise=2"], 2, r"data: label_noise must be in \[0, 1\), got 2"),
-    (["run", "small.yaml", "--json", "--set", "seeds=[]"], 2, r"seeds must be different"),
+    (["run", "small.yaml", "--json", "--set", "seeds=[]"], 2, r"seeds must be distinct"),
     # What the verb needs.
     (["tune", "small.yaml"], 2, r"search: this key is missing"),
     (["unlearn", "small.yaml"], 2, r"plan: this key is missing"),

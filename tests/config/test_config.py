@@ -216,8 +216,8 @@ ERRORS = [
     ("search.batch=-4", "search.batch", "got -4"),
     ("cluster.workers=-1", "cluster.workers", "got -1"),
     ("cluster.gpus_per_worker=-1", "cluster.gpus_per_worker", "got -1.0"),
-    ("seeds=[]", "seeds", "got ()"),
-    ("seeds=[3, 1, 3]", "seeds", "got (3, 1, 3)"),
+    ("seeds=[]", "seeds", "got []"),
+    ("seeds=[3, 1, 3]", "seeds", "got [3, 1, 3]"),
     ("seeds=[1.0]", "seeds.0", "got [1.0]"),
     ("seeds=['0']", "seeds.0", "got ['0']"),
     # Values of another type, or not among the options.

@@ -78,7 +78,7 @@ def reliability(scores: ScoreSummary, rows: Sequence[Row]) -> list[str]:
         svm, auc = (format_metric(metric(floor, name)) for name in ("mia_gap", "auc_gap"))
         found.append(
             f"The noise floor, between two retrained models, is a gap of {svm} for the SVM attack "
-            f"and of {auc} for the ranking attack; a smaller gap means nothing."
+            f"and of {auc} for the AUC attack; a smaller gap means nothing."
         )
     found.append(
         "Forget set, retain set and scores are the same for every seed. The intervals cover other "

@@ -117,7 +117,8 @@ def results(summary: Summary) -> Table:
         f"Mean ± half of the 95 % interval over {format_count(seeds, 'seed')}; methods from best "
         f"to worst by {OBJECTIVE}. ≈ best: a paired test over seeds, Holm-corrected over the "
         f"table, shows no difference from the best. Cost: share of one retraining. "
-        f"{cap_note(summary)}MIA gap is that of the SVM attack, AUC gap that of the ranking attack."
+        f"{cap_note(summary)}MIA gap: SVM attack. AUC gap: AUC attack, which ranks examples by "
+        "their logit."
     )
     legend = (
         "Bars: accuracy on each subset of the forget set, from 0 to 1, with a stroke at the "
