@@ -109,6 +109,9 @@ def open_study(
     check_share(study)
     if forgets:
         check(study)
+    elif experiment.forget.ids is not None:
+        # Listed ids are training data in every stage, so they are read here, too.
+        _ = study.forget
     return study
 
 

@@ -196,10 +196,11 @@ BAD_IDS = [
 ]
 
 
+@pytest.mark.parametrize("command", ["run", "score"])
 @pytest.mark.parametrize(("text", "message"), BAD_IDS)
-def test_errors_in_a_list_of_ids(call, tmp_path, text, message):
+def test_errors_in_a_list_of_ids(call, tmp_path, command, text, message):
     (tmp_path / "ids").write_text(text)
-    code, out, err = call("run", "small.yaml", "--set", "forget={ids: ids}")
+    code, out, err = call(command, "small.yaml", "--set", "forget={ids: ids}")
     assert (code, out, err.count("\n")) == (3, "", 1)
     assert re.search(message, err), err
 
