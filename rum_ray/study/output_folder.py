@@ -68,8 +68,11 @@ def _check_same(out: Path, experiment: Experiment) -> None:
         return
     try:
         digest = config.load(path).digest
-    except RumRayError:
-        digest = "unreadable"
+    except RumRayError as error:
+        raise BusyError(
+            f"{out} may hold another experiment, because its {EXPERIMENT} cannot be used: {error} "
+            "Name another --out, or remove the folder; results in the store are reused either way."
+        ) from error
     if digest != experiment.digest:
         raise BusyError(
             f"{out} holds another experiment ({digest[:12]}; this one is "

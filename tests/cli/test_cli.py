@@ -247,7 +247,7 @@ def test_a_folder_is_held_by_one_and_left_as_it_should_be(tmp_path):
     with pytest.raises(BusyError, match=rf"another experiment .*this one is {other.digest[:12]}"):
         lock_folder(out, other).__enter__()
     (out / EXPERIMENT).write_text("[")
-    with pytest.raises(BusyError, match=r"holds another experiment \(unreadable;"):
+    with pytest.raises(BusyError, match=r"experiment\.yaml cannot be used: .*YAML"):
         lock_folder(out, experiment).__enter__()
 
 
@@ -258,7 +258,7 @@ def test_an_output_folder_of_another_experiment(call, tmp_path, known):
     before = listing(tmp_path)
     code, out, err = call("run", "small.yaml", "--out", "out")
     assert (code, out, err.count("\n")) == (4, "", 1)
-    assert err.startswith("rum-ray: out holds another experiment (")
+    assert re.match(r"rum-ray: out (holds|may hold) another experiment", err)
     assert listing(tmp_path) == before
 
 
