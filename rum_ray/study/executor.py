@@ -111,7 +111,7 @@ class LocalExecutor:
     ) -> None:
         """Run jobs; the first permanent error is raised once the other jobs are done."""
         start, errors, finished = time.monotonic(), dict[Job, RumRayError](), set[Job]()
-        chunks = _chunks(jobs)
+        chunks, everything = _chunks(jobs), {*jobs}
 
         def wanted(number: int) -> bool:
             return not {*chunks[number]} <= {*cancelled()}
@@ -123,7 +123,7 @@ class LocalExecutor:
             finished |= {*chunk}
             errors |= {job: e for job, e in zip(chunk, failed, strict=True) if e is not None}
             unnecessary, seconds = {*cancelled()}, time.monotonic() - start
-            done, total = len(finished - unnecessary), len({*jobs} - unnecessary)
+            done, total = len(finished - unnecessary), len(everything - unnecessary)
             failures = len(errors.keys() - unnecessary)
             on_progress(ProgressState(done, total, seconds=seconds, failed=failures))
         unnecessary = {*cancelled()} if errors else set()
