@@ -3,7 +3,7 @@
 import copy
 import importlib
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -25,19 +25,21 @@ from rum_ray.jobs.stream import EmbeddingProbe, RowSource, stream_jobs
 from rum_ray.scores.entanglement import Moments
 
 
-def stream(context: Context, jobs: Sequence[Streamed], workers: int, gpus: float = 0.0) -> None:
+def stream(
+    context: Context, jobs: Sequence[Streamed], workers: int, resources: Mapping[str, float]
+) -> None:
     """Measure the embeddings of D for each job and save the results.
 
     Args:
         context: the data and the store.
         jobs: their models are in the store.
         workers: actors that embed.
-        gpus: share of a GPU per actor.
+        resources: "CPU" and "GPU" of an actor.
 
     Raises:
         IntegrityError: the stream lost or doubled rows.
     """
-    stream_jobs(context, jobs, partial(stream_ranges, workers=workers, gpus=gpus))
+    stream_jobs(context, jobs, partial(stream_ranges, workers=workers, resources=resources))
 
 
 def shipped(model: nn.Module) -> Callable[[], nn.Module]:
@@ -100,7 +102,7 @@ def stream_moments(
     probe = EmbeddingProbe("", shipped(model), layer, MeasureMoments(group_of))
     streamed, accumulator = RowSource(rows.encoded, len(group_of), device, 1), Accumulator()
     with connect(workers=workers):
-        for _, part in stream_ranges(streamed, [probe], workers, gpus):
+        for _, part in stream_ranges(streamed, [probe], workers, {"CPU": 1.0, "GPU": gpus}):
             accumulator.add(part)
     accumulator.check(len(group_of))
     return {int(group): sums.moments for group, sums in accumulator.sums.items()}

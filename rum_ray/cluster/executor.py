@@ -2,12 +2,16 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from rum_ray.experiment import ClusterConfig
+from rum_ray.experiment import ClusterConfig, Experiment
 from rum_ray.jobs import Context, Job, SearchJob
 from rum_ray.jobs.job import Streamed
 from rum_ray.study.executor import Cancelled, OnProgress
 from rum_ray.study.progress import ProgressState
+
+if TYPE_CHECKING:
+    from rum_ray.cluster.pool import Pool
 
 
 class RayExecutor:
@@ -38,23 +42,25 @@ class RayExecutor:
         self.address, self._config = address, config
         self._dashboard, self._announce = dashboard, announce
         self._exits = contextlib.ExitStack()
-        self._joined = False
+        self._joined: Pool | None = None
+        self._title = "rum_ray"
 
     @property
     def config(self) -> ClusterConfig:
         """The number of workers and the resources of each."""
         return self._config or ClusterConfig()
 
-    def configure(self, config: ClusterConfig) -> None:
-        """Take the settings of an experiment, unless the caller has given others."""
-        self._config = self._config or config
+    def configure(self, experiment: Experiment) -> None:
+        """Take the name and the settings of an experiment, unless the caller has given others."""
+        self._config = self._config or experiment.cluster
+        self._title = experiment.name
 
     def __enter__(self) -> "RayExecutor":
         return self
 
     def __exit__(self, *error: object) -> None:
         self._exits.close()
-        self._joined = False
+        self._joined = None
 
     def run(
         self,
@@ -64,49 +70,47 @@ class RayExecutor:
         on_progress: OnProgress,
         cancelled: Cancelled = tuple,
     ) -> None:
-        """Run jobs in one Train run.
+        """Run jobs in the Train workers of the command.
 
         Raises:
             RumRayError: a job failed permanently; the first such error.
             StalledError: the workers kept dying, or there is no room for one.
         """
-        self._join()
-        from rum_ray.cluster import jobs as train
-
-        monitored = self._monitored(stage, on_progress)
-        train.run(stage, jobs, context, self.config, monitored, cancelled)
+        self._pool.run(stage, jobs, context, self._monitored(stage, on_progress), cancelled)
 
     def stream(self, jobs: Sequence[Streamed], context: Context) -> None:
         """Stream the embeddings of D through Ray Data."""
-        self._join()
+        pool = self._pool
         from rum_ray.cluster.embed import stream
 
-        stream(context, jobs, self.config.workers, self.config.gpus_per_worker)
+        stream(context, jobs, pool.config.workers, pool.beside)
 
     def search(
         self, stage: str, search: SearchJob, context: Context, on_progress: OnProgress
     ) -> None:
-        """Run a search in Ray Tune."""
-        self._join()
+        """Run a search in Ray Tune; the Train workers of the command judge the plans."""
+        pool = self._pool
         from rum_ray.cluster import tune
 
-        monitored = self._monitored(stage, on_progress)
-        tune.run(search, context, self.config.workers, monitored, self.config.gpus_per_worker)
+        tune.run(stage, search, context, pool, self._monitored(stage, on_progress))
 
-    def _join(self) -> None:
-        """Join the cluster, or start one, at the first call."""
-        if self._joined:
-            return
-        # Ray takes seconds to import, and a command with all results in the store needs none of it.
-        from rum_ray.cluster.connect import connect
+    @property
+    def _pool(self) -> "Pool":
+        """The workers; the first call joins the cluster, or starts one."""
+        if self._joined is None:
+            # Ray takes seconds to import, and a command with all results in the store needs none.
+            from rum_ray.cluster.connect import connect
+            from rum_ray.cluster.pool import Pool
 
-        config = self.config
-        url = self._exits.enter_context(
-            connect(self.address, config.workers, self._dashboard, config.modules)
-        )
-        self._joined = True
-        if url is not None:
-            self._announce(url)
+            config = self.config
+            url = self._exits.enter_context(
+                connect(self.address, config.workers, self._dashboard, config.modules)
+            )
+            if url is not None:
+                self._announce(url)
+            self._joined = Pool(self._title, config, self.address == "local")
+            self._exits.callback(self._joined.close)
+        return self._joined
 
     def _monitored(self, stage: str, on_progress: OnProgress) -> Callable[[ProgressState], None]:
         """Return a listener that publishes the progress of the stage as Ray metrics, too."""

@@ -1,234 +1,275 @@
-"""The queue of jobs: backlog, leases and errors of one Train run; an actor.
+"""The queue of jobs: workers, their leases, and the stage that they work on.
 
 It knows jobs by number only, so its memory does not depend on what they carry, and its process
-imports no PyTorch. Each worker has a name of its own and belongs to the group that Train started
-together.
+imports no PyTorch. It lives as long as a command: workers stay while one stage follows another.
 """
 
 import time
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from rum_ray.cluster.backlog import Backlog, Worker
+from rum_ray.cluster.backlog import Worker
+from rum_ray.cluster.stage import Stage
 from rum_ray.errors import RumRayError, StalledError
 from rum_ray.study.progress import ProgressState
 
-MAX_ATTEMPTS = 3
-MAX_DEATHS = 20
 MAX_FAILURES = 3
+"""A worker whose jobs fail this often one after another gets no more jobs of the stage."""
 LEASE_SECONDS = 60.0
+"""The jobs of a worker that is silent for this long are requeued."""
+SILENT_SECONDS = 10.0
+"""The jobs of a worker that is silent for this long are copied to idle workers."""
+COPY_SECONDS = 5.0
+"""No job that has run for less than this is copied to a second worker."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Jobs for a worker; none means that it asks again.
+
+    Attributes:
+        stage: number of the stage, -1 before the first one.
+        jobs: numbers of the jobs.
+        payloads: content of jobs that were added one by one, by number.
+    """
+
+    stage: int
+    jobs: Sequence[int]
+    payloads: Mapping[int, Any]
 
 
 class Queue:
-    """Hands out jobs to workers until all are done; it runs in an actor on the driver's node."""
+    """Hands out the jobs of one stage after another.
 
-    def __init__(self, kinds: Sequence[str], workers: int, fused: Iterable[int] = ()) -> None:
-        """Start with all jobs in the backlog.
+    Workers have names of their own. A stage ends when each of its jobs is done, cancelled or
+    failed; messages about jobs of an earlier stage change nothing.
+    """
 
-        Args:
-            kinds: class name per job, for messages.
-            workers: maximal number of workers.
-            fused: numbers of the jobs that run together if a worker has several.
-        """
-        self._kinds, self._max_workers = list(kinds), workers
-        self._backlog = Backlog(len(kinds), fused)
-        self._done: set[int] = set()
-        self._cancelled: set[int] = set()
-        self._errors: dict[int, RumRayError] = {}
-        self._failures: Counter[int] = Counter()
-        self._deaths: Counter[int] = Counter()
-        self._requeued = 0
+    def __init__(self) -> None:
+        """Start without workers and jobs."""
+        self.stage = Stage(-1, [])
+        self.rejections: list[RumRayError] = []
+        self.closed = False
+        self._most = 1
         self._workers: dict[str, Worker] = {}
         self._memory: dict[str, float] = {}
         self._capacity: dict[str, int] = {}
-        self._rejection: RumRayError | None = None
-        self._group = ""
-        self._former_groups: set[str] = set()
-        self._last_heartbeat = time.monotonic()
-        self._started: float | None = None
+        self._restarts = 0
 
-    def register(self, worker: str, group: str, device: str) -> None:
-        """Register a worker.
+    def open(
+        self, kinds: Sequence[str], workers: int, fused: Iterable[int] = (), work: Any = None
+    ) -> int:
+        """Begin a stage and return its number; jobs of the stage before are dropped.
 
-        A new group id means that Train restarted all workers: requeue the leases of the old group,
-        and count a death against the first job of each worker, which may have caused it. A device
-        whose memory was too small for more workers gets no more than before.
+        Args:
+            kinds: class name per job, for messages.
+            workers: maximal number of workers, by which chunks shrink towards the end.
+            fused: numbers of the jobs that run together if a worker has several.
+            work: handle by which workers load what they run.
         """
-        if group in self._former_groups:
-            return
-        now = self._last_heartbeat = time.monotonic()
-        self._started = now if self._started is None else self._started
-        if group != self._group:
-            self._replace_group(group)
-        present = sum(other.device == device for other in self._workers.values())
-        if present < self._capacity.get(device, present + 1):
-            self._workers[worker] = Worker(device, now)
+        self.stage, self._most = Stage(self.stage.number + 1, kinds, fused, work), workers
+        self._capacity.clear()
+        self._restarts = 0
+        for worker in self._workers.values():
+            worker.leased, worker.paused, worker.consecutive_failures = [], False, 0
+        return self.stage.number
 
-    def _replace_group(self, group: str) -> None:
-        """Requeue the leases of the current group and begin another."""
-        self._former_groups |= {self._group} - {""}
-        self._group, former, self._workers = group, self._workers, {}
-        self._memory = {}
-        for worker in former.values():
-            for index in worker.leased[:1]:
-                self._deaths[index] += 1
-                if self._deaths[index] == MAX_DEATHS:
-                    self._give_up(index, MAX_DEATHS, "its worker died")
-            self._requeue(worker, worker.leased)
+    def register(self, name: str, shard: str, rank: int, device: str) -> None:
+        """Register a worker. One of the same shard and rank before it has died."""
+        self.died(shard, rank)
+        self._workers[name] = Worker(shard, rank, device, time.monotonic())
+        self._pause_surplus(device)
 
-    def reject(self, worker: str, error: RumRayError) -> None:
-        """Remove a worker whose results would differ; an error if jobs are left in the end."""
-        self._workers.pop(worker, None)
-        self._rejection = error
+    def died(self, shard: str, rank: int) -> None:
+        """Remove a worker whose process died; the job that it had in hand may be the cause."""
+        for name, worker in [*self._workers.items()]:
+            if (worker.shard, worker.rank) == (shard, rank):
+                for index in self._open_leases(worker)[:1]:
+                    self.stage.charge_death(index)
+                self._remove(name)
+                self._restarts += 1
 
-    def heartbeat(self, worker: str, memory: float | None = None) -> None:
+    def lost(self, shard: str) -> None:
+        """Remove the workers of a shard that has ended, such as one of a lost machine."""
+        mine = [name for name, worker in self._workers.items() if worker.shard == shard]
+        for name in mine:
+            self._remove(name)
+        self._restarts += bool(mine)
+
+    def reject(self, name: str, error: RumRayError) -> None:
+        """Remove a worker that cannot do the jobs."""
+        self._remove(name)
+        self.rejections.append(error)
+
+    def _remove(self, name: str) -> None:
+        """Remove a worker and requeue its jobs."""
+        worker = self._workers.pop(name, None)
+        if worker is not None:
+            self.stage.requeue(self._open_leases(worker))
+            self._pause_surplus(worker.device)
+
+    def _open_leases(self, worker: Worker) -> list[int]:
+        """Return the jobs of a worker that nobody has finished."""
+        return [index for index in worker.leased if not self.stage.is_settled(index)]
+
+    def heartbeat(self, name: str, memory: float | None = None) -> None:
         """Note that a worker is alive, and the share of its device's memory in use.
 
         A heartbeat renews the leases of its jobs, however long they take.
         """
-        self._last_heartbeat = time.monotonic()
-        if worker in self._workers:
-            self._workers[worker].last_heartbeat = self._last_heartbeat
+        if name in self._workers:
+            self._workers[name].last_heartbeat = time.monotonic()
             if memory is not None:
-                self._memory[self._workers[worker].device] = memory
+                self._memory[self._workers[name].device] = memory
 
-    def take(self, worker: str, done: Iterable[int] = ()) -> list[int] | None:
+    def take(self, name: str) -> Lease | None:
         """Lease jobs to a worker: some, none for now (ask again), or None for good.
 
         A chunk is as long as the worker finished in one second, so that a slow worker holds few
-        jobs; see `Backlog.next_chunk`. Expired leases are handed out again: jobs are idempotent.
-
-        Args:
-            worker: name; a worker of a former group gets None.
-            done: jobs that it has finished since its last message.
+        jobs; see `Backlog.next_chunk`. Expired leases are handed out again: jobs are idempotent. At
+        the end of a stage, an idle worker gets a copy of a job that takes long elsewhere.
         """
-        self.finish(worker, done)
-        mine = self._workers.get(worker)
-        if mine is None:
+        mine, stage, now = self._workers.get(name), self.stage, time.monotonic()
+        if mine is None or self.closed:
             return None
-        for lost in [*mine.leased]:
-            self._retry(mine, lost, "its worker reported no result")
-        if not self._backlog:
-            self._expire_leases()
-        chunk = self._backlog.next_chunk(mine.jobs_per_second, self._max_workers)
-        mine.chunk_started, mine.chunk_size = mine.last_heartbeat, len(chunk)
-        mine.leased = [*chunk]
-        if not chunk and not any(other.leased for other in self._workers.values()):
-            return None
-        return chunk
+        for lost in self._open_leases(mine):
+            stage.retry(lost, "its worker reported no result")
+        rate = mine.jobs_per_second
+        mine.leased = []
+        jobs: list[int] = []
+        if not mine.paused:
+            self._expire_leases(now)
+            jobs = stage.backlog.next_chunk(rate, self._most) or self._copy(mine, now)
+        mine.lease(jobs, now)
+        if jobs and stage.started is None:
+            stage.started = now
+        payloads = {index: stage.payloads[index] for index in jobs if index in stage.payloads}
+        return Lease(stage.number, jobs, payloads)
 
-    def _expire_leases(self) -> None:
-        """Requeue the jobs of workers without a heartbeat for `LEASE_SECONDS`."""
-        for other in self._workers.values():
-            if self._last_heartbeat - other.last_heartbeat > LEASE_SECONDS:
-                self._requeue(other, other.leased)
+    def _expire_leases(self, now: float) -> None:
+        """Requeue the jobs of silent workers."""
+        for worker in self._workers.values():
+            if worker.leased and now - worker.last_heartbeat > LEASE_SECONDS:
+                self.stage.requeue(self._open_leases(worker))
+                worker.leased = []
 
-    def finish(self, worker: str, done: Iterable[int]) -> None:
-        """Note that a worker has finished jobs; results of former groups count, too."""
-        self.heartbeat(worker)
-        done = [*done]
-        self._done.update(done)
-        if worker in self._workers:
-            mine = self._workers[worker]
-            mine.consecutive_failures = 0 if done else mine.consecutive_failures
-            mine.leased = [index for index in mine.leased if index not in self._done]
+    def _copy(self, mine: Worker, now: float) -> list[int]:
+        """Return a job that another worker has in hand, if a second attempt may end sooner.
 
-    def fail(self, worker: str, index: int, error: RumRayError) -> None:
+        Its worker is silent, or has another device and needs twice the mean time of a job.
+        """
+        stage = self.stage
+        finished, active = max(len(stage.done), 1), max(len(self._workers), 1)
+        patience = 2 * (now - (stage.started or now)) * active / finished
+        for worker in sorted(self._workers.values(), key=lambda worker: worker.chunk_started):
+            silent = now - worker.last_heartbeat > SILENT_SECONDS
+            slow = now - worker.chunk_started > max(patience, COPY_SECONDS)
+            if worker is mine or not (silent or (slow and worker.device != mine.device)):
+                continue
+            for index in self._open_leases(worker):
+                if index not in stage.copied:
+                    stage.copied.add(index)
+                    return [index]
+        return []
+
+    def finish(self, name: str, stage: int, done: Mapping[int, Any]) -> None:
+        """Note that jobs are done, with small results where they have some."""
+        worker = self._workers.get(name)
+        if worker is not None:
+            worker.last_heartbeat = time.monotonic()
+        if stage != self.stage.number:
+            return
+        for index, result in done.items():
+            self.stage.results.setdefault(index, result)
+        self.stage.finish(done)
+        if worker is not None:
+            worker.consecutive_failures = 0 if done else worker.consecutive_failures
+            worker.leased = self._open_leases(worker)
+
+    def fail(self, name: str, stage: int, index: int, error: RumRayError) -> None:
         """Record a permanent error as the result of a job."""
-        if not self._is_settled(index):
-            self._errors[index] = error
-        self.finish(worker, [index])
+        if stage == self.stage.number:
+            self.stage.fail(index, error)
+        self.finish(name, stage, {})
 
-    def cancel(self, indices: Iterable[int]) -> None:
-        """Remove jobs that have become unnecessary, and their errors."""
-        self._cancelled.update(indices)
-        self._backlog.remove(self._cancelled)
-        for index in self._cancelled & self._errors.keys():
-            del self._errors[index]
+    def requeue(self, name: str, stage: int, index: int, reason: str) -> bool:
+        """Requeue a job that raised an unexpected error; return True if its worker must stop.
 
-    def requeue(self, worker: str, index: int, reason: str) -> bool:
-        """Requeue a job that raised; give it up after `MAX_ATTEMPTS`.
-
-        Return True if its worker must leave: its jobs fail one after another, which may be its own
-        fault, and there are other workers.
+        A worker whose jobs fail one after another may be the cause. It is paused until the next
+        stage, if there are other workers.
         """
-        mine = self._workers.get(worker)
-        if mine is None:
+        mine = self._workers.get(name)
+        if mine is None or stage != self.stage.number:
             return True
-        self._retry(mine, index, reason)
+        mine.leased = [leased for leased in mine.leased if leased != index]
+        self.stage.retry(index, reason)
         mine.consecutive_failures += 1
-        faulty = mine.consecutive_failures >= MAX_FAILURES and len(self._workers) > 1
-        if faulty:
-            self._requeue(mine, mine.leased)
-            del self._workers[worker]
-        return faulty
+        others = any(not w.paused for w in self._workers.values() if w is not mine)
+        if mine.consecutive_failures >= MAX_FAILURES and others:
+            self._pause(mine)
+        return mine.paused
 
-    def out_of_memory(self, worker: str, index: int, reason: str) -> bool:
-        """Requeue a job that ran out of memory; return True if its worker must leave.
+    def out_of_memory(self, name: str, stage: int, index: int, reason: str) -> bool:
+        """Requeue a job that ran out of memory; return True if its worker must stop.
 
-        The worker leaves if others share its device: the stage continues with one less. The last
-        one tries again if others were there when its job began; otherwise the error is permanent.
+        The worker is paused if others share its device: the stage continues with one less there.
+        The last one tries again if others were there when its job began; otherwise the error is
+        permanent.
         """
-        mine = self._workers.get(worker)
-        if mine is None:
+        mine = self._workers.get(name)
+        if mine is None or stage != self.stage.number:
             return True
-        others = [w for w in self._workers.values() if w is not mine and w.device == mine.device]
+        others = [w for w in self._active(mine.device) if w is not mine]
         for other in others:
             other.shared_memory = True
         if not others and not mine.shared_memory:
-            self.fail(worker, index, _too_large(self._kinds[index], reason))
+            self.fail(name, stage, index, _too_large(self.stage.kinds[index], reason))
             return False
         mine.shared_memory = False
-        self._requeue(mine, mine.leased if others else [index])
         if others:
-            del self._workers[worker]
             self._capacity[mine.device] = len(others)
+            self._pause(mine)
+        else:
+            mine.leased = [leased for leased in mine.leased if leased != index]
+            self.stage.requeue([index])
         return bool(others)
 
-    def _is_settled(self, index: int) -> bool:
-        """Return True if a job is done or cancelled."""
-        return index in self._done or index in self._cancelled
+    def _active(self, device: str) -> list[Worker]:
+        """Return the workers of a device that are not paused, in the order of registration."""
+        return [w for w in self._workers.values() if w.device == device and not w.paused]
 
-    def _requeue(self, worker: Worker, indices: Iterable[int]) -> None:
-        """End leases of a worker and return the jobs to the backlog."""
-        for index in [*indices]:
-            worker.leased = [leased for leased in worker.leased if leased != index]
-            if not self._is_settled(index):
-                self._requeued += 1
-                self._backlog.put(index, self._failures[index] > 1)
+    def _pause(self, worker: Worker) -> None:
+        """Give a worker no more jobs of this stage; requeue what it has."""
+        worker.paused = True
+        self.stage.requeue(self._open_leases(worker))
+        worker.leased = []
 
-    def _retry(self, worker: Worker, index: int, reason: str) -> None:
-        """Requeue a job that failed, or give it up after `MAX_ATTEMPTS`."""
-        self._failures[index] += 1
-        if self._failures[index] >= MAX_ATTEMPTS:
-            self._give_up(index, MAX_ATTEMPTS, reason)
-        self._requeue(worker, [index])
+    def _pause_surplus(self, device: str) -> None:
+        """Keep no more active workers on a device than its memory has room for."""
+        if device in self._capacity:
+            present = [w for w in self._workers.values() if w.device == device]
+            for number, worker in enumerate(present):
+                surplus = number >= self._capacity[device]
+                if surplus and not worker.paused:
+                    self._pause(worker)
+                worker.paused = surplus
 
-    def _give_up(self, index: int, attempts: int, reason: str) -> None:
-        """Record that a job failed in every attempt, unless it is settled."""
-        if not self._is_settled(index):
-            error = f"{self._kinds[index]} failed in each of {attempts} attempts: {reason}."
-            self._errors[index] = StalledError(error)
-            self._done.add(index)
-
-    def progress(self) -> tuple[ProgressState, float]:
-        """Return the progress of the jobs, and the seconds since the last heartbeat of any."""
-        now = time.monotonic()
-        state = ProgressState(
-            done=len(self._done - self._cancelled),
-            total=len(self._kinds) - len(self._cancelled),
-            seconds=0.0 if self._started is None else now - self._started,
-            again=self._requeued,
-            failed=len(self._errors),
-            restarts=len(self._former_groups),
+    def progress(self) -> ProgressState:
+        """Return the progress of the stage, with the workers that are alive."""
+        now, stage = time.monotonic(), self.stage
+        alive = [w for w in self._workers.values() if now - w.last_heartbeat <= LEASE_SECONDS]
+        return ProgressState(
+            done=len(stage.done - stage.cancelled),
+            total=len(stage.kinds) - len(stage.cancelled),
+            seconds=0.0 if stage.started is None else now - stage.started,
+            again=stage.requeued,
+            failed=len(stage.errors),
+            restarts=self._restarts,
             memory=dict(self._memory),
+            workers=len(alive),
+            shards=len({worker.shard for worker in alive}),
         )
-        return state, now - self._last_heartbeat
-
-    def errors(self) -> list[RumRayError]:
-        """Return the permanent errors."""
-        rejected = [self._rejection] if self._rejection is not None and self._backlog else []
-        return [*self._errors.values(), *rejected]
 
 
 def _too_large(kind: str, reason: str) -> StalledError:

@@ -6,7 +6,7 @@ a number that does not depend on the number of rows.
 
 import logging
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,7 +25,10 @@ BLOCK_BYTES = 16 * 2**20
 
 
 def stream_ranges(
-    rows: RowSource, probes: Sequence[EmbeddingProbe], workers: int, gpus: float
+    rows: RowSource,
+    probes: Sequence[EmbeddingProbe],
+    workers: int,
+    resources: Mapping[str, float],
 ) -> Measured:
     """Yield the number of each probe and its measurements of each range, in the order of ranges.
 
@@ -35,7 +38,7 @@ def stream_ranges(
         rows: rows to stream.
         probes: the models and their measures.
         workers: actors that embed.
-        gpus: share of a GPU per actor.
+        resources: "CPU" and "GPU" of an actor; a task that decodes images takes the same CPU.
 
     Raises:
         IntegrityError: a range is missing, or there twice.
@@ -48,15 +51,16 @@ def stream_ranges(
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     ranges = rows.ranges
     tasks = min(ranges, max(4 * workers, ranges // MAX_RANGES))
+    cpus, gpus = resources["CPU"], resources.get("GPU", 0.0)
     source = ray.data.range(ranges, override_num_blocks=tasks)
     if not isinstance(rows.source, Tensor):
-        source = source.map_batches(partial(_read, ray.put(rows)), batch_size=None, num_cpus=1)
+        source = source.map_batches(partial(_read, ray.put(rows)), batch_size=None, num_cpus=cpus)
     parts = source.map_batches(
         _Embedder,
         fn_constructor_args=(ray.put((rows, probes)),),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=workers),
-        num_cpus=1,
+        num_cpus=cpus,
         num_gpus=gpus,
     )
     batches = parts.iter_batches(batch_format="pandas", batch_size=None)

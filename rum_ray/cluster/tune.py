@@ -1,10 +1,10 @@
-"""Searches in Ray Tune: `Proposals` proposes, and the trials judge.
+"""Searches in Ray Tune: `Proposals` proposes, the pool's workers judge, and Tune keeps the books.
 
-The store keeps the result of each trial, so a search that was killed resumes by replay: it makes
-the same proposals again, and those that were judged are cache hits.
+A trial asks for no CPU of its own: it hands its answers to the queue and waits for the result. The
+store keeps the result of each trial, so a search that was killed resumes by replay: it makes the
+same proposals again, and those that were judged are cache hits.
 """
 
-import math
 import time
 import uuid
 from collections.abc import Callable
@@ -13,63 +13,70 @@ from typing import Any
 from ray import tune
 from ray.tune.search import Searcher
 
-from rum_ray import errors
+from rum_ray.cluster.pool import Pool
+from rum_ray.cluster.trial import HandedOver
+from rum_ray.cluster.work import TrialWork
 from rum_ray.errors import RumRayError, StalledError
 from rum_ray.jobs import Context, SearchJob
 from rum_ray.jobs.proposals import Judged, Proposals
-from rum_ray.search.objective import INFEASIBLE
 from rum_ray.study.progress import ProgressState
 
+LOOK_SECONDS = 2.0
 MAX_FAILURES = 3
-"""A trial that raises an unexpected error is run again this many times."""
+"""The process of a trial may die this often; the trial waits again for the same result."""
 
 
 def run(
+    name: str,
     search: SearchJob,
     context: Context,
-    workers: int,
+    pool: Pool,
     on_progress: Callable[[ProgressState], object],
-    gpus: float = 0.0,
 ) -> None:
     """Run a search and save its trials, in the order of proposal.
 
     Args:
+        name: name of the stage, for messages.
         search: the space and its budget.
         context: the data and the store.
-        workers: trials that run at once; results do not depend on it.
+        pool: the workers that judge; results do not depend on their number.
         on_progress: receives the progress after each trial.
-        gpus: share of a GPU per trial.
 
     Raises:
         RumRayError: a trial failed permanently; this ends the search.
-        StalledError: a trial failed in each of 4 attempts.
+        StalledError: the pool has no workers, or a trial raised in each of its attempts.
     """
-    config, stop = search.config, _Stop()
+    config = search.config
     proposals = Proposals(search, len(context.bundle.train))
-    judge = tune.with_parameters(_Judge, search=search, context=context, began=time.time())
-    results = tune.Tuner(
-        tune.with_resources(judge, {"cpu": 1, "gpu": gpus}),
-        tune_config=tune.TuneConfig(
-            num_samples=config.trials,
-            search_alg=_ProposalSearcher(proposals),
-            max_concurrent_trials=workers,
-            reuse_actors=True,
-            trial_dirname_creator=lambda trial: str(trial.trial_id),
-        ),
-        run_config=tune.RunConfig(
-            name=f"{search.space.name}-{uuid.uuid4().hex[:8]}",
-            storage_path=context.store.bookkeeping,
-            verbose=0,
-            stop=stop,
-            failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            callbacks=[_Monitor(on_progress, config.trials, stop)],
-        ),
-    ).fit()
-    for number in range(len(results)):
-        kind, _, message = ((results[number].metrics or {}).get("error") or "").partition(": ")
-        if kind:
-            raise getattr(errors, kind)(message)
+    recipe = search.originals[0].recipe
+    work = TrialWork(pool.place(context, recipe), search, time.time())
+    at_once = min(config.batch, pool.config.workers + 1)
+    watch = _Watch(on_progress, config.trials, pool)
+    with pool.stage(name, [], (), work, min(at_once, pool.config.workers)):
+        results = tune.Tuner(
+            tune.with_resources(
+                tune.with_parameters(HandedOver, queue=pool.queue), {"cpu": 0, "gpu": 0}
+            ),
+            tune_config=tune.TuneConfig(
+                num_samples=config.trials,
+                search_alg=_ProposalSearcher(proposals),
+                max_concurrent_trials=at_once,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: str(trial.trial_id),
+            ),
+            run_config=tune.RunConfig(
+                name=f"{search.space.name}-{uuid.uuid4().hex[:8]}",
+                storage_path=context.store.bookkeeping,
+                verbose=0,
+                stop=watch,
+                failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                callbacks=[_Report(watch)],
+            ),
+        ).fit()
+        errors = pool.errors()
+    for error in [*errors, *watch.errors]:
+        raise error
     if results.errors:
         raise StalledError(f"search {search.space.name} failed: {_reason(results.errors[0])}.")
     search.save(context, [each.answers for each in proposals.made], proposals.drawn_again)
@@ -113,87 +120,75 @@ class _ProposalSearcher(Searcher):
         """Do nothing: a search resumes by replay."""
 
 
-class _Judge(tune.Trainable):
-    """An actor that judges one proposal after another; it loads data and originals once."""
-
-    def setup(  # type: ignore[override]  # Tune gives it the parameters of `with_parameters`.
-        self, config: dict[str, Any], search: SearchJob, context: Context, began: float
-    ) -> None:
-        """Keep the search and its context."""
-        del config
-        self._search, self._context, self._began = search, context, began
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Return True: this process takes another proposal."""
-        del new_config
-        return True
-
-    def step(self) -> dict[str, Any]:
-        """Judge the proposal in `self.config`; a trial has one step."""
-        job, context = self._search.proposed(self.config), self._context
-        try:
-            judged = context.get_or_compute_locked(job).value
-        except RumRayError as error:
-            # The error is permanent: it ends the search, and the driver raises it.
-            names = (cls.__name__ for cls in type(error).__mro__)
-            message = f"{next(name for name in names if hasattr(errors, name))}: {error}"
-            return {"objective": INFEASIBLE, "cost": math.inf, "error": message, "done": True}
-        before = context.store.provenance(job.key(context))["time"] < self._began
-        found = {key: judged[key] for key in ("objective", "cost")}
-        return {**found, "before": before, "done": True}
-
-
-class _Stop(tune.Stopper):
-    """Ends the whole search at the first trial with a permanent error.
+class _Watch(tune.Stopper):
+    """Counts the trials, looks after the pool, and ends the search at a permanent error.
 
     Attributes:
-        ended: True if there was one.
+        errors: what ended the search, beside the errors of its trials.
     """
 
-    ended = False
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Note a permanent error; return False, because each trial ends itself."""
-        self.ended = self.ended or "error" in result
-        return False
-
-    def stop_all(self) -> bool:
-        """Return True if no other trial may run."""
-        return self.ended
-
-
-class _Monitor(tune.Callback):
-    """Reports progress after each trial; ends the search when a trial has failed every attempt."""
-
     def __init__(
-        self, on_progress: Callable[[ProgressState], object], total: int, stop: _Stop
+        self, on_progress: Callable[[ProgressState], object], total: int, pool: Pool
     ) -> None:
-        self._on_progress, self._total, self._stop = on_progress, total, stop
+        self._on_progress, self._total, self._pool = on_progress, total, pool
         self._done, self._before, self._best = 0, 0, float("-inf")
-        self._began = time.monotonic()
+        self._began = self._looked = time.monotonic()
+        self._failed = False
+        self.errors: list[RumRayError] = []
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Pickle nothing: Tune saves its callbacks, but progress belongs to this process."""
-        return {}
-
-    def on_trial_complete(
-        self,
-        iteration: int,
-        trials: list[Any],
-        trial: Any,
-        **info: Any,
-    ) -> None:
-        """Count the trial, unless it has a permanent error."""
-        if "error" in trial.last_result:
+    def count(self, result: dict[str, Any]) -> None:
+        """Count a trial and report the progress, unless the trial has a permanent error."""
+        if "error" in result:
+            self._failed = True
             return
         self._done += 1
-        self._before += trial.last_result.get("before", False)
-        self._best = max(self._best, trial.last_result.get("objective", float("-inf")))
+        self._before += result.get("before", False)
+        self._best = max(self._best, result.get("objective", float("-inf")))
         seconds = time.monotonic() - self._began
         self._on_progress(
             ProgressState(self._done, self._total, self._before, seconds, best=self._best)
         )
 
+    def look(self) -> None:
+        """Look after the shards of the pool from time to time."""
+        if time.monotonic() - self._looked >= LOOK_SECONDS:
+            self._looked = time.monotonic()
+            try:
+                self._pool.look()
+            except RumRayError as error:
+                self.errors.append(error)
+
+    def fail(self) -> None:
+        """End the search, because the process of a trial died again and again."""
+        self._failed = True
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Return False, because each trial ends itself."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Return True if no other trial may run."""
+        return self._failed or bool(self.errors)
+
+
+class _Report(tune.Callback):
+    """Passes Tune's events on to the watch."""
+
+    def __init__(self, watch: _Watch) -> None:
+        self._watch = watch
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle nothing: Tune saves its callbacks, but progress belongs to this process."""
+        return {}
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Look after the pool; Tune calls this several times per second."""
+        self._watch.look()
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Count the trial."""
+        self._watch.count(trial.last_result)
+
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """End the search."""
-        self._stop.ended = True
+        self._watch.fail()

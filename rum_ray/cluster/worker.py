@@ -4,147 +4,125 @@ import contextlib
 import dataclasses
 import functools
 import gc
+import os
+import platform
+import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import ray
 import torch
+from ray.train import get_context
 from ray.train.torch import get_device
 
+from rum_ray.cluster.queue import Lease
+from rum_ray.cluster.work import Outcome, Place, is_out_of_memory
 from rum_ray.data.batches import resident
-from rum_ray.errors import IntegrityError, RumRayError
-from rum_ray.jobs import Context, Job, is_fused, train_together
+from rum_ray.errors import IntegrityError, RumRayError, StalledError, StoreError
+from rum_ray.jobs import Context
 from rum_ray.jobs.context import hardware
+from rum_ray.seeding import Seed
+from rum_ray.training.recipe import Recipe
+from rum_ray.training.runtime import LocalRuntime
 
-HEARTBEAT_SECONDS = 10.0
+HEARTBEAT_SECONDS = 5.0
 REPORT_SECONDS = 0.5
-IDLE_SECONDS = 0.2
-BLOCK = 1000
+HANG_SECONDS = 900.0
+"""A job whose thread stays at one instruction for so long hangs; its process is ended."""
 
 
 def work(config: dict[str, Any]) -> None:
-    """Run jobs until none is left, or until this worker must leave.
+    """Run jobs until the queue is closed, or until this worker must leave.
 
     Args:
-        config: the actor of the `Queue`, the context, and the jobs in blocks of `BLOCK`.
+        config: the actor of the queue, and the name of the shard.
     """
     queue, me = config["queue"], uuid.uuid4().hex
-    driver = ray.get(config["context"])
+    rank = get_context().get_world_rank()
+    ray.get(queue.register.remote(me, config["shard"], rank, _device_name()))
+    heart = Heart(queue, me)
+    heart.start()
+    try:
+        drain(queue, me, functools.partial(_load, queue, heart))
+    except RejectedError as rejected:
+        ray.get(queue.reject.remote(me, rejected.error))
+    finally:
+        heart.ended.set()
+
+
+class RejectedError(Exception):
+    """This worker cannot do the jobs, for the reason `error`."""
+
+    def __init__(self, error: RumRayError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _load(queue: Any, heart: "Heart", stage: int) -> Callable[[Lease], Iterable[Outcome]]:
+    """Return the function that runs leases of a stage; it is empty if the stage is over."""
+    held = ray.get(queue.work.remote(stage))
+    if held is None:
+        return lambda lease: ()
+    stage_work = ray.get(held[0])
+    check_place(stage_work.place)
+    run = functools.partial(stage_work.load(), _context(stage_work.place.context))
+
+    def watched(lease: Lease) -> Iterator[Outcome]:
+        with heart.busy():
+            yield from run(lease)
+
+    return watched
+
+
+@functools.lru_cache(maxsize=1)
+def _context(reference: Any) -> Context:
+    """Return the context on the device of this worker."""
+    driver: Context = ray.get(reference)
     # A worker without a share of a GPU may still see one.
     device = get_device() if driver.device.type == "cuda" else torch.device("cpu")
-    group = ray.get_runtime_context().get_placement_group_id()
-    ray.get(queue.register.remote(me, group, _device_name()))
-    ended = threading.Event()
-    threading.Thread(target=_send_heartbeats, args=(queue, me, device, ended), daemon=True).start()
-    context = dataclasses.replace(driver, device=device)
-    mismatch = check_hardware(hardware(driver.device), hardware(device))
-    job = reader(config["blocks"])
-    try:
-        if mismatch is not None:
-            ray.get(queue.reject.remote(me, mismatch))
-        drain(queue, me, lambda chunk: run_chunk(context, {index: job(index) for index in chunk}))
-    finally:
-        ended.set()
+    return dataclasses.replace(driver, device=device)
 
 
-def reader(blocks: Sequence[Any]) -> Callable[[int], Job]:
-    """Return a function that reads a job by its number; it holds one block at a time."""
-    block = functools.lru_cache(maxsize=1)(lambda number: ray.get(blocks[number]))
-    return lambda index: block(index // BLOCK)[index % BLOCK]
+@functools.cache
+def check_place(place: Place) -> None:
+    """Check that this worker can train, with the bits of the driver, into the store of the driver.
 
-
-def _device_name() -> str:
-    """Return the name of the GPUs, or of the host, whose memory workers share."""
-    gpus = ",".join(map(str, ray.get_gpu_ids()))
-    node = ray.get_runtime_context().get_node_id()[:8]
-    return f"node {node} {f'GPU {gpus}' if gpus else 'CPU'}"
-
-
-def drain(
-    queue: Any, me: str, run: Callable[[list[int]], Iterable[tuple[int, Exception | None]]]
-) -> None:
-    """Run chunks of jobs until the queue has no more, or this worker must leave.
-
-    Args:
-        queue: the actor of the `Queue`.
-        me: name of this worker.
-        run: runs a chunk; yields the number of each job and its error, if any.
+    Raises:
+        RejectedError: it cannot.
     """
-    done: list[int] = []
-    while (chunk := ray.get(queue.take.remote(me, done))) is not None:
-        done, reported = [], time.monotonic()
-        if not chunk:
-            time.sleep(IDLE_SECONDS)
-        for index, error in run(chunk):
-            done += [index] if error is None else []
-            if error is not None or time.monotonic() - reported > REPORT_SECONDS:
-                queue.finish.remote(me, done)
-                done, reported = [], time.monotonic()
-            if error is not None and report_failure(queue, me, index, error):
-                return
-
-
-def run_chunk(context: Context, jobs: Mapping[int, Job]) -> Iterator[tuple[int, Exception | None]]:
-    """Run a chunk of jobs; yield the number of each and its error, if any."""
-    numbers = [*jobs]
-    together = is_fused(jobs[numbers[0]]) if numbers else False
-    for some in [numbers] if together else ([number] for number in numbers):
-        yield from zip(some, _attempt(context, [jobs[number] for number in some]), strict=True)
-
-
-def _attempt(context: Context, jobs: Sequence[Any]) -> Sequence[Exception | None]:
-    """Run one job, or several together; return the error of each, if any.
-
-    Jobs that run out of memory together are run again in halves. The error is returned without its
-    frames, which would hold memory of the device. An error of the device itself is raised: it lasts
-    as long as this process, which Train then restarts.
-    """
+    host = platform.node()
     try:
-        if len(jobs) > 1:
-            return train_together(context, jobs)
-        context.get_or_compute(jobs[0])
+        context = _context(place.context)
+        prove(context, place.recipe)
     except Exception as error:
-        if is_out_of_memory(error):
-            raised = torch.OutOfMemoryError(str(error))
-        elif isinstance(error, torch.AcceleratorError):
-            raise
-        else:
-            return [error] * len(jobs)
-    else:
-        return [None]
-    torch.cuda.empty_cache()
-    if len(jobs) == 1:
-        return [raised]
-    half = len(jobs) // 2
-    return [*_attempt(context, jobs[:half]), *_attempt(context, jobs[half:])]
+        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        text = f"a worker on {host} ({_device_name()}) cannot train: {reason}."
+        raise RejectedError(StalledError(text)) from error
+    driver: Context = ray.get(place.context)
+    problem = check_hardware(hardware(driver.device), hardware(context.device))
+    problem = problem or check_store(place.marker, host)
+    if problem is not None:
+        raise RejectedError(problem)
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Return True if a device has no memory left, whichever library reports it."""
-    if isinstance(error, torch.OutOfMemoryError):
-        return True
-    text = str(error)
-    return isinstance(error, RuntimeError) and ("out of memory" in text or "ALLOC_FAILED" in text)
+def prove(context: Context, recipe: Recipe) -> None:
+    """Train the recipe's model on one batch, so that a broken device shows before the first job.
+
+    Raises:
+        Exception: the error of the device.
+    """
+    train = context.bundle.train
+    batch = train.take(range(min(len(train), recipe.batch_size)))
+    one = dataclasses.replace(recipe, epochs=1)
+    with contextlib.suppress(RumRayError):
+        one.fit(batch, LocalRuntime(Seed(0), context.device, recipe.threads))
 
 
-def report_failure(queue: Any, me: str, index: int, error: Exception) -> bool:
-    """Report the error of a job to the queue; return True if this worker must leave."""
-    if isinstance(error, torch.OutOfMemoryError):
-        resident.cache_clear()
-        gc.collect()
-        torch.cuda.empty_cache()
-        reason = str(error).partition("\n")[0].rstrip(".")
-        return bool(ray.get(queue.out_of_memory.remote(me, index, reason)))
-    if isinstance(error, RumRayError):
-        queue.fail.remote(me, index, error)
-        return False
-    return bool(ray.get(queue.requeue.remote(me, index, f"{type(error).__name__}: {error}")))
-
-
-def check_hardware(driver: Mapping[str, str], worker: Mapping[str, str]) -> IntegrityError | None:
+def check_hardware(driver: Mapping[str, str], worker: Mapping[str, str]) -> RumRayError | None:
     """Return an error if a worker's results would differ in bits from those of the driver's keys.
 
     Args:
@@ -159,13 +137,110 @@ def check_hardware(driver: Mapping[str, str], worker: Mapping[str, str]) -> Inte
     )
 
 
-def _send_heartbeats(queue: Any, me: str, device: torch.device, ended: threading.Event) -> None:
-    """Send heartbeats to the queue, also while a job runs."""
-    while not ended.wait(HEARTBEAT_SECONDS):
-        memory = None
-        if device.type == "cuda":
-            # A device without memory may not even answer this.
-            with contextlib.suppress(RuntimeError):
-                free, total = torch.cuda.mem_get_info(device)
-                memory = 1 - free / total
-        queue.heartbeat.remote(me, memory)
+def check_store(marker: str | None, host: str) -> RumRayError | None:
+    """Return an error if a worker does not see the store of the command.
+
+    Args:
+        marker: a file that the command has written into the store; None for a store at a URI.
+        host: name of the worker's machine.
+    """
+    if marker is None or Path(marker).exists():
+        return None
+    return StoreError(
+        f"--store {Path(marker).parent}: the folder of the command is not the one on {host}. "
+        "Use a folder that all machines share under this path, or a URI such as s3://bucket/path."
+    )
+
+
+def _device_name() -> str:
+    """Return the name of the GPUs, or of the host, whose memory workers share."""
+    gpus = ",".join(map(str, ray.get_gpu_ids()))
+    node = ray.get_runtime_context().get_node_id()[:8]
+    return f"node {node} {f'GPU {gpus}' if gpus else 'CPU'}"
+
+
+def drain(queue: Any, me: str, load: Callable[[int], Callable[[Lease], Iterable[Outcome]]]) -> None:
+    """Run leases until the queue is closed, or this worker is not known there any more.
+
+    Args:
+        queue: the actor of the queue.
+        me: name of this worker.
+        load: returns the function that runs leases of a stage.
+    """
+    done: dict[int, Any] = {}
+    stage, run = -1, None
+    while (lease := ray.get(queue.take.remote(me, stage, done))) is not None:
+        done, reported = {}, time.monotonic()
+        if not lease.jobs:
+            continue
+        if run is None or lease.stage != stage:
+            stage, run = lease.stage, load(lease.stage)
+        for index, result, error in run(lease):
+            done |= {index: result} if error is None else {}
+            if error is not None or time.monotonic() - reported > REPORT_SECONDS:
+                queue.finish.remote(me, stage, done)
+                done, reported = {}, time.monotonic()
+            if error is not None and report_failure(queue, me, stage, index, error):
+                break
+
+
+def report_failure(queue: Any, me: str, stage: int, index: int, error: Exception) -> bool:
+    """Report the error of a job to the queue; return True if the rest of the lease is void."""
+    if is_out_of_memory(error):
+        resident.cache_clear()
+        gc.collect()
+        torch.cuda.empty_cache()
+        reason = str(error).partition("\n")[0].rstrip(".")
+        return bool(ray.get(queue.out_of_memory.remote(me, stage, index, reason)))
+    if isinstance(error, RumRayError):
+        queue.fail.remote(me, stage, index, error)
+        return False
+    reason = f"{type(error).__name__}: {error}"
+    return bool(ray.get(queue.requeue.remote(me, stage, index, reason)))
+
+
+class Heart(threading.Thread):
+    """Sends heartbeats to the queue, also while a job runs; ends the process if a job hangs.
+
+    Attributes:
+        ended: set to stop.
+    """
+
+    def __init__(self, queue: Any, me: str) -> None:
+        """Watch the jobs of the calling thread."""
+        super().__init__(daemon=True)
+        self._queue, self._me, self._watched = queue, me, threading.get_ident()
+        self._busy = False
+        self.ended = threading.Event()
+
+    @contextlib.contextmanager
+    def busy(self) -> Iterator[None]:
+        """Mark the time in which jobs run."""
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
+
+    def run(self) -> None:
+        """Send heartbeats until `ended` is set."""
+        place, since = None, time.monotonic()
+        while not self.ended.wait(HEARTBEAT_SECONDS):
+            frame = sys._current_frames().get(self._watched)
+            now = (frame.f_code, frame.f_lasti) if self._busy and frame is not None else None
+            if now is None or now != place:
+                place, since = now, time.monotonic()
+            elif time.monotonic() - since > HANG_SECONDS:
+                os._exit(1)
+            self._queue.heartbeat.remote(self._me, _memory_share())
+
+
+def _memory_share() -> float | None:
+    """Return the share of the device's memory in use, in [0, 1]; None without CUDA."""
+    if not torch.cuda.is_initialized():
+        return None
+    # A device without memory may not even answer this.
+    with contextlib.suppress(RuntimeError):
+        free, total = torch.cuda.mem_get_info()
+        return 1 - free / total
+    return None

@@ -195,15 +195,18 @@ class ClusterConfig:
         workers: largest number of worker processes; fewer start if resources are short. Each worker
             takes jobs until none are left.
         gpus_per_worker: GPUs per worker; a fraction shares a GPU.
-        max_failures: restarts of the workers allowed per stage; -1 for no limit.
+        shard_workers: largest number of workers per Train run ("shard"). The workers of a shard are
+            on one machine; a machine with room for more gets several shards.
+        max_failures: deaths of workers allowed per shard; -1 for no limit.
         modules: folders of Python modules used by the experiment; they are shipped to the workers.
     """
 
     workers: int = 2
     gpus_per_worker: float = 0.0
+    shard_workers: int = 16
     max_failures: int = -1
     modules: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        check_positive(self, "workers")
+        check_positive(self, "workers", "shard_workers")
         check_not_negative(self, "gpus_per_worker")

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 from rum_ray.errors import RumRayError
-from rum_ray.experiment import ClusterConfig
+from rum_ray.experiment import Experiment
 from rum_ray.jobs import Context, Job, SearchJob, is_fused, train_together
 from rum_ray.jobs.job import Streamed
 from rum_ray.jobs.stream import stream_here, stream_jobs
@@ -31,8 +31,8 @@ class Executor(Protocol):
     other jobs are done.
     """
 
-    def configure(self, config: ClusterConfig) -> None:
-        """Take the settings of an experiment's `cluster`, where the caller has given none."""
+    def configure(self, experiment: Experiment) -> None:
+        """Take the name of an experiment, and its `cluster` where the caller has given none."""
         ...
 
     def __enter__(self) -> "Executor": ...
@@ -86,7 +86,7 @@ class LocalExecutor:
         self.workers = workers
         self._pool: WorkerPool | None = None
 
-    def configure(self, config: ClusterConfig) -> None:
+    def configure(self, experiment: Experiment) -> None:
         """Do nothing: the number of processes is the caller's choice."""
 
     def __enter__(self) -> "LocalExecutor":

@@ -38,7 +38,7 @@ class Pipeline:
 
     def run(self, command: str) -> None:
         """Run the stages of a command, in order."""
-        self.executor.configure(self.study.experiment.cluster)
+        self.executor.configure(self.study.experiment)
         for stage in wanted_stages(self.study, command).values():
             stage.prepare(self.study)
             for name, jobs in stage.parts(self.study).items():

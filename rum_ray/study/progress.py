@@ -25,7 +25,9 @@ class ProgressState:
         seconds: seconds of work in this start, without the start of the workers.
         failed: jobs with a permanent error or too many attempts; they count as done.
         again: number of requeues.
-        restarts: restarts of all workers, because one died or their number changed.
+        restarts: workers, or shards of workers, that were lost.
+        workers: live workers; None where they are not known.
+        shards: shards with live workers; None where they are not known.
         memory: share of memory in use per device, in [0, 1]; CUDA only.
         standard_error: mean standard error of memorization over the finished part of the pool.
         best: best objective J of a search so far.
@@ -39,6 +41,8 @@ class ProgressState:
     failed: int = 0
     again: int = 0
     restarts: int = 0
+    workers: int | None = None
+    shards: int | None = None
     memory: Mapping[str, float] = field(default_factory=dict)
     standard_error: float | None = None
     best: float | None = None

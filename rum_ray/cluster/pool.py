@@ -1,0 +1,189 @@
+"""One pool of workers per command: a queue, and the shards that take jobs from it."""
+
+import contextlib
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from rum_ray.cluster.queue_actor import QueueActor
+from rum_ray.cluster.shards import Shards, slice_resources
+from rum_ray.cluster.work import JobWork, Place, in_blocks
+from rum_ray.errors import RumRayError, StalledError
+from rum_ray.experiment import ClusterConfig
+from rum_ray.jobs import Context, Job, is_fused
+from rum_ray.store import Store
+from rum_ray.study.executor import Cancelled
+from rum_ray.study.progress import ProgressState
+from rum_ray.training.recipe import Recipe
+
+OnProgress: TypeAlias = Callable[[ProgressState], object]
+"""Receives the progress of the jobs, about once per second."""
+
+WATCH_SECONDS = 1.0
+CLOSE_SECONDS = 5.0
+CALLS = 100_000
+"""Most calls of the queue at a time; each worker waits in one."""
+
+
+def start_queue(title: str = "rum_ray") -> Any:
+    """Start the actor of the queue on the driver's node, where it lives as long as the driver."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    actor = ray.remote(QueueActor).options(
+        num_cpus=0,
+        max_concurrency=CALLS,
+        scheduling_strategy=here,
+        name=f"{title}-queue-{uuid.uuid4().hex[:6]}",
+    )
+    return actor.remote()
+
+
+class Pool:
+    """Workers that stay for all stages of a command.
+
+    Args:
+        title: name of the experiment.
+        config: workers and resources of each.
+        local: True for a cluster of this command on this machine.
+    """
+
+    def __init__(self, title: str, config: ClusterConfig, local: bool) -> None:
+        self.config = config
+        self.queue = start_queue(title)
+        self._shards = Shards(self.queue, title, config, local)
+        self._context: tuple[Context, Any] | None = None
+        self._marker: Path | None = None
+
+    @property
+    def beside(self) -> dict[str, float]:
+        """Resources of an actor that runs beside a waiting worker."""
+        return slice_resources(self.config)
+
+    def run(
+        self,
+        name: str,
+        jobs: Sequence[Job],
+        context: Context,
+        on_progress: OnProgress,
+        cancelled: Cancelled = tuple,
+    ) -> None:
+        """Run the jobs of a stage.
+
+        Args:
+            name: name of the stage, for messages.
+            jobs: at least one; results that are in the store are not computed again.
+            context: the data and the store; every worker must reach the store.
+            on_progress: receives the progress of the jobs.
+            cancelled: returns the jobs that have become unnecessary.
+
+        Raises:
+            RumRayError: the first permanent error of a job, once the other jobs are done.
+            StalledError: workers kept dying, or there is no room for one.
+        """
+        kinds = [type(job).__name__ for job in jobs]
+        fused = [index for index, job in enumerate(jobs) if is_fused(job)]
+        work = JobWork(self.place(context, jobs[0].recipe), in_blocks(jobs))
+        known = 0
+        with self.stage(name, kinds, fused, work, min(self.config.workers, len(jobs))):
+            is_over = False
+            while not is_over:
+                unnecessary = cancelled()
+                if len(unnecessary) > known:
+                    known = len(unnecessary)
+                    self._get(self.queue.cancel.remote(_numbers(jobs, unnecessary)))
+                is_over = self.watch(on_progress)
+            for error in self.errors():
+                raise error
+
+    @contextlib.contextmanager
+    def stage(
+        self, name: str, kinds: Sequence[str], fused: Sequence[int], work: Any, workers: int
+    ) -> Iterator[None]:
+        """Open a stage of the queue for the length of a `with` block; drop its jobs in the end."""
+        try:
+            self._get(self.queue.open.remote(kinds, self.config.workers, fused, [ray.put(work)]))
+            self._shards.want(workers)
+            yield
+        except StalledError as error:
+            raise StalledError(f"stage '{name}': {error}") from error
+        finally:
+            self.queue.open.remote([], 1)
+
+    def watch(self, on_progress: OnProgress) -> bool:
+        """Wait a moment, report the progress, and return True if the stage is over."""
+        state, is_over = self._get(self.queue.watch.remote(WATCH_SECONDS))
+        if state.seconds > 0:
+            on_progress(state)
+        if not is_over:
+            self._check(state)
+        return bool(is_over)
+
+    def look(self) -> None:
+        """Look after the shards.
+
+        Raises:
+            RumRayError: there is no worker, and none is to be expected.
+        """
+        state, _ = self._get(self.queue.watch.remote(0.0))
+        self._check(state)
+
+    def errors(self) -> list[RumRayError]:
+        """Return the permanent errors of the stage."""
+        found: list[RumRayError] = self._get(self.queue.errors.remote())
+        return found
+
+    def _check(self, state: ProgressState) -> None:
+        """Replace shards that ended; without any, raise the reason that workers gave."""
+        note = self._shards.check(state.workers or 0)
+        if note and not self._shards.active:
+            for error in self._get(self.queue.rejections.remote()):
+                raise error
+
+    def place(self, context: Context, recipe: Recipe) -> Place:
+        """Return what workers load and check before their first job."""
+        if self._context is None or self._context[0] is not context:
+            self._context = context, ray.put(context)
+            self._unmark()
+            self._marker = _mark(context.store)
+        marker = None if self._marker is None else str(self._marker)
+        return Place(self._context[1], recipe, marker)
+
+    def close(self) -> None:
+        """Let the workers leave, as far as they have nothing in hand."""
+        self._unmark()
+        with contextlib.suppress(ray.exceptions.RayError):
+            ray.get(self.queue.close.remote())
+            self._shards.close(CLOSE_SECONDS)
+
+    def _unmark(self) -> None:
+        """Remove the marker from the store."""
+        if self._marker is not None:
+            self._marker.unlink(missing_ok=True)
+
+    @staticmethod
+    def _get(reference: Any) -> Any:
+        """Return what the queue answers."""
+        try:
+            return ray.get(reference)
+        except ray.exceptions.RayError as error:
+            reason = str(error).strip().partition("\n")[0].rstrip(".")
+            raise StalledError(f"the queue of jobs is lost: {reason}.") from error
+
+
+def _numbers(jobs: Sequence[Job], some: Sequence[Job]) -> list[int]:
+    """Return the numbers of some of the jobs."""
+    wanted = {*some}
+    return [index for index, job in enumerate(jobs) if job in wanted] if wanted else []
+
+
+def _mark(store: Store) -> Path | None:
+    """Write a file by which workers see that they use the same folder; None for a URI."""
+    if "://" in store.root:
+        return None
+    marker = Path(store.root) / f".command-{uuid.uuid4().hex}"
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    marker.touch()
+    return marker

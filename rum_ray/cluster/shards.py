@@ -1,0 +1,322 @@
+"""Shards: Ray Train runs whose workers take jobs from the queue, one or more per machine.
+
+The workers of a shard are on one machine, so the loss of a machine ends its own shards only. Train
+replaces a worker that dies, alone: the others keep what they have in hand. A machine that joins
+gets shards of its own.
+"""
+
+import tempfile
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray._private.state import available_resources_per_node
+from ray.autoscaler.sdk import request_resources
+from ray.autoscaler.v2.sdk import get_cluster_status
+from ray.train import FailureConfig, RunConfig
+from ray.train.backend import Backend, BackendConfig
+from ray.train.v2.api.callback import UserCallback
+from ray.train.v2.api.config import ScalingConfig
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from rum_ray.cluster.worker import work
+from rum_ray.errors import StalledError
+from rum_ray.experiment import ClusterConfig
+
+PLACE_SECONDS = 2.0
+"""Time between two looks at the machines of the cluster."""
+SETTLE_SECONDS = 30.0
+"""No machine gets another shard for so long after one, while its workers start."""
+STALL_SECONDS = 300.0
+"""A stage fails after so long without any worker, unless machines are on their way."""
+NO_ROOM_SECONDS = 60.0
+"""A stage fails after so long on a cluster that is too small for one worker."""
+MAX_STARTS = 3
+"""Starts of a shard on one machine that may fail one after another."""
+SLICE = 0.01
+"""CPUs, and share of a worker's GPUs, that are left for what runs beside a waiting worker."""
+
+
+class _Independent(Backend):
+    """Workers that do not communicate: Train replaces one that fails and leaves the others."""
+
+    has_replica_groups = True
+
+
+class _IndependentWorkers(BackendConfig):
+    """Settings of the backend above; there are none."""
+
+    @property
+    def backend_cls(self) -> type[Backend]:
+        return _Independent
+
+
+class _Deaths(UserCallback):
+    """Tells the queue which workers have died, from the process of Train's controller."""
+
+    def __init__(self, queue: Any, shard: str) -> None:
+        self._queue, self._shard = queue, shard
+
+    def after_exception(self, run_context: Any, worker_exceptions: Mapping[int, Exception]) -> None:
+        """Report the ranks of the workers."""
+        for rank in worker_exceptions:
+            self._queue.died.remote(self._shard, rank)
+
+
+def fit(
+    queue: Any, name: str, workers: int, node: str | None, resources: Mapping[str, float], most: int
+) -> None:
+    """Run one shard until the queue is closed, or its workers have left.
+
+    Args:
+        queue: the actor of the queue.
+        name: name of the shard.
+        workers: number of its workers.
+        node: id of the machine; None for the only one.
+        resources: resources of each worker.
+        most: failures of workers that are allowed; -1 for no limit.
+    """
+    # Train keeps its own records here; controller and workers are on one machine.
+    folder = Path(tempfile.gettempdir()) / "rum-ray-train"
+    DataParallelTrainer(
+        work,
+        train_loop_config={"queue": queue, "shard": name},
+        backend_config=_IndependentWorkers(),
+        scaling_config=ScalingConfig(
+            num_workers=workers,
+            use_gpu="GPU" in resources,
+            resources_per_worker=dict(resources),
+            label_selector=None if node is None else {"ray.io/node-id": node},
+        ),
+        run_config=RunConfig(
+            name=name,
+            storage_path=str(folder),
+            failure_config=FailureConfig(max_failures=most),
+            callbacks=[_Deaths(queue, name)],  # type: ignore[list-item]  # Ray's stub is of its first version.
+        ),
+    ).fit()
+
+
+def worker_resources(config: ClusterConfig) -> dict[str, float]:
+    """Return the resources of a worker: a CPU and its GPUs, less a slice for others."""
+    gpus = config.gpus_per_worker
+    return {"CPU": 1 - SLICE, **({"GPU": countable_share(gpus, 1 - SLICE)} if gpus else {})}
+
+
+def slice_resources(config: ClusterConfig) -> dict[str, float]:
+    """Return the resources of an actor that runs beside a worker."""
+    gpus = config.gpus_per_worker
+    return {"CPU": SLICE, **({"GPU": countable_share(gpus, SLICE)} if gpus else {})}
+
+
+def countable_share(gpus: float, part: float) -> float:
+    """Return a part of a share of a GPU in ten-thousandths, as Ray counts, rounded down.
+
+    As many shares as fit on a GPU on paper fit in the count: five of 0.2 do, although 0.2 is a
+    little more than a fifth in floating point.
+
+    Args:
+        gpus: GPUs per worker, in (0, 1].
+        part: part of the share, in (0, 1).
+    """
+    together = int(1 / gpus + 1e-9)
+    return int(10_000 // together * part) / 10_000
+
+
+@dataclass(eq=False)
+class _Shard:
+    """A shard that has been started.
+
+    Attributes:
+        name: its name.
+        node: id of its machine.
+        workers: number of its workers.
+        ended: done when the shard has ended.
+    """
+
+    name: str
+    node: str
+    workers: int
+    ended: "Future[None]"
+
+
+class Shards:
+    """Keeps as many workers as wanted on the machines that there are.
+
+    Args:
+        queue: the actor of the queue.
+        title: name of the experiment, for the names of shards.
+        config: workers and resources of each.
+        local: True for a cluster of this command on this machine.
+    """
+
+    def __init__(self, queue: Any, title: str, config: ClusterConfig, local: bool) -> None:
+        self._queue, self._title, self._config, self._local = queue, title, config, local
+        self._wanted, self._count = 0, 0
+        self._shards: list[_Shard] = []
+        self._failures: Counter[str] = Counter()
+        self._placed: dict[str, float] = {}
+        self._looked = self._seen = 0.0
+        self._reason = ""
+
+    @property
+    def active(self) -> bool:
+        """True if a shard runs or starts."""
+        return bool(self._shards)
+
+    def want(self, workers: int) -> None:
+        """Start workers up to this number, as far as there is room."""
+        self._seen = time.monotonic()
+        if workers > self._wanted:
+            self._wanted, self._looked = workers, 0.0
+            if not self._local:
+                request_resources(bundles=[worker_resources(self._config)] * workers)
+
+    def check(self, alive: int) -> str:
+        """Replace shards that ended, use machines that joined; return a note on what is missing.
+
+        Args:
+            alive: number of live workers.
+
+        Raises:
+            StalledError: there is no worker, and none is to be expected.
+        """
+        now = time.monotonic()
+        self._reap()
+        if now - self._looked >= PLACE_SECONDS:
+            self._looked = now
+            self._place(now)
+        if alive:
+            self._seen = now
+            self._failures.clear()
+            return ""
+        return self._judge(now - self._seen)
+
+    def close(self, seconds: float) -> None:
+        """Withdraw the request for machines, and wait at most so long for the shards to end."""
+        if not self._local and self._wanted:
+            request_resources(bundles=[])
+        deadline = time.monotonic() + seconds
+        while not all(s.ended.done() for s in self._shards) and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    def _reap(self) -> None:
+        """Forget shards that have ended."""
+        for shard in [shard for shard in self._shards if shard.ended.done()]:
+            self._shards.remove(shard)
+            self._queue.lost.remote(shard.name)
+            error = shard.ended.exception()
+            self._failures[shard.node] += 1 if error else MAX_STARTS
+            self._placed.pop(shard.node, None)
+            lines = str(error or "").strip().splitlines()
+            self._reason = lines[-1] if lines else self._reason
+
+    def _place(self, now: float) -> None:
+        """Start shards on machines with room."""
+        missing = self._wanted - sum(shard.workers for shard in self._shards)
+        if missing <= 0:
+            return
+        for node, workers in spread(missing, self._room(now)).items():
+            self._placed[node] = now
+            bound = self._config.shard_workers
+            for start in range(0, workers, bound):
+                self._start(node, min(bound, workers - start))
+
+    def _room(self, now: float) -> dict[str, int]:
+        """Return the number of workers that each machine has room for."""
+        needs = worker_resources(self._config).items()
+        nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+        available = available_resources_per_node()  # type: ignore[no-untyped-call]
+        room = {}
+        for node in nodes:
+            usable = self._failures[node] < MAX_STARTS
+            settled = now - self._placed.get(node, 0.0) > SETTLE_SECONDS
+            if usable and settled:
+                free = available.get(node, {})
+                room[node] = min(int(free.get(name, 0) / each + 1e-9) for name, each in needs)
+        return room
+
+    def _start(self, node: str, workers: int) -> None:
+        """Start one shard."""
+        self._count += 1
+        name = f"{self._title}-shard{self._count}-{uuid.uuid4().hex[:6]}"
+        resources = worker_resources(self._config)
+        most = self._config.max_failures
+        if self._local:
+            ended: Future[None] = _in_thread(fit, self._queue, name, workers, None, resources, most)
+        else:
+            here = NodeAffinitySchedulingStrategy(node, soft=False)
+            task = ray.remote(fit).options(
+                num_cpus=0, max_retries=0, scheduling_strategy=here, name=name
+            )
+            ended = task.remote(self._queue, name, workers, node, resources, most).future()
+        self._shards.append(_Shard(name, node, workers, ended))
+
+    def _judge(self, silence: float) -> str:
+        """Return a note on a cluster without a live worker; raise if none is to be expected."""
+        if self._shards and silence <= STALL_SECONDS:
+            return "starting workers"
+        pending = pending_nodes()
+        if pending and not self._shards:
+            return f"waiting for {pending} machines that are starting"
+        needs = worker_resources(self._config)
+        each = ", ".join(f"{n:g} {name}" for name, n in needs.items())
+        has = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        small = any(has.get(name, 0) < n for name, n in needs.items())
+        if silence <= (NO_ROOM_SECONDS if small else STALL_SECONDS):
+            return "waiting for room on the cluster"
+        total = ", ".join(f"{has.get(name, 0):g} {name}" for name in needs)
+        reason = f" Last error: {self._reason.rstrip('.')}." if self._reason else ""
+        raise StalledError(
+            f"no worker for {silence:.0f} s: a worker needs {each}, and the cluster has {total} in "
+            f"all, used by others or not.{reason} Finished jobs are in the store. Add machines, "
+            "lower cluster.gpus_per_worker, or run the same command when there is room."
+        )
+
+
+def spread(missing: int, room: Mapping[str, int]) -> dict[str, int]:
+    """Return the number of workers that each machine gets: as equal as there is room.
+
+    Args:
+        missing: workers to place.
+        room: number of workers that each machine has room for.
+    """
+    placed: Counter[str] = Counter()
+    while missing > 0 and (free := [node for node in room if placed[node] < room[node]]):
+        for node in free[:missing]:
+            placed[node] += 1
+            missing -= 1
+    return dict(placed)
+
+
+def pending_nodes() -> int:
+    """Return the number of machines that an autoscaler is starting."""
+    try:
+        status = get_cluster_status(ray.get_runtime_context().gcs_address)
+    except Exception:
+        # A cluster without an autoscaler may not answer.
+        return 0
+    launches = sum(launch.count for launch in status.pending_launches)
+    return launches + len(status.pending_nodes)
+
+
+def _in_thread(function: Any, *args: Any) -> "Future[None]":
+    """Run a function in a daemon thread, which does not keep the process from ending."""
+    ended: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            ended.set_result(function(*args))
+        except BaseException as error:
+            ended.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return ended

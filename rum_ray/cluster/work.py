@@ -1,0 +1,143 @@
+"""The work of a stage, as a worker loads it from the object store: jobs, or trials of a search."""
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import ray
+import torch
+
+from rum_ray.cluster.queue import Lease
+from rum_ray.jobs import Context, Job, SearchJob, is_fused, train_together
+from rum_ray.training.recipe import Recipe
+
+BLOCK = 1000
+"""Jobs per object of the object store."""
+Outcome: TypeAlias = tuple[int, Any, Exception | None]
+"""Number of a job, its small result if it has one, and its error if it failed."""
+Run: TypeAlias = Callable[[Context, Lease], Iterator[Outcome]]
+"""Runs the jobs of a lease and yields their outcomes, as they end."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """The data and the store of a stage, and what a worker needs to check that it can use them.
+
+    Attributes:
+        context: reference of the context, in the object store.
+        recipe: recipe of the first models; a worker trains one batch with it.
+        marker: a file that the command has written into the store; None for a store at a URI.
+    """
+
+    context: Any
+    recipe: Recipe
+    marker: str | None
+
+
+@dataclass(frozen=True)
+class JobWork:
+    """Jobs whose results go into the store.
+
+    Attributes:
+        place: the data and the store.
+        blocks: references of the jobs, `BLOCK` in each.
+    """
+
+    place: Place
+    blocks: Sequence[Any]
+
+    def load(self) -> Run:
+        """Return the function that runs leases; it holds one block at a time."""
+        job = reader(self.blocks)
+        return lambda context, lease: run_jobs(context, {n: job(n) for n in lease.jobs})
+
+
+@dataclass(frozen=True)
+class TrialWork:
+    """Trials of a search; the payload of a trial are its answers.
+
+    Attributes:
+        place: the data and the store.
+        search: the search.
+        began: time of its start, in seconds since 1970.
+    """
+
+    place: Place
+    search: SearchJob
+    began: float
+
+    def load(self) -> Run:
+        """Return the function that runs leases."""
+        return self._run
+
+    def _run(self, context: Context, lease: Lease) -> Iterator[Outcome]:
+        """Judge the plan of each trial and yield its objective and cost."""
+        for number in lease.jobs:
+            job = self.search.proposed(lease.payloads[number])
+            (error,) = attempt(context, [job], context.get_or_compute_locked)
+            if error is not None:
+                yield number, None, error
+                continue
+            value = context.load(job).value
+            before = context.store.provenance(job.key(context))["time"] < self.began
+            found = {key: value[key] for key in ("objective", "cost")}
+            yield number, {**found, "before": before}, None
+
+
+def in_blocks(jobs: Sequence[Job]) -> list[Any]:
+    """Put jobs into the object store, and return the references of their blocks."""
+    return [ray.put(jobs[start : start + BLOCK]) for start in range(0, len(jobs), BLOCK)]
+
+
+def reader(blocks: Sequence[Any]) -> Callable[[int], Job]:
+    """Return a function that reads a job by its number; it holds one block at a time."""
+    block = functools.lru_cache(maxsize=1)(lambda number: ray.get(blocks[number]))
+    return lambda index: block(index // BLOCK)[index % BLOCK]
+
+
+def run_jobs(context: Context, jobs: Mapping[int, Job]) -> Iterator[Outcome]:
+    """Run jobs, fused ones together; yield the number of each and its error, if any."""
+    numbers = [*jobs]
+    together = bool(numbers) and is_fused(jobs[numbers[0]])
+    for some in [numbers] if together else [[number] for number in numbers]:
+        errors = attempt(context, [jobs[number] for number in some], context.get_or_compute)
+        yield from ((n, None, error) for n, error in zip(some, errors, strict=True))
+
+
+def attempt(
+    context: Context, jobs: Sequence[Any], compute: Callable[[Job], object]
+) -> Sequence[Exception | None]:
+    """Run one job, or several together; return the error of each, if any.
+
+    Jobs that run out of memory together are run again in halves. The error is returned without its
+    frames, which would hold memory of the device. An error of the device itself is raised: it lasts
+    as long as this process, which Train then replaces.
+    """
+    try:
+        if len(jobs) > 1:
+            return train_together(context, jobs)
+        compute(jobs[0])
+    except Exception as error:
+        if is_out_of_memory(error):
+            raised = torch.OutOfMemoryError(str(error))
+        elif isinstance(error, torch.AcceleratorError):
+            raise
+        else:
+            return [error] * len(jobs)
+    else:
+        return [None]
+    torch.cuda.empty_cache()
+    if len(jobs) == 1:
+        return [raised]
+    half = len(jobs) // 2
+    first = attempt(context, jobs[:half], compute)
+    return [*first, *attempt(context, jobs[half:], compute)]
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return True if a device has no memory left, whichever library reports it."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and ("out of memory" in text or "ALLOC_FAILED" in text)
