@@ -93,16 +93,16 @@ class Stage:
     def retry(self, index: int, reason: str) -> None:
         """Requeue a job that raised, or give it up after `MAX_ATTEMPTS`."""
         self._failures[index] += 1
-        self._attempt(index, self._failures[index], reason)
+        self._limit(index, self._failures[index], reason)
+        self.requeue([index])
 
     def charge_death(self, index: int) -> None:
-        """Count the death of a worker against the job that it had in hand, and requeue the job."""
+        """Count the death of a worker against the job that it had in hand."""
         self._deaths[index] += 1
-        self._attempt(index, self._deaths[index], "its worker's process died")
+        self._limit(index, self._deaths[index], "its worker's process died")
 
-    def _attempt(self, index: int, attempts: int, reason: str) -> None:
-        """Requeue a job, or give it up."""
+    def _limit(self, index: int, attempts: int, reason: str) -> None:
+        """Give a job up after `MAX_ATTEMPTS`."""
         if attempts >= MAX_ATTEMPTS:
             text = f"{self.kinds[index]} failed in each of {attempts} attempts: {reason}."
             self.fail(index, StalledError(text))
-        self.requeue([index])

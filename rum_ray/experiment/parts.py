@@ -194,7 +194,7 @@ class ClusterConfig:
     Attributes:
         workers: largest number of worker processes; fewer start if resources are short. Each worker
             takes jobs until none are left.
-        gpus_per_worker: GPUs per worker; a fraction shares a GPU.
+        gpus_per_worker: GPUs per worker, at most 1; a fraction shares a GPU.
         shard_workers: largest number of workers per Train run ("shard"). The workers of a shard are
             on one machine; a machine with room for more gets several shards.
         max_failures: deaths of workers allowed per shard; -1 for no limit.
@@ -210,3 +210,7 @@ class ClusterConfig:
     def __post_init__(self) -> None:
         check_positive(self, "workers", "shard_workers")
         check_not_negative(self, "gpus_per_worker")
+        if self.gpus_per_worker > 1:
+            raise ValueError(
+                f"gpus_per_worker must be at most 1, got {self.gpus_per_worker}: a job uses one GPU"
+            )
