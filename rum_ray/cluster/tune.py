@@ -22,6 +22,8 @@ from rum_ray.jobs.proposals import Judged, Proposals
 from rum_ray.study.progress import ProgressState
 
 LOOK_SECONDS = 2.0
+TRIAL_CPUS = 0.001
+"""Share of a CPU per trial, which only waits; Tune takes no 0."""
 MAX_FAILURES = 3
 """The process of a trial may die this often; the trial waits again for the same result."""
 
@@ -55,7 +57,7 @@ def run(
     with pool.stage(name, [], (), work, min(at_once, pool.config.workers)):
         results = tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(HandedOver, queue=pool.queue), {"cpu": 0, "gpu": 0}
+                tune.with_parameters(HandedOver, queue=pool.queue), {"cpu": TRIAL_CPUS}
             ),
             tune_config=tune.TuneConfig(
                 num_samples=config.trials,
@@ -135,6 +137,10 @@ class _Watch(tune.Stopper):
         self._began = self._looked = time.monotonic()
         self._failed = False
         self.errors: list[RumRayError] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle nothing: Tune saves its stopper, but the pool belongs to this process."""
+        return {}
 
     def count(self, result: dict[str, Any]) -> None:
         """Count a trial and report the progress, unless the trial has a permanent error."""
