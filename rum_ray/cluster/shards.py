@@ -112,9 +112,10 @@ def worker_resources(config: ClusterConfig) -> dict[str, float]:
 
 
 def slice_resources(config: ClusterConfig) -> dict[str, float]:
-    """Return the resources of an actor that runs beside a worker."""
-    gpus = config.gpus_per_worker
-    return {"CPU": SLICE, **({"GPU": countable_share(gpus, SLICE)} if gpus else {})}
+    """Return the resources of an actor that runs beside a worker; some fit beside each."""
+    gpus, part = config.gpus_per_worker, SLICE / 4
+    share = {"GPU": max(countable_share(gpus, part), 1e-4)} if gpus else {}
+    return {"CPU": part, **share}
 
 
 def countable_share(gpus: float, part: float) -> float:

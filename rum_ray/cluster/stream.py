@@ -52,14 +52,15 @@ def stream_ranges(
     ranges = rows.ranges
     tasks = min(ranges, max(4 * workers, ranges // MAX_RANGES))
     cpus, gpus = resources["CPU"], resources.get("GPU", 0.0)
-    source = ray.data.range(ranges, override_num_blocks=tasks)
+    # A range of Ray Data is made by tasks, which ask for whole CPUs.
+    source = ray.data.from_items([{"id": n} for n in range(ranges)], override_num_blocks=tasks)
     if not isinstance(rows.source, Tensor):
         source = source.map_batches(partial(_read, ray.put(rows)), batch_size=None, num_cpus=cpus)
     parts = source.map_batches(
         _Embedder,
         fn_constructor_args=(ray.put((rows, probes)),),
         batch_size=1,
-        compute=ray.data.ActorPoolStrategy(size=workers),
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
         num_cpus=cpus,
         num_gpus=gpus,
     )
