@@ -66,14 +66,14 @@ def open_study(experiment: Experiment, options: Options, command: str = "run") -
     )
 
 
-def _executor(study: Study, options: Options, announce: Callable[[str], None]) -> Executor:
+def _executor(study: Study, options: Options, say: Callable[[str], None]) -> Executor:
     """Return the executor at an address."""
     config = study.experiment.cluster
     if options.address == "none":
         return LocalExecutor(config.workers)
     from rum_ray.cluster.executor import RayExecutor
 
-    return RayExecutor(options.address, config, options.dashboard, announce)
+    return RayExecutor(options.address, config, options.dashboard, say)
 
 
 @contextlib.contextmanager
@@ -84,12 +84,9 @@ def _running(study: Study, options: Options) -> Iterator[Pipeline]:
     with lock_folder(out, study.experiment), redirect_output(out / LOG) as terminal:
         bars = Bars(terminal)
 
-        def announce(url: str) -> None:
-            bars.say(f"Ray dashboard: {url}")
-
         try:
             journal, clock = Journal(out / "progress.jsonl", bars), Clock(out / "stages.json")
-            with _executor(study, options, announce) as executor:
+            with _executor(study, options, bars.say) as executor:
                 yield Pipeline(study, executor, journal, clock)
         finally:
             bars.close()

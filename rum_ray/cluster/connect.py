@@ -8,9 +8,9 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import ray
 
@@ -18,6 +18,12 @@ from rum_ray.errors import ConfigError, RumRayError, StalledError
 from rum_ray.study.worker_pool import WORKER_SETTINGS
 
 REACH_SECONDS = 20.0
+STARTS = 3
+"""Attempts to start a Ray on this machine; on a busy one, Ray's own patience may not suffice."""
+QUIET = {"enable_metrics_collection": False, "task_events_report_interval_ms": 0}
+"""Settings of a Ray that nobody watches: without them it spends a tenth of a core on reports."""
+Say: TypeAlias = Callable[[str], None]
+"""Receives a line about the cluster, for the terminal and the journal."""
 
 
 @contextlib.contextmanager
@@ -26,7 +32,8 @@ def connect(
     workers: int = 2,
     dashboard: bool = False,
     modules: Sequence[str] = (),
-) -> Iterator[str | None]:
+    say: Say = lambda line: None,
+) -> Iterator[None]:
     """Join the cluster at `address` for the length of a `with` block.
 
     If this process has joined a cluster already, that one is used and left running.
@@ -36,9 +43,7 @@ def connect(
         workers: processes that a local cluster has room for.
         dashboard: True starts the dashboard of a local cluster.
         modules: folders of Python modules that are shipped to the workers.
-
-    Yields:
-        The URL of the dashboard, if there is one.
+        say: receives where the dashboard is, and why a start is repeated.
 
     Raises:
         StalledError: no cluster runs at that address, or none could be started.
@@ -52,35 +57,46 @@ def connect(
                 "cluster.modules: this process has joined a Ray cluster already, and modules are "
                 "shipped on joining. Call ray.shutdown() first."
             )
-        yield None
+        yield
         return
     local = address == "local"
-    url = _init(address, environment, _local(workers, dashboard) if local else {})
+    url = _init(address, environment, _local(workers, dashboard) if local else {}, say)
+    if url and (dashboard or not local):
+        say(f"Ray dashboard: http://{url} (Jobs, Actors, Cluster and Metrics)")
     try:
-        yield f"http://{url}" if url and (dashboard or not local) else None
+        yield
     finally:
         ray.shutdown()
 
 
-def _init(address: str, environment: Mapping[str, Any], options: Mapping[str, Any]) -> str | None:
+def _init(
+    address: str, environment: Mapping[str, Any], options: Mapping[str, Any], say: Say
+) -> str | None:
     """Start or join a cluster; return the host and port of its dashboard, if there is one."""
     _authenticate(address == "local")
     logging.getLogger("ray").setLevel(logging.ERROR)
     handler = signal.getsignal(signal.SIGTERM)
-    try:
-        _reach(address)
-        context = ray.init(
-            address=address,
-            runtime_env=dict(environment),
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **options,
-        )
-    except RumRayError:
-        raise
-    except Exception as error:
-        # Ray raises a bare Exception if it does not start in time.
-        raise _unreachable(address, str(error).partition("\n")[0].rstrip(".")) from error
+    starts = STARTS if address == "local" else 1
+    for start in range(1, starts + 1):
+        try:
+            _reach(address)
+            context = ray.init(
+                address=address,
+                runtime_env=dict(environment),
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                **options,
+            )
+            break
+        except RumRayError:
+            raise
+        except Exception as error:
+            # Ray raises a bare Exception if it does not start in time.
+            reason = str(error).partition("\n")[0].rstrip(".")
+            if start == starts:
+                raise _unreachable(address, reason) from error
+            say(f"Ray did not start: {reason}; trying again ({start + 1} of {starts})")
+            ray.shutdown()
     if threading.current_thread() is threading.main_thread():
         # Ray installs a handler of its own.
         signal.signal(signal.SIGTERM, handler)
@@ -92,7 +108,8 @@ def _unreachable(address: str, reason: str) -> StalledError:
     """Return the error that no cluster is at an address, with advice."""
     if address == "local":
         return StalledError(
-            f"Ray did not start on this machine: {reason}. Try again when it is less busy."
+            f"Ray did not start on this machine in {STARTS} attempts: {reason}. Try again when it "
+            "is less busy, or leave Ray out with --address none."
         )
     return StalledError(
         f"no Ray cluster at {address}: {reason}. Start one with 'ray start --head', or leave "
@@ -121,6 +138,7 @@ def _local(workers: int, dashboard: bool) -> dict[str, Any]:
         "dashboard_host": "127.0.0.1",
         "object_store_memory": 256 * 2**20,
         "_temp_dir": str(Path(tempfile.gettempdir()) / f"rum-ray-{os.getuid()}"),
+        "_system_config": {} if dashboard else {**QUIET},
     }
 
 

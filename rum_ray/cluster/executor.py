@@ -23,7 +23,7 @@ class RayExecutor:
         address: "local" starts a cluster on this machine; "auto" and HOST:PORT join a running one.
         config: workers and resources of each; by default the experiment's `cluster`.
         dashboard: True starts the dashboard of a local cluster.
-        announce: receives the dashboard's address.
+        say: receives lines about the cluster, such as the address of the dashboard.
 
     Example:
         >>> import rum_ray as rr
@@ -36,11 +36,11 @@ class RayExecutor:
         address: str = "local",
         config: ClusterConfig | None = None,
         dashboard: bool = False,
-        announce: Callable[[str], None] = lambda url: None,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
         """Start nothing yet."""
         self.address, self._config = address, config
-        self._dashboard, self._announce = dashboard, announce
+        self._dashboard, self._say = dashboard, say
         self._exits = contextlib.ExitStack()
         self._joined: Pool | None = None
         self._title = "rum_ray"
@@ -103,12 +103,10 @@ class RayExecutor:
             from rum_ray.cluster.pool import Pool
 
             config = self.config
-            url = self._exits.enter_context(
-                connect(self.address, config.workers, self._dashboard, config.modules)
+            self._exits.enter_context(
+                connect(self.address, config.workers, self._dashboard, config.modules, self._say)
             )
-            if url is not None:
-                self._announce(url)
-            self._joined = Pool(self._title, config, self.address == "local")
+            self._joined = Pool(self._title, config, self.address == "local", self._say)
             self._exits.callback(self._joined.close)
         return self._joined
 

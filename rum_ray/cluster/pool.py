@@ -48,10 +48,20 @@ class Pool:
         title: name of the experiment.
         config: workers and resources of each.
         local: True for a cluster of this command on this machine.
+        say: receives lines about workers that cannot do the jobs.
     """
 
-    def __init__(self, title: str, config: ClusterConfig, local: bool) -> None:
-        self.config = config
+    def __init__(
+        self,
+        title: str,
+        config: ClusterConfig,
+        local: bool,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.config, self._say = config, say
+        self._told: set[str] = set()
+        self._rejections: list[RumRayError] = []
+        self._note = ""
         self.queue = start_queue(title)
         self._shards = Shards(self.queue, title, config, local)
         self._context: tuple[Context, Any] | None = None
@@ -136,11 +146,18 @@ class Pool:
         return found
 
     def _check(self, state: ProgressState) -> None:
-        """Replace shards that ended; without any, raise the reason that workers gave."""
+        """Replace shards that ended, tell the reasons of workers that left, or raise the first."""
         note = self._shards.check(state.workers or 0)
-        if note and not self._shards.active:
-            for error in self._get(self.queue.rejections.remote()):
-                raise error
+        if state.rejected > len(self._rejections):
+            self._rejections = self._get(self.queue.rejections.remote())
+            for text in {str(error) for error in self._rejections} - self._told:
+                self._told.add(text)
+                self._say(text)
+        if note and self._rejections and not self._shards.active:
+            raise self._rejections[0]
+        if note and note != self._note:
+            self._say(note)
+        self._note = note
 
     def place(self, context: Context, recipe: Recipe) -> Place:
         """Return what workers load and check before their first job."""

@@ -269,6 +269,7 @@ class Queue:
             memory=dict(self._memory),
             workers=len(alive),
             shards=len({worker.shard for worker in alive}),
+            rejected=len(self.rejections),
         )
 
 

@@ -182,7 +182,7 @@ class Shards:
                 request_resources(bundles=[worker_resources(self._config)] * workers)
 
     def check(self, alive: int) -> str:
-        """Replace shards that ended, use machines that joined; return a note on what is missing.
+        """Replace shards that ended, and use machines that joined; return a note if none is there.
 
         Args:
             alive: number of live workers.
@@ -264,7 +264,7 @@ class Shards:
     def _judge(self, silence: float) -> str:
         """Return a note on a cluster without a live worker; raise if none is to be expected."""
         if self._shards and silence <= STALL_SECONDS:
-            return "starting workers"
+            return ""
         pending = pending_nodes()
         if pending and not self._shards:
             return f"waiting for {pending} machines that are starting"

@@ -53,7 +53,9 @@ def stream_ranges(
     tasks = min(ranges, max(4 * workers, ranges // MAX_RANGES))
     cpus, gpus = resources["CPU"], resources.get("GPU", 0.0)
     # A range of Ray Data is made by tasks, which ask for whole CPUs.
-    source = ray.data.from_items([{"id": n} for n in range(ranges)], override_num_blocks=tasks)
+    source: ray.data.Dataset = ray.data.from_items(
+        [{"id": n} for n in range(ranges)], override_num_blocks=tasks
+    )
     if not isinstance(rows.source, Tensor):
         source = source.map_batches(partial(_read, ray.put(rows)), batch_size=None, num_cpus=cpus)
     parts = source.map_batches(

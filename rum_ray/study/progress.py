@@ -28,6 +28,7 @@ class ProgressState:
         restarts: workers, or shards of workers, that were lost.
         workers: live workers; None where they are not known.
         shards: shards with live workers; None where they are not known.
+        rejected: workers that left because they cannot do the jobs.
         memory: share of memory in use per device, in [0, 1]; CUDA only.
         standard_error: mean standard error of memorization over the finished part of the pool.
         best: best objective J of a search so far.
@@ -43,6 +44,7 @@ class ProgressState:
     restarts: int = 0
     workers: int | None = None
     shards: int | None = None
+    rejected: int = 0
     memory: Mapping[str, float] = field(default_factory=dict)
     standard_error: float | None = None
     best: float | None = None
