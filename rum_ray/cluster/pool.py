@@ -11,11 +11,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rum_ray.cluster.queue_actor import QueueActor
 from rum_ray.cluster.shards import Shards, slice_resources
+from rum_ray.cluster.shared_data import MappedFile, share
 from rum_ray.cluster.work import JobWork, Place, in_blocks
 from rum_ray.errors import RumRayError, StalledError
 from rum_ray.experiment import ClusterConfig
 from rum_ray.jobs import Context, Job, is_fused
-from rum_ray.store import Store
 from rum_ray.study.executor import Cancelled
 from rum_ray.study.progress import ProgressState
 from rum_ray.training.recipe import Recipe
@@ -162,23 +162,26 @@ class Pool:
     def place(self, context: Context, recipe: Recipe) -> Place:
         """Return what workers load and check before their first job."""
         if self._context is None or self._context[0] is not context:
-            self._context = context, ray.put(context)
-            self._unmark()
-            self._marker = _mark(context.store)
+            self._clear()
+            folder = None if "://" in context.store.root else Path(context.store.root)
+            handle = share(context, None if folder is None else folder / "data")
+            self._context, self._marker = (context, handle), folder and _mark(folder)
         marker = None if self._marker is None else str(self._marker)
         return Place(self._context[1], recipe, marker)
 
     def close(self) -> None:
         """Let the workers leave, as far as they have nothing in hand."""
-        self._unmark()
+        self._clear()
         with contextlib.suppress(ray.exceptions.RayError):
             ray.get(self.queue.close.remote())
             self._shards.close(CLOSE_SECONDS)
 
-    def _unmark(self) -> None:
-        """Remove the marker from the store."""
+    def _clear(self) -> None:
+        """Remove the marker and the data from the store."""
         if self._marker is not None:
             self._marker.unlink(missing_ok=True)
+        if self._context is not None and isinstance(self._context[1], MappedFile):
+            Path(self._context[1].path).unlink(missing_ok=True)
 
     @staticmethod
     def _get(reference: Any) -> Any:
@@ -196,11 +199,9 @@ def _numbers(jobs: Sequence[Job], some: Sequence[Job]) -> list[int]:
     return [index for index, job in enumerate(jobs) if job in wanted] if wanted else []
 
 
-def _mark(store: Store) -> Path | None:
-    """Write a file by which workers see that they use the same folder; None for a URI."""
-    if "://" in store.root:
-        return None
-    marker = Path(store.root) / f".command-{uuid.uuid4().hex}"
-    marker.parent.mkdir(parents=True, exist_ok=True)
+def _mark(folder: Path) -> Path:
+    """Write a file by which workers see that they use the same folder."""
+    marker = folder / f".command-{uuid.uuid4().hex}"
+    folder.mkdir(parents=True, exist_ok=True)
     marker.touch()
     return marker

@@ -25,7 +25,7 @@ class Place:
     """The data and the store of a stage, and what a worker needs to check that it can use them.
 
     Attributes:
-        context: reference of the context, in the object store.
+        context: handle of the context; see `shared_data`.
         recipe: recipe of the first models; a worker trains one batch with it.
         marker: a file that the command has written into the store; None for a store at a URI.
     """

@@ -20,6 +20,7 @@ from ray.train import get_context
 from ray.train.torch import get_device
 
 from rum_ray.cluster.queue import Lease
+from rum_ray.cluster.shared_data import load_shared
 from rum_ray.cluster.work import Outcome, Place, is_out_of_memory
 from rum_ray.data.batches import resident
 from rum_ray.errors import IntegrityError, RumRayError, StalledError, StoreError
@@ -79,9 +80,9 @@ def _load(queue: Any, heart: "Heart", stage: int) -> Callable[[Lease], Iterable[
 
 
 @functools.lru_cache(maxsize=1)
-def _context(reference: Any) -> Context:
+def _context(handle: Any) -> Context:
     """Return the context on the device of this worker."""
-    driver: Context = ray.get(reference)
+    driver: Context = load_shared(handle)
     # A worker without a share of a GPU may still see one.
     device = get_device() if driver.device.type == "cuda" else torch.device("cpu")
     return dataclasses.replace(driver, device=device)
@@ -102,7 +103,7 @@ def check_place(place: Place) -> None:
         reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         text = f"a worker on {host} ({_device_name()}) cannot train: {reason}."
         raise RejectedError(StalledError(text)) from error
-    driver: Context = ray.get(place.context)
+    driver: Context = load_shared(place.context)
     problem = check_hardware(hardware(driver.device), hardware(context.device))
     problem = problem or check_store(place.marker, host)
     if problem is not None:

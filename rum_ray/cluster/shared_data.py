@@ -1,0 +1,77 @@
+"""Large data for workers: a file in the store that they map, in place of Ray's object store.
+
+The buffers of all arrays lie in the file as they are in memory. The workers of a machine share its
+page cache, so data are read and held once per machine, and only the parts that are used.
+"""
+
+import mmap
+import pickle
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import cloudpickle
+
+PART = 4
+"""Data go through the object store up to a quarter of that of the smallest machine."""
+ALIGNMENT = 64
+
+
+@dataclass(frozen=True)
+class MappedFile:
+    """A pickled value whose buffers are in a file.
+
+    Attributes:
+        path: the file.
+        head: the pickle, without buffers.
+        spans: offset and length of each buffer.
+    """
+
+    path: str
+    head: bytes
+    spans: tuple[tuple[int, int], ...]
+
+    def load(self) -> Any:
+        """Return the value; its arrays are read-only views of the file."""
+        with Path(self.path).open("rb") as file:
+            view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        return pickle.loads(self.head, buffers=[view[at : at + size] for at, size in self.spans])
+
+
+def share(value: Any, folder: Path | None) -> Any:
+    """Return a handle of a value for `load_shared`: an object of Ray, or a file if it is large.
+
+    Args:
+        value: the value.
+        folder: where the file goes, a folder that all machines share; None keeps to Ray's objects.
+    """
+    buffers: list[pickle.PickleBuffer] = []
+    head: bytes = cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append)  # type: ignore[no-untyped-call]
+    raws = [buffer.raw() for buffer in buffers]
+    if folder is None or sum(raw.nbytes for raw in raws) <= object_store_bytes() / PART:
+        return ray.put(value)
+    path, at = folder / f"{uuid.uuid4().hex}.bin", 0
+    spans: list[tuple[int, int]] = []
+    folder.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        for raw in raws:
+            file.write(b"\0" * (-at % ALIGNMENT))
+            at += -at % ALIGNMENT
+            file.write(raw)
+            spans.append((at, raw.nbytes))
+            at += raw.nbytes
+    return MappedFile(str(path), head, tuple(spans))
+
+
+def load_shared(handle: Any) -> Any:
+    """Return the value of a handle."""
+    return handle.load() if isinstance(handle, MappedFile) else ray.get(handle)
+
+
+def object_store_bytes() -> float:
+    """Return the size of the smallest object store of the cluster."""
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    sizes = [n["Resources"].get("object_store_memory", 0.0) for n in nodes if n["Alive"]]
+    return min(sizes, default=0.0)
