@@ -18,6 +18,7 @@ MAX_FAILURES = 3
 """A worker whose jobs fail this often one after another gets no more jobs of the stage."""
 LEASE_SECONDS = 60.0
 """The jobs of a worker that is silent for this long are requeued."""
+EXPIRE_SECONDS = 1.0
 SILENT_SECONDS = 10.0
 """The jobs of a worker that is silent for this long are copied to idle workers."""
 COPY_SECONDS = 5.0
@@ -56,6 +57,7 @@ class Queue:
         self._memory: dict[str, float] = {}
         self._capacity: dict[str, int] = {}
         self._restarts = 0
+        self._expired = time.monotonic()
 
     def open(
         self, kinds: Sequence[str], workers: int, fused: Iterable[int] = (), work: Any = None
@@ -148,7 +150,10 @@ class Queue:
         return Lease(stage.number, jobs, payloads)
 
     def _expire_leases(self, now: float) -> None:
-        """Requeue the jobs of silent workers."""
+        """Requeue the jobs of silent workers; look once per second."""
+        if now - self._expired < EXPIRE_SECONDS:
+            return
+        self._expired = now
         for worker in self._workers.values():
             if worker.leased and now - worker.last_heartbeat > LEASE_SECONDS:
                 self.stage.requeue(self._open_leases(worker))
@@ -160,8 +165,8 @@ class Queue:
         Its worker is silent, or has another device and needs twice the mean time of a job.
         """
         stage = self.stage
-        finished, active = max(len(stage.done), 1), max(len(self._workers), 1)
-        patience = 2 * (now - (stage.started or now)) * active / finished
+        seconds = 0.0 if stage.started is None else now - stage.started
+        patience = 2 * seconds * len(self._workers) / max(len(stage.done), 1)
         for worker in sorted(self._workers.values(), key=lambda worker: worker.chunk_started):
             silent = now - worker.last_heartbeat > SILENT_SECONDS
             slow = now - worker.chunk_started > max(patience, COPY_SECONDS)
