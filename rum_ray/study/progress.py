@@ -7,11 +7,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 LINE_SECONDS = 1.0
 LOG_SECONDS = 30.0
 LOGGER = logging.getLogger("rum_ray")
+_News: TypeAlias = tuple[int, int, int, int | None, int | None, str]
+_NOTHING: _News = (0, 0, 0, None, None, "")
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,18 @@ class ProgressState:
         if self.rate is not None and self.eta_seconds is not None:
             speed = f"{self.rate:.1f}/s" if self.rate >= 1 else f"{3600 * self.rate:.0f}/h"
             parts += [speed, f"ETA {self.eta_seconds:.0f} s"]
+        parts += [] if self.workers is None else [_count(self.workers, "worker")]
+        parts += [_count(self.shards, "shard")] if self.shards and self.shards > 1 else []
         parts += [f"{self.failed} failed"] if self.failed else []
         parts += [f"{self.again} requeued"] if self.again else []
-        parts += [f"workers restarted {self.restarts}x"] if self.restarts else []
+        parts += [_count(self.restarts, "restart")] if self.restarts else []
         parts += [f"device memory {max(self.memory.values()):.0%}"] if self.memory else []
         return ", ".join([*parts, *([self.note] if self.note else [])])
+
+
+def _count(number: int, noun: str) -> str:
+    """Return a number with its noun in the singular or plural."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 class Progress(Protocol):
@@ -88,6 +97,10 @@ class Progress(Protocol):
 
     def finish(self, summary: str) -> None:
         """End the stage with a line."""
+        ...
+
+    def say(self, text: str) -> None:
+        """Report an event, in one line; it may happen between stages, too."""
         ...
 
 
@@ -112,26 +125,31 @@ class LoggedProgress:
         """Log the end of the stage."""
         LOGGER.info("%s: %s", self._stage, summary)
 
+    def say(self, text: str) -> None:
+        """Log an event."""
+        LOGGER.info("%s", text)
+
 
 class Journal:
     """Appends progress to a file as JSON lines and passes it on.
 
     There is at most one line per second, and only after a change. A line has `time` (seconds since
     1970), `stage`, `done`, `total`, `rate` (steps per second), `eta_s` (seconds), `failures`
-    (failed jobs), `again` (number of requeues), `restarts`, `memory`, `standard_error` and `note`;
-    unknown values are null.
+    (failed jobs), `again` (number of requeues), `restarts` (of shards), `memory`,
+    `standard_error`, `note`, `workers` and `shards`; unknown values are null. An event has a line
+    of its own, at once: `time`, `stage` (empty before the first one) and `event`, a text.
     """
 
     def __init__(self, path: Path, inner: Progress) -> None:
         """Append to the file `path` in an existing folder, and pass progress on to `inner`."""
         self._path, self._inner = path, inner
         self._stage, self._last, self._written_at = "", ProgressState(0, 0), 0.0
-        self._written = (0, 0, 0, "")
+        self._written = _NOTHING
 
     def start(self, stage: str, total: int) -> None:
         """Begin a stage."""
         self._stage, self._last, self._written_at = stage, ProgressState(0, total), 0.0
-        self._written = (0, 0, 0, "")
+        self._written = _NOTHING
         self._inner.start(stage, total)
 
     def update(self, state: ProgressState) -> None:
@@ -142,18 +160,23 @@ class Journal:
         self._inner.update(state)
 
     @property
-    def _news(self) -> tuple[int, int, int, str]:
+    def _news(self) -> _News:
         """The part of the state whose change is worth a line."""
         now = self._last
-        return now.done, now.failed + now.again, now.restarts, now.note
+        return now.done, now.failed + now.again, now.restarts, now.workers, now.shards, now.note
 
     def finish(self, summary: str) -> None:
         """Write the last state of the stage."""
         self._write()
         self._inner.finish(summary)
 
+    def say(self, text: str) -> None:
+        """Write an event at once, and pass it on."""
+        self._append({"time": round(time.time(), 3), "stage": self._stage, "event": text})
+        self._inner.say(text)
+
     def _write(self) -> None:
-        """Append a line; a full disk does not end the run."""
+        """Append the state of the stage."""
         self._written_at, self._written, now = time.monotonic(), self._news, self._last
         line = {
             "time": round(time.time(), 3),
@@ -168,6 +191,12 @@ class Journal:
             "memory": dict(now.memory),
             "standard_error": now.standard_error,
             "note": now.note,
+            "workers": now.workers,
+            "shards": now.shards,
         }
+        self._append(line)
+
+    def _append(self, line: Mapping[str, object]) -> None:
+        """Append a line; a full disk does not end the run."""
         with contextlib.suppress(OSError), self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, allow_nan=False) + "\n")

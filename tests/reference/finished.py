@@ -21,6 +21,9 @@ class Silent:
     def finish(self, summary: str) -> None:
         """Ignore the end of a stage."""
 
+    def say(self, text: str) -> None:
+        """Ignore an event."""
+
 
 def finish(study: Study, command: str = "run") -> Clock:
     """Run the stages of a command; return their times."""

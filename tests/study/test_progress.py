@@ -5,7 +5,7 @@ import json
 import pytest
 
 from rum_ray.study import progress
-from rum_ray.study.progress import Journal, ProgressState
+from rum_ray.study.progress import Journal, LoggedProgress, ProgressState
 
 
 class Listener:
@@ -22,6 +22,9 @@ class Listener:
 
     def finish(self, summary):
         self.calls.append(summary)
+
+    def say(self, text):
+        self.calls.append(("said", text))
 
 
 def test_the_rate_counts_the_steps_of_this_start():
@@ -50,9 +53,21 @@ def test_the_text_has_requeues_restarts_and_memory():
         memory={"one": 0.25, "two": 0.5},
         note="best 1",
     )
-    assert state.text == (
-        "4.0/s, ETA 0 s, 3 requeued, workers restarted 1x, device memory 50%, best 1"
-    )
+    assert state.text == "4.0/s, ETA 0 s, 3 requeued, 1 restart, device memory 50%, best 1"
+
+
+@pytest.mark.parametrize(
+    ("workers", "shards", "text"),
+    [
+        (None, None, ""),
+        (0, 0, "0 workers"),
+        (1, 1, "1 worker"),
+        (2, 1, "2 workers"),
+        (40, 3, "40 workers, 3 shards"),
+    ],
+)
+def test_the_text_has_the_live_workers_and_more_than_one_shard(workers, shards, text):
+    assert ProgressState(0, 8, workers=workers, shards=shards).text == text
 
 
 @pytest.fixture
@@ -91,7 +106,42 @@ def test_the_journal_has_one_line_per_second_and_passes_everything_on(tmp_path, 
         "memory": {},
         "standard_error": None,
         "note": "",
+        "workers": None,
+        "shards": None,
     }
+
+
+def test_a_change_of_the_workers_is_worth_a_line(tmp_path, clock):
+    path = tmp_path / "progress.jsonl"
+    journal = Journal(path, Listener())
+    journal.start("train", 4)
+    for workers, shards in [(4, 2), (4, 2), (3, 2), (2, 1)]:
+        journal.update(ProgressState(0, 4, workers=workers, shards=shards))
+        clock[0] += 1.1
+    assert [(line["workers"], line["shards"]) for line in lines(path)] == [(4, 2), (3, 2), (2, 1)]
+
+
+def test_an_event_has_a_line_at_once_and_is_passed_on(tmp_path, clock):
+    path, listener = tmp_path / "progress.jsonl", Listener()
+    journal = Journal(path, listener)
+    journal.say("Ray did not start")
+    journal.start("train", 4)
+    journal.update(ProgressState(1, 4))
+    journal.say("a host left")
+    assert listener.calls[0] == ("said", "Ray did not start")
+    assert listener.calls[-1] == ("said", "a host left")
+    events = [line for line in lines(path) if "event" in line]
+    assert [(e["stage"], e["event"]) for e in events] == [
+        ("", "Ray did not start"),
+        ("train", "a host left"),
+    ]
+    assert all(line.keys() == {"time", "stage", "event"} for line in events)
+
+
+def test_logged_progress_says_an_event(caplog):
+    with caplog.at_level("INFO", logger="rum_ray"):
+        LoggedProgress().say("100 % of a host's disk is used")
+    assert caplog.messages == ["100 % of a host's disk is used"]
 
 
 def test_the_journal_appends_to_earlier_runs(tmp_path):
@@ -106,5 +156,6 @@ def test_a_journal_that_is_not_writable_does_not_end_the_run(tmp_path):
     listener = Listener()
     journal = Journal(tmp_path / "nowhere" / "progress.jsonl", listener)
     journal.start("train", 1)
+    journal.say("an event")
     journal.finish("done")
-    assert listener.calls == [("train", 1), "done"]
+    assert listener.calls == [("train", 1), ("said", "an event"), "done"]

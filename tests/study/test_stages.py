@@ -49,6 +49,9 @@ class Spy:
     def finish(self, summary):
         pass
 
+    def say(self, text):
+        pass
+
 
 def study(folder: Path, command: str, *overrides: str) -> Study:
     experiment = config.parse(FILE, ("search.attack=auc", *overrides))
