@@ -34,6 +34,7 @@ OWNERS = {
     "PIL": "data",
     "jinja2": "report",
     "matplotlib": "report",
+    "mlflow": "report",
     "filelock": "files",
     "optuna": "jobs",
     "pandas": "api cluster report results",
@@ -48,6 +49,7 @@ OWNERS = {
     "threadpoolctl": "evaluation",
     "torchvision": "models",
     "typer": "cli",
+    "wandb": "report",
     "yaml": "config",
 }
 EVERYWHERE = {"numpy", "torch", "typing_extensions"} | sys.stdlib_module_names

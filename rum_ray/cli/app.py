@@ -37,6 +37,9 @@ File = Annotated[Path, typer.Argument(help="The experiment's YAML file.", show_d
 Files = Annotated[list[Path], typer.Argument(help="Experiment files.", show_default=False)]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="key=value, on top of the file.")]
 Pick = Annotated[str | None, typer.Option(help='Such as "cost<=0.2": as key search.pick.')]
+Track = Annotated[
+    str | None, typer.Option("--track", help="Send the report to mlflow:URI or wandb:PROJECT.")
+]
 SeedFlag = Annotated[int | None, typer.Option("--seed", help="Replaces the seeds of the file.")]
 Address = Annotated[
     str, typer.Option(help="Ray cluster: local, auto or HOST:PORT; none: processes without Ray.")
@@ -120,7 +123,10 @@ def _on_file(name: str) -> Callable[..., dict[str, Any]]:
     def function(file: File, flags: Flags) -> dict[str, Any]:
         return _do(name, file, flags)
 
-    return function
+    def tracked(file: File, flags: Flags, track: Track = None) -> dict[str, Any]:
+        return _do(name, file, flags, track=track)
+
+    return tracked if name == "run" else function
 
 
 for _name in HELP:
@@ -128,9 +134,9 @@ for _name in HELP:
 
 
 @_command("demo")
-def _demo(flags: Flags) -> dict[str, Any]:
+def _demo(flags: Flags, track: Track = None) -> dict[str, Any]:
     """Run the embedded experiment, from nothing to a report, in minutes on two cores."""
-    return _do("run", Path(__file__).parents[1] / "demo.yaml", flags)
+    return _do("run", Path(__file__).parents[1] / "demo.yaml", flags, track=track)
 
 
 @_command("tune")
@@ -140,11 +146,11 @@ def _tune(file: File, flags: Flags, pick: Pick = None) -> dict[str, Any]:
 
 
 @_command("report")
-def _report(files: Files, flags: Flags) -> dict[str, Any]:
+def _report(files: Files, flags: Flags, track: Track = None) -> dict[str, Any]:
     """Write the reports of finished experiments."""
     if flags.out is not None and len(files) > 1:
         raise ConfigError("--out is for one experiment; leave it out to report on several.")
-    answers = [_do("report", file, flags) for file in files]
+    answers = [_do("report", file, flags, track=track) for file in files]
     return answers[0] if len(answers) == 1 else {"reports": answers}
 
 
@@ -156,7 +162,13 @@ def _doctor(flags: Flags) -> dict[str, Any]:
     return {"checks": examine(flags.store)}
 
 
-def _do(command: str, file: Path, flags: Flags, overrides: Sequence[str] = ()) -> dict[str, Any]:
+def _do(
+    command: str,
+    file: Path,
+    flags: Flags,
+    overrides: Sequence[str] = (),
+    track: str | None = None,
+) -> dict[str, Any]:
     """Run a command on an experiment file, or forecast it."""
     from rum_ray import config
 
@@ -168,8 +180,11 @@ def _do(command: str, file: Path, flags: Flags, overrides: Sequence[str] = ()) -
         experiment = experiment.ladder()
     # PyTorch and pandas are imported only now that the file is known to be valid.
     from rum_ray.cli import commands
+    from rum_ray.report.track import Tracker
 
-    options = commands.Options(flags.out, flags.store, flags.address, flags.dashboard)
+    tracker = None if track is None else Tracker.parse(track)
+
+    options = commands.Options(flags.out, flags.store, flags.address, flags.dashboard, tracker)
     study = commands.open_study(experiment, options, command)
     if flags.dry_run or command == "estimate":
         return commands.dry_run(study, command)

@@ -15,6 +15,7 @@ from rum_ray.cli.forecast import forecast
 from rum_ray.experiment import Experiment
 from rum_ray.files import write_bytes
 from rum_ray.jobs import format_weights
+from rum_ray.report.track import Tracker
 from rum_ray.results.load import load_examples, load_forget_set, load_methods, load_searches
 from rum_ray.results.parquet import score_table, trial_table
 from rum_ray.results.rows import row_summaries
@@ -46,12 +47,14 @@ class Options:
         store: folder or URI of artifacts.
         address: of the Ray cluster, or "none".
         dashboard: True starts the dashboard of a local cluster.
+        tracker: receives the report, if there is one.
     """
 
     out: Path | None = None
     store: str = "store"
     address: str = "local"
     dashboard: bool = False
+    tracker: Tracker | None = None
 
     def folder(self, experiment: Experiment) -> Path:
         """Return the output folder of an experiment."""
@@ -204,10 +207,15 @@ def tune(study: Study, options: Options) -> Answer:
 
 
 def _publish(pipeline: Pipeline, options: Options) -> Answer:
-    """Write the report and return the answer of `run` and `report`."""
-    out = options.folder(pipeline.study.experiment)
+    """Write the report, track it, and return the answer of `run` and `report`."""
+    experiment = pipeline.study.experiment
+    out = options.folder(experiment)
     report = api.make_report(pipeline.study, pipeline.clock)
     api.publish(out, report, pipeline.study)
+    if options.tracker is not None:
+        warning = options.tracker.send(report.summary, experiment, out)
+        if warning is not None:
+            pipeline.progress.say(warning)
     return {"out": str(out), "report": str(out / "report.html"), "answer": report.summary}
 
 

@@ -107,8 +107,8 @@ class Bars:
             self._bars = None
 
     def say(self, text: str) -> None:
-        """Print a line."""
-        self._console.print(text, markup=False)
+        """Print an event in one line, above the bar if there is one."""
+        self._console.print(text, markup=False, soft_wrap=True)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -58,9 +58,10 @@ def test_every_verb_has_the_flags(verb):
     arguments = options - FLAGS - {"--help"}
     assert options >= FLAGS
     expected = {
-        "demo": set(),
+        "demo": {"--track"},
         "doctor": set(),
-        "report": {"files"},
+        "report": {"files", "--track"},
+        "run": {"file", "--track"},
         "tune": {"file", "--pick"},
     }
     assert arguments == expected.get(verb, {"file"})
@@ -97,6 +98,9 @@ ERRORS = [
     (["run", "small.yaml", "--seed"], 2, r"Option '--seed' requires an argument"),
     (["run", "small.yaml", "more.yaml"], 2, r"unexpected extra argument"),
     (["report", "small.yaml", "small.yaml", "--out", "x"], 2, r"--out is for one experiment"),
+    (["run", "small.yaml", "--track", "neptune:x"], 2, r"--track neptune:x: expected mlflow:URI"),
+    (["report", "small.yaml", "--track", "mlflow"], 2, r"--track mlflow: expected mlflow:URI"),
+    (["demo", "--track", "wandb: "], 2, r"--track wandb: : expected mlflow:URI"),
     # The experiment file.
     (["run", "no.yaml"], 2, r"experiment no\.yaml cannot be read: No such file or directory\.$"),
     (["run", "."], 2, r"experiment \. cannot be read: Is a directory\.$"),
