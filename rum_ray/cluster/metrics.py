@@ -93,7 +93,7 @@ def _values(state: ProgressState) -> dict[str, float | None]:
 
 
 class WorkerMetrics:
-    """The metrics of one worker; threads may share it. A call takes microseconds.
+    """The metrics of one worker; threads may share it. Ray collects the values and sends them later.
 
     A worker is idle at first. `idle` and `busy` change its state and add the time since the last
     call to the former state; so does `beat`, which keeps the state, for jobs that take long.

@@ -80,7 +80,7 @@ class Prometheus:
         found = self.get("query", query=query)["result"]
         return [(series["metric"], float(series["value"][1])) for series in found]
 
-    def wait(self, done, seconds=90.0) -> None:
+    def wait(self, done, seconds=150.0) -> None:
         """Wait until a condition holds; the answer that it lacks is its own return value."""
         end = time.monotonic() + seconds
         while True:
