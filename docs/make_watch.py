@@ -95,8 +95,16 @@ ALERTS = (
         " - min_over_time(rum_ray_worker_restarts[10m])) > 0",
         "0m",
         "info",
-        "A shard restarted in the last 10 minutes: a worker or its machine was lost.",
-        "None: its jobs are requeued. Frequent restarts cost time; use smaller shards.",
+        "A worker or a shard was lost in the last 10 minutes.",
+        "None: the jobs are requeued. Frequent losses cost time; use smaller shards.",
+    ),
+    Alert(
+        "RumRayWorkerRejected",
+        f"{STAGE} (rum_ray_workers_rejected) > 0",
+        "0m",
+        "warning",
+        "A worker left because it cannot do the jobs: its device, its hardware or its store.",
+        "The terminal and `progress.jsonl` have the reason.",
     ),
     Alert(
         "RumRayIdle",

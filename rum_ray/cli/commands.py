@@ -89,7 +89,7 @@ def _running(study: Study, options: Options) -> Iterator[Pipeline]:
 
         try:
             journal, clock = Journal(out / "progress.jsonl", bars), Clock(out / "stages.json")
-            with _executor(study, options, bars.say) as executor:
+            with _executor(study, options, journal.say) as executor:
                 yield Pipeline(study, executor, journal, clock)
         finally:
             bars.close()

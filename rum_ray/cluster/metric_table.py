@@ -76,7 +76,20 @@ METRICS = (
     _of_stage("rum_ray_workers", "", "Live workers.", "Workers", "short", "workers"),
     _of_stage("rum_ray_shards", "", "Shards with a live worker.", "Shards", "short", "shards"),
     _of_stage(
-        "rum_ray_worker_restarts", "", "Restarts of shards.", "Restarts", "short", "restarts"
+        "rum_ray_worker_restarts",
+        "",
+        "Workers, or shards of workers, that were lost.",
+        "Lost workers",
+        "short",
+        "restarts",
+    ),
+    _of_stage(
+        "rum_ray_workers_rejected",
+        "",
+        "Workers that left because they cannot do the jobs.",
+        "Rejected workers",
+        "short",
+        "rejected",
     ),
     _of_stage(
         "rum_ray_jobs_failed",

@@ -85,6 +85,7 @@ def _values(state: ProgressState) -> dict[str, float | None]:
         "rum_ray_workers": state.workers,
         "rum_ray_shards": state.shards,
         "rum_ray_worker_restarts": state.restarts,
+        "rum_ray_workers_rejected": state.rejected,
         "rum_ray_jobs_failed": state.failed,
         "rum_ray_jobs_again": state.again,
         "rum_ray_standard_error": state.standard_error,
@@ -93,7 +94,7 @@ def _values(state: ProgressState) -> dict[str, float | None]:
 
 
 class WorkerMetrics:
-    """The metrics of one worker; threads may share it. Ray collects the values and sends them later.
+    """The metrics of one worker; threads may share it.
 
     A worker is idle at first. `idle` and `busy` change its state and add the time since the last
     call to the former state; so does `beat`, which keeps the state, for jobs that take long.
@@ -205,17 +206,17 @@ class DeviceUse:
         return [(name, value) for name, value in both.items() if value is not None]
 
 
-def device_use(device: torch.device) -> DeviceUse:
-    """Return the use of a CUDA device; nothing is known of others.
+def device_use() -> DeviceUse:
+    """Return the use of this process's CUDA device; nothing is known before its first use.
 
     The utilization needs the package nvidia-ml-py. A device that fails may answer neither.
     """
-    # The errors of NVML have no base class in common with those of PyTorch.
     memory = utilization = None
-    if device.type == "cuda":
+    if torch.cuda.is_initialized():
+        # The errors of NVML have no base class in common with those of PyTorch.
         with contextlib.suppress(Exception):
-            free, total = torch.cuda.mem_get_info(device)
+            free, total = torch.cuda.mem_get_info()
             memory = 1 - free / total
         with contextlib.suppress(Exception):
-            utilization = torch.cuda.utilization(device) / 100
+            utilization = torch.cuda.utilization() / 100
     return DeviceUse(memory, utilization)

@@ -72,9 +72,10 @@ class ProgressState:
             parts += [speed, f"ETA {self.eta_seconds:.0f} s"]
         parts += [] if self.workers is None else [_count(self.workers, "worker")]
         parts += [_count(self.shards, "shard")] if self.shards and self.shards > 1 else []
+        parts += [f"{_count(self.rejected, 'worker')} rejected"] if self.rejected else []
         parts += [f"{self.failed} failed"] if self.failed else []
         parts += [f"{self.again} requeued"] if self.again else []
-        parts += [_count(self.restarts, "restart")] if self.restarts else []
+        parts += [f"workers lost {self.restarts}x"] if self.restarts else []
         parts += [f"device memory {max(self.memory.values()):.0%}"] if self.memory else []
         return ", ".join([*parts, *([self.note] if self.note else [])])
 
@@ -135,8 +136,8 @@ class Journal:
 
     There is at most one line per second, and only after a change. A line has `time` (seconds since
     1970), `stage`, `done`, `total`, `rate` (steps per second), `eta_s` (seconds), `failures`
-    (failed jobs), `again` (number of requeues), `restarts` (of shards), `memory`,
-    `standard_error`, `note`, `workers` and `shards`; unknown values are null. An event has a line
+    (failed jobs), `again` (number of requeues), `restarts`, `memory`, `standard_error`,
+    `note`, `workers`, `shards` and `rejected`; unknown values are null. An event has a line
     of its own, at once: `time`, `stage` (empty before the first one) and `event`, a text.
     """
 
@@ -163,7 +164,8 @@ class Journal:
     def _news(self) -> _News:
         """The part of the state whose change is worth a line."""
         now = self._last
-        return now.done, now.failed + now.again, now.restarts, now.workers, now.shards, now.note
+        losses = now.failed + now.again + now.rejected
+        return now.done, losses, now.restarts, now.workers, now.shards, now.note
 
     def finish(self, summary: str) -> None:
         """Write the last state of the stage."""
@@ -193,6 +195,7 @@ class Journal:
             "note": now.note,
             "workers": now.workers,
             "shards": now.shards,
+            "rejected": now.rejected,
         }
         self._append(line)
 

@@ -1,5 +1,6 @@
 """Metrics: a real Prometheus scrapes a real Ray and answers every query of the dashboard."""
 
+import gc
 import json
 import re
 import runpy
@@ -98,14 +99,29 @@ class Prometheus:
 
 
 @pytest.fixture
-def prometheus(ray_here, tmp_path):
+def prometheus(place, tmp_path, monkeypatch):
+    """A Prometheus that scrapes a new Ray, whose processes export their metrics once a second."""
     import ray
 
     program("prometheus")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(place / "token"))
+    monkeypatch.setenv("RAY_metrics_report_interval_ms", "1000")
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        object_store_memory=80 * 2**20,
+        log_to_driver=False,
+        _temp_dir=str(place / "metrics"),
+    )
     (node,) = ray.nodes()
     server = Prometheus(tmp_path, f"{node['NodeManagerAddress']}:{node['MetricsExportPort']}")
     yield server
     server.close()
+    ray.shutdown()
+    # Ray leaves its processes to be waited for.
+    for process in [thing for thing in gc.get_objects() if type(thing) is subprocess.Popen]:
+        process.wait(60)
 
 
 def start_workers(stop: Path) -> list:
@@ -244,6 +260,7 @@ FIRING = {
         11,
     ),
     "RumRayFailures": ({"ray_rum_ray_jobs_failed": "0x9 1x30"}, 9, 11),
+    "RumRayWorkerRejected": ({"ray_rum_ray_workers_rejected": "0x9 1x30"}, 9, 11),
     "RumRayWorkerLost": ({"ray_rum_ray_worker_restarts": "0x9 1x30"}, 9, 12),
     "RumRayIdle": (
         {
@@ -377,21 +394,20 @@ worker.beat("GPU", DeviceUse(0.5, 0.5))
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_nothing_is_known_of_the_use_of_a_cpu():
-    assert device_use(torch.device("cpu")) == DeviceUse(None, None)
+def test_nothing_is_known_of_the_use_of_a_device_that_was_not_used():
+    assert device_use() == DeviceUse(None, None)
     assert DeviceUse().values() == []
 
 
 def test_the_use_of_a_gpu_is_known_as_far_as_it_answers(monkeypatch):
-    gpu = torch.device("cuda", 0)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1, 4))
-    monkeypatch.setattr(torch.cuda, "utilization", lambda device: 30)
-    assert device_use(gpu) == DeviceUse(0.75, 0.3)
-
-    def broken(device):
+    def broken():
         raise ModuleNotFoundError("pynvml")
 
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (1, 4))
+    monkeypatch.setattr(torch.cuda, "utilization", lambda: 30)
+    assert device_use() == DeviceUse(0.75, 0.3)
     monkeypatch.setattr(torch.cuda, "utilization", broken)
-    assert device_use(gpu) == DeviceUse(0.75, None)
+    assert device_use() == DeviceUse(0.75, None)
     monkeypatch.setattr(torch.cuda, "mem_get_info", broken)
-    assert device_use(gpu) == DeviceUse(None, None)
+    assert device_use() == DeviceUse(None, None)

@@ -50,10 +50,13 @@ def test_the_text_has_requeues_restarts_and_memory():
         seconds=2.0,
         again=3,
         restarts=1,
+        rejected=1,
         memory={"one": 0.25, "two": 0.5},
         note="best 1",
     )
-    assert state.text == "4.0/s, ETA 0 s, 3 requeued, 1 restart, device memory 50%, best 1"
+    assert state.text == (
+        "4.0/s, ETA 0 s, 1 worker rejected, 3 requeued, workers lost 1x, device memory 50%, best 1"
+    )
 
 
 @pytest.mark.parametrize(
@@ -108,6 +111,7 @@ def test_the_journal_has_one_line_per_second_and_passes_everything_on(tmp_path, 
         "note": "",
         "workers": None,
         "shards": None,
+        "rejected": 0,
     }
 
 
