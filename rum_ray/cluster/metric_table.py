@@ -59,7 +59,7 @@ METRICS = (
     _of_stage(
         "rum_ray_jobs_per_second",
         "1/s",
-        "Mean rate since the first worker started.",
+        "Mean rate since the first job was handed out.",
         "Jobs per hour",
         "short",
         "rate",

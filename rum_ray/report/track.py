@@ -4,6 +4,7 @@ import importlib.util
 import math
 import os
 import re
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -72,7 +73,7 @@ class Tracker:
         try:
             _SEND[self.service](self.place, summary, experiment, folder)
         except Exception as error:
-            reason = " ".join(str(error).split())[:300]
+            reason = textwrap.shorten(str(error), 200, placeholder=" ...")
             return (
                 f"warning: --track {self.service} failed ({type(error).__name__}: {reason}). The "
                 "report is complete. 'rum-ray report' with the same flags tries again."
