@@ -1,7 +1,8 @@
 """The executor on a Ray cluster: Train runs jobs, Data streams embeddings, Tune runs searches."""
 
 import contextlib
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rum_ray.experiment import ClusterConfig, Experiment
@@ -44,6 +45,7 @@ class RayExecutor:
         self._exits = contextlib.ExitStack()
         self._joined: Pool | None = None
         self._title = "rum_ray"
+        self._command = uuid.uuid4().hex[:8]
 
     @property
     def config(self) -> ClusterConfig:
@@ -76,7 +78,9 @@ class RayExecutor:
             RumRayError: a job failed permanently; the first such error.
             StalledError: the workers kept dying, or there is no room for one.
         """
-        self._pool.run(stage, jobs, context, self._monitored(stage, on_progress), cancelled)
+        pool = self._pool
+        with self._monitored(stage, on_progress) as monitored:
+            pool.run(stage, jobs, context, monitored, cancelled)
 
     def stream(self, jobs: Sequence[Streamed], context: Context) -> None:
         """Stream the embeddings of D through Ray Data."""
@@ -92,7 +96,8 @@ class RayExecutor:
         pool = self._pool
         from rum_ray.cluster import tune
 
-        tune.run(stage, search, context, pool, self._monitored(stage, on_progress))
+        with self._monitored(stage, on_progress) as monitored:
+            tune.run(stage, search, context, pool, monitored)
 
     @property
     def _pool(self) -> "Pool":
@@ -110,9 +115,12 @@ class RayExecutor:
             self._exits.callback(self._joined.close)
         return self._joined
 
-    def _monitored(self, stage: str, on_progress: OnProgress) -> Callable[[ProgressState], None]:
-        """Return a listener that publishes the progress of the stage as Ray metrics, too."""
+    @contextlib.contextmanager
+    def _monitored(
+        self, stage: str, on_progress: OnProgress
+    ) -> Iterator[Callable[[ProgressState], None]]:
+        """Yield a listener that publishes the progress of the stage as Ray metrics, too."""
         from rum_ray.cluster.metrics import Metrics
 
-        metrics = Metrics(stage)
-        return lambda state: metrics.set(on_progress(state))
+        with Metrics(self._title, self._command, stage) as metrics:
+            yield lambda state: metrics.set(on_progress(state))
