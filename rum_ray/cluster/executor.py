@@ -111,7 +111,9 @@ class RayExecutor:
             self._exits.enter_context(
                 connect(self.address, config.workers, self._dashboard, config.modules, self._say)
             )
-            self._joined = Pool(self._title, config, self.address == "local", self._say)
+            self._joined = Pool(
+                self._title, config, self.address == "local", self._say, self._command
+            )
             self._exits.callback(self._joined.close)
         return self._joined
 

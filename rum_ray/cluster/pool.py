@@ -10,8 +10,9 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rum_ray.cluster.queue_actor import QueueActor
-from rum_ray.cluster.shards import Shards, slice_resources
+from rum_ray.cluster.shards import Shards
 from rum_ray.cluster.shared_data import MappedFile, share
+from rum_ray.cluster.train_run import slice_resources
 from rum_ray.cluster.work import JobWork, Place, in_blocks
 from rum_ray.errors import RumRayError, StalledError
 from rum_ray.experiment import ClusterConfig
@@ -49,6 +50,7 @@ class Pool:
         config: workers and resources of each.
         local: True for a cluster of this command on this machine.
         say: receives lines about workers that cannot do the jobs.
+        command: a short id of the command, for metrics.
     """
 
     def __init__(
@@ -57,13 +59,14 @@ class Pool:
         config: ClusterConfig,
         local: bool,
         say: Callable[[str], None] = lambda line: None,
+        command: str = "",
     ) -> None:
         self.config, self._say = config, say
         self._told: set[str] = set()
         self._rejections: list[RumRayError] = []
         self._note = ""
         self.queue = start_queue(title)
-        self._shards = Shards(self.queue, title, config, local)
+        self._shards = Shards(self.queue, title, config, local, command)
         self._context: tuple[Context, Any] | None = None
         self._marker: Path | None = None
 
@@ -95,7 +98,7 @@ class Pool:
         """
         kinds = [type(job).__name__ for job in jobs]
         fused = [index for index, job in enumerate(jobs) if is_fused(job)]
-        work = JobWork(self.place(context, jobs[0].recipe), in_blocks(jobs))
+        work = JobWork(self.place(name, context, jobs[0].recipe), in_blocks(jobs))
         known = 0
         with self.stage(name, kinds, fused, work, min(self.config.workers, len(jobs))):
             is_over = False
@@ -159,7 +162,7 @@ class Pool:
             self._say(note)
         self._note = note
 
-    def place(self, context: Context, recipe: Recipe) -> Place:
+    def place(self, stage: str, context: Context, recipe: Recipe) -> Place:
         """Return what workers load and check before their first job."""
         if self._context is None or self._context[0] is not context:
             self._clear()
@@ -167,7 +170,7 @@ class Pool:
             handle = share(context, None if folder is None else folder / "data")
             self._context, self._marker = (context, handle), folder and _mark(folder)
         marker = None if self._marker is None else str(self._marker)
-        return Place(self._context[1], recipe, marker)
+        return Place(stage, self._context[1], recipe, marker)
 
     def close(self) -> None:
         """Let the workers leave, as far as they have nothing in hand."""

@@ -5,7 +5,6 @@ replaces a worker that dies, alone: the others keep what they have in hand. A ma
 gets shards of its own.
 """
 
-import tempfile
 import threading
 import time
 import uuid
@@ -13,21 +12,15 @@ from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray._private.state import available_resources_per_node
 from ray.autoscaler.sdk import request_resources
 from ray.autoscaler.v2.sdk import get_cluster_status
-from ray.train import FailureConfig, RunConfig
-from ray.train.backend import Backend, BackendConfig
-from ray.train.v2.api.callback import UserCallback
-from ray.train.v2.api.config import ScalingConfig
-from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from rum_ray.cluster.worker import work
+from rum_ray.cluster.train_run import fit, worker_resources
 from rum_ray.errors import StalledError
 from rum_ray.experiment import ClusterConfig
 
@@ -41,95 +34,6 @@ NO_ROOM_SECONDS = 60.0
 """A stage fails after so long on a cluster that is too small for one worker."""
 MAX_STARTS = 3
 """Starts of a shard on one machine that may fail one after another."""
-SLICE = 0.01
-"""CPUs, and share of a worker's GPUs, that are left for what runs beside a waiting worker."""
-
-
-class _Independent(Backend):
-    """Workers that do not communicate: Train replaces one that fails and leaves the others."""
-
-    has_replica_groups = True
-
-
-class _IndependentWorkers(BackendConfig):
-    """Settings of the backend above; there are none."""
-
-    @property
-    def backend_cls(self) -> type[Backend]:
-        return _Independent
-
-
-class _Deaths(UserCallback):
-    """Tells the queue which workers have died, from the process of Train's controller."""
-
-    def __init__(self, queue: Any, shard: str) -> None:
-        self._queue, self._shard = queue, shard
-
-    def after_exception(self, run_context: Any, worker_exceptions: Mapping[int, Exception]) -> None:
-        """Report the ranks of the workers."""
-        for rank in worker_exceptions:
-            self._queue.died.remote(self._shard, rank)
-
-
-def fit(
-    queue: Any, name: str, workers: int, node: str | None, resources: Mapping[str, float], most: int
-) -> None:
-    """Run one shard until the queue is closed, or its workers have left.
-
-    Args:
-        queue: the actor of the queue.
-        name: name of the shard.
-        workers: number of its workers.
-        node: id of the machine; None for the only one.
-        resources: resources of each worker.
-        most: failures of workers that are allowed; -1 for no limit.
-    """
-    # Train keeps its own records here; controller and workers are on one machine.
-    folder = Path(tempfile.gettempdir()) / "rum-ray-train"
-    DataParallelTrainer(
-        work,
-        train_loop_config={"queue": queue, "shard": name},
-        backend_config=_IndependentWorkers(),
-        scaling_config=ScalingConfig(
-            num_workers=workers,
-            use_gpu="GPU" in resources,
-            resources_per_worker=dict(resources),
-            label_selector=None if node is None else {"ray.io/node-id": node},
-        ),
-        run_config=RunConfig(
-            name=name,
-            storage_path=str(folder),
-            failure_config=FailureConfig(max_failures=most),
-            callbacks=[_Deaths(queue, name)],  # type: ignore[list-item]  # Ray's stub is of its first version.
-        ),
-    ).fit()
-
-
-def worker_resources(config: ClusterConfig) -> dict[str, float]:
-    """Return the resources of a worker: a CPU and its GPUs, less a slice for others."""
-    gpus = config.gpus_per_worker
-    return {"CPU": 1 - SLICE, **({"GPU": countable_share(gpus, 1 - SLICE)} if gpus else {})}
-
-
-def slice_resources(config: ClusterConfig) -> dict[str, float]:
-    """Return the resources of an actor that runs beside a worker; some fit beside each."""
-    gpus, part = config.gpus_per_worker, SLICE / 4
-    share = {"GPU": max(countable_share(gpus, part), 1e-4)} if gpus else {}
-    return {"CPU": part, **share}
-
-
-def countable_share(gpus: float, part: float) -> float:
-    """Return a part of a share of a GPU in ten-thousandths, as Ray counts, rounded down.
-
-    As many shares as fit on a GPU on paper fit in the count: five of 0.2 do, although 0.2 is a
-    little more than a fifth in floating point.
-
-    Args:
-        gpus: GPUs per worker, in (0, 1].
-        part: part of the share, in (0, 1).
-    """
-    together = int(1 / gpus + 1e-9)
-    return int(10_000 // together * part) / 10_000
 
 
 @dataclass(eq=False)
@@ -157,10 +61,14 @@ class Shards:
         title: name of the experiment, for the names of shards.
         config: workers and resources of each.
         local: True for a cluster of this command on this machine.
+        command: a short id of the command, for metrics.
     """
 
-    def __init__(self, queue: Any, title: str, config: ClusterConfig, local: bool) -> None:
+    def __init__(
+        self, queue: Any, title: str, config: ClusterConfig, local: bool, command: str = ""
+    ) -> None:
         self._queue, self._title, self._config, self._local = queue, title, config, local
+        self._command = command
         self._wanted, self._count = 0, 0
         self._shards: list[_Shard] = []
         self._failures: Counter[str] = Counter()
@@ -249,16 +157,18 @@ class Shards:
         """Start one shard."""
         self._count += 1
         name = f"{self._title}-shard{self._count}-{uuid.uuid4().hex[:6]}"
+        loop = {"queue": self._queue, "shard": name}
+        loop |= {"experiment": self._title, "command": self._command}
         resources = worker_resources(self._config)
         most = self._config.max_failures
         if self._local:
-            ended: Future[None] = _in_thread(fit, self._queue, name, workers, None, resources, most)
+            ended: Future[None] = _in_thread(fit, loop, workers, None, resources, most)
         else:
             here = NodeAffinitySchedulingStrategy(node, soft=False)
             task = ray.remote(fit).options(
                 num_cpus=0, max_retries=0, scheduling_strategy=here, name=name
             )
-            ended = task.remote(self._queue, name, workers, node, resources, most).future()
+            ended = task.remote(loop, workers, node, resources, most).future()
         self._shards.append(_Shard(name, node, workers, ended))
 
     def _judge(self, silence: float) -> str:

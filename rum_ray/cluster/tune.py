@@ -51,7 +51,7 @@ def run(
     config = search.config
     proposals = Proposals(search, len(context.bundle.train))
     recipe = search.originals[0].recipe
-    work = TrialWork(pool.place(context, recipe), search, time.time())
+    work = TrialWork(pool.place(name, context, recipe), search, time.time())
     at_once = min(config.batch, pool.config.workers + 1)
     watch = _Watch(on_progress, config.trials, pool)
     with pool.stage(name, [], (), work, min(at_once, pool.config.workers)):

@@ -1,6 +1,7 @@
 """The work of a stage, as a worker loads it from the object store: jobs, or trials of a search."""
 
 import functools
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -14,8 +15,29 @@ from rum_ray.training.recipe import Recipe
 
 BLOCK = 1000
 """Jobs per object of the object store."""
-Outcome: TypeAlias = tuple[int, Any, Exception | None]
-"""Number of a job, its small result if it has one, and its error if it failed."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The end of one attempt of a job.
+
+    Attributes:
+        number: number of the job.
+        job: the job.
+        error: its error, if it failed.
+        result: its small result, if it has one.
+        seconds: time that it took; of fused jobs, an equal share.
+        stored: bytes of its arrays in the store; 0 where fused jobs or trials saved them.
+    """
+
+    number: int
+    job: Any
+    error: Exception | None = None
+    result: Any = None
+    seconds: float = 0.0
+    stored: int = 0
+
+
 Run: TypeAlias = Callable[[Context, Lease], Iterator[Outcome]]
 """Runs the jobs of a lease and yields their outcomes, as they end."""
 
@@ -25,11 +47,13 @@ class Place:
     """The data and the store of a stage, and what a worker needs to check that it can use them.
 
     Attributes:
+        stage: name of the stage.
         context: handle of the context; see `shared_data`.
         recipe: recipe of the first models; a worker trains one batch with it.
         marker: a file that the command has written into the store; None for a store at a URI.
     """
 
+    stage: str
     context: Any
     recipe: Recipe
     marker: str | None
@@ -74,15 +98,15 @@ class TrialWork:
     def _run(self, context: Context, lease: Lease) -> Iterator[Outcome]:
         """Judge the plan of each trial and yield its objective and cost."""
         for number in lease.jobs:
-            job = self.search.proposed(lease.payloads[number])
+            job, start = self.search.proposed(lease.payloads[number]), time.monotonic()
             (error,) = attempt(context, [job], context.get_or_compute_locked)
             if error is not None:
-                yield number, None, error
+                yield Outcome(number, job, error)
                 continue
             value = context.load(job).value
             before = context.store.provenance(job.key(context))["time"] < self.began
-            found = {key: value[key] for key in ("objective", "cost")}
-            yield number, {**found, "before": before}, None
+            found = {key: value[key] for key in ("objective", "cost")} | {"before": before}
+            yield Outcome(number, job, result=found, seconds=time.monotonic() - start)
 
 
 def in_blocks(jobs: Sequence[Job]) -> list[Any]:
@@ -97,12 +121,21 @@ def reader(blocks: Sequence[Any]) -> Callable[[int], Job]:
 
 
 def run_jobs(context: Context, jobs: Mapping[int, Job]) -> Iterator[Outcome]:
-    """Run jobs, fused ones together; yield the number of each and its error, if any."""
+    """Run jobs, fused ones together; yield their outcomes."""
     numbers = [*jobs]
     together = bool(numbers) and is_fused(jobs[numbers[0]])
+    stored = 0
+
+    def compute(job: Job) -> None:
+        nonlocal stored
+        stored = sum(array.nbytes for array in context.get_or_compute(job).arrays.values())
+
     for some in [numbers] if together else [[number] for number in numbers]:
-        errors = attempt(context, [jobs[number] for number in some], context.get_or_compute)
-        yield from ((n, None, error) for n, error in zip(some, errors, strict=True))
+        start, stored = time.monotonic(), 0
+        errors = attempt(context, [jobs[number] for number in some], compute)
+        seconds = (time.monotonic() - start) / len(some)
+        for number, error in zip(some, errors, strict=True):
+            yield Outcome(number, jobs[number], error, None, seconds, stored)
 
 
 def attempt(

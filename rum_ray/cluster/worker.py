@@ -19,6 +19,7 @@ import torch
 from ray.train import get_context
 from ray.train.torch import get_device
 
+from rum_ray.cluster.metrics import WorkerMetrics, device_use
 from rum_ray.cluster.queue import Lease
 from rum_ray.cluster.shared_data import load_shared
 from rum_ray.cluster.work import Outcome, Place, is_out_of_memory
@@ -27,6 +28,7 @@ from rum_ray.errors import IntegrityError, RumRayError, StalledError, StoreError
 from rum_ray.jobs import Context
 from rum_ray.jobs.context import hardware
 from rum_ray.seeding import Seed
+from rum_ray.study.costs import training_count
 from rum_ray.training.recipe import Recipe
 from rum_ray.training.runtime import LocalRuntime
 
@@ -40,12 +42,13 @@ def work(config: dict[str, Any]) -> None:
     """Run jobs until the queue is closed, or until this worker must leave.
 
     Args:
-        config: the actor of the queue, and the name of the shard.
+        config: the actor of the queue, the names of experiment, command and shard.
     """
     queue, me = config["queue"], uuid.uuid4().hex
     rank = get_context().get_world_rank()
     ray.get(queue.register.remote(me, config["shard"], rank, _device_name()))
-    heart = Heart(queue, me)
+    metrics = WorkerMetrics(config["experiment"], config["command"], config["shard"])
+    heart = Heart(queue, me, metrics)
     heart.start()
     try:
         drain(queue, me, functools.partial(_load, queue, heart))
@@ -73,10 +76,22 @@ def _load(queue: Any, heart: "Heart", stage: int) -> Callable[[Lease], Iterable[
     run = functools.partial(stage_work.load(), _context(stage_work.place.context))
 
     def watched(lease: Lease) -> Iterator[Outcome]:
-        with heart.busy():
-            yield from run(lease)
+        with heart.busy(stage_work.place.stage):
+            for outcome in run(lease):
+                count(heart.metrics, outcome)
+                yield outcome
 
     return watched
+
+
+def count(metrics: WorkerMetrics, outcome: Outcome) -> None:
+    """Count the end of an attempt in the metrics."""
+    kind = type(outcome.job).__name__
+    if outcome.error is not None:
+        metrics.failed(kind, type(outcome.error).__name__)
+        return
+    models, trials = training_count(outcome.job), int(outcome.result is not None)
+    metrics.done(kind, outcome.seconds, outcome.stored, models=models, trials=trials)
 
 
 @functools.lru_cache(maxsize=1)
@@ -176,8 +191,9 @@ def drain(queue: Any, me: str, load: Callable[[int], Callable[[Lease], Iterable[
             continue
         if run is None or lease.stage != stage:
             stage, run = lease.stage, load(lease.stage)
-        for index, result, error in run(lease):
-            done |= {index: result} if error is None else {}
+        for outcome in run(lease):
+            index, error = outcome.number, outcome.error
+            done |= {index: outcome.result} if error is None else {}
             if error is not None or time.monotonic() - reported > REPORT_SECONDS:
                 queue.finish.remote(me, stage, done)
                 done, reported = {}, time.monotonic()
@@ -204,24 +220,28 @@ class Heart(threading.Thread):
     """Sends heartbeats to the queue, also while a job runs; ends the process if a job hangs.
 
     Attributes:
+        metrics: the metrics of this worker.
         ended: set to stop.
     """
 
-    def __init__(self, queue: Any, me: str) -> None:
+    def __init__(self, queue: Any, me: str, metrics: WorkerMetrics) -> None:
         """Watch the jobs of the calling thread."""
         super().__init__(daemon=True)
         self._queue, self._me, self._watched = queue, me, threading.get_ident()
         self._busy = False
+        self.metrics = metrics
         self.ended = threading.Event()
 
     @contextlib.contextmanager
-    def busy(self) -> Iterator[None]:
-        """Mark the time in which jobs run."""
+    def busy(self, stage: str) -> Iterator[None]:
+        """Mark the time in which jobs of a stage run."""
         self._busy = True
+        self.metrics.busy(stage)
         try:
             yield
         finally:
             self._busy = False
+            self.metrics.idle()
 
     def run(self) -> None:
         """Send heartbeats until `ended` is set."""
@@ -233,15 +253,6 @@ class Heart(threading.Thread):
                 place, since = now, time.monotonic()
             elif time.monotonic() - since > HANG_SECONDS:
                 os._exit(1)
-            self._queue.heartbeat.remote(self._me, _memory_share())
-
-
-def _memory_share() -> float | None:
-    """Return the share of the device's memory in use, in [0, 1]; None without CUDA."""
-    if not torch.cuda.is_initialized():
-        return None
-    # A device without memory may not even answer this.
-    with contextlib.suppress(RuntimeError):
-        free, total = torch.cuda.mem_get_info()
-        return 1 - free / total
-    return None
+            use = device_use()
+            self.metrics.beat(_device_name(), use)
+            self._queue.heartbeat.remote(self._me, use.memory)
