@@ -50,38 +50,48 @@ def run(
     """
     config = search.config
     proposals = Proposals(search, len(context.bundle.train))
-    recipe = search.originals[0].recipe
-    work = TrialWork(pool.place(name, context, recipe), search, time.time())
+    place = pool.place(name, context, search.originals[0].recipe)
+    work = TrialWork(place, search, time.time())
     at_once = min(config.batch, pool.config.workers + 1)
     watch = _Watch(on_progress, config.trials, pool)
     with pool.stage(name, [], (), work, min(at_once, pool.config.workers)):
-        results = tune.Tuner(
-            tune.with_resources(
-                tune.with_parameters(HandedOver, queue=pool.queue), {"cpu": TRIAL_CPUS}
-            ),
-            tune_config=tune.TuneConfig(
-                num_samples=config.trials,
-                search_alg=_ProposalSearcher(proposals),
-                max_concurrent_trials=at_once,
-                reuse_actors=True,
-                trial_dirname_creator=lambda trial: str(trial.trial_id),
-            ),
-            run_config=tune.RunConfig(
-                name=f"{search.space.name}-{uuid.uuid4().hex[:8]}",
-                storage_path=context.store.bookkeeping,
-                verbose=0,
-                stop=watch,
-                failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[_Report(watch)],
-            ),
-        ).fit()
+        results = _tuner(search, context, pool.queue, proposals, at_once, watch).fit()
         errors = pool.errors()
     for error in [*errors, *watch.errors]:
         raise error
     if results.errors:
         raise StalledError(f"search {search.space.name} failed: {_reason(results.errors[0])}.")
     search.save(context, [each.answers for each in proposals.made], proposals.drawn_again)
+
+
+def _tuner(
+    search: SearchJob,
+    context: Context,
+    queue: Any,
+    proposals: Proposals,
+    at_once: int,
+    watch: "_Watch",
+) -> tune.Tuner:
+    """Return the run of Tune that passes proposals to the queue, `at_once` at a time."""
+    return tune.Tuner(
+        tune.with_resources(tune.with_parameters(HandedOver, queue=queue), {"cpu": TRIAL_CPUS}),
+        tune_config=tune.TuneConfig(
+            num_samples=search.config.trials,
+            search_alg=_ProposalSearcher(proposals),
+            max_concurrent_trials=at_once,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: str(trial.trial_id),
+        ),
+        run_config=tune.RunConfig(
+            name=f"{search.space.name}-{uuid.uuid4().hex[:8]}",
+            storage_path=context.store.bookkeeping,
+            verbose=0,
+            stop=watch,
+            failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            callbacks=[_Report(watch)],
+        ),
+    )
 
 
 def _reason(error: BaseException) -> str:
