@@ -13,6 +13,7 @@ import pytest
 import typer
 import yaml
 from ray._private import ray_constants
+from ray.autoscaler._private import constants
 from ray.dashboard import consts
 
 import rum_ray
@@ -174,7 +175,7 @@ def test_the_list_of_ports_is_rays():
         ray_constants.DEFAULT_PORT,
         ray_constants.DEFAULT_DASHBOARD_PORT,
         ray_constants.DEFAULT_DASHBOARD_AGENT_LISTEN_PORT,
-        ray_constants.AUTOSCALER_METRIC_PORT,
+        constants.AUTOSCALER_METRIC_PORT,
         consts.DASHBOARD_METRIC_PORT,
         10001,
         8080,

@@ -133,6 +133,7 @@ def slurm(installed, environment):
         until(lambda: not call("squeue", "-h"), 60, "a job stayed")
 
 
+@pytest.mark.cluster
 @pytest.mark.timeout(900)
 def test_a_signal_requeues_the_job_and_finished_models_are_kept(slurm, tmp_path):
     (tmp_path / "tiny.yaml").write_text(EXPERIMENT, "utf-8")
