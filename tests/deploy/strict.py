@@ -73,8 +73,12 @@ def main(version: str, *files: str) -> None:
         each["openAPIV3Schema"]["properties"].pop("status", None)
         schemas[each["kind"]] = strict(each["openAPIV3Schema"])
     about = f"Custom resource definitions of KubeRay {version} (Apache-2.0), made by strict.py."
-    text = json.dumps({"about": about, **shared(schemas)}, sort_keys=True, separators=(",", ":"))
-    Path(__file__).with_name("kuberay.json").write_text(text.replace('"d', '\n"d') + "\n", "utf-8")
+    result = shared(schemas)
+    # One part a line, so that a difference can be read.
+    parts = ",\n".join(f'"{name}": {json.dumps(result["$defs"][name])}' for name in result["$defs"])
+    kinds = "".join(f'"{kind}": {json.dumps(result[kind])},\n' for kind in schemas)
+    text = f'{{\n"about": "{about}",\n{kinds}"$defs": {{\n{parts}\n}}\n}}\n'
+    Path(__file__).with_name("kuberay.json").write_text(text, "utf-8")
 
 
 if __name__ == "__main__":
