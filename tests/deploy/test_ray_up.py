@@ -2,6 +2,7 @@
 
 import copy
 import json
+import subprocess
 from pathlib import Path
 
 import jsonschema
@@ -61,3 +62,12 @@ def test_every_node_has_the_token_and_token_mode_before_ray_starts():
         assert any("RAY_AUTH_MODE=token" in line for line in config[f"{kind}_setup_commands"])
         assert any("chmod 600 ~/.ray/auth_token" in c for c in config[f"{kind}_setup_commands"])
     assert "--dashboard-host=127.0.0.1" in config["head_start_ray_commands"][-1]
+
+
+def test_every_command_is_shell():
+    config = prepared()
+    names = [name for name in config if name.endswith("_commands")]
+    commands = [command for name in names for command in config[name]]
+    assert len(commands) > 10
+    for command in commands:
+        subprocess.run(["bash", "-n", "-c", command], check=True)
