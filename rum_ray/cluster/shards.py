@@ -177,7 +177,7 @@ class Shards:
             return ""
         pending = pending_nodes()
         if pending and not self._shards:
-            return f"waiting for {pending} machines that are starting"
+            return f"waiting for machines; starting: {pending}"
         needs = worker_resources(self._config)
         each = ", ".join(f"{n:g} {name}" for name, n in needs.items())
         has = ray.cluster_resources()  # type: ignore[no-untyped-call]
