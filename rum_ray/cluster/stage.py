@@ -27,6 +27,7 @@ class Stage:
         copied: jobs that two workers have at the same time.
         requeued: number of times that a job was requeued.
         started: time at which its first job was handed out.
+        latest: time at which its latest job was finished.
     """
 
     def __init__(
@@ -43,13 +44,18 @@ class Stage:
         self.copied: set[int] = set()
         self.requeued = 0
         self.started: float | None = None
+        self.latest: float | None = None
         self._failures: Counter[int] = Counter()
         self._deaths: Counter[int] = Counter()
 
     @property
     def is_over(self) -> bool:
         """True if every job is settled."""
-        return len(self.done | self.cancelled) == len(self.kinds)
+        total = len(self.kinds)
+        if len(self.done) + len(self.cancelled) < total:
+            # Without the union, which takes milliseconds for 100,000 jobs.
+            return False
+        return len(self.done | self.cancelled) == total
 
     def is_settled(self, index: int) -> bool:
         """Return True if a job is done or cancelled."""
