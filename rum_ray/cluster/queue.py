@@ -166,7 +166,8 @@ class Queue:
         stage = self.stage
         seconds = (stage.latest or now) - (stage.started or now)
         patience = 2 * seconds * len(self._workers) / max(len(stage.done), 1)
-        for worker in sorted(self._workers.values(), key=lambda worker: worker.chunk_started):
+        busy = [worker for worker in self._workers.values() if worker.leased]
+        for worker in sorted(busy, key=lambda worker: worker.chunk_started):
             silent = now - worker.last_heartbeat > SILENT_SECONDS
             slow = now - worker.chunk_started > max(patience, COPY_SECONDS)
             if worker is mine or not (silent or (slow and worker.device != mine.device)):
@@ -254,8 +255,7 @@ class Queue:
     def _pause_surplus(self, device: str) -> None:
         """Keep no more active workers on a device than its memory has room for.
 
-        Workers that run jobs go on; those that were paused for want of memory resume before those
-        whose jobs failed.
+        Workers that run jobs go on; a worker whose jobs failed stays paused.
         """
         if device in self._capacity:
             present = [w for w in self._workers.values() if w.device == device]
