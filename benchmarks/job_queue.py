@@ -47,7 +47,7 @@ class Worker:
 
             def run(lease: Lease) -> Iterable[Outcome]:
                 assert all(job(index) is not None for index in lease.jobs)
-                return [(index, None, None) for index in lease.jobs]
+                return [Outcome(index, None) for index in lease.jobs]
 
             return run
 

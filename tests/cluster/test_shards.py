@@ -18,10 +18,9 @@ from rum_ray.cluster.shards import (
     SETTLE_SECONDS,
     STALL_SECONDS,
     Shards,
-    slice_resources,
     spread,
-    worker_resources,
 )
+from rum_ray.cluster.train_run import slice_resources, worker_resources
 from rum_ray.errors import StalledError
 from rum_ray.experiment import ClusterConfig
 
@@ -102,12 +101,17 @@ class FakeCluster:
         def options(**options: Any) -> SimpleNamespace:
             assert (options["num_cpus"], options["max_retries"]) == (0, 0)
 
-            def start(queue, name, workers, node, resources, most) -> SimpleNamespace:
+            def start(loop, workers, node, resources, most) -> SimpleNamespace:
                 assert options["scheduling_strategy"] == SimpleNamespace(node_id=node, soft=False)
                 ended: Future[None] = Future()
+                name = loop["shard"]
                 self.started.append(
                     SimpleNamespace(
-                        name=name, node=node, workers=workers, resources=resources, ended=ended
+                        name=loop["shard"],
+                        node=node,
+                        workers=workers,
+                        resources=resources,
+                        ended=ended,
                     )
                 )
                 return SimpleNamespace(future=lambda: ended)
