@@ -107,7 +107,7 @@ class FakeCluster:
                 name = loop["shard"]
                 self.started.append(
                     SimpleNamespace(
-                        name=loop["shard"],
+                        name=name,
                         node=node,
                         workers=workers,
                         resources=resources,
