@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rum_ray.cluster.backlog import Worker
-from rum_ray.cluster.stage import Stage
-from rum_ray.errors import RumRayError, StalledError
+from rum_ray.cluster.stage import Stage, too_large
+from rum_ray.errors import RumRayError
 from rum_ray.study.progress import ProgressState
 
 LEASE_SECONDS = 60.0
@@ -231,7 +231,7 @@ class Queue:
         for other in others:
             other.shared_memory = True
         if not others and not mine.shared_memory:
-            self.fail(name, stage, index, _too_large(self.stage.kinds[index], reason))
+            self.fail(name, stage, index, too_large(self.stage.kinds[index], reason))
             return False
         mine.shared_memory = False
         if others:
@@ -245,6 +245,11 @@ class Queue:
     def _active(self, device: str) -> list[Worker]:
         """Return the workers of a device that are not paused, in the order of registration."""
         return [w for w in self._workers.values() if w.device == device and not w.paused]
+
+    @property
+    def paused(self) -> int:
+        """Number of workers that get no jobs of this stage."""
+        return sum(worker.paused for worker in self._workers.values())
 
     def _pause(self, worker: Worker) -> None:
         """Give a worker no more jobs of this stage; requeue what it has."""
@@ -290,11 +295,3 @@ class Queue:
             shards=len({worker.shard for worker in alive}),
             rejected=len(self.rejections),
         )
-
-
-def _too_large(kind: str, reason: str) -> StalledError:
-    """Return the error of a job that is too large for the memory of every device."""
-    return StalledError(
-        f"{kind} ran out of memory with no other worker of this stage on its device: {reason}. "
-        "Lower the recipe's batch_size, or use a device with more memory."
-    )

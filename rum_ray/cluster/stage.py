@@ -112,3 +112,11 @@ class Stage:
         if attempts >= MAX_ATTEMPTS:
             text = f"{self.kinds[index]} failed in each of {attempts} attempts: {reason}."
             self.fail(index, StalledError(text))
+
+
+def too_large(kind: str, reason: str) -> StalledError:
+    """Return the error of a job that is too large for the memory of every device."""
+    return StalledError(
+        f"{kind} ran out of memory with no other worker of this stage on its device: {reason}. "
+        "Lower the recipe's batch_size, or use a device with more memory."
+    )

@@ -123,7 +123,6 @@ def test_as_many_workers_are_woken_as_there_are_jobs(play):
     play(scene())
 
 
-@pytest.mark.xfail(strict=True, reason="a paused worker takes the wake-up of another")
 def test_a_paused_worker_takes_no_turn_of_those_that_may_work(play):
     """A paused worker waits like the others; a job that comes back goes to one that takes it."""
 

@@ -268,7 +268,6 @@ class TestEnds:
         assert len(cluster.started) == 1
         assert not mine.active
 
-    @pytest.mark.xfail(strict=True, reason="any live worker forgives all machines")
     def test_a_machine_that_fails_is_left_alone_while_another_works(self, cluster, make):
         cluster.machines = {"good": {"CPU": 1.0}, "bad": {"CPU": 1.0}}
         mine = make(workers=2)
@@ -316,7 +315,6 @@ class TestJudge:
         with pytest.raises(StalledError):
             pass_time(cluster, mine, 2, alive=0)
 
-    @pytest.mark.xfail(strict=True, reason="the wait for machines counts as silence")
     def test_machines_that_are_starting_are_waited_for(self, cluster, make):
         mine = make(workers=8)
         mine.want(8)
