@@ -1,8 +1,8 @@
 """The same models under Ray and in bare processes, in turn; shared by campaign and ray_share.
 
-Under Ray a stage takes a fixed time: its controller and workers start and stop, each worker's first
-job brings PyTorch's own start with it, and in the end one waits for the other. That is told apart:
-the rate is the sum of the workers', each from its second job's begin to its last one's end, as the
+Under Ray the first stage takes a fixed time: controller and workers start, each worker's first job
+brings PyTorch's own start with it, and in the end one waits for the other. That is told apart: the
+rate is the sum of the workers', each from its second job's begin to its last one's end, as the
 store's provenance has them. Of the bare side, too, a first run does not count.
 """
 
@@ -18,8 +18,8 @@ from typing import TypeAlias
 
 from _harness import Rates, Side, process, refuse_spread, together
 
-from rum_ray.cluster import jobs
 from rum_ray.cluster.connect import connect
+from rum_ray.cluster.executor import RayExecutor
 from rum_ray.data import load
 from rum_ray.experiment import ClusterConfig
 from rum_ray.jobs import Context, TrainPoolModel
@@ -83,9 +83,9 @@ class Comparison:
         context = Context(load("digits"), Store(folder / "store"))
         models = pool(self.models, self.epochs)
         # A cluster of its own, so that an idle one does not slow the bare side.
-        with connect(workers=WORKERS):
+        with connect(workers=WORKERS), RayExecutor(config=ClusterConfig(WORKERS)) as executor:
             start = perf_counter()
-            jobs.run("benchmark", models, context, ClusterConfig(WORKERS), lambda standing: None)
+            executor.run("benchmark", models, context, lambda state: state)
             passed = perf_counter() - start
         made = [context.store.provenance(model.key(context)) for model in models]
         shutil.rmtree(folder / "store")

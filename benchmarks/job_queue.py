@@ -9,6 +9,7 @@ before the jobs exist to its peak.
 import json
 import os
 import sys
+from collections.abc import Callable, Iterable
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -18,8 +19,10 @@ from _harness import Row, alone, memory, refuse_spread, save
 
 from rum_ray.cluster.backlog import MAX_CHUNK
 from rum_ray.cluster.connect import connect
-from rum_ray.cluster.jobs import in_blocks, start_queue
-from rum_ray.cluster.worker import drain, reader
+from rum_ray.cluster.pool import WATCH_SECONDS, start_queue
+from rum_ray.cluster.queue import Lease
+from rum_ray.cluster.work import Outcome, in_blocks, reader
+from rum_ray.cluster.worker import drain
 from rum_ray.jobs import TrainPoolModel
 from rum_ray.seeding import Seed
 from rum_ray.training.recipe import Recipe
@@ -35,16 +38,20 @@ class Worker:
     def ready(self) -> None:
         """Exist."""
 
-    def work(self, queue: Any, blocks: list[Any], me: str) -> None:
+    def work(self, queue: Any, rank: int) -> None:
         """Run the loop of a Train worker."""
-        ray.get(queue.register.remote(me, "group", "CPU"))
-        job = reader(blocks)
+        ray.get(queue.register.remote(f"{rank}", "shard", rank, "CPU"))
 
-        def attempt(chunk: list[int]) -> list[tuple[int, None]]:
-            assert all(job(index) is not None for index in chunk)
-            return [(index, None) for index in chunk]
+        def load(stage: int) -> Callable[[Lease], Iterable[Outcome]]:
+            job = reader(ray.get(queue.work.remote(stage)))
 
-        drain(queue, me, attempt)
+            def run(lease: Lease) -> Iterable[Outcome]:
+                assert all(job(index) is not None for index in lease.jobs)
+                return [Outcome(index, None) for index in lease.jobs]
+
+            return run
+
+        drain(queue, f"{rank}", load)
 
 
 def campaign(chunks: int, workers: list[Any]) -> dict[str, float]:
@@ -53,13 +60,19 @@ def campaign(chunks: int, workers: list[Any]) -> dict[str, float]:
     before = memory("self", "VmRSS")
     jobs = [TrainPoolModel(recipe, pool / m, 0.7) for m in range(chunks * MAX_CHUNK)]
     start = perf_counter()
-    queue = start_queue(jobs, WORKERS)
+    queue = start_queue()
     pid = ray.get(queue.__ray_call__.remote(lambda self: os.getpid()))
     queue_before = memory(pid, "VmRSS")
-    blocks = in_blocks(jobs)
-    ray.get([w.work.remote(queue, blocks, f"{n}") for n, w in enumerate(workers)])
+    kinds = [type(job).__name__ for job in jobs]
+    ray.get(queue.open.remote(kinds, WORKERS, (), in_blocks(jobs)))
+    working = [worker.work.remote(queue, rank) for rank, worker in enumerate(workers)]
+    is_over = False
+    while not is_over:
+        state, is_over = ray.get(queue.watch.remote(WATCH_SECONDS))
     rate = chunks / (perf_counter() - start)
-    assert ray.get(queue.progress.remote())[0].done == len(jobs)
+    assert state.done == len(jobs)
+    ray.get(queue.close.remote())
+    ray.get(working)
     found = {
         "hand-outs": rate,
         "queue": memory(pid, "VmHWM") - queue_before,

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 MAX_CHUNK = 8
 """Jobs per chunk; as many as `rum_ray.jobs.train.MAX_TOGETHER`, fused models in one batch."""
 CHUNK_SECONDS = 1.0
+MAX_FAILURES = 3
+"""A worker whose jobs fail this often one after another gets no more jobs of the stage."""
 
 
 @dataclass
@@ -42,6 +44,11 @@ class Worker:
         """Rate of its last chunk, rounded down; at least 1."""
         seconds = max(self.last_heartbeat - self.chunk_started, 1e-9)
         return max(1, int(self.chunk_size * CHUNK_SECONDS / seconds))
+
+    @property
+    def is_failing(self) -> bool:
+        """True if its jobs fail one after another."""
+        return self.consecutive_failures >= MAX_FAILURES
 
     def lease(self, jobs: list[int], now: float) -> None:
         """Take a chunk of jobs in place of the last one."""

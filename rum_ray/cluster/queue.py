@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from rum_ray.cluster.backlog import Worker
-from rum_ray.cluster.stage import Stage
-from rum_ray.errors import RumRayError, StalledError
+from rum_ray.cluster.stage import Stage, too_large
+from rum_ray.errors import RumRayError
 from rum_ray.study.progress import ProgressState
 
-MAX_FAILURES = 3
-"""A worker whose jobs fail this often one after another gets no more jobs of the stage."""
 LEASE_SECONDS = 60.0
 """The jobs of a worker that is silent for this long are requeued."""
 EXPIRE_SECONDS = 1.0
@@ -110,6 +108,7 @@ class Queue:
         if worker is not None:
             self.stage.requeue(self._open_leases(worker))
             self._pause_surplus(worker.device)
+            self._resume_last()
 
     def _open_leases(self, worker: Worker) -> list[int]:
         """Return the jobs of a worker that nobody has finished."""
@@ -165,9 +164,11 @@ class Queue:
         Its worker is silent, or has another device and needs twice the mean time of a job.
         """
         stage = self.stage
-        seconds = 0.0 if stage.started is None else now - stage.started
+        latest = now if stage.latest is None else stage.latest
+        seconds = latest - (now if stage.started is None else stage.started)
         patience = 2 * seconds * len(self._workers) / max(len(stage.done), 1)
-        for worker in sorted(self._workers.values(), key=lambda worker: worker.chunk_started):
+        busy = [worker for worker in self._workers.values() if worker.leased]
+        for worker in sorted(busy, key=lambda worker: worker.chunk_started):
             silent = now - worker.last_heartbeat > SILENT_SECONDS
             slow = now - worker.chunk_started > max(patience, COPY_SECONDS)
             if worker is mine or not (silent or (slow and worker.device != mine.device)):
@@ -188,6 +189,8 @@ class Queue:
         for index, result in done.items():
             self.stage.results.setdefault(index, result)
         self.stage.finish(done)
+        if done:
+            self.stage.latest = time.monotonic()
         if worker is not None:
             worker.consecutive_failures = 0 if done else worker.consecutive_failures
             worker.leased = self._open_leases(worker)
@@ -211,7 +214,7 @@ class Queue:
         self.stage.retry(index, reason)
         mine.consecutive_failures += 1
         others = any(not w.paused for w in self._workers.values() if w is not mine)
-        if mine.consecutive_failures >= MAX_FAILURES and others:
+        if mine.is_failing and others:
             self._pause(mine)
         return mine.paused
 
@@ -229,7 +232,7 @@ class Queue:
         for other in others:
             other.shared_memory = True
         if not others and not mine.shared_memory:
-            self.fail(name, stage, index, _too_large(self.stage.kinds[index], reason))
+            self.fail(name, stage, index, too_large(self.stage.kinds[index], reason))
             return False
         mine.shared_memory = False
         if others:
@@ -244,6 +247,11 @@ class Queue:
         """Return the workers of a device that are not paused, in the order of registration."""
         return [w for w in self._workers.values() if w.device == device and not w.paused]
 
+    @property
+    def paused(self) -> int:
+        """Number of workers that get no jobs of this stage."""
+        return sum(worker.paused for worker in self._workers.values())
+
     def _pause(self, worker: Worker) -> None:
         """Give a worker no more jobs of this stage; requeue what it has."""
         worker.paused = True
@@ -251,14 +259,26 @@ class Queue:
         worker.leased = []
 
     def _pause_surplus(self, device: str) -> None:
-        """Keep no more active workers on a device than its memory has room for."""
+        """Keep no more active workers on a device than its memory has room for.
+
+        Workers that run jobs go on; a worker whose jobs failed stays paused.
+        """
         if device in self._capacity:
             present = [w for w in self._workers.values() if w.device == device]
+            present.sort(key=lambda worker: (worker.paused, worker.is_failing))
             for number, worker in enumerate(present):
-                surplus = number >= self._capacity[device]
-                if surplus and not worker.paused:
+                if number >= self._capacity[device] and not worker.paused:
                     self._pause(worker)
-                worker.paused = surplus
+                elif number < self._capacity[device] and not worker.is_failing:
+                    worker.paused = False
+
+    def _resume_last(self) -> None:
+        """Let workers whose jobs failed go on if nobody else is left."""
+        if all(worker.paused for worker in self._workers.values()):
+            for worker in self._workers.values():
+                worker.paused, worker.consecutive_failures = False, 0
+            for device in self._capacity:
+                self._pause_surplus(device)
 
     def progress(self) -> ProgressState:
         """Return the progress of the stage, with the workers that are alive."""
@@ -276,11 +296,3 @@ class Queue:
             shards=len({worker.shard for worker in alive}),
             rejected=len(self.rejections),
         )
-
-
-def _too_large(kind: str, reason: str) -> StalledError:
-    """Return the error of a job that is too large for the memory of every device."""
-    return StalledError(
-        f"{kind} ran out of memory with no other worker of this stage on its device: {reason}. "
-        "Lower the recipe's batch_size, or use a device with more memory."
-    )

@@ -143,13 +143,14 @@ class QueueActor:
         await self._wake()
 
     async def _wake(self) -> None:
-        """Wake as many waiting workers as there are jobs, and those who wait for results."""
+        """Wake as many workers as may take the jobs, and those who wait for results."""
         stage = self._queue.stage
         async with self._jobs:
             if self._queue.closed:
                 self._jobs.notify_all()
             else:
-                self._jobs.notify(len(stage.backlog))
+                # Paused workers wait among the others and take nothing.
+                self._jobs.notify(len(stage.backlog) and len(stage.backlog) + self._queue.paused)
         async with self._settled:
             self._settled.notify_all()
 

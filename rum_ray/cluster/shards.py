@@ -105,7 +105,10 @@ class Shards:
             self._place(now)
         if alive:
             self._seen = now
-            self._failures.clear()
+            # A machine whose shards run is forgiven what failed there before.
+            for node, placed in self._placed.items():
+                if now - placed > STALL_SECONDS:
+                    self._failures.pop(node, None)
             return ""
         return self._judge(now - self._seen)
 
@@ -177,6 +180,7 @@ class Shards:
             return ""
         pending = pending_nodes()
         if pending and not self._shards:
+            self._seen = time.monotonic()
             return f"waiting for machines; starting: {pending}"
         needs = worker_resources(self._config)
         each = ", ".join(f"{n:g} {name}" for name, n in needs.items())

@@ -14,8 +14,8 @@ import ray
 import torch
 from ray.cluster_utils import Cluster
 
-from rum_ray.cluster import jobs
-from rum_ray.cluster.connect import connect
+from rum_ray.cluster import shards
+from rum_ray.cluster.executor import RayExecutor
 from rum_ray.data import load
 from rum_ray.errors import DataError
 from rum_ray.experiment import ClusterConfig
@@ -23,8 +23,33 @@ from rum_ray.jobs import Context
 from rum_ray.seeding import Seed
 from rum_ray.store import Artifact, Key, Store
 from rum_ray.training.recipe import Recipe
+from rum_ray.unlearning import FineTune
 
 PHASE = 6
+FOOTPRINTS = "RUM_RAY_FOOTPRINTS"
+"""Environment variable that names a folder for the footprints of unlearners."""
+
+
+def mark(path: Path) -> None:
+    """Append the number of this process to a file."""
+    with path.open("a") as file:
+        file.write(f"{os.getpid()}\n")
+
+
+def marked(path: Path) -> list[int]:
+    """Numbers of the processes that have marked a file, in order."""
+    return [*map(int, path.read_text().split())] if path.exists() else []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Footprint(FineTune):
+    """Fine-tuning that tells which process ran it."""
+
+    name = "footprint"
+
+    def losses(self, model, teacher, data, epoch):
+        mark(Path(os.environ[FOOTPRINTS]) / "unlearners")
+        return super().losses(model, teacher, data, epoch)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +68,7 @@ class Task:
 
     def run(self, context: Context, runtime: object) -> Artifact:
         root = Path(context.store.root)
-        (root / f"started{self.number}").touch()
+        mark(root / f"started{self.number}")
         while self.waits and not (root / "released").exists():
             time.sleep(0.05)
         died = root / f"died{self.number}"
@@ -102,6 +127,7 @@ class Nap:
     def run(self, context: Context, runtime: object) -> Artifact:
         root = Path(context.store.root)
         phase = self.number // PHASE
+        mark(root / f"tried{self.number}")
         (root / f"{phase}-{ray.get_runtime_context().get_node_id()}").touch()
         while not (root / f"released{phase}").exists():
             time.sleep(0.05)
@@ -128,15 +154,15 @@ def campaign(root: Path) -> None:
     leaver = cluster.add_node(num_cpus=1)
     context, states = Context(load("digits"), Store(root)), []
     naps = [Nap(number) for number in range(2 * PHASE)]
-    jobs.RESIZE_SECONDS = 1.0
-    with connect(cluster.address), ThreadPoolExecutor() as pool:
+    shards.PLACE_SECONDS = 1.0
+    workers = RayExecutor(cluster.address, ClusterConfig(workers=3))
+    with workers, ThreadPoolExecutor() as pool:
         # Machines must be added by the main thread.
-        stage = pool.submit(
-            jobs.run, "naps", naps, context, ClusterConfig(workers=3), states.append
-        )
+        stage = pool.submit(workers.run, "naps", naps, context, lambda s: states.append(s) or s)
         until(lambda: len(marks(root, 0)) == 2, stage)
         joiner = cluster.add_node(num_cpus=1)
         until(lambda: joiner.node_id in marks(root, 0), stage)
+        tried = {path.name for path in root.glob("tried*")}
         (root / "released0").touch()
         until(lambda: leaver.node_id in marks(root, 1), stage)
         leaver.kill_raylet()
@@ -144,7 +170,10 @@ def campaign(root: Path) -> None:
         stage.result()
     assert context.missing(naps) == []
     assert states[-1].done == len(naps)
-    print("restarts", states[-1].restarts, "requeued", states[-1].again)
+    # The machine that joined cost nobody a job.
+    assert all(len(marked(root / name)) == 1 for name in tried)
+    lost = sum(len(marked(path)) > 1 for path in root.glob("tried*"))
+    print("restarts", states[-1].restarts, "requeued", states[-1].again, "lost", lost)
     cluster.shutdown()
 
 
