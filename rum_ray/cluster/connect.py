@@ -50,7 +50,8 @@ def connect(
         ConfigError: the folder of a module does not exist or cannot be shipped any more, or the
             address is malformed.
     """
-    environment = _environment(modules)
+    local = address == "local"
+    environment = _environment(modules, local)
     if ray.is_initialized():
         if modules:
             raise ConfigError(
@@ -59,8 +60,8 @@ def connect(
             )
         yield
         return
-    local = address == "local"
-    url = _init(address, environment, _local(workers, dashboard) if local else {}, say)
+    with inherited(WORKER_SETTINGS if local else {}):
+        url = _init(address, environment, _local(workers, dashboard) if local else {}, say)
     if url and (dashboard or not local):
         say(f"Ray dashboard: http://{url} (Jobs, Actors, Cluster and Metrics)")
     try:
@@ -117,13 +118,33 @@ def _unreachable(address: str, reason: str) -> StalledError:
     )
 
 
-def _environment(modules: Sequence[str]) -> dict[str, Any]:
-    """Return the runtime environment of the worker processes."""
+def _environment(modules: Sequence[str], local: bool) -> dict[str, Any]:
+    """Return the runtime environment of the worker processes.
+
+    On this machine they inherit the settings instead: without a runtime environment, Ray can use
+    processes that it started in advance.
+    """
     for module in modules:
         if not Path(module).is_dir():
             raise ConfigError(f"cluster.modules: {module} is not a folder.")
     shipped = [str(Path(module).absolute()) for module in modules]
-    return {"env_vars": WORKER_SETTINGS, **({"py_modules": shipped} if shipped else {})}
+    settings = {} if local else {"env_vars": WORKER_SETTINGS}
+    return {**settings, **({"py_modules": shipped} if shipped else {})}
+
+
+@contextlib.contextmanager
+def inherited(settings: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for the processes that are started within a `with` block."""
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _local(workers: int, dashboard: bool) -> dict[str, Any]:
