@@ -253,6 +253,14 @@ class Command:
 
         wait(ready)
 
+    def silence(self, stage: str) -> float:
+        """The longest time of a stage in which no job was done, in seconds."""
+        done = [(line["time"], line["done"]) for line in self.lines() if line.get("stage") == stage]
+        news = [
+            when for (when, now), (_, before) in zip(done[1:], done, strict=False) if now > before
+        ]
+        return max((b - a for a, b in zip(news, news[1:], strict=False)), default=0.0)
+
     def artifacts(self) -> dict[str, bytes]:
         """The content of every artifact, by its path in the store."""
         root = self.folder / "store"

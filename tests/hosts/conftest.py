@@ -11,7 +11,7 @@ FILE = """\
 name: hosts
 data: {name: digits, label_noise: 0.1, seed: 0}
 recipe: {model: mlp, epochs: 40, lr: 0.1, batch_size: 64, schedule: cosine}
-score: {name: memorization, models: 36, fraction: 0.7, seed: 0}
+score: {name: memorization, models: 28, fraction: 0.7, seed: 0}
 forget: {size: 60, pick: spread}
 refine: {name: by_score, into: [low, medium, high]}
 plan:

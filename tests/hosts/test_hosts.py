@@ -22,15 +22,13 @@ def test_hosts_join_are_cut_heal_and_die_and_the_bits_are_those_of_one_host(host
     hosts.cable("c", "up")
     run.until("train", 12)
     hosts.crash("b")
-    killed = time.monotonic()
-    run.until("train", 20)
-    print(f"eight jobs after a host died: {time.monotonic() - killed:.1f} s")
+    run.until("train", 18)
     hosts.cable("d", "down")
     code, err = run.end()
     assert code == 0, err
     assert run.artifacts() == alone
     assert {"a", "b", "c"} <= {*run.made_by()}
-    print(f"made by {run.made_by()}")
+    print(f"made by {run.made_by()}; longest silence {run.silence('train'):.1f} s")
     for stage in ("train", "embed", "retrain", "search V4", "validate", "rows"):
         lines = [line for line in run.lines() if line.get("stage") == stage]
         print(f"{stage}: {lines[-1]['time'] - lines[0]['time']:.1f} s")
