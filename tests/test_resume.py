@@ -47,7 +47,7 @@ def runtime(tmp_path) -> StoredRuntime:
 
 
 def states(runtime: StoredRuntime) -> list[Path]:
-    return sorted(Path(runtime.store.state_path("any")).parent.glob("*"))
+    return sorted((runtime.store.folder / "states").glob("*"))
 
 
 @contextlib.contextmanager

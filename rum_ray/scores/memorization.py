@@ -8,7 +8,10 @@ each example, a model counts either as trained with it or as trained without it.
 integers that add, so the result depends neither on the order of the models nor on the workers.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -70,9 +73,98 @@ class InOutCounts:
         return Scores(inside - outside, np.sqrt(variance), "memorization")
 
 
+@dataclass(frozen=True, eq=False)
+class PoolBits:
+    """The bits of M models on N examples, eight examples to a byte.
+
+    Attributes:
+        included: [M, ceil(N / 8)] uint8, the examples that each model is trained on.
+        correct: [M, ceil(N / 8)] uint8, the examples whose label it predicts.
+        examples: N.
+    """
+
+    included: NDArray[np.uint8]
+    correct: NDArray[np.uint8]
+    examples: int
+
+    @classmethod
+    def of(cls, included: ArrayLike, correct: ArrayLike) -> "PoolBits":
+        """Return the packed form of included and correct, both [M, N] bool."""
+        included, correct = (np.asarray(bits, dtype=bool) for bits in (included, correct))
+        packed = np.packbits(included, axis=1), np.packbits(correct, axis=1)
+        return cls(*packed, examples=included.shape[1])
+
+    def __len__(self) -> int:
+        return len(self.included)
+
+    def arrays(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return included and correct, both [M, N] bool."""
+        return self._unpack(slice(None), slice(None), self.examples)
+
+    def blocks(self, models: int) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+        """Yield included and correct of so many models at a time, both [models, N] bool."""
+        for start in range(0, len(self), models):
+            yield self._unpack(slice(start, start + models), slice(None), self.examples)
+
+    def columns(self, size: int) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+        """Yield included and correct of 8 * size examples at a time, of all models."""
+        for start in range(0, self.included.shape[1], size):
+            count = min(8 * size, self.examples - 8 * start)
+            yield self._unpack(slice(None), slice(start, start + size), count)
+
+    def _unpack(
+        self, models: slice, places: slice, count: int
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return a part of the bits as bool arrays."""
+        included, correct = (
+            np.unpackbits(bits[models, places], axis=1, count=count).view(bool)
+            for bits in (self.included, self.correct)
+        )
+        return included, correct
+
+    def counts(self) -> InOutCounts:
+        """Return the counts over the models; there is at least one."""
+        return reduce(add, (InOutCounts.of(*block) for block in self.blocks(MODELS_AT_ONCE)))
+
+
+MODELS_AT_ONCE = 255
+"""Number of models whose bits are counted at a time; a sum of so many bits fits a byte."""
+
+
+def count_models(
+    models: Iterable[tuple[int, NDArray[np.uint8], NDArray[np.uint8]]], examples: int, groups: int
+) -> tuple[InOutCounts, ...]:
+    """Return the counts of each group of models; the memory does not grow with the models.
+
+    Args:
+        models: in any order, per model: its group; its included examples and its correct
+            predictions, each [ceil(N / 8)] uint8, packed.
+        examples: N.
+        groups: number of groups.
+    """
+    nothing = np.zeros((0, examples), dtype=bool)
+    counts = [InOutCounts.of(nothing, nothing)] * groups
+    waiting: list[list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]] = [[] for _ in range(groups)]
+
+    def add_up(group: int) -> None:
+        if waiting[group]:
+            included, correct = map(np.stack, zip(*waiting[group], strict=True))
+            counts[group] += PoolBits(included, correct, examples).counts()
+            waiting[group].clear()
+
+    for group, included, correct in models:
+        waiting[group].append((included, correct))
+        if len(waiting[group]) == MODELS_AT_ONCE:
+            add_up(group)
+    for group in range(groups):
+        add_up(group)
+    return tuple(counts)
+
+
 def _count(bits: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return the number of true values per column of [M, N]; summing bytes is fast."""
-    blocks = (bits[start : start + 255] for start in range(0, len(bits), 255))
+    starts = range(0, len(bits), MODELS_AT_ONCE)
+    blocks = (bits[start : start + MODELS_AT_ONCE] for start in starts)
     sums = [block.sum(axis=0, dtype=np.uint8) for block in blocks]
     return np.sum(sums, axis=0, dtype=np.int64) if sums else np.zeros(bits.shape[1], np.int64)
 
@@ -101,33 +193,35 @@ def memorization(included: ArrayLike, correct: ArrayLike) -> Scores:
     return InOutCounts.of(included, correct).scores()
 
 
-def soft_memorization(included: ArrayLike, confidences: ArrayLike) -> Scores:
+def soft_memorization(models: Iterable[tuple[ArrayLike, ArrayLike]], examples: int) -> Scores:
     """Return memorization from label probabilities in place of hits, which needs fewer models.
 
     Args:
-        included: [M, N] bool, model m is trained on example n.
-        confidences: [M, N] in [0, 1], probability of the label of example n under model m.
+        models: per model: included [N] bool; confidences [N] in [0, 1], the probabilities of the
+            labels.
+        examples: N.
 
     Returns:
         Scores [N] in [-1, 1], higher is harder: the mean over the models trained with the example
         minus the mean over the models trained without it. NaN where either set of models is empty.
 
     Raises:
-        ValueError: the arrays are not both [M, N].
+        ValueError: the arrays of a model are not both [N].
     """
-    included, confidences = np.asarray(included, dtype=bool), np.asarray(confidences)
-    if included.shape != confidences.shape:
-        raise ValueError(
-            "included and confidences must both have shape [models, examples]; "
-            f"got {included.shape} and {confidences.shape}"
-        )
-    counts = InOutCounts.of(included, np.zeros_like(included))
-    inside, outside = (
-        confidences.sum(axis=0, dtype=np.float64, where=models) for models in (included, ~included)
-    )
+    sums, counts = np.zeros((2, 2, examples))
+    for included, confidences in models:
+        member, p = np.asarray(included, dtype=bool), np.asarray(confidences, dtype=np.float64)
+        if member.shape != (examples,) or p.shape != (examples,):
+            raise ValueError(
+                f"included and confidences of a model must both have shape [{examples}]; "
+                f"got {member.shape} and {p.shape}"
+            )
+        for side, models_of_side in enumerate((~member, member)):
+            sums[side] += np.where(models_of_side, p, 0)
+            counts[side] += models_of_side
     with np.errstate(invalid="ignore"):
-        values = inside / counts.seen - outside / counts.unseen
-    return Scores(values, name="soft_memorization")
+        outside, inside = sums / counts
+    return Scores(inside - outside, name="soft_memorization")
 
 
 def influence(included: ArrayLike, correct_test: ArrayLike) -> NDArray[np.float32]:
