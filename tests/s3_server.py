@@ -12,6 +12,7 @@ from typing import Any
 
 import boto3
 import pytest
+from miniature import DEMO, SETTINGS
 
 import rum_ray as rr
 from rum_ray import config
@@ -29,24 +30,6 @@ CREDENTIALS = {
     "AWS_SECRET_ACCESS_KEY": "secret",
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_EC2_METADATA_DISABLED": "true",
-}
-STUDY = {
-    "name": "small",
-    "data": "digits",
-    "recipe": {"model": "mlp", "epochs": 1, "batch_size": 256},
-    "score": {"models": 16, "fraction": 0.5, "confidences": True},
-    "forget": {"size": 30},
-    "seeds": [0, 1],
-    "plan": {
-        "low": "nothing",
-        "medium": {"name": "finetune", "epochs": 1, "batch_size": 256},
-        "high": {"name": "salun", "epochs": 1, "batch_size": 256},
-    },
-    "search": {
-        "trials": 2,
-        "max_cost": 9,
-        "unlearners": ["nothing", {"name": "finetune", "epochs": 1, "batch_size": 256}],
-    },
 }
 
 
@@ -104,8 +87,9 @@ def serve(folder: Path) -> Iterator[Server]:
 
 
 def report_of(store: str | Path, executor: Any = None) -> Mapping[str, Any]:
-    """Run the study with this store; return its report without times and places."""
-    report = rr.run(config.parse(STUDY), store=store, executor=executor)
+    """Run the miniature of the demo with this store; return its report without times and places."""
+    experiment = config.load(DEMO, (*SETTINGS, "score.confidences=true"))
+    report = rr.run(experiment, store=store, executor=executor)
     return without_times(report.summary.to_json())
 
 
