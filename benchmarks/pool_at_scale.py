@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from rum_ray.data import DataBundle, LabeledData
 from rum_ray.jobs import Context, TrainPoolModel
-from rum_ray.scores.memorization import InOutCounts, PoolBits, count_models
+from rum_ray.scores.memorization import InOutCounts, PoolBits, PoolCounter
 from rum_ray.scores.reliability import changed_share, split_half
 from rum_ray.seeding import Seed
 from rum_ray.store import PACK_RECORDS, Artifact, Key, Store
@@ -55,7 +55,10 @@ def by_matrix(models: int, examples: int) -> tuple[InOutCounts, ...]:
 
 def by_counts(models: int, examples: int) -> tuple[InOutCounts, ...]:
     """Return the counts of both halves, streamed."""
-    return count_models(records(models, examples), examples, groups=2)
+    counter = PoolCounter(examples, groups=2)
+    for record in records(models, examples):
+        counter.add(*record)
+    return counter.counts()
 
 
 def reading(way: int) -> dict[str, float]:

@@ -16,7 +16,7 @@ from rum_ray.errors import DivergedError, StoreError
 from rum_ray.jobs.context import Context
 from rum_ray.resume import StoredRuntime
 from rum_ray.scores.learning_events import LearningEvents
-from rum_ray.scores.memorization import InOutCounts, PoolBits, count_models, included_rows
+from rum_ray.scores.memorization import InOutCounts, PoolBits, PoolCounter, included_rows
 from rum_ray.seeding import Seed
 from rum_ray.store import Artifact, Key
 from rum_ray.training.fused import fit_together
@@ -189,11 +189,10 @@ def pool_counts(
 
     Group g has the jobs at the places g, g + groups, and so on.
     """
-    models = (
-        (number % groups, record.arrays["included"], record.arrays["correct"])
-        for number, record in context.load_each(jobs)
-    )
-    return count_models(models, len(context.bundle.train), groups)
+    counter = PoolCounter(len(context.bundle.train), groups)
+    for number, record in context.load_each(jobs):
+        counter.add(number % groups, record.arrays["included"], record.arrays["correct"])
+    return counter.counts()
 
 
 def pool_bits(

@@ -8,7 +8,7 @@ each example, a model counts either as trained with it or as trained without it.
 integers that add, so the result depends neither on the order of the models nor on the workers.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -131,34 +131,45 @@ MODELS_AT_ONCE = 255
 """Number of models whose bits are counted at a time; a sum of so many bits fits a byte."""
 
 
-def count_models(
-    models: Iterable[tuple[int, NDArray[np.uint8], NDArray[np.uint8]]], examples: int, groups: int
-) -> tuple[InOutCounts, ...]:
-    """Return the counts of each group of models; the memory does not grow with the models.
+class PoolCounter:
+    """Counts models one by one; its memory does not grow with their number."""
 
-    Args:
-        models: in any order, per model: its group; its included examples and its correct
-            predictions, each [ceil(N / 8)] uint8, packed.
-        examples: N.
-        groups: number of groups.
-    """
-    nothing = np.zeros((0, examples), dtype=bool)
-    counts = [InOutCounts.of(nothing, nothing)] * groups
-    waiting: list[list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]] = [[] for _ in range(groups)]
+    def __init__(self, examples: int, groups: int) -> None:
+        """Start without models.
 
-    def add_up(group: int) -> None:
-        if waiting[group]:
-            included, correct = map(np.stack, zip(*waiting[group], strict=True))
-            counts[group] += PoolBits(included, correct, examples).counts()
-            waiting[group].clear()
+        Args:
+            examples: N.
+            groups: number of groups of models that are counted apart.
+        """
+        nothing = np.zeros((0, examples), dtype=bool)
+        self._examples = examples
+        self._counts = [InOutCounts.of(nothing, nothing)] * groups
+        self._waiting: list[list[tuple[NDArray[np.uint8], ...]]] = [[] for _ in range(groups)]
 
-    for group, included, correct in models:
-        waiting[group].append((included, correct))
-        if len(waiting[group]) == MODELS_AT_ONCE:
-            add_up(group)
-    for group in range(groups):
-        add_up(group)
-    return tuple(counts)
+    def add(self, group: int, included: NDArray[np.uint8], correct: NDArray[np.uint8]) -> None:
+        """Add a model.
+
+        Args:
+            group: of the model.
+            included: [ceil(N / 8)] uint8, packed, the examples that the model is trained on.
+            correct: [ceil(N / 8)] uint8, packed, the examples whose label it predicts.
+        """
+        self._waiting[group].append((included, correct))
+        if len(self._waiting[group]) == MODELS_AT_ONCE:
+            self._count(group)
+
+    def counts(self) -> tuple[InOutCounts, ...]:
+        """Return the counts of each group."""
+        for group in range(len(self._counts)):
+            self._count(group)
+        return tuple(self._counts)
+
+    def _count(self, group: int) -> None:
+        """Add the waiting models of a group to its counts."""
+        if self._waiting[group]:
+            included, correct = map(np.stack, zip(*self._waiting[group], strict=True))
+            self._counts[group] += PoolBits(included, correct, self._examples).counts()
+            self._waiting[group].clear()
 
 
 def _count(bits: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -193,35 +204,45 @@ def memorization(included: ArrayLike, correct: ArrayLike) -> Scores:
     return InOutCounts.of(included, correct).scores()
 
 
-def soft_memorization(models: Iterable[tuple[ArrayLike, ArrayLike]], examples: int) -> Scores:
-    """Return memorization from label probabilities in place of hits, which needs fewer models.
+class SoftMemorization:
+    """Memorization from label probabilities in place of hits, which needs fewer models.
 
-    Args:
-        models: per model: included [N] bool; confidences [N] in [0, 1], the probabilities of the
-            labels.
-        examples: N.
-
-    Returns:
-        Scores [N] in [-1, 1], higher is harder: the mean over the models trained with the example
-        minus the mean over the models trained without it. NaN where either set of models is empty.
-
-    Raises:
-        ValueError: the arrays of a model are not both [N].
+    Models are added one by one; the memory does not grow with their number.
     """
-    sums, counts = np.zeros((2, 2, examples))
-    for included, confidences in models:
+
+    def __init__(self, examples: int) -> None:
+        """Start without models, for this number of examples N."""
+        self._sums, self._models = np.zeros((2, 2, examples))
+
+    def add(self, included: ArrayLike, confidences: ArrayLike) -> None:
+        """Add a model.
+
+        Args:
+            included: [N] bool, the examples that the model is trained on.
+            confidences: [N] in [0, 1], its probabilities of the labels.
+
+        Raises:
+            ValueError: the arrays are not both [N].
+        """
         member, p = np.asarray(included, dtype=bool), np.asarray(confidences, dtype=np.float64)
-        if member.shape != (examples,) or p.shape != (examples,):
+        if not member.shape == p.shape == self._sums.shape[1:]:
             raise ValueError(
-                f"included and confidences of a model must both have shape [{examples}]; "
+                f"included and confidences of a model must have shape {self._sums.shape[1:]}; "
                 f"got {member.shape} and {p.shape}"
             )
-        for side, models_of_side in enumerate((~member, member)):
-            sums[side] += np.where(models_of_side, p, 0)
-            counts[side] += models_of_side
-    with np.errstate(invalid="ignore"):
-        outside, inside = sums / counts
-    return Scores(inside - outside, name="soft_memorization")
+        for side, counted in enumerate((~member, member)):
+            self._sums[side] += np.where(counted, p, 0)
+            self._models[side] += counted
+
+    def scores(self) -> Scores:
+        """Return the scores [N] in [-1, 1], higher is harder; NaN where a side has no models.
+
+        A score is the mean over the models trained with the example minus the mean over the models
+        trained without it.
+        """
+        with np.errstate(invalid="ignore"):
+            outside, inside = self._sums / self._models
+        return Scores(inside - outside, name="soft_memorization")
 
 
 def influence(included: ArrayLike, correct_test: ArrayLike) -> NDArray[np.float32]:

@@ -25,7 +25,7 @@ from rum_ray.scores import PROXIES
 from rum_ray.scores.base import Scores
 from rum_ray.scores.files import read_scores
 from rum_ray.scores.learning_events import EVENTS
-from rum_ray.scores.memorization import InOutCounts, PoolBits, soft_memorization
+from rum_ray.scores.memorization import InOutCounts, PoolBits, SoftMemorization
 from rum_ray.seeding import Seed
 from rum_ray.study.pool_size import PoolSize
 from rum_ray.training.recipe import Recipe
@@ -171,8 +171,9 @@ class Scoring:
         if not self.pool or not self.experiment.score.confidences:
             return {}
         total = len(self.context.bundle.train)
-        records = (record.arrays for _, record in self.context.load_each(self.scoring_half))
         # float64 adds float16 exactly, so the order of the models does not matter.
-        models = ((unpack(r["included"], total), r["confidences"]) for r in records)
-        scores = soft_memorization(models, total)
+        soft = SoftMemorization(total)
+        for _, record in self.context.load_each(self.scoring_half):
+            soft.add(unpack(record.arrays["included"], total), record.arrays["confidences"])
+        scores = soft.scores()
         return {scores.name: scores.values[None]}

@@ -8,11 +8,11 @@ from rum_ray.scores.base import Scores
 from rum_ray.scores.memorization import (
     InOutCounts,
     PoolBits,
-    count_models,
+    PoolCounter,
+    SoftMemorization,
     included_rows,
     influence,
     memorization,
-    soft_memorization,
 )
 from rum_ray.seeding import Seed
 
@@ -27,7 +27,10 @@ def pool(models: int, examples: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def soft(included: np.ndarray, confidences: np.ndarray) -> Scores:
-    return soft_memorization(zip(included, confidences, strict=True), included.shape[1])
+    found = SoftMemorization(included.shape[1])
+    for model in zip(included, confidences, strict=True):
+        found.add(*model)
+    return found.scores()
 
 
 @pytest.mark.parametrize("models", [1, 2, 5, 30])
@@ -99,8 +102,10 @@ def test_models_are_counted_one_by_one_in_any_order(models, examples):
     packed = [np.packbits(bits, axis=1) for bits in (included, correct)]
     order = (Seed(0) / "order").permutation(models)
     for groups in (1, 2, 3):
-        stream = ((m % groups, packed[0][m], packed[1][m]) for m in order)
-        counts = count_models(stream, examples, groups)
+        counter = PoolCounter(examples, groups)
+        for m in order:
+            counter.add(m % groups, packed[0][m], packed[1][m])
+        counts = counter.counts()
         assert len(counts) == groups
         for group, found in enumerate(counts):
             expected = InOutCounts.of(included[group::groups], correct[group::groups])
@@ -151,8 +156,8 @@ def test_bad_shapes(shapes):
 
 @pytest.mark.parametrize("shapes", [((3,), (4,)), ((4,), (3,)), ((4,), (4, 1))])
 def test_bad_shapes_of_confidences(shapes):
-    with pytest.raises(ValueError, match=r"^included and \w+ .*\[4\]; got"):
-        soft_memorization([tuple(map(np.zeros, shapes))], 4)
+    with pytest.raises(ValueError, match=r"^included and \w+ .*\(4,\); got"):
+        SoftMemorization(4).add(*map(np.zeros, shapes))
 
 
 @pytest.mark.parametrize(
