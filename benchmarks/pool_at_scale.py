@@ -7,6 +7,7 @@ this process, which other processes of the machine change little. The S3 server 
 """
 
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -168,6 +169,7 @@ def have_rates(folder: Path) -> dict[str, list[float]]:
 def s3_requests() -> dict[str, int]:
     """Return the requests to S3 for a thousand models: `have` and reading, alone and packed."""
     os.environ |= {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     endpoint = f"scheme=http&endpoint_override=127.0.0.1%3A{server.get_host_and_port()[1]}"

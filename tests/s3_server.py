@@ -66,7 +66,10 @@ class Server:
 
 @contextlib.contextmanager
 def serve(folder: Path) -> Iterator[Server]:
-    """Run a server with its log in this folder, and set the credentials of this process."""
+    """Run a server with its log in this folder, and set the credentials of this process.
+
+    The server lists 10 objects per page, as another one lists 1,000.
+    """
     log = folder / "s3.log"
     with pytest.MonkeyPatch.context() as patch, log.open("w") as file:
         for name, value in CREDENTIALS.items():
@@ -77,7 +80,7 @@ def serve(folder: Path) -> Iterator[Server]:
             stdout=subprocess.PIPE,
             stderr=file,
             text=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "MOTO_S3_DEFAULT_MAX_KEYS": "10"},
         )
         with process:
             try:
