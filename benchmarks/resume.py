@@ -20,8 +20,7 @@ from _harness import Row, interleave, save
 import rum_ray
 from rum_ray import config
 from rum_ray.data import DataBundle, LabeledData
-from rum_ray.jobs import Context, TrainPoolModel, pool_bits
-from rum_ray.scores.memorization import InOutCounts
+from rum_ray.jobs import Context, TrainPoolModel, pool_counts
 from rum_ray.seeding import Seed
 from rum_ray.store import Artifact, Store
 from rum_ray.study.study import Study
@@ -58,8 +57,7 @@ def score(folder: Path, models: int) -> float:
 def count(context: Context, models: list[TrainPoolModel]) -> float:
     """Read all records and add them up, and return one run."""
     assert not context.missing(models)
-    included, correct = pool_bits(context, models)
-    halves = [InOutCounts.of(included[half::2], correct[half::2]) for half in (0, 1)]
+    halves = pool_counts(context, models, groups=2)
     assert len((halves[0] + halves[1]).scores().values) == EXAMPLES
     return 1
 

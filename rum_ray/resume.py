@@ -1,16 +1,16 @@
 """The runtime of a job: training loops resume from checkpoints after a crash."""
 
+import copy
 import hashlib
 import io
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Any
 
 import torch
 
 from rum_ray.digest import digest
-from rum_ray.files import write_bytes
 from rum_ray.seeding import Seed
 from rum_ray.store import Store
 from rum_ray.training.runtime import Stateful, set_threads
@@ -54,32 +54,48 @@ class StoredRuntime:
                 saved = time.monotonic()
 
     @property
-    def _path(self) -> Path | None:
-        return self.store.state_path(f"{self.job}-{digest(self.seed)[:16]}")
+    def _identity(self) -> dict[str, str]:
+        """The job and the part of it whose states these are; it is in the file, too."""
+        return {"job": self.job, "seed": digest(self.seed)}
+
+    @property
+    def _name(self) -> str:
+        """The name of the checkpoint in the store."""
+        return f"{self.job}-{self._identity['seed'][:16]}"
 
     def _save_checkpoint(self, epoch: int, state: Mapping[str, Stateful]) -> None:
         """Replace the checkpoint by one of this state."""
-        if self._path is None:
-            return
         buffer = io.BytesIO()
-        torch.save({"epoch": epoch, **{k: v.state_dict() for k, v in state.items()}}, buffer)
+        parts = {name: part.state_dict() for name, part in state.items()}
+        torch.save({**self._identity, "epoch": epoch, "state": parts}, buffer)
         content = buffer.getvalue()
-        write_bytes(self._path, hashlib.sha256(content).digest() + content)
+        self.store.save_checkpoint(self._name, hashlib.sha256(content).digest() + content)
 
     def _restore(self, state: Mapping[str, Stateful]) -> int:
-        """Restore the checkpoint and return the next epoch; 0 if there is no valid checkpoint."""
-        if self._path is None or not self._path.exists():
+        """Restore the checkpoint and return the next epoch; 0 if there is no valid checkpoint.
+
+        A checkpoint that is damaged, is that of another job, or does not fit the state counts as
+        none. The state is then as before.
+        """
+        content = self.store.checkpoint(self._name)
+        if content is None or hashlib.sha256(content[32:]).digest() != content[:32]:
             return 0
-        content = self._path.read_bytes()
-        if hashlib.sha256(content[32:]).digest() != content[:32]:
+        before = {name: copy.deepcopy(part.state_dict()) for name, part in state.items()}
+        try:
+            saved: dict[str, Any] = torch.load(
+                io.BytesIO(content[32:]), weights_only=True, map_location=self.device
+            )
+            if {name: saved[name] for name in self._identity} != self._identity:
+                return 0
+            for name, part in state.items():
+                part.load_state_dict(saved["state"][name])
+            return int(saved["epoch"])
+        except Exception:
+            # The checksum is right, so another version wrote it; many types of errors can follow.
+            for name, part in state.items():
+                part.load_state_dict(before[name])
             return 0
-        saved = torch.load(io.BytesIO(content[32:]), weights_only=True, map_location=self.device)
-        for name, part in state.items():
-            part.load_state_dict(saved[name])
-        return int(saved["epoch"])
 
     def remove_checkpoints(self) -> None:
         """Remove all checkpoints of the job."""
-        if self._path is not None:
-            for path in self._path.parent.glob(f"{self.job}-*"):
-                path.unlink(missing_ok=True)
+        self.store.remove_checkpoints(f"{self.job}-")

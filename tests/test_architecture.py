@@ -32,6 +32,8 @@ LAYER = {part: number for number, line in enumerate(LAYERS) for part in line.spl
 # Who may import what comes from outside: folders or modules of rum_ray.
 OWNERS = {
     "PIL": "data",
+    "boto3": "store",
+    "botocore": "store",
     "jinja2": "report",
     "matplotlib": "report",
     "mlflow": "report",

@@ -1,5 +1,7 @@
 import contextlib
 import dataclasses
+import hashlib
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -47,7 +49,7 @@ def runtime(tmp_path) -> StoredRuntime:
 
 
 def states(runtime: StoredRuntime) -> list[Path]:
-    return sorted(Path(runtime.store.state_path("any")).parent.glob("*"))
+    return sorted((runtime.store.folder / "states").glob("*"))
 
 
 @contextlib.contextmanager
@@ -154,11 +156,62 @@ def test_a_checkpoint_is_saved_after_30_seconds_of_work(tmp_path, monkeypatch):
     assert saved == [0, 0, 0, 3, 3, 3]
 
 
-def test_a_remote_store_has_no_checkpoints():
-    runtime = StoredRuntime(Seed(0), Store("mock://bucket"), "job", checkpoint_seconds=0.0)
+def test_checkpoints_of_a_store_at_another_place():
+    store = Store("mock://bucket/a")
+    store._place.files.create_dir("a/states")
+    runtime = StoredRuntime(Seed(0), store, "job", checkpoint_seconds=0.0)
     assert list(runtime.epochs(3)) == [0, 1, 2]
-    assert list(runtime.epochs(3)) == [0, 1, 2]
+    assert list(runtime.epochs(5)) == [3, 4]
+    dataclasses.replace(runtime, job="jo").remove_checkpoints()
+    assert list(runtime.epochs(6)) == [5]
     runtime.remove_checkpoints()
+    assert list(runtime.epochs(1)) == [0]
+
+
+def rewritten(content: bytes, **changes: object) -> bytes:
+    """A checkpoint with other values under a valid checksum."""
+    saved = torch.load(io.BytesIO(content[32:]), weights_only=True)
+    buffer = io.BytesIO()
+    torch.save({**saved, **changes}, buffer)
+    return hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue()
+
+
+def test_a_checkpoint_of_another_job_is_none(bundle, runtime):
+    other = dataclasses.replace(runtime, job="other", seed=Seed(1))
+    for each in (runtime, other):
+        with crash(2):
+            RECIPE.fit(bundle.train, each)
+    mine, foreign = (path for path in states(runtime))
+    assert mine.name.startswith("job")
+    mine.write_bytes(foreign.read_bytes())
+    assert_same(RECIPE.fit(bundle.train, runtime), RECIPE.fit(bundle.train, LocalRuntime(Seed(0))))
+    assert list(other.epochs(RECIPE.epochs)) == [2, 3]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"job": "other"},
+        {"seed": "other"},
+        {"state": {}},
+        {"epoch": None},
+        {"state": {"model": {"x": torch.zeros(1)}, "optimizer": {}}},
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_none(bundle, runtime, changes):
+    expected = RECIPE.fit(bundle.train, LocalRuntime(Seed(0)))
+    with crash(2):
+        RECIPE.fit(bundle.train, runtime)
+    (path,) = states(runtime)
+    path.write_bytes(rewritten(path.read_bytes(), **changes))
+    assert_same(RECIPE.fit(bundle.train, runtime), expected)
+
+
+def test_a_checkpoint_of_another_version_is_none(bundle, runtime):
+    content = b"made by another version"
+    runtime.store.save_checkpoint(runtime._name, hashlib.sha256(content).digest() + content)
+    expected = RECIPE.fit(bundle.train, LocalRuntime(Seed(0)))
+    assert_same(RECIPE.fit(bundle.train, runtime), expected)
 
 
 @pytest.fixture

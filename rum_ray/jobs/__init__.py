@@ -21,6 +21,7 @@ from rum_ray.jobs.train import (
     is_fused,
     load_model,
     pool_bits,
+    pool_counts,
     train_together,
 )
 from rum_ray.jobs.trial import EvaluatePlan
@@ -47,6 +48,7 @@ __all__ = [
     "is_fused",
     "load_model",
     "pool_bits",
+    "pool_counts",
     "pool_logits",
     "relative_cost",
     "retraining_cost",

@@ -58,11 +58,12 @@ def pool_logits(
     context: Context, jobs: Sequence[PoolLogits], rows: Indices
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
     """Return logits and inclusion of rows of D, each [M, N], and logits of non-members [M, T]."""
-    included, _ = pool_bits(context, [job.model for job in jobs])
-    records = [context.load(job).arrays for job in jobs]
-    train = np.stack([record["train"][rows] for record in records])
-    unseen = np.stack([record["unseen"] for record in records])
-    return train.astype(np.float64), included[:, rows], unseen.astype(np.float64)
+    included, _ = pool_bits(context, [job.model for job in jobs], rows).arrays()
+    train: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(jobs)
+    unseen = train.copy()
+    for number, record in context.load_each(jobs):
+        train[number], unseen[number] = record.arrays["train"][rows], record.arrays["unseen"]
+    return np.stack(train).astype(np.float64), included, np.stack(unseen).astype(np.float64)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from rum_ray.evaluation.sets import Members, sample_members
 from rum_ray.evaluation.tow import Accuracies
 from rum_ray.jobs.context import Context
 from rum_ray.jobs.evaluate import Evaluate
-from rum_ray.jobs.train import TrainPoolModel, pool_bits
+from rum_ray.jobs.train import TrainPoolModel, unpack
 from rum_ray.resume import StoredRuntime
 from rum_ray.rum import Partition
 from rum_ray.search.objective import Reference
@@ -94,20 +94,25 @@ class PoolReference:
     def run(self, context: Context, runtime: StoredRuntime) -> Artifact:
         """Return accuracies and attacks as value; the models and the pool must be in the store."""
         del runtime
-        included, correct = pool_bits(context, self.pool)
-        forget = self.partition.rows
-        outside = ~included[:, forget]
-        right = (correct[:, forget] & outside).sum(axis=0) / outside.sum(axis=0)
+        forget, total, size = (
+            self.partition.rows,
+            len(context.bundle.train),
+            len(context.bundle.valid),
+        )
+        outside, right = np.zeros((2, len(forget)), dtype=np.int64)
+        attacks: dict[int, tuple[float, float]] = {}
+        for number, record in context.load_each(self.pool):
+            included, correct = (unpack(record.arrays[n], total) for n in ("included", "correct"))
+            unseen = ~included[forget]
+            outside += unseen
+            right += correct[forget] & unseen
+            if unseen.any():
+                attacks[number] = self._attack(record.arrays["confidences"], included, size)
+        # The bits of a mean depend on the order.
+        mia, ranked = np.mean([attacks[number] for number in sorted(attacks)], axis=0)
         accuracies = [model.load(context).accuracies for model in self.models]
-        size = len(context.bundle.valid)
-        attacks = [
-            self._attack(context.load(model).arrays["confidences"], learned, size)
-            for model, learned in zip(self.pool, included, strict=True)
-            if not learned[forget].all()
-        ]
-        mia, ranked = np.mean(attacks, axis=0)
         value = {
-            "forget": float(right.mean()),
+            "forget": float((right / outside).mean()),
             "retain": float(np.mean([a.retain for a in accuracies])),
             "test": float(np.mean([a.test for a in accuracies])),
             "mia": float(mia),

@@ -16,7 +16,7 @@ from rum_ray.errors import DivergedError, StoreError
 from rum_ray.jobs.context import Context
 from rum_ray.resume import StoredRuntime
 from rum_ray.scores.learning_events import LearningEvents
-from rum_ray.scores.memorization import included_rows
+from rum_ray.scores.memorization import InOutCounts, PoolBits, PoolCounter, included_rows
 from rum_ray.seeding import Seed
 from rum_ray.store import Artifact, Key
 from rum_ray.training.fused import fit_together
@@ -182,17 +182,42 @@ def train_together(context: Context, jobs: Sequence[TrainPoolModel]) -> list[Div
     return [failed.get(job) for job in jobs]
 
 
+def pool_counts(
+    context: Context, jobs: Sequence[TrainPoolModel], groups: int = 1
+) -> tuple[InOutCounts, ...]:
+    """Return the counts of finished pool models, read one by one.
+
+    Group g has the jobs at the places g, g + groups, and so on.
+    """
+    counter = PoolCounter(len(context.bundle.train), groups)
+    for number, record in context.load_each(jobs):
+        counter.add(number % groups, record.arrays["included"], record.arrays["correct"])
+    return counter.counts()
+
+
 def pool_bits(
-    context: Context, jobs: Sequence[TrainPoolModel]
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return included and correct [M, N] of finished pool models, in the order of the jobs."""
-    count = len(context.bundle.train)
-    included, correct = np.empty((2, len(jobs), count), dtype=bool)
-    for number, job in enumerate(jobs):
-        record = context.load(job).arrays
-        included[number] = np.unpackbits(record["included"], count=count)
-        correct[number] = np.unpackbits(record["correct"], count=count)
-    return included, correct
+    context: Context, jobs: Sequence[TrainPoolModel], rows: Indices | None = None
+) -> PoolBits:
+    """Return the bits of finished pool models, in the order of the jobs.
+
+    Args:
+        context: the data and the store.
+        jobs: the models.
+        rows: rows of D whose bits are wanted; None is all, in 2 * M * N / 8 bytes.
+    """
+    total = len(context.bundle.train)
+    count = total if rows is None else len(rows)
+    included, correct = np.empty((2, len(jobs), -(-count // 8)), dtype=np.uint8)
+    for number, record in context.load_each(jobs):
+        for name, bits in (("included", included), ("correct", correct)):
+            packed = record.arrays[name]
+            bits[number] = packed if rows is None else np.packbits(unpack(packed, total)[rows])
+    return PoolBits(included, correct, count)
+
+
+def unpack(packed: NDArray[np.uint8], total: int) -> NDArray[np.bool_]:
+    """Return the bits [N] of a record as bool."""
+    return np.unpackbits(packed, count=total).view(bool)
 
 
 def weights(model: nn.Module) -> Mapping[str, NDArray[Any]]:

@@ -103,6 +103,7 @@ def load_forget_set(study: Study) -> ForgetSet:
         subsets={subset.name: subset.rows for subset in study.partition},
         by_distance=study.experiment.forget.by_distance,
         embedded=tuple(job.load(study.context) for job in study.moments),
+        pool=study.scoring.pool_bits(study.forget),
     )
 
 
@@ -149,10 +150,8 @@ def _pool(study: Study) -> Pool | None:
     scoring = study.scoring
     if not scoring.scoring_half:
         return None
-    included, correct = scoring.pool_bits
     return Pool(
-        included=included,
-        correct=correct,
+        models=len(scoring.scoring_half),
         halves=scoring.pool_halves,
         held_out=len(scoring.reference_half),
         statistics=scoring.pool_size.statistics,

@@ -25,7 +25,7 @@ from rum_ray.results.schema import (
 )
 from rum_ray.scores.base import Scores
 from rum_ray.scores.entanglement import Moments
-from rum_ray.scores.memorization import InOutCounts
+from rum_ray.scores.memorization import InOutCounts, PoolBits
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,16 +33,14 @@ class Pool:
     """The leave-k-out models whose scores choose the forget set.
 
     Attributes:
-        included: [M, N] bool, model m trained on example n.
-        correct: [M, N] bool, model m predicts its label.
+        models: number of models.
         halves: counts of the models at even and at odd places.
         held_out: number of other models, which the reference "pool" asks.
         statistics: precision of memorization by rule; see `study.pool_size.PoolSize`.
         reached: True if the pool is as precise as asked.
     """
 
-    included: NDArray[np.bool_]
-    correct: NDArray[np.bool_]
+    models: int
     halves: tuple[InOutCounts, ...]
     held_out: int
     statistics: Mapping[str, float]
@@ -87,12 +85,15 @@ class ForgetSet:
         subsets: rows by name, in the order of unlearning.
         by_distance: True if distances in embedding space decided the choice.
         embedded: sums of embeddings, one per reported seed.
+        pool: bits of the models that choose the set, on its examples; None if scores of a pool do
+            not choose it.
     """
 
     rows: Indices
     subsets: Mapping[str, Indices]
     by_distance: bool
     embedded: tuple[EmbeddingStatistics, ...]
+    pool: PoolBits | None
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,7 +51,7 @@ def score_summary(examples: Examples, forget: ForgetSet) -> ScoreSummary:
     no_half, no_change = (NO_POOL, NO_POOL) if pool is None else (ALIKE, NOT_BY_SCORE)
     return ScoreSummary(
         name=scores.name,
-        models=None if pool is None else len(pool.included),
+        models=None if pool is None else pool.models,
         fraction=None if pool is None else examples.experiment.score.fraction,
         split_half=half,
         changed_share=changed,
@@ -149,13 +149,10 @@ def _changed(examples: Examples, forget: ForgetSet) -> float | None:
 
     None if scores of a pool do not decide the subsets.
     """
-    if examples.pool is None or not _by_score(examples):
+    if forget.pool is None or not _by_score(examples):
         return None
-    included, correct = (
-        bits[:, forget.rows] for bits in (examples.pool.included, examples.pool.correct)
-    )
     seed = Seed(examples.experiment.score.seed)
-    return finite(changed_share(included, correct, len(forget.subsets), seed))
+    return finite(changed_share(forget.pool, len(forget.subsets), seed))
 
 
 def _auc_flipped(examples: Examples) -> float | None:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rum_ray.errors import ScoreError
-from rum_ray.scores.memorization import InOutCounts, memorization
+from rum_ray.scores.memorization import InOutCounts, PoolBits
 from rum_ray.seeding import Seed
 
 SPLIT_HALF_GOAL = 0.9
@@ -17,6 +17,8 @@ STEP = 64
 """Number of models that are added to a pool between two checks of its precision."""
 DRAWS = 200
 """Number of bootstrap draws."""
+_COLUMNS = 8
+"""Number of bytes of packed bits, of all models, that are processed at a time."""
 _CELLS = 1 << 17
 """Number of cells of the matrix of draws and examples that are processed at a time."""
 
@@ -32,22 +34,26 @@ def split_half(a: InOutCounts, b: InOutCounts) -> float:
 
 
 def bootstrap_scores(
-    included: NDArray[np.bool_], correct: NDArray[np.bool_], seed: Seed, draws: int = DRAWS
+    bits: PoolBits, seed: Seed, draws: int = DRAWS
 ) -> Iterator[NDArray[np.float64]]:
     """Yield memorization [N] for pools of M models that are drawn with replacement (bootstrap).
 
     Args:
-        included: [M, N] bool, model m is trained on example n.
-        correct: [M, N] bool, model m predicts the label of example n.
+        bits: of M models on N examples.
         seed: seed of the draws.
         draws: number of pools.
     """
-    models = len(included)
+    models = len(bits)
     pools = seed.integers(draws * models, models).reshape(draws, models)
-    times = np.stack([np.bincount(pool, minlength=models) for pool in pools]).astype(np.float32)
-    parts = (included, included & correct, ~included, ~included & correct)
-    # The products are counts, and float32 is exact up to 16 million.
-    counts = [(times @ part.astype(np.float32)).astype(np.int64) for part in parts]
+    times = np.empty((draws, models), dtype=np.float32)
+    for row, pool in zip(times, pools, strict=True):
+        row[:] = np.bincount(pool, minlength=models)
+    blocks = []
+    for included, correct in bits.columns(_COLUMNS):
+        parts = (included, included & correct, ~included, ~included & correct)
+        # The products are counts, and float32 is exact up to 16 million.
+        blocks.append([(times @ part.astype(np.float32)).astype(np.int64) for part in parts])
+    counts = (np.concatenate(part, axis=1) for part in zip(*blocks, strict=True))
     for pool_counts in zip(*counts, strict=True):
         yield InOutCounts(*pool_counts).scores().values
 
@@ -61,23 +67,20 @@ def levels(values: NDArray[np.float64], subsets: int) -> NDArray[np.int64]:
     return found
 
 
-def changed_share(
-    included: NDArray[np.bool_], correct: NDArray[np.bool_], subsets: int, seed: Seed
-) -> float:
+def changed_share(bits: PoolBits, subsets: int, seed: Seed) -> float:
     """Return the share of the forget set that other models would put into another subset.
 
     Pools of the same size are drawn with replacement. Each splits the forget set by its own scores;
     the share is the mean over pools. Examples that a pool leaves unknown keep their score.
 
     Args:
-        included: [M, S] bool, model m trained on example n of the forget set.
-        correct: [M, S] bool, model m predicts its label.
+        bits: of M models on the forget set.
         subsets: number of subsets.
         seed: root of the scores; the draws come from it.
     """
-    scores = memorization(included, correct).values
+    scores = bits.counts().scores().values
     ours = levels(scores, subsets)
-    pools = bootstrap_scores(included, correct, seed / "bootstrap" / "models")
+    pools = bootstrap_scores(bits, seed / "bootstrap" / "models")
     drawn = (np.where(np.isnan(values), scores, values) for values in pools)
     return float(np.mean([(levels(values, subsets) != ours).mean() for values in drawn]))
 

@@ -20,10 +20,9 @@ EXPERIMENT = "experiment.yaml"
 
 def check_writable(store: Store) -> None:
     """Raise StoreError if a local store is not writable; write nothing."""
-    states = store.state_path("any")
-    if states is None:
+    if store.folder is None:
         return
-    folder = next(f for f in states.parents[1:] if os.access(f, os.F_OK))
+    folder = next(f for f in (store.folder, *store.folder.parents) if os.access(f, os.F_OK))
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         raise StoreError(
             f"cannot write to the store {store.root}: {folder} is not a writable folder. "

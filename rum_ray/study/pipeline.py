@@ -9,6 +9,7 @@ from typing import Any
 from rum_ray.errors import IntegrityError
 from rum_ray.jobs import SearchJob
 from rum_ray.search.objective import INFEASIBLE
+from rum_ray.store import PACK_RECORDS
 from rum_ray.study.costs import training_count
 from rum_ray.study.executor import Executor
 from rum_ray.study.progress import Progress, ProgressState
@@ -91,13 +92,18 @@ class Pipeline:
         study, context = self.study, self.study.context
         everything = context.distinct(jobs)
         missing = context.missing(everything)
-        before = len(everything) - len(missing)
+        before, packed = len(everything) - len(missing), 0
+        kinds = {context.key(job).kind for job in missing}
 
         def size() -> tuple[int, int]:
             needed = {*everything} - {*stage.cancelled(study)}
             return len(needed), len(needed & {*missing})
 
         def on_progress(state: ProgressState) -> ProgressState:
+            nonlocal packed
+            if state.done - packed >= PACK_RECORDS:
+                packed = state.done
+                context.store.pack(kinds)
             done, total = before + state.done, before + state.total
             statistics = stage.statistics(study)
             full = dataclasses.replace(state, done=done, total=total, before=before, **statistics)
@@ -114,6 +120,7 @@ class Pipeline:
                     name, missing, context, on_progress, lambda: stage.cancelled(study)
                 )
             finally:
+                context.store.pack(kinds)
                 left = context.missing(missing)
                 times.made += len(missing) - len(left)
                 times.trainings += sum(map(training_count, {*missing} - {*left}))

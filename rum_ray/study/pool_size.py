@@ -4,12 +4,14 @@ Only these prefixes of the pool are tested, each once all its models are finishe
 not depend on the number of workers, on crashes, or on later models that are finished already.
 """
 
-from collections.abc import Mapping, Sequence
+import tempfile
+import weakref
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from functools import cached_property
+from typing import IO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rum_ray.errors import StoreError
 from rum_ray.evaluation.pool import LEAST_MODELS
@@ -17,13 +19,10 @@ from rum_ray.experiment import Experiment, Precision
 from rum_ray.jobs import Context, TrainPoolModel, pool_bits
 from rum_ray.refinement import ByScore
 from rum_ray.scores.base import Scores
-from rum_ray.scores.memorization import InOutCounts
+from rum_ray.scores.memorization import InOutCounts, PoolBits
 from rum_ray.scores.reliability import STEP, changed_share
 from rum_ray.seeding import Seed
 from rum_ray.study.forget import choose_forget_set
-
-Bits: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.uint8]]
-"""Included examples and correct predictions of some models, each [M, N] in packed bits."""
 
 
 @dataclass(eq=False)
@@ -48,7 +47,7 @@ class PoolSize:
     statistics: Mapping[str, float] = field(default_factory=dict)
     reached: bool = False
     _counts: InOutCounts | None = None
-    _bits: Sequence[Bits] = ()
+    _missing: set[TrainPoolModel] | None = None
 
     @property
     def over(self) -> bool:
@@ -59,41 +58,92 @@ class PoolSize:
         """Read the prefixes that have finished, up to the first that is precise enough."""
         while not self.over:
             block = self.jobs[self.models : self.models + STEP]
-            if not all(map(self.context.has, block)):
+            if not self._finished(block):
                 return
             try:
-                self._add(*pool_bits(self.context, block))
+                bits = pool_bits(self.context, block)
             except StoreError:
                 # A damaged record was quarantined, so its model is missing again.
+                self._missing = None
                 return
+            self._add(bits)
 
-    def _add(self, included: NDArray[np.bool_], correct: NDArray[np.bool_]) -> None:
+    def _finished(self, block: tuple[TrainPoolModel, ...]) -> bool:
+        """Return True if the store has all these models; those that it had are not asked for."""
+        if self._missing is None:
+            self._missing = {*self.context.missing(self.jobs[self.models :])}
+        # Models are trained in order, so the last one is finished last.
+        for job in reversed(block):
+            if job in self._missing:
+                if not self.context.has(job):
+                    return False
+                self._missing.remove(job)
+        return True
+
+    def _add(self, bits: PoolBits) -> None:
         """Add the next models and test the precision."""
-        goal = self.experiment.score.models
-        counts = InOutCounts.of(included, correct)
+        goal, counts = self.experiment.score.models, bits.counts()
         counts = counts if self._counts is None else self._counts + counts
         complete = min(counts.seen.min(), counts.unseen.min()) >= LEAST_MODELS
-        statistics, bits = {}, self._bits
+        statistics = {}
         if complete:
             statistics["standard_error"] = float(counts.scores().standard_errors.mean())
         if isinstance(goal, Precision) and goal.changed is not None:
-            bits = [*bits, (np.packbits(included, axis=1), np.packbits(correct, axis=1))]
+            self._write(bits)
             if complete:
-                statistics["changed"] = self._changed(counts.scores(), bits)
+                statistics["changed"] = self._changed(counts.scores(), self.models + len(bits))
         # All at once: an error above must not leave a prefix counted but not tested.
-        self._counts, self._bits, self.statistics = counts, bits, statistics
-        self.models += len(included)
+        self._counts, self.statistics = counts, statistics
+        self.models += len(bits)
         if isinstance(goal, Precision):
             name, most = goal.rule
             self.reached = name in statistics and statistics[name] <= most
 
-    def _changed(self, scores: Scores, bits: Sequence[Bits]) -> float:
+    def _changed(self, scores: Scores, models: int) -> float:
         """Return the share of the forget set whose subset would differ with other models."""
         forget = choose_forget_set(self.experiment, self.context.bundle, scores, None)
         refiner, seed = self.experiment.refine, Seed(self.experiment.score.seed)
         assert isinstance(refiner, ByScore)
-        included, correct = (
-            np.unpackbits(np.concatenate(blocks), axis=1, count=len(scores))[:, forget].astype(bool)
-            for blocks in zip(*bits, strict=True)
+        parts = []
+        for block in self._blocks(models):
+            included, correct = block.arrays()
+            parts.append(PoolBits.of(included[:, forget], correct[:, forget]))
+        bits = PoolBits(
+            np.concatenate([part.included for part in parts]),
+            np.concatenate([part.correct for part in parts]),
+            len(forget),
         )
-        return changed_share(included, correct, len(refiner.into), seed)
+        return changed_share(bits, len(refiner.into), seed)
+
+    @cached_property
+    def _file(self) -> IO[bytes]:
+        """The bits of the prefix, packed: each prefix has another forget set.
+
+        They lie in a temporary file, because those of 100,000 models of 50,000 examples are
+        1.25 GB.
+        """
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - closed with this object
+        weakref.finalize(self, file.close)
+        return file
+
+    def _write(self, bits: PoolBits) -> None:
+        """Append the next models to the file."""
+        try:
+            self._file.seek(2 * self.models * bits.included.shape[1])
+            self._file.write(bits.included.tobytes() + bits.correct.tobytes())
+            self._file.flush()
+        except OSError as error:
+            raise StoreError(
+                f"cannot write the pool's bits to {tempfile.gettempdir()}: {error.strerror}. Free "
+                "space there, or set TMPDIR to another folder."
+            ) from error
+
+    def _blocks(self, models: int) -> Iterator[PoolBits]:
+        """Yield the bits of the first models, as they were written."""
+        total = len(self.context.bundle.train)
+        self._file.seek(0)
+        for start in range(0, models, STEP):
+            shape = (2, min(STEP, models - start), -(-total // 8))
+            content = self._file.read(int(np.prod(shape)))
+            included, correct = np.frombuffer(content, np.uint8).reshape(shape)
+            yield PoolBits(included, correct, total)

@@ -8,14 +8,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rum_ray.data.bundle import Indices
 from rum_ray.experiment import Experiment, Precision
-from rum_ray.jobs import Context, Job, ScoreByProxy, TrainModel, TrainPoolModel, pool_bits
+from rum_ray.jobs import (
+    Context,
+    Job,
+    ScoreByProxy,
+    TrainModel,
+    TrainPoolModel,
+    pool_bits,
+    pool_counts,
+)
+from rum_ray.jobs.train import unpack
 from rum_ray.plugins import find
 from rum_ray.scores import PROXIES
 from rum_ray.scores.base import Scores
 from rum_ray.scores.files import read_scores
 from rum_ray.scores.learning_events import EVENTS
-from rum_ray.scores.memorization import InOutCounts, soft_memorization
+from rum_ray.scores.memorization import InOutCounts, PoolBits, SoftMemorization
 from rum_ray.seeding import Seed
 from rum_ray.study.pool_size import PoolSize
 from rum_ray.training.recipe import Recipe
@@ -110,15 +120,13 @@ class Scoring:
         return PoolSize(self.experiment, self.context, tuple(jobs))
 
     @cached_property
-    def pool_bits(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Included examples and correct predictions of the models of `choosing`, each [M, N]."""
-        return pool_bits(self.context, self.scoring_half)
-
-    @cached_property
     def pool_halves(self) -> tuple[InOutCounts, ...]:
-        """The counts of two halves of `choosing`: the models at even and at odd places."""
-        included, correct = self.pool_bits
-        return tuple(InOutCounts.of(included[half::2], correct[half::2]) for half in (0, 1))
+        """The counts of two halves of `scoring_half`: the models at even and at odd places."""
+        return pool_counts(self.context, self.scoring_half, groups=2)
+
+    def pool_bits(self, rows: Indices) -> PoolBits | None:
+        """Return the bits of `scoring_half` on rows of D; None without a pool."""
+        return pool_bits(self.context, self.scoring_half, rows) if self.pool else None
 
     @property
     def reference_half(self) -> tuple[TrainPoolModel, ...]:
@@ -162,7 +170,10 @@ class Scoring:
         """Soft memorization [1, N] from the probabilities that the pool saved, if it did."""
         if not self.pool or not self.experiment.score.confidences:
             return {}
-        records = [self.context.load(job).arrays for job in self.scoring_half]
-        confidences = np.stack([record["confidences"] for record in records])
-        scores = soft_memorization(self.pool_bits[0], confidences)
+        total = len(self.context.bundle.train)
+        # float64 adds float16 exactly, so the order of the models does not matter.
+        soft = SoftMemorization(total)
+        for _, record in self.context.load_each(self.scoring_half):
+            soft.add(unpack(record.arrays["included"], total), record.arrays["confidences"])
+        scores = soft.scores()
         return {scores.name: scores.values[None]}

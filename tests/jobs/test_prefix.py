@@ -278,7 +278,7 @@ def test_another_search_can_empty_the_cache_at_any_time(context):
 def test_prefixes_work_in_a_store_without_locks(bundle):
     remote = Context(bundle, Store("mock://bucket/a"))
     for kind in ("model", prefix.PREFIX):
-        remote.store._files.create_dir(f"a/{kind}")
+        remote.store._place.files.create_dir(f"a/{kind}")
     made = plan(TUNE, MASK)
     models = [PlanPrefix(ORIGINALS[0], made, 1).take(remote, Counter()) for _ in range(2)]
     assert same_bits(*models)

@@ -75,7 +75,7 @@ def test_a_surrogate_is_retained_and_has_the_same_classes(trained):
 def test_the_pool_of_a_reference_has_not_chosen_the_forget_set(trained):
     scoring, pool = trained.scoring, trained.references["pool"]
     assert [*pool.pool] == [*scoring.pool[1::2]]
-    included, correct = pool_bits(trained.context, scoring.pool[::2])
+    included, correct = pool_bits(trained.context, scoring.pool[::2]).arrays()
     assert np.array_equal(scoring.scores.values, memorization(included, correct).values)
     plain = Study(config.parse(BASE, ["search.also=[]"]), trained.context)
     assert plain.scoring.reference_half == ()
@@ -85,7 +85,7 @@ def test_the_pool_of_a_reference_has_not_chosen_the_forget_set(trained):
 def test_the_pool_reference_is_computed_from_models_not_trained_on_an_example(trained):
     known, context = trained.references["pool"], trained.context
     found, rows = known.load(context), trained.partition.rows
-    included, correct = pool_bits(context, known.pool)
+    included, correct = pool_bits(context, known.pool).arrays()
     accuracies, aucs = [correct[~included[:, row], row].mean() for row in rows], []
     for job, learned in zip(known.pool, included, strict=True):
         p = context.load(job).arrays["confidences"].astype(np.float64)

@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 from reference import scores as reference
 
+from rum_ray.scores.base import Scores
 from rum_ray.scores.memorization import (
     InOutCounts,
+    PoolBits,
+    PoolCounter,
+    SoftMemorization,
     included_rows,
     influence,
     memorization,
-    soft_memorization,
 )
 from rum_ray.seeding import Seed
 
@@ -21,6 +24,13 @@ def bits(name: str, *shape: int, p: float = 0.5) -> np.ndarray:
 
 def pool(models: int, examples: int) -> tuple[np.ndarray, np.ndarray]:
     return bits("included", models, examples, p=0.7), bits("correct", models, examples, p=0.6)
+
+
+def soft(included: np.ndarray, confidences: np.ndarray) -> Scores:
+    found = SoftMemorization(included.shape[1])
+    for model in zip(included, confidences, strict=True):
+        found.add(*model)
+    return found.scores()
 
 
 @pytest.mark.parametrize("models", [1, 2, 5, 30])
@@ -63,7 +73,7 @@ def test_soft_memorization_is_the_literal_estimate(dtype):
     included = bits("included", 30, 9, p=0.7)
     included[:, 3], included[:, 5] = True, False
     confidences = (Seed(0) / "p").uniform(30 * 9).reshape(30, 9).astype(dtype)
-    scores = soft_memorization(included, confidences)
+    scores = soft(included, confidences)
     expected = reference.soft_memorization(included, confidences)
     np.testing.assert_allclose(scores.values, expected, rtol=0, atol=1e-14)
     assert np.isnan(scores.values).nonzero()[0].tolist() == [3, 5]
@@ -72,17 +82,54 @@ def test_soft_memorization_is_the_literal_estimate(dtype):
 
 def test_soft_memorization_of_certain_models_is_memorization():
     included, correct = pool(30, 40)
-    soft = soft_memorization(included, correct.astype(np.float16))
-    np.testing.assert_allclose(soft.values, memorization(included, correct).values, atol=1e-15)
+    found = soft(included, correct.astype(np.float16))
+    np.testing.assert_allclose(found.values, memorization(included, correct).values, atol=1e-15)
 
 
 def test_soft_memorization_has_less_noise_than_memorization():
     included = bits("in", 60, 4000, p=0.7)
     chance = np.where(included, 0.9, 0.3) + 0.1 * (bits("sign", 60, 4000) - 0.5)
     correct = (Seed(0) / "right").uniform(chance.size).reshape(chance.shape) < chance
-    hard, soft = memorization(included, correct), soft_memorization(included, chance)
-    assert soft.values.mean() == pytest.approx(0.6, abs=0.002)
-    assert soft.values.std() < hard.values.std() / 5
+    hard, found = memorization(included, correct), soft(included, chance)
+    assert found.values.mean() == pytest.approx(0.6, abs=0.002)
+    assert found.values.std() < hard.values.std() / 5
+
+
+@pytest.mark.parametrize("examples", [1, 7, 8, 40])
+@pytest.mark.parametrize("models", [0, 1, 30, 255, 256, 1000])
+def test_models_are_counted_one_by_one_in_any_order(models, examples):
+    included, correct = pool(models, examples)
+    packed = [np.packbits(bits, axis=1) for bits in (included, correct)]
+    order = (Seed(0) / "order").permutation(models)
+    for groups in (1, 2, 3):
+        counter = PoolCounter(examples, groups)
+        for m in order:
+            counter.add(m % groups, packed[0][m], packed[1][m])
+        counts = counter.counts()
+        assert len(counts) == groups
+        for group, found in enumerate(counts):
+            expected = InOutCounts.of(included[group::groups], correct[group::groups])
+            for name, values in vars(expected).items():
+                assert np.array_equal(getattr(found, name), values)
+        whole = sum(counts[1:], start=counts[0]).scores()
+        expected = memorization(included, correct)
+        assert whole.values.tobytes() == expected.values.tobytes()
+        assert whole.standard_errors.tobytes() == expected.standard_errors.tobytes()
+
+
+@pytest.mark.parametrize("examples", [1, 7, 8, 9, 40])
+def test_packed_bits_are_the_arrays(examples):
+    included, correct = pool(30, examples)
+    bits = PoolBits.of(included, correct)
+    assert len(bits) == 30
+    for unpacked, whole in zip(bits.arrays(), (included, correct), strict=True):
+        assert unpacked.dtype == bool
+        assert np.array_equal(unpacked, whole)
+    for parts, axis in ((bits.blocks(7), 0), (bits.columns(2), 1)):
+        joined = [np.concatenate(part, axis=axis) for part in zip(*parts, strict=True)]
+        assert np.array_equal(joined, (included, correct))
+    for name, values in vars(InOutCounts.of(included, correct)).items():
+        assert np.array_equal(getattr(bits.counts(), name), values)
 
 
 def test_influence_is_the_literal_estimate():
@@ -107,10 +154,10 @@ def test_bad_shapes(shapes):
         InOutCounts.of(*(np.zeros(shape, dtype=bool) for shape in shapes))
 
 
-@pytest.mark.parametrize("shapes", [((3, 4), (4, 3)), ((3, 4), (4,)), ((3,), (3,))])
+@pytest.mark.parametrize("shapes", [((3,), (4,)), ((4,), (3,)), ((4,), (4, 1))])
 def test_bad_shapes_of_confidences(shapes):
-    with pytest.raises(ValueError, match=r"^included and \w+ .*\(3"):
-        soft_memorization(*map(np.zeros, shapes))
+    with pytest.raises(ValueError, match=r"^included and \w+ .*\(4,\); got"):
+        SoftMemorization(4).add(*map(np.zeros, shapes))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from scipy.stats import norm, rankdata, spearmanr
 
 from rum_ray.errors import ScoreError
 from rum_ray.scores import reliability
-from rum_ray.scores.memorization import InOutCounts
+from rum_ray.scores.memorization import InOutCounts, PoolBits
 from rum_ray.scores.reliability import (
     bootstrap_scores,
     correlation_interval,
@@ -119,7 +119,7 @@ def test_correlations_without_common_examples_are_errors(a, b, message):
 
 def test_pools_are_drawn_with_replacement_from_the_models():
     included, correct = draw("i", 12, 7) < 0.5, draw("c", 12, 7) < 0.5
-    pools = list(bootstrap_scores(included, correct, Seed(3), draws=4))
+    pools = list(bootstrap_scores(PoolBits.of(included, correct), Seed(3), draws=4))
     words = Seed(3).words(4 * 12).astype(object) % 12
     for d, values in enumerate(pools):
         models = words[12 * d : 12 * (d + 1)].astype(int)
@@ -130,6 +130,6 @@ def test_pools_are_drawn_with_replacement_from_the_models():
 def test_the_spread_over_pools_is_the_standard_error():
     included = draw("in", 200, 50) < 0.7
     correct = np.where(included, draw("p", 200, 50) < 0.9, draw("q", 200, 50) < 0.4)
-    spread = np.std(list(bootstrap_scores(included, correct, Seed(0))), axis=0)
+    spread = np.std(list(bootstrap_scores(PoolBits.of(included, correct), Seed(0))), axis=0)
     errors = sum(halves(included, correct)[1:], start=halves(included, correct)[0]).scores()
     np.testing.assert_allclose(spread, errors.standard_errors, rtol=0.25)

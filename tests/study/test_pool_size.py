@@ -21,7 +21,7 @@ from rum_ray.results.load import load_examples
 from rum_ray.results.outcome import ForgetSet
 from rum_ray.results.schema import PrecisionSummary, ScoreSummary
 from rum_ray.results.scores import score_summary, score_warnings
-from rum_ray.scores.memorization import included_rows
+from rum_ray.scores.memorization import PoolBits, included_rows
 from rum_ray.scores.reliability import STEP, changed_share
 from rum_ray.seeding import Seed
 from rum_ray.store import Artifact, Store
@@ -91,7 +91,8 @@ def entry_of(ours: Study) -> ScoreSummary:
     """The summary of the scores without the proxies, whose originals were never trained."""
     ours.scoring.__dict__["proxies"] = {}
     rows = {subset.name: subset.rows for subset in ours.partition}
-    return score_summary(load_examples(ours), ForgetSet(ours.forget, rows, False, ()))
+    pool = ours.scoring.pool_bits(ours.forget)
+    return score_summary(load_examples(ours), ForgetSet(ours.forget, rows, False, (), pool))
 
 
 def test_a_precision_grows_by_the_step_that_its_range_says():
@@ -125,7 +126,7 @@ def test_the_changed_share_that_decides_is_the_one_in_the_report(bundle, whole, 
         entry = entry_of(ours)
         assert entry.precision.value == entry.changed_share <= share
         included, correct = (part[:, ours.forget] for part in bits(ours, expected))
-        assert entry.changed_share == changed_share(included, correct, 3, Seed(0))
+        assert entry.changed_share == changed_share(PoolBits.of(included, correct), 3, Seed(0))
 
 
 def test_a_listed_forget_set_decides_too(bundle, whole, shares, tmp_path):
@@ -134,7 +135,7 @@ def test_a_listed_forget_set_decides_too(bundle, whole, shares, tmp_path):
     ours = study(bundle, whole, Precision(MOST, changed=0.999), forget=listed)
     assert len(ours.scoring.pool) == 64
     included, correct = (part[:, :30] for part in bits(ours, 64))
-    share = changed_share(included, correct, 3, Seed(0))
+    share = changed_share(PoolBits.of(included, correct), 3, Seed(0))
     assert ours.scoring.pool_size.statistics["changed"] == share != shares[0]
 
 

@@ -17,7 +17,7 @@ from rum_ray.experiment import (
     ScoreConfig,
     SearchConfig,
 )
-from rum_ray.jobs import Context, ScoreByProxy
+from rum_ray.jobs import Context, ScoreByProxy, pool_bits
 from rum_ray.results import scores as results
 from rum_ray.results.load import load_examples
 from rum_ray.results.outcome import ForgetSet
@@ -50,10 +50,16 @@ def study(bundle, tmp_path_factory) -> Study:
     return study
 
 
+def arrays(study: Study) -> tuple[np.ndarray, np.ndarray]:
+    """Included and correct of the models that choose the forget set, each [M, N]."""
+    return pool_bits(study.context, study.scoring.scoring_half).arrays()
+
+
 def summary_of(study: Study) -> ScoreSummary:
     """The summary of the scores; it needs no embeddings."""
     rows = {subset.name: subset.rows for subset in study.partition}
-    return score_summary(load_examples(study), ForgetSet(study.forget, rows, False, ()))
+    bits = study.scoring.pool_bits(study.forget)
+    return score_summary(load_examples(study), ForgetSet(study.forget, rows, False, (), bits))
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +76,7 @@ def level(values, forget):
 
 
 def test_scores_are_the_sum_of_both_halves(study):
-    values, errors = reference.memorization(*study.scoring.pool_bits)
+    values, errors = reference.memorization(*arrays(study))
     np.testing.assert_allclose(study.scores.values, values, atol=1e-15)
     np.testing.assert_allclose(study.scores.standard_errors, errors, atol=1e-15)
     assert [int(half.seen[0] + half.unseen[0]) for half in study.scoring.pool_halves] == [12, 12]
@@ -106,7 +112,7 @@ def test_the_share_in_the_same_subset_is_counted(study, entry):
 
 
 def test_the_changed_share_is_counted_over_pools(study, entry):
-    included, correct = study.scoring.pool_bits
+    included, correct = arrays(study)
     draws = (Seed(0) / "bootstrap" / "models").integers(24 * DRAWS, 24).reshape(-1, 24)
     ours, changed = level(study.scores.values, study.forget.tolist()), []
     for models in draws:
@@ -146,7 +152,7 @@ def test_confidences_give_soft_memorization(bundle, tmp_path, study):
         assert record.arrays.keys() - plain.arrays.keys() == {"confidences"}
         assert all(np.array_equal(record.arrays[name], plain.arrays[name]) for name in plain.arrays)
     model = ours.recipe.fit(
-        bundle.train.take(ours.scoring.pool_bits[0][0].nonzero()[0]),
+        bundle.train.take(arrays(ours)[0][0].nonzero()[0]),
         LocalRuntime(ours.scoring.pool[0].seed),
     )
     with torch.inference_mode():
@@ -154,7 +160,7 @@ def test_confidences_give_soft_memorization(bundle, tmp_path, study):
     first = ours.context.load(ours.scoring.pool[0]).arrays["confidences"]
     np.testing.assert_allclose(first, p, rtol=1e-3, atol=1e-3)
     kept = np.stack([ours.context.load(j).arrays["confidences"] for j in ours.scoring.pool])
-    expected = reference.soft_memorization(ours.scoring.pool_bits[0], kept)
+    expected = reference.soft_memorization(arrays(ours)[0], kept)
     table = score_table(load_examples(ours))["soft_memorization"]
     np.testing.assert_allclose(table, expected, atol=1e-14)
     spearman = summary_of(ours).proxies["soft_memorization"].spearman
