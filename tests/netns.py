@@ -6,6 +6,7 @@ is a pulled cable. It needs root, iproute2 and util-linux.
 """
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -259,7 +260,7 @@ class Command:
         news = [
             when for (when, now), (_, before) in zip(done[1:], done, strict=False) if now > before
         ]
-        return max((b - a for a, b in zip(news, news[1:], strict=False)), default=0.0)
+        return max((b - a for a, b in itertools.pairwise(news)), default=0.0)
 
     def artifacts(self) -> dict[str, bytes]:
         """The content of every artifact, by its path in the store."""

@@ -166,7 +166,7 @@ class Pool:
         """Return what workers load and check before their first job."""
         if self._context is None or self._context[0] is not context:
             self._clear()
-            folder = None if "://" in context.store.root else Path(context.store.root)
+            folder = context.store.folder
             handle = share(context, None if folder is None else folder / "data")
             self._context, self._marker = (context, handle), folder and _mark(folder)
         marker = None if self._marker is None else str(self._marker)

@@ -104,7 +104,7 @@ class TrialWork:
                 yield Outcome(number, job, error)
                 continue
             value = context.load(job).value
-            before = context.store.provenance(job.key(context))["time"] < self.began
+            before = context.store.provenance(context.key(job))["time"] < self.began
             found = {key: value[key] for key in ("objective", "cost")} | {"before": before}
             yield Outcome(number, job, result=found, seconds=time.monotonic() - start)
 

@@ -203,7 +203,7 @@ class ClusterConfig:
 
     workers: int = 2
     gpus_per_worker: float = 0.0
-    shard_workers: int = 16
+    shard_workers: int = field(default=16, compare=False)
     max_failures: int = -1
     modules: tuple[str, ...] = ()
 

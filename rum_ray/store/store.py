@@ -1,0 +1,280 @@
+"""The store: artifacts by key, checkpoints of running jobs, and locks."""
+
+import contextlib
+import json
+import uuid
+import warnings
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rum_ray.errors import IntegrityError, StoreError
+from rum_ray.files import locked
+from rum_ray.store.artifact import Artifact, Key, parse
+from rum_ray.store.packs import PACKED, Packs
+from rum_ray.store.places import Folder, place_of, read_many
+
+LIST_FROM = 100
+"""Number of keys from which a folder is listed instead of asking for each key."""
+
+
+class Store:
+    """Artifacts in a local folder, or under a URI such as s3://bucket/path.
+
+    Attributes:
+        root: the URI, or the absolute path of the folder.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        """Open a store; nothing is written before the first artifact is saved.
+
+        Raises:
+            StoreError: the URI is invalid.
+        """
+        self.root = str(root)
+        if "://" not in self.root:
+            self.root = str(Path(root).expanduser().absolute())
+        self._place = place_of(self.root)
+
+    def __reduce__(self) -> tuple[type["Store"], tuple[str]]:
+        return Store, (self.root,)
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of a local store; None for a store at another place."""
+        return Path(self._place.base) if isinstance(self._place, Folder) else None
+
+    @cached_property
+    def _packs(self) -> Mapping[str, Packs]:
+        """The packs, by kind."""
+        return {kind: Packs(self._place, kind) for kind in PACKED}
+
+    def path(self, key: Key) -> str:
+        """Return the path of an artifact's own file, which need not exist."""
+        return f"{self._place.base}/{_file(key)}"
+
+    def has(self, key: Key) -> bool:
+        """Return True if the store has the artifact."""
+        with self._errors("read"):
+            packs = self._packs.get(key.kind)
+            if packs is not None and packs.knows(key.digest):
+                return True
+            if self._place.exists(_file(key)):
+                return True
+            return packs is not None and packs.entry(key.digest) is not None
+
+    def have(self, keys: Sequence[Key]) -> list[bool]:
+        """Return, per key, True if the store has the artifact.
+
+        For many keys of a kind, this is one listing of their folder and of its packs.
+        """
+        counts = Counter(key.kind for key in keys)
+        listed = {kind for kind, count in counts.items() if count >= LIST_FROM}
+        with self._errors("read"):
+            # In this order, an artifact that is packed meanwhile is found.
+            alone = {kind: self._place.sizes(kind).keys() for kind in listed}
+            packed = {kind: self._packs[kind].index() for kind in listed & PACKED}
+        return [
+            f"{key.digest}.safetensors" in alone[key.kind] or key.digest in packed.get(key.kind, ())
+            if key.kind in listed
+            else self.has(key)
+            for key in keys
+        ]
+
+    def find(self, key: Key) -> Artifact | None:
+        """Return the verified artifact or None; a damaged file is quarantined with a warning."""
+        with self._errors("read"):
+            content = self._place.read(_file(key))
+            if content is None:
+                return self._find_packed(key)
+        try:
+            return parse(key, content, self.path(key))
+        except StoreError as error:
+            target = f"quarantine/{key.kind}-{key.digest}-{uuid.uuid4().hex}"
+            with self._errors("move a damaged file in"):
+                self._place.move(_file(key), target)
+            target = f"{self._place.base}/{target}"
+            warnings.warn(f"{error} It was moved to {target}; recomputing it.", stacklevel=2)
+            return None
+
+    def _find_packed(self, key: Key) -> Artifact | None:
+        """Return the artifact from a pack, or None; a damaged one is removed from its pack."""
+        if key.kind not in PACKED:
+            return None
+        packs = self._packs[key.kind]
+        content = packs.read(key.digest)
+        if content is None:
+            return None
+        try:
+            return parse(key, content, self.path(key))
+        except StoreError:
+            packs.repair(key.digest)
+            return None
+
+    def load(self, key: Key) -> Artifact:
+        """Return the artifact.
+
+        Raises:
+            StoreError: the artifact is missing or damaged.
+        """
+        artifact = self.find(key)
+        if artifact is None:
+            raise StoreError(f"{key.kind} {key.digest[:12]} is not in the store {self.root}.")
+        return artifact
+
+    def load_each(self, keys: Sequence[Key]) -> Iterator[tuple[int, Artifact]]:
+        """Yield number and artifact of each key, in the order of the files of the store.
+
+        Only one file is held at a time, and a pack is read once.
+
+        Args:
+            keys: distinct keys.
+
+        Raises:
+            StoreError: an artifact is missing or damaged.
+        """
+        numbers = {key.digest: number for number, key in enumerate(keys)}
+        with self._errors("read"):
+            for kind in {key.kind for key in keys} & PACKED:
+                names = [key.digest for key in keys if key.kind == kind]
+                for name, packed in self._packs[kind].read_packs(names):
+                    number = numbers.pop(name)
+                    yield number, self._parse_or_load(keys[number], packed)
+            rest = [*numbers.values()]
+            files = [(_file(keys[number]), 0, None) for number in rest]
+            contents = read_many(self._place, files)
+            for number, content in zip(rest, contents, strict=True):
+                yield number, self._parse_or_load(keys[number], content)
+
+    def _parse_or_load(self, key: Key, content: bytes | None) -> Artifact:
+        """Return the artifact in this content; if it is damaged or missing, load it."""
+        with contextlib.suppress(StoreError):
+            if content is not None:
+                return parse(key, content, self.path(key))
+        return self.load(key)
+
+    def provenance(self, key: Key) -> dict[str, Any]:
+        """Return time, host and duration of the computation of an artifact; empty if unknown."""
+        with self._errors("read"):
+            content = self._place.read(_file(key, "json"))
+            if content is None and key.kind in PACKED:
+                content = self._packs[key.kind].provenance(key.digest)
+        try:
+            known: dict[str, Any] = json.loads(content or b"{}")
+        except ValueError:
+            # Provenance is outside the checksum, and no result depends on it.
+            return {}
+        return known
+
+    def save(self, key: Key, artifact: Artifact, provenance: Mapping[str, Any]) -> None:
+        """Save an artifact; an existing artifact of the same key must have the same content.
+
+        Raises:
+            IntegrityError: the store has other content under this key.
+            StoreError: the store cannot be written.
+        """
+        made = json.dumps(provenance, sort_keys=True).encode()
+        with self._errors("write to"):
+            self._place.create(_file(key, "json"), made)
+            created = self._place.create(_file(key), artifact.content(key))
+        if not created:
+            existing = self.find(key)
+            if existing is None:
+                self.save(key, artifact, provenance)
+            else:
+                _check_same(key, artifact, existing)
+        elif key.kind in PACKED:
+            self._check_packed(key, artifact)
+
+    def _check_packed(self, key: Key, artifact: Artifact) -> None:
+        """Compare an artifact with the one in a pack, whose own file was removed before."""
+        with self._errors("write to"):
+            packed = self._find_packed(key)
+            if packed is not None:
+                self._place.remove([_file(key), _file(key, "json")])
+        if packed is not None:
+            _check_same(key, artifact, packed)
+
+    def pack(self, kinds: Collection[str]) -> None:
+        """Merge small artifacts of these kinds into packs, if the kinds are packed.
+
+        A pack has a thousand artifacts; fewer stay as they are. Other processes may read, write and
+        pack meanwhile.
+        """
+        try:
+            for kind in PACKED & {*kinds}:
+                self._packs[kind].pack()
+        except OSError as error:
+            # Nothing depends on packs.
+            warnings.warn(f"the store {self.root} was not packed: {error}.", stacklevel=2)
+
+    def lock(self, key: Key) -> contextlib.AbstractContextManager[None]:
+        """Lock a key, so that one process computes the artifact while the others wait for it.
+
+        A store at a URI has no locks. No process waits there, and a repeated computation costs only
+        time.
+        """
+        if self.folder is None:
+            return contextlib.nullcontext()
+        return locked(Path(self.path(key)).with_suffix(".lock"))
+
+    def discard(self, kind: str) -> None:
+        """Remove all artifacts of a kind, except temporary files of concurrent writers."""
+        with contextlib.suppress(OSError):
+            names = [name for name in self._place.sizes(kind) if not name.startswith(".")]
+            self._place.remove([f"{kind}/{name}" for name in names])
+            if kind in PACKED:
+                self._packs[kind].discard()
+
+    def checkpoint(self, name: str) -> bytes | None:
+        """Return a checkpoint of a job; None if there is none."""
+        with self._errors("read"):
+            return self._place.read(f"states/{name}")
+
+    def save_checkpoint(self, name: str, content: bytes) -> None:
+        """Write a checkpoint atomically; an existing one of the same name is replaced."""
+        with self._errors("write to"):
+            self._place.replace(f"states/{name}", content)
+
+    def remove_checkpoints(self, prefix: str) -> None:
+        """Remove the checkpoints whose names begin with `prefix`."""
+        with self._errors("write to"):
+            names = self._place.sizes("states", prefix)
+            self._place.remove([f"states/{name}" for name in names])
+
+    @property
+    def bookkeeping(self) -> str:
+        """Folder of Ray's own records of runs; no result depends on them."""
+        path, mark, query = self.root.partition("?")
+        return f"{path}/ray{mark}{query}"
+
+    @contextlib.contextmanager
+    def _errors(self, act: str) -> Iterator[None]:
+        """Turn an OSError of the place into a StoreError."""
+        try:
+            yield
+        except OSError as error:
+            advice = (
+                ""
+                if act == "read"
+                else (
+                    " Free space, or choose another store with --store. Saved artifacts stay valid."
+                )
+            )
+            raise StoreError(f"cannot {act} the store {self.root}: {error}.{advice}") from error
+
+
+def _file(key: Key, suffix: str = "safetensors") -> str:
+    """Return the path of an artifact's own file, or of its provenance."""
+    return f"{key.kind}/{key.digest}.{suffix}"
+
+
+def _check_same(key: Key, artifact: Artifact, existing: Artifact) -> None:
+    """Raise IntegrityError unless both artifacts have the same content."""
+    if artifact.checksum(key) != existing.checksum(key):
+        raise IntegrityError(
+            f"{key.kind} {key.digest[:12]} was computed twice with different bits. The cause is "
+            "outside its key: another CPU, another library version, or nondeterministic code."
+        )
