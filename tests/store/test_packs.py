@@ -423,4 +423,4 @@ def test_many_packed_artifacts_cost_few_requests(server):
     assert requests(lambda s: list(s.load_each(keys))) == listing + ["GET"] * 4
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("rum_ray.store.store.LIST_FROM", 1)
-        assert requests(lambda s: s.have(keys)) == ["GET"] + listing
+        assert requests(lambda s: s.have(keys)) == ["GET", *listing]
