@@ -249,16 +249,19 @@ def test_a_damaged_artifact_alone_is_missing(store, read):
     watching = Store(store.root)
     assert all(watching.have([key(n) for n in range(2 * SIZE)]))
     damage(store, 3)
-    with pytest.warns(
-        UserWarning, match=rf"packs/pool/.* {key(3).digest}.* moved to quarantine/pack"
-    ):
-        if read == "find":
-            assert store.find(key(3)) is None
-        elif read == "save":
-            store.save(key(3), record(3), {"seconds": 3})
-        else:
-            with pytest.raises(StoreError, match=r"^pool "):
-                list(store.load_each([key(n) for n in range(2 * SIZE)]))
+
+    def load() -> None:
+        with pytest.raises(StoreError, match=r"^pool "):
+            list(store.load_each([key(n) for n in range(2 * SIZE)]))
+
+    reads = {
+        "find": lambda: store.find(key(3)),
+        "save": lambda: store.save(key(3), record(3), {"seconds": 3}),
+    }
+    text = rf"packs/pool/.* {key(3).digest}.* moved to quarantine/pack"
+    with pytest.warns(UserWarning, match=text):
+        found = reads.get(read, load)()
+    assert found is None
     if read != "save":
         assert_all(store, range(2 * SIZE), missing=[3])
         fill(store, [3])
