@@ -14,6 +14,7 @@ from rum_ray.results.report import Report
 from rum_ray.results.summary import summarize
 from rum_ray.store import Store
 from rum_ray.study.executor import Executor, LocalExecutor
+from rum_ray.study.forecast import expect
 from rum_ray.study.output_folder import check_writable, lock_folder, write_plans
 from rum_ray.study.pipeline import Pipeline
 from rum_ray.study.progress import Journal, LoggedProgress
@@ -35,8 +36,7 @@ def run(
 
     Args:
         experiment: a value, or the path of a YAML file.
-        out: folder for report.html, report.md, report.json, scores.parquet, trials.parquet and
-            plan.yaml; None writes no report.
+        out: folder of the report, its tables and plan.yaml; None writes no report.
         store: folder or URI of artifacts.
         executor: where the jobs run; by default `LocalExecutor()`, in this process and without
             Ray. Results have the same bits with every executor. It is closed in the end.
@@ -68,6 +68,7 @@ def run(
         with lock_folder(folder, value):
             journal = Journal(folder / "progress.jsonl", LoggedProgress())
             clock = Clock(folder / "stages.json")
+            expect(study, "run", clock)
             Pipeline(study, running, journal, clock).run("run")
             report = make_report(study, clock)
             publish(folder, report, study)

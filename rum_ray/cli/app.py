@@ -7,13 +7,17 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rum_ray import __version__
 from rum_ray.cli.exits import guarded, leave, leave_interrupted
-from rum_ray.errors import ConfigError
+from rum_ray.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from rum_ray.cli.commands import Options
+    from rum_ray.study.study import Study
 
 HELP = {
     "run": "Run everything that is missing, then write the report.",
@@ -23,7 +27,6 @@ HELP = {
     "unlearn": "Unlearn with the plan of the file, and write the unlearned models.",
     "evaluate": "Measure the plan of the file: accuracies, attacks, ToW.",
     "ladder": "Search the spaces V0 to V4 with equal budgets; report the worth of each freedom.",
-    "estimate": "Forecast the jobs, the cost in trainings and the time of a run.",
 }
 
 app = typer.Typer(
@@ -36,6 +39,8 @@ app = typer.Typer(
 File = Annotated[Path, typer.Argument(help="The experiment's YAML file.", show_default=False)]
 Files = Annotated[list[Path], typer.Argument(help="Experiment files.", show_default=False)]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="key=value, on top of the file.")]
+Command = Annotated[str, typer.Option(help="The command to forecast.")]
+Price = Annotated[float | None, typer.Option(help="Price of a device and hour, in any currency.")]
 Pick = Annotated[str | None, typer.Option(help='Such as "cost<=0.2": as key search.pick.')]
 Track = Annotated[
     str | None, typer.Option("--track", help="Send the report to mlflow:URI or wandb:PROJECT.")
@@ -145,6 +150,19 @@ def _tune(file: File, flags: Flags, pick: Pick = None) -> dict[str, Any]:
     return _do("tune", file, flags, () if pick is None else [f"search.pick={json.dumps(pick)}"])
 
 
+@_command("estimate")
+def _estimate(
+    file: File, flags: Flags, command: Command = "run", price: Price = None
+) -> dict[str, Any]:
+    """Forecast jobs, device-hours, bytes, memory and time of a command, by number of devices."""
+    if command not in HELP and command != "tune":
+        raise ConfigError(f"--command: {did_you_mean(command, [*HELP, 'tune'])}")
+    study, _ = _open(command, file, flags)
+    from rum_ray.cli import commands
+
+    return commands.estimated(study, command, price)
+
+
 @_command("report")
 def _report(files: Files, flags: Flags, track: Track = None) -> dict[str, Any]:
     """Write the reports of finished experiments."""
@@ -170,6 +188,22 @@ def _do(
     track: str | None = None,
 ) -> dict[str, Any]:
     """Run a command on an experiment file, or forecast it."""
+    study, options = _open(command, file, flags, overrides, track)
+    from rum_ray.cli import commands
+
+    if flags.dry_run:
+        return commands.dry_run(study, command)
+    return commands.COMMANDS[command](study, options)
+
+
+def _open(
+    command: str,
+    file: Path,
+    flags: Flags,
+    overrides: Sequence[str] = (),
+    track: str | None = None,
+) -> "tuple[Study, Options]":
+    """Return the study of a file for a command, and the options; nothing is written."""
     from rum_ray import config
 
     changes = [*(flags.sets or ()), *overrides]
@@ -183,12 +217,8 @@ def _do(
     from rum_ray.report.track import Tracker
 
     tracker = None if track is None else Tracker.parse(track)
-
     options = commands.Options(flags.out, flags.store, flags.address, flags.dashboard, tracker)
-    study = commands.open_study(experiment, options, command)
-    if flags.dry_run or command == "estimate":
-        return commands.dry_run(study, command)
-    return commands.COMMANDS[command](study, options)
+    return commands.open_study(experiment, options, command), options
 
 
 def main() -> None:

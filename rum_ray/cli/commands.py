@@ -11,18 +11,24 @@ from numpy.typing import NDArray
 
 from rum_ray import api
 from rum_ray.cli.console import Bars, redirect_output
-from rum_ray.cli.forecast import forecast
 from rum_ray.experiment import Experiment
 from rum_ray.files import write_bytes
 from rum_ray.jobs import format_weights
 from rum_ray.report.track import Tracker
-from rum_ray.results.load import load_examples, load_forget_set, load_methods, load_searches
+from rum_ray.results.load import (
+    load_examples,
+    load_forget_set,
+    load_methods,
+    load_searches,
+    stage_summary,
+)
 from rum_ray.results.parquet import score_table, trial_table
 from rum_ray.results.rows import row_summaries
-from rum_ray.results.schema import StageSummary
 from rum_ray.results.scores import precision_summary, subset_summaries
 from rum_ray.results.searches import search_summaries
+from rum_ray.study.estimate import estimate
 from rum_ray.study.executor import Executor, LocalExecutor
+from rum_ray.study.forecast import counts, expect, forecast
 from rum_ray.study.methods import method_rows, plan_row
 from rum_ray.study.output_folder import check_writable, lock_folder, write_plans
 from rum_ray.study.pipeline import Pipeline
@@ -80,8 +86,8 @@ def _executor(study: Study, options: Options, say: Callable[[str], None]) -> Exe
 
 
 @contextlib.contextmanager
-def _running(study: Study, options: Options) -> Iterator[Pipeline]:
-    """Hold the output folder and yield the pipeline; Ray's output goes to a log file."""
+def _running(study: Study, options: Options, command: str) -> Iterator[Pipeline]:
+    """Hold the output folder, and yield the pipeline after it has run the stages of a command."""
     out = options.folder(study.experiment)
     check_writable(study.context.store)
     with lock_folder(out, study.experiment), redirect_output(out / LOG) as terminal:
@@ -89,41 +95,64 @@ def _running(study: Study, options: Options) -> Iterator[Pipeline]:
 
         try:
             journal, clock = Journal(out / "progress.jsonl", bars), Clock(out / "stages.json")
+            expect(study, command, clock)
             with _executor(study, options, journal.say) as executor:
-                yield Pipeline(study, executor, journal, clock)
+                pipeline = Pipeline(study, executor, journal, clock)
+                pipeline.run(command)
+                yield pipeline
         finally:
             bars.close()
 
 
+def _run(study: Study, options: Options, command: str) -> Clock:
+    """Run the stages of a command and return their times."""
+    with _running(study, options, command) as pipeline:
+        return pipeline.clock
+
+
 def run(study: Study, options: Options) -> Answer:
     """Run everything that is missing, then write the report."""
-    with _running(study, options) as pipeline:
-        pipeline.run("run")
+    with _running(study, options, "run") as pipeline:
         return _publish(pipeline, options)
 
 
 def dry_run(study: Study, command: str) -> Answer:
     """Return the forecast of a command."""
+    _check(study, command)
+    workers = study.experiment.cluster.workers
+    return {"forecast": [counts(line, workers) for line in forecast(study, command)]}
+
+
+def estimated(study: Study, command: str, price: float | None) -> Answer:
+    """Return the forecast of a command with its bytes, its time by number of devices and a price.
+
+    Raises:
+        ConfigError: the price is negative.
+    """
+    _check(study, command)
+    return asdict(estimate(study, command, price))
+
+
+def _check(study: Study, command: str) -> None:
+    """Raise an error if the experiment lacks a key or a result that a command needs."""
     if command in PLAN_ONLY:
         study.require_plan()
     elif command == "tune":
         study.require_search()
     elif command == "report":
         check_finished(study)
-    return {"forecast": [asdict(stage) for stage in forecast(study, command)]}
 
 
 def report(study: Study, options: Options) -> Answer:
     """Write the report of a finished study."""
     check_finished(study)
-    with _running(study, options) as pipeline:
+    with _running(study, options, "report") as pipeline:
         return _publish(pipeline, options)
 
 
 def train(study: Study, options: Options) -> Answer:
     """Train the original and the retrained models."""
-    with _running(study, options) as pipeline:
-        pipeline.run("train")
+    _run(study, options, "train")
     models = {"originals": study.originals, "retrained": study.retrained}
     return {
         name: [study.context.store.path(job.key(study.context)) for job in jobs]
@@ -133,8 +162,7 @@ def train(study: Study, options: Options) -> Answer:
 
 def score(study: Study, options: Options) -> Answer:
     """Score the training set."""
-    with _running(study, options) as pipeline:
-        pipeline.run("score")
+    _run(study, options, "score")
     path, examples = options.folder(study.experiment) / "scores.parquet", load_examples(study)
     write_bytes(path, score_table(examples).to_parquet(None, index=False))
     values = study.scores.values
@@ -159,8 +187,7 @@ def _mean(values: NDArray[np.float64]) -> float | None:
 
 def refine(study: Study, options: Options) -> Answer:
     """Choose the forget set, split it into subsets, and measure their entanglement."""
-    with _running(study, options) as pipeline:
-        pipeline.run("refine")
+    _run(study, options, "refine")
     path = options.folder(study.experiment) / "scores.parquet"
     examples, forget = load_examples(study), load_forget_set(study)
     write_bytes(path, score_table(examples, forget).to_parquet(None, index=False))
@@ -170,8 +197,7 @@ def refine(study: Study, options: Options) -> Answer:
 def unlearn(study: Study, options: Options) -> Answer:
     """Run the plan of the file on the original of every seed, and write the unlearned models."""
     study.require_plan()
-    with _running(study, options) as pipeline:
-        pipeline.run("unlearn")
+    _run(study, options, "unlearn")
     out = options.folder(study.experiment)
     paths = []
     for seed, job in zip(study.experiment.seeds, plan_row(study).jobs, strict=True):
@@ -184,8 +210,7 @@ def unlearn(study: Study, options: Options) -> Answer:
 def evaluate(study: Study, options: Options) -> Answer:
     """Measure the plan of the file, the original and the noise floor against retrained models."""
     study.require_plan()
-    with _running(study, options) as pipeline:
-        pipeline.run("evaluate")
+    _run(study, options, "evaluate")
     rows = row_summaries(load_methods(study, method_rows(study)))
     return {"attack": study.experiment.evaluate.attack, "rows": rows}
 
@@ -193,12 +218,11 @@ def evaluate(study: Study, options: Options) -> Answer:
 def tune(study: Study, options: Options) -> Answer:
     """Search the assignment, and write the trials and the plan that was found."""
     study.require_search()
-    with _running(study, options) as pipeline:
-        pipeline.run("tune")
+    clock = _run(study, options, "tune")
+    stages = [stage_summary(stage) for stage in clock.stages.values()]
     out, searches = options.folder(study.experiment), load_searches(study)
     path = out / "trials.parquet"
     write_bytes(path, trial_table(searches).to_parquet(None, index=False))
-    stages = [StageSummary(**asdict(stage)) for stage in pipeline.clock.stages.values()]
     return {
         "plan": write_plans(out, study),
         "trials": str(path),

@@ -126,8 +126,10 @@ def show(answer: Mapping[str, Any]) -> None:
     """Print the answer of a command for a person."""
     if "answer" in answer:
         show_report(answer["answer"], answer["report"])
+    elif "devices" in answer:
+        _show_estimate(answer)
     elif "forecast" in answer:
-        _show_forecast(answer["forecast"])
+        _show_forecast(answer["forecast"], "dry run, at most")
     elif "checks" in answer:
         rows = [[c["check"], c["state"], c["found"]] for c in answer["checks"]]
         table("doctor", ["check", "state", "found"], rows)
@@ -215,7 +217,38 @@ def _text(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _show_forecast(stages: list[dict[str, Any]]) -> None:
+def _show_estimate(answer: Mapping[str, Any]) -> None:
+    """Print a forecast, the time and the price by number of devices, and the bytes."""
+    from rum_ray.report.text import format_duration
+
+    _show_forecast(answer["forecast"], f"estimate of {answer['command']}, at most")
+    columns = ["devices", "workers", "wall time", "device-hours", "busy"]
+    priced = answer["devices"][0]["price"] is not None
+    rows = [
+        [
+            *(line["devices"], line["workers"], format_duration(line["seconds"])),
+            *(f"{line['device_hours']:.3g}", f"{line['busy']:.0%}"),
+            *([f"{line['price']:,.2f}"] if priced else []),
+        ]
+        for line in answer["devices"]
+    ]
+    table("by number of devices", [*columns, *(["price"] if priced else [])], rows)
+    print(f"work: {answer['device_hours']:.3g} device-hours, measured on {answer['measured_on']}")
+    for name in ("store", "object_store", "worker"):
+        print(f"{name.replace('_', ' ')}: {_bytes(answer[f'{name}_bytes'])}")
+
+
+def _bytes(count: float) -> str:
+    """Format a number of bytes."""
+    units = iter(("B", "kB", "MB", "GB"))
+    for unit in units:
+        if count < 999.5:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def _show_forecast(stages: list[dict[str, Any]], title: str) -> None:
     """Print what would be made."""
     rows = [
         [
@@ -229,4 +262,4 @@ def _show_forecast(stages: list[dict[str, Any]]) -> None:
     ]
     total = [sum(s[key] for s in stages) for key in ("trainings", "seconds")]
     rows.append(["all", "", "", f"{total[0]:.1f}", f"{total[1]:.0f}"])
-    table("dry run, at most", ["stage", "there", "to make", "trainings", "about seconds"], rows)
+    table(title, ["stage", "there", "to make", "trainings", "about seconds"], rows)

@@ -39,7 +39,14 @@ from rum_ray.results.outcome import (
     Shadows,
     Trial,
 )
-from rum_ray.results.schema import DataSummary, ExperimentSummary, Pick, PlanStep, StageSummary
+from rum_ray.results.schema import (
+    DataSummary,
+    ExperimentSummary,
+    Pick,
+    PlanStep,
+    StageForecast,
+    StageSummary,
+)
 from rum_ray.study.costs import training_cost, training_count
 from rum_ray.study.methods import (
     METHODS,
@@ -75,8 +82,14 @@ def load_outcome(study: Study, stages: Iterable[StageTime] = ()) -> Outcome:
             name: sum(map(training_count, known.models)) for name, known in study.references.items()
         },
         originals=len(study.search_originals),
-        stages=tuple(StageSummary(**asdict(stage)) for stage in stages),
+        stages=tuple(map(stage_summary, stages)),
     )
+
+
+def stage_summary(stage: StageTime) -> StageSummary:
+    """Return the wall time of a stage, and its forecast if there is one."""
+    forecast = None if stage.forecast is None else StageForecast(**asdict(stage.forecast))
+    return StageSummary(**{**asdict(stage), "forecast": forecast})
 
 
 def load_examples(study: Study) -> Examples:

@@ -173,7 +173,6 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "evaluate": ("train", "distances", "retrain", *_MEASURE),
     "tune": ("train", "distances", "references", "search", "validate"),
     "ladder": _RUN,
-    "estimate": _RUN,
     "report": (),
 }
 """The stages of each command, in order."""

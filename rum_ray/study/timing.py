@@ -11,6 +11,21 @@ from typing import Any
 from rum_ray.files import write_bytes
 
 
+@dataclass(frozen=True)
+class StageForecast:
+    """The forecast of a stage, made before its first job.
+
+    Attributes:
+        jobs: missing jobs, at most.
+        trainings: cost of the missing jobs at most, in trainings of the original.
+        seconds: expected wall time.
+    """
+
+    jobs: int
+    trainings: float
+    seconds: float
+
+
 @dataclass
 class StageTime:
     """The work of a stage so far.
@@ -21,6 +36,7 @@ class StageTime:
         made: number of computed jobs.
         trainings: number of them that train a model from scratch.
         reused: number of jobs whose results were in the store at the last start.
+        forecast: made at the first start; None for a short command.
     """
 
     name: str
@@ -28,6 +44,7 @@ class StageTime:
     made: int = 0
     trainings: int = 0
     reused: int = 0
+    forecast: StageForecast | None = None
 
 
 class Clock:
@@ -39,6 +56,9 @@ class Clock:
         entries: list[dict[str, Any]] = []
         if path is not None and path.exists():
             entries = json.loads(path.read_text())
+        for entry in entries:
+            if entry.get("forecast") is not None:
+                entry["forecast"] = StageForecast(**entry["forecast"])
         self.stages = {entry["name"]: StageTime(**entry) for entry in entries}
 
     @contextmanager
@@ -52,6 +72,13 @@ class Clock:
         finally:
             if stage.made > before:
                 stage.seconds += time.monotonic() - start
+            self._save()
+
+    def expect(self, name: str, forecast: StageForecast) -> None:
+        """Keep the forecast of a stage, unless the stage has computed something before."""
+        stage = self.stages.setdefault(name, StageTime(name))
+        if not stage.made:
+            stage.forecast = forecast
             self._save()
 
     def _save(self) -> None:

@@ -58,7 +58,7 @@ def check(study: Study) -> None:
         _build(study, experiment.score.recipe, embeds=False)
     check_pool(study)
     check_valid(study)
-    scores = _placeholder_scores(study)
+    scores = placeholder_scores(study)
     distances = Scores(np.zeros(len(scores)), name="distance") if study.distance_jobs else None
     bundle = study.context.bundle
     forget = choose_forget_set(experiment, bundle, scores, distances)
@@ -231,7 +231,7 @@ def _check_unlearners(study: Study, model: nn.Module) -> None:
             unlearner.prepare(copy.deepcopy(model), task, runtime)
 
 
-def _placeholder_scores(study: Study) -> Scores:
+def placeholder_scores(study: Study) -> Scores:
     """Return NaN for examples whose score the pool will leave unknown, and 0 for the others."""
     if study.experiment.score.file is not None:
         return study.scores

@@ -8,7 +8,6 @@ from reference.finished import finish
 from reference.streaming import embeddings
 
 from rum_ray import config
-from rum_ray.cli.forecast import forecast
 from rum_ray.data import load
 from rum_ray.evaluation.residual import representation_residual
 from rum_ray.jobs import Context, UnlearnedModel
@@ -19,6 +18,7 @@ from rum_ray.results.summary import summarize
 from rum_ray.scores.entanglement import Moments
 from rum_ray.seeding import Seed
 from rum_ray.store import Store
+from rum_ray.study.forecast import forecast
 from rum_ray.study.methods import method_rows, residual_jobs
 from rum_ray.study.study import Study
 from rum_ray.study.timing import Clock

@@ -204,7 +204,7 @@ def test_the_pipeline_measures_distances_before_the_forget_set_is_needed(study, 
 
 
 def test_the_forecast_has_the_stage_of_distances(study):
-    from rum_ray.cli.forecast import forecast
+    from rum_ray.study.forecast import forecast
 
     stages = {stage.stage: stage for stage in forecast(study("refine=by_entanglement"))}
     assert list(stages) == ["train", "distances", "embed", "retrain", "rows"]

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from reference import scores as reference
 
-from rum_ray.cli.forecast import forecast
 from rum_ray.errors import ConfigError
 from rum_ray.experiment import (
     DataConfig,
@@ -25,6 +24,7 @@ from rum_ray.scores.memorization import PoolBits, included_rows
 from rum_ray.scores.reliability import STEP, changed_share
 from rum_ray.seeding import Seed
 from rum_ray.store import Artifact, Store
+from rum_ray.study.forecast import forecast
 from rum_ray.study.study import Study
 from rum_ray.training import Recipe
 

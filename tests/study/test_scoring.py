@@ -8,7 +8,6 @@ import torch
 from reference import scores as reference
 from scipy.stats import spearmanr
 
-from rum_ray.cli.forecast import forecast
 from rum_ray.errors import ScoreError
 from rum_ray.experiment import (
     DataConfig,
@@ -29,6 +28,7 @@ from rum_ray.scores.learning_events import EVENTS
 from rum_ray.scores.reliability import DRAWS
 from rum_ray.seeding import Seed
 from rum_ray.store import Store
+from rum_ray.study.forecast import forecast
 from rum_ray.study.study import Study
 from rum_ray.training import LocalRuntime, Recipe
 

@@ -250,7 +250,7 @@ def test_without_a_search_there_are_no_spaces(scored):
 
 
 def test_the_forecast_counts_the_searched_spaces(study):
-    from rum_ray.cli.forecast import forecast
+    from rum_ray.study.forecast import forecast
 
     for spaces, rows in (("V0, V1, V4", 8), ("V2, V4", 6)):
         ours = study(f"search.spaces=[{spaces}]", "search.trials=5")

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from rum_ray import config
-from rum_ray.cli.forecast import forecast
 from rum_ray.errors import StoreError
 from rum_ray.jobs import Context
 from rum_ray.store import Store
 from rum_ray.study.executor import LocalExecutor
+from rum_ray.study.forecast import forecast
 from rum_ray.study.pipeline import Pipeline
 from rum_ray.study.stages import COMMANDS, STAGES, check_finished
 from rum_ray.study.study import Study

@@ -11,6 +11,7 @@ from rum_ray.report.blocks import Section
 from rum_ray.report.gallery import Gallery
 from rum_ray.report.sections import (
     attacks,
+    forecast,
     headline,
     ladder,
     making,
@@ -32,6 +33,7 @@ SECTIONS: tuple[Callable[[Report, Gallery], Section | None], ...] = (
     ladder.section,
     references.section,
     reliability.section,
+    forecast.section,
     making.section,
 )
 """In the order of the page. The first is the page's head."""

@@ -27,6 +27,7 @@ from rum_ray.results.schema.study import (
     Environment,
     ExperimentSummary,
     Selection,
+    StageForecast,
     StageSummary,
 )
 from rum_ray.results.schema.summary import Summary, json_schema, to_json
@@ -55,6 +56,7 @@ __all__ = [
     "ScoreSummary",
     "SearchSummary",
     "Selection",
+    "StageForecast",
     "StageSummary",
     "SubsetSummary",
     "Summary",

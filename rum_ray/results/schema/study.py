@@ -1,6 +1,8 @@
 """The study: data, environment, stage times, costs, and selections."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from rum_ray.results.schema.rows import OPTIONAL
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,21 @@ class ExperimentSummary:
 
 
 @dataclass(frozen=True)
+class StageForecast:
+    """Forecast of a stage, made before its first job.
+
+    Attributes:
+        jobs: missing jobs, at most.
+        trainings: cost of the missing jobs at most, in trainings of the original.
+        seconds: expected wall time.
+    """
+
+    jobs: int
+    trainings: float
+    seconds: float
+
+
+@dataclass(frozen=True)
 class StageSummary:
     """Wall time of a stage.
 
@@ -50,6 +67,7 @@ class StageSummary:
         made: jobs it did.
         trainings: how many of them train a model from scratch.
         reused: jobs that were in the store when it last started.
+        forecast: made at the first start; left out for a short command.
     """
 
     name: str
@@ -57,6 +75,7 @@ class StageSummary:
     made: int = 0
     trainings: int = 0
     reused: int = 0
+    forecast: StageForecast | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)
