@@ -4,6 +4,8 @@ import importlib
 import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -133,3 +135,82 @@ def test_every_benchmark_is_described():
         r"^\| `(\w+)\.py` \|", (ROOT / "benchmarks" / "README.md").read_text("utf-8"), re.M
     )
     assert described == sorted(p.stem for p in (ROOT / "benchmarks").glob("[!_]*.py"))
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module("gpu")
+
+
+def test_the_gpu_benchmark_in_miniature(tmp_path):
+    """It runs where only PyTorch and NumPy can be imported."""
+    absent = [
+        "PIL",
+        "pyarrow",
+        "pydantic",
+        "ray",
+        "safetensors",
+        "sklearn",
+        "torchvision",
+        "filelock",
+        "yaml",
+        "typer",
+    ]
+    code = (
+        "import runpy, sys; sys.modules.update(dict.fromkeys({absent}));"
+        "sys.argv[1:] = {arguments}; sys.path.insert(0, {folder});"
+        "runpy.run_path({script}, run_name='__main__')"
+    )
+    small = "--device cpu --models fast_cnn --workers 1 --examples 16 --epochs 1 --out gpu.json"
+    script = ROOT / "benchmarks" / "gpu.py"
+    code = code.format(
+        absent=absent,
+        arguments=small.split(),
+        folder=repr(str(script.parent)),
+        script=repr(str(script)),
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "gpu.json").read_text("utf-8"))
+    assert result["skipped"] == {}
+    assert {"flop_per_image", "bits fast_cnn", "processes fast_cnn 1"} <= set(result["parts"])
+    by_name = {goal["what"]: goal for goal in result["goals"]}
+    assert by_name["fast_cnn, equal bits for the same seed"]["met"] is True
+    assert by_name["resnet18, MFU"]["met"] is None
+    assert "1 measured epochs of 30" in result["extrapolated"]
+
+
+def test_the_benchmarked_resnet_is_that_of_the_package(gpu):
+    import torch
+
+    from rum_ray.models import build
+
+    bare = importlib.import_module("_bare")
+    ours, theirs = build(bare.RESNET, (3, 32, 32), 10), build("resnet18", (3, 32, 32), 10)
+    shapes = [[tuple(p.shape) for p in model.parameters()] for model in (ours, theirs)]
+    assert sorted(shapes[0]) == sorted(shapes[1])
+    with torch.no_grad():
+        for parameter in (*ours.parameters(), *theirs.parameters()):
+            parameter.fill_(0.01)
+        x = torch.rand(2, 3, 32, 32)
+        assert torch.allclose(ours.eval()(x), theirs.eval()(x), rtol=1e-4)
+
+
+def test_goals_of_a_gpu_are_met_missed_or_not_measured(gpu):
+    run = {"models_per_hour": 260.0, "images_per_second": 1e5}
+    parts = {
+        "flop_per_image": {"resnet18": 3.3e9},
+        "processes resnet18 1": run | {"models_per_hour": 100.0},
+        "processes resnet18 2": run,
+        "bits resnet18": ["a", "b"],
+    }
+    found = {goal["what"]: goal for goal in gpu.goals(parts, "NVIDIA H200")}
+    assert found["resnet18, models an hour, 30 epochs"]["met"] is True
+    assert found["resnet18, MFU"]["reached"] == pytest.approx(3.3e14 / 989e12)
+    assert found["resnet18, equal bits for the same seed"]["met"] is False
+    assert found["fast_cnn, models an hour, 30 epochs"]["met"] is None
+    unknown = {goal["what"]: goal for goal in gpu.goals(parts, "another device")}
+    assert unknown["resnet18, MFU"]["met"] is None
