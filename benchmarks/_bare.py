@@ -12,9 +12,10 @@ from unittest.mock import MagicMock
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-for _name in ("PIL", "pyarrow", "pyarrow.compute", "pyarrow.parquet"):
-    if importlib.util.find_spec(_name.partition(".")[0]) is None:
+for _name, _parts in {"PIL": (), "pyarrow": ("compute", "parquet")}.items():
+    if importlib.util.find_spec(_name) is None:
         sys.modules[_name] = MagicMock()
+        sys.modules.update({f"{_name}.{part}": MagicMock() for part in _parts})
 
 RESNET = "_bare:resnet18"
 """Name of `resnet18` in a recipe."""

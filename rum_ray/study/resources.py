@@ -20,12 +20,13 @@ from rum_ray.jobs.accumulators import FREQUENCIES
 from rum_ray.jobs.job import Keyed
 from rum_ray.scores.learning_events import EVENTS
 from rum_ray.study.calibration import Calibration
+from rum_ray.study.costs import training_count
 from rum_ray.study.forecast import Forecast
 from rum_ray.study.study import Study
 
 RECORD_BYTES = 500
 """Header and provenance of an artifact."""
-TRIAL_BYTES = 2000
+TRIAL_BYTES = 1600
 """Records of a trial: its result, and its part of the record of the search."""
 PROCESS_BYTES = 400 * 2**20
 """Memory of a worker that has imported everything and has computed nothing."""
@@ -59,7 +60,9 @@ def _arrays(study: Study, job: Keyed, rates: Calibration) -> int:
         return 2 * -(-total // 8) + 2 * job.confidences * total + kept
     if isinstance(job, Evaluate):
         asked = total + len(getattr(bundle, job.split))
-        return 4 * bundle.num_classes * asked + job.keep * speed.weights
+        # A search's references are retrained, and stored, by the job that evaluates them.
+        stored = job.keep * speed.weights + training_count(job) * (speed.weights + RECORD_BYTES)
+        return 4 * bundle.num_classes * asked + stored
     if isinstance(job, ScoreByProxy):
         return 16 * total
     if isinstance(job, CentroidDistances):

@@ -51,7 +51,10 @@ def job_seconds(study: Study, job: Keyed, rates: Calibration) -> float:
     if job.relearn is not None:
         retained = total - len(job.partition.rows)
         seconds += job.relearn.cost(len(job.partition.rows), retained) * _unit(rates, job.recipe)
-    return seconds + training_count(job) * training_seconds(rates, job.recipe, total)
+    if training_count(job):
+        # The model of a search's reference is retrained by the job that evaluates it.
+        seconds += job_seconds(study, job.model, rates)
+    return seconds
 
 
 def _evaluation_seconds(study: Study, split: Split, rates: Calibration) -> float:

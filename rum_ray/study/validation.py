@@ -226,7 +226,7 @@ def _check_unlearners(study: Study, model: nn.Module) -> None:
         unlearners += experiment.search.steps.values()
     task = UnlearningTask(train.take([0]), train.take([1]), model)
     runtime = LocalRuntime(Seed(0), threads=experiment.recipe.threads)
-    for unlearner in unlearners:
+    for unlearner in dict.fromkeys(unlearners):
         if isinstance(unlearner, GradientUnlearner):
             unlearner.prepare(copy.deepcopy(model), task, runtime)
 

@@ -63,6 +63,7 @@ def test_every_verb_has_the_flags(verb):
         "report": {"files", "--track"},
         "run": {"file", "--track"},
         "tune": {"file", "--pick"},
+        "estimate": {"file", "--command", "--price"},
     }
     assert arguments == expected.get(verb, {"file"})
 
@@ -374,6 +375,32 @@ def test_a_dry_run_is_that_of_its_verb(call, verb, stages):
     forecast = json.loads(out)["forecast"]
     assert [stage["stage"] for stage in forecast] == stages
     assert all(stage["missing"] == stage["total"] > 0 for stage in forecast)
+
+
+def test_an_estimate_has_a_price_and_writes_nothing(call, tmp_path):
+    before = listing(tmp_path)
+    line = ["estimate", "small.yaml", "--price", "3", "--command", "score"]
+    code, out, err = call(*line, "--json")
+    assert (code, err, out.count("\n")) == (0, "", 1)
+    answer = json.loads(out)
+    assert [stage["stage"] for stage in answer["forecast"]] == ["train"]
+    assert [each["devices"] for each in answer["devices"]] == [1, 8, 64, 512]
+    for each in answer["devices"]:
+        assert each["price"] == pytest.approx(3 * each["device_hours"])
+    assert answer["store_bytes"] > 340_000
+    assert answer["object_store_bytes"] > 1797 * 64 * 4
+    code, out, err = call(*line)
+    assert (code, err) == (0, "")
+    for word in ("estimate of score", "512", "price", "object store:", "worker:"):
+        assert word in out
+    assert listing(tmp_path) == before
+
+
+@pytest.mark.parametrize("arguments", [["--command", "nosuch"], ["--price", "-1"]])
+def test_an_estimate_of_nothing(call, arguments):
+    code, out, err = call("estimate", "small.yaml", *arguments)
+    assert (code, out) == (2, "")
+    assert arguments[0] in err
 
 
 def test_a_dry_run_needs_what_its_verb_needs(call, tmp_path):

@@ -13,6 +13,7 @@ from rum_ray.errors import ConfigError
 from rum_ray.jobs import Context
 from rum_ray.store import Store
 from rum_ray.study import forecast as forecasts
+from rum_ray.study import validation
 from rum_ray.study.calibration import Calibration, Speed, calibrate
 from rum_ray.study.estimate import DEVICES, estimate
 from rum_ray.study.executor import LocalExecutor
@@ -34,6 +35,12 @@ FILE = {
     "compare": ["finetune"],
     "seeds": [0, 1],
 }
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Two epochs leave the retrained models too different for a search."""
+    monkeypatch.setattr(validation, "LARGEST_FLOOR", 1.0)
 
 
 def study(folder, *overrides) -> Study:
@@ -90,7 +97,7 @@ def test_steps_count_besides_examples(tmp_path):
     assert sum(train.work.seconds) == 2 * (7 * batches[0] + 16 * batches[1])
 
 
-def test_a_rehearsal_knows_the_jobs_of_every_stage(tmp_path):
+def test_a_rehearsal_knows_the_jobs_of_every_stage(tmp_path, quick):
     ours = study(tmp_path)
     lines = counted(ours, "run")
     assert all(line.jobs for line in lines)
@@ -106,7 +113,7 @@ def test_a_rehearsal_knows_the_jobs_of_every_stage(tmp_path):
     assert all(line.work.wall(1) == 0.0 for line in forecasts.forecast(fresh, "run"))
 
 
-def test_the_bytes_of_the_store_are_those_that_are_written(tmp_path):
+def test_the_bytes_of_the_store_are_those_that_are_written(tmp_path, quick):
     ours = study(tmp_path)
     ahead = store_bytes(ours, counted(ours, "run"), rates(ours))
     Pipeline(ours, LocalExecutor(), LoggedProgress(), Clock()).run("run")
