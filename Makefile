@@ -13,8 +13,9 @@ env: .venv/.done  ## make .venv from constraints.txt, or bring it up to date
 demo: env  ## the embedded experiment, up to its HTML report
 	@$(BIN)/rum-ray demo
 test: env  ## every test that needs no GPU and no outside data
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/cluster
-	@$(BIN)/python -m pytest -n 2 --dist loadfile tests/cluster
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not cluster"
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m cluster --ignore=tests/hosts
+	@$(BIN)/python -m pytest tests/hosts
 lint: env docs  ## style, types, spelling, and the docs built strictly
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -39,9 +39,10 @@ def _normalised(name: str) -> str:
 
 
 def wanted() -> list[str]:
-    """Return the direct requirements: those of the package, and of its build."""
+    """Return the direct requirements: of the package with its extra for S3, and of its build."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    return [*project["project"]["dependencies"], *project["build-system"]["requires"]]
+    package, build = project["project"], project["build-system"]["requires"]
+    return [*package["dependencies"], *package["optional-dependencies"]["s3"], *build]
 
 
 def resolve(device: str) -> dict[str, str]:

@@ -665,7 +665,8 @@ def variants(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def test_the_digest_depends_on_all_keys_but_name_and_cluster(example):
     digests, same = [example.digest], set()
     for path, other in variants(example):
-        assert other != example, path
+        # Fields that no result depends on may be left out of comparisons.
+        assert other != example or path == "cluster.shard_workers", path
         if other.digest == example.digest:
             same.add(path.partition(".")[0])
         else:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rum_ray.cluster.worker import run_chunk
+from rum_ray.cluster.work import run_jobs
 from rum_ray.data import LabeledData
 from rum_ray.errors import ConfigError, DivergedError
 from rum_ray.experiment import ClusterConfig, DataConfig, Experiment, ForgetConfig, ScoreConfig
@@ -119,12 +119,17 @@ class SmallMemory(Context):
         return found
 
 
+def outcomes(context, jobs):
+    """The number and the error of each job."""
+    return [(outcome.number, outcome.error) for outcome in run_jobs(context, jobs)]
+
+
 def test_out_of_memory_trains_fewer_together_with_the_same_bits(bundle, tmp_path):
     jobs = pool()
     context = SmallMemory(bundle, Store(tmp_path / "small"))
     object.__setattr__(context, "attempts", [])
     numbered: dict[int, Job] = dict(enumerate(jobs, start=7))
-    assert list(run_chunk(context, numbered)) == [(number, None) for number in numbered]
+    assert outcomes(context, numbered) == [(number, None) for number in numbered]
     assert context.attempts == [5, 2, 3, 2]
     large = Context(bundle, Store(tmp_path / "large"))
     train_together(large, jobs)
@@ -143,16 +148,14 @@ def test_out_of_memory_midway_keeps_saved_models(bundle, tmp_path, monkeypatch):
         save(self, job, artifact, seconds)
 
     monkeypatch.setattr(Context, "save", keep)
-    assert list(run_chunk(context, dict(enumerate(jobs)))) == [
-        (number, None) for number in range(5)
-    ]
+    assert outcomes(context, dict(enumerate(jobs))) == [(n, None) for n in range(5)]
     assert kept == [*jobs[:2], None, *jobs[2:]]
 
 
 def test_jobs_without_fused_are_trained_one_by_one(bundle, tmp_path, monkeypatch):
     context, plain = Context(bundle, Store(tmp_path)), [replace(j, fused=False) for j in pool()]
-    monkeypatch.delattr("rum_ray.cluster.worker.train_together")
-    assert list(run_chunk(context, dict(enumerate(plain)))) == [(n, None) for n in range(5)]
+    monkeypatch.delattr("rum_ray.cluster.work.train_together")
+    assert outcomes(context, dict(enumerate(plain))) == [(n, None) for n in range(5)]
     assert not context.missing(plain)
 
 
