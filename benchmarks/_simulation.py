@@ -9,7 +9,7 @@ import itertools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from time import perf_counter
+from time import process_time
 from typing import Any
 from unittest.mock import patch
 
@@ -108,7 +108,7 @@ class Simulation:
         self._idle: list[_Slot] = []
         self._asks: dict[int, int] = {}
         self._idle_asks: dict[int, int] = {}
-        self._repeated, self._spent, self._handed_out = 0.0, 0.0, 0.0
+        self._repeated, self._spent, self._handed_out, self._body = 0.0, 0.0, 0.0, 0.0
         with patch.object(queues.time, "monotonic", lambda: self.now):
             self._queue = Queue()
             self._queue.open(["Job"] * scenario.jobs, scenario.workers)
@@ -124,19 +124,25 @@ class Simulation:
     def _measured(self) -> Outcome:
         """Return the outcome."""
         scenario, found = self.scenario, self.outcome
-        useful = scenario.jobs * scenario.seconds
+        useful = len(self._queue.stage.done) * scenario.seconds
         found.wall = self.now if self._queue.stage.is_over else float("inf")
         found.effective = useful / (scenario.workers * self.now)
-        if self._handed_out:
-            left = len(self._slots) * scenario.seconds / 2
-            found.body = (useful - left) / (scenario.workers * self._handed_out)
-        found.repeated = self._repeated / useful
+        until = self._handed_out or self.now
+        found.body = (self._body or self._progress()) / (scenario.workers * until)
+        found.repeated = self._repeated / max(useful, 1.0)
         found.asks_per_second = max(self._asks.values())
         found.idle_asks_per_second = max(self._idle_asks.values(), default=0)
         found.heartbeats_per_second = scenario.workers / HEARTBEAT_SECONDS
         found.queue_share = self._spent / self.now
         found.copies = len(self._queue.stage.copied)
         return found
+
+    def _progress(self) -> float:
+        """Return the seconds of work that are finished, or in hand and not lost yet."""
+        done = len(self._queue.stage.done) * self.scenario.seconds
+        saved = sum(s for job, s in self._saved.items() if job not in self._queue.stage.done)
+        busy = (slot for slot in self._slots.values() if slot.alive and slot.job is not None)
+        return done + saved + sum(self.now - slot.began for slot in busy)
 
     def _later(self, mean: float, event: Callable[[], None]) -> None:
         """Let a random event happen after a mean time; never if that is 0."""
@@ -148,9 +154,9 @@ class Simulation:
 
     def _timed(self, call: Callable[..., Any], *args: Any) -> Any:
         """Call the queue and count its time."""
-        start = perf_counter()
+        start = process_time()
         result = call(*args)
-        self._spent += perf_counter() - start
+        self._spent += process_time() - start
         return result
 
     def _machine(self, machine: int) -> None:
@@ -174,7 +180,7 @@ class Simulation:
         lease = self._timed(self._queue.take, slot.name)
         self._queue._workers[slot.name].last_heartbeat = float("inf")
         if not self._handed_out and not self._queue.stage.backlog:
-            self._handed_out = self.now
+            self._handed_out, self._body = self.now, self._progress()
         if lease.jobs:
             (slot.job,), slot.began = lease.jobs, self.now
             left = self.scenario.seconds - self._saved.get(slot.job, 0.0)

@@ -25,7 +25,7 @@ from rum_ray.jobs import Context
 from rum_ray.store import Store
 from rum_ray.study.progress import ProgressState
 
-WORKERS, SECONDS, EVERY, JOBS = 2, 5.0, 60.0, 96
+WORKERS, SECONDS, EVERY, JOBS = 2, 5.0, 60.0, 60
 
 
 def effective(executor: RayExecutor, context: Context, first: int, kill: bool) -> float:

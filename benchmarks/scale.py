@@ -7,8 +7,10 @@ as a whole, as one Ray Train run with collective communication does; it is given
 
 import dataclasses
 import json
+from pathlib import Path
 
-from _harness import RESULTS, Row, save
+import matplotlib.pyplot as plt
+from _harness import Row, save
 from _simulation import Scenario, Simulation
 
 SPOT = Scenario(jobs=100_000, workers=1_000, per_machine=8, loss_every=60.0)
@@ -18,8 +20,38 @@ BARE_GROUP = dataclasses.replace(GROUP, checkpoint=0.0)
 HEAVY = dataclasses.replace(SPOT, jobs=20_000, loss_every=10.0)
 
 
+SWEEP = (600.0, 300.0, 180.0, 120.0, 90.0, 60.0, 30.0)
+PICTURE = Path(__file__).parents[1] / "docs" / "scale.svg"
+
+
+def sweep() -> dict[str, list[float]]:
+    """Return the effective time, in percent, by seconds between two deaths, with a picture."""
+    found = {}
+    for name, scenario, models in (
+        ("shards", DEATHS, 10_000),
+        ("one group, with checkpoints", GROUP, 2_000),
+        ("one group, without checkpoints", BARE_GROUP, 2_000),
+    ):
+        found[name] = [
+            100
+            * Simulation(dataclasses.replace(scenario, jobs=models, death_every=every), limit=3e4)
+            .run()
+            .body
+            for every in SWEEP
+        ]
+    figure, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
+    for name, values in found.items():
+        axes.plot(SWEEP, values, marker="o", label=name)
+    axes.set(xscale="log", ylim=(0, 103), xticks=SWEEP, xticklabels=[f"{s:g}" for s in SWEEP])
+    axes.set(xlabel="seconds between two deaths of workers", ylabel="effective time, %")
+    axes.minorticks_off()
+    axes.legend(frameon=False)
+    figure.savefig(PICTURE, metadata={"Date": None})
+    return found
+
+
 def main() -> None:
-    """Run all scenarios and save the outcomes."""
+    """Run all scenarios, draw the picture and save the outcomes."""
     scenarios = {
         "a machine of 8 lost per minute": SPOT,
         "a machine of 8 lost in 10 s": HEAVY,
@@ -29,7 +61,7 @@ def main() -> None:
     }
     found = {}
     for name, scenario in scenarios.items():
-        found[name] = Simulation(scenario, limit=1e6).run()
+        found[name] = Simulation(scenario, limit=5e4 if scenario.together else 1e6).run()
         print(name, json.dumps(dataclasses.asdict(found[name])), flush=True)
     spot, deaths = found["a machine of 8 lost per minute"], found["a process dead in 90 s"]
     group = found["the same, one group"]
@@ -40,10 +72,10 @@ def main() -> None:
         Row("requests of 1,000 idle workers", "<= 500 1/s", "-", spot.idle_asks_per_second),
         Row("the queue's own code, of one core", "<= 10 %", "-", 100 * spot.queue_share),
     ]
+    curves = {"seconds between deaths": [*SWEEP], **sweep()}
     outcomes = {name: dataclasses.asdict(outcome) for name, outcome in found.items()}
     given = {name: dataclasses.asdict(scenario) for name, scenario in scenarios.items()}
-    save("scale", rows, {}, "jobs", outcomes=outcomes, scenarios=given)
-    assert RESULTS.exists()
+    save("scale", rows, {}, "jobs", outcomes=outcomes, scenarios=given, curves=curves)
 
 
 if __name__ == "__main__":

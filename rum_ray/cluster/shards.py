@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -145,15 +145,18 @@ class Shards:
     def _room(self, now: float) -> dict[str, int]:
         """Return the number of workers that each machine has room for."""
         needs = worker_resources(self._config).items()
-        nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+        nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
         available = available_resources_per_node()  # type: ignore[no-untyped-call]
+        ours = Counter[str]()
+        for shard in self._shards:
+            ours[shard.node] += shard.workers
         room = {}
-        for node in nodes:
-            usable = self._failures[node] < MAX_STARTS
-            settled = now - self._placed.get(node, 0.0) > SETTLE_SECONDS
-            if usable and settled:
-                free = available.get(node, {})
-                room[node] = min(int(free.get(name, 0) / each + 1e-9) for name, each in needs)
+        for name, total in ((node["NodeID"], node["Resources"]) for node in nodes):
+            usable = self._failures[name] < MAX_STARTS
+            if usable and now - self._placed.get(name, 0.0) > SETTLE_SECONDS:
+                # What a shard will take is not taken before its workers start.
+                free = _fit(needs, available.get(name, {}))
+                room[name] = min(free, _fit(needs, total) - ours[name])
         return room
 
     def _start(self, node: str, workers: int) -> None:
@@ -195,6 +198,11 @@ class Shards:
             f"all, used by others or not.{reason} Finished jobs are in the store. Add machines, "
             "lower cluster.gpus_per_worker, or run the same command when there is room."
         )
+
+
+def _fit(needs: Iterable[tuple[str, float]], has: Mapping[str, float]) -> int:
+    """Return the number of workers for which there are resources."""
+    return min(int(has.get(name, 0) / each + 1e-9) for name, each in needs)
 
 
 def spread(missing: int, room: Mapping[str, int]) -> dict[str, int]:

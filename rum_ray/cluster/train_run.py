@@ -1,5 +1,6 @@
 """One shard: a Ray Train run whose workers are independent, and the resources that they ask for."""
 
+import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +12,12 @@ from ray.train.v2.api.callback import UserCallback
 from ray.train.v2.api.config import ScalingConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
+from rum_ray.cluster import SETTINGS
 from rum_ray.cluster.worker import work
 from rum_ray.experiment import ClusterConfig
 
+START_TIMEOUTS = 3
+"""A shard ends if its workers find no room so often; it is then placed anew."""
 SLICE = 0.01
 """CPUs, and share of a worker's GPUs, that are left for what runs beside a waiting worker."""
 
@@ -60,6 +64,9 @@ def fit(
         resources: resources of each worker.
         most: failures of workers that are allowed; -1 for no limit.
     """
+    # The task of a shard runs in a process that has imported Ray before this package.
+    for setting, value in SETTINGS.items():
+        os.environ.setdefault(setting, value)
     # Train keeps its own records here; controller and workers are on one machine.
     folder = Path(tempfile.gettempdir()) / "rum-ray-train"
     DataParallelTrainer(
@@ -75,7 +82,7 @@ def fit(
         run_config=RunConfig(
             name=loop["shard"],
             storage_path=str(folder),
-            failure_config=FailureConfig(max_failures=most),
+            failure_config=FailureConfig(most, controller_failure_limit=START_TIMEOUTS),  # type: ignore[call-arg]
             callbacks=[_Deaths(loop["queue"], loop["shard"])],  # type: ignore[list-item]  # Ray's stub is of its first version.
         ),
     ).fit()

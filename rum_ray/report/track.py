@@ -156,8 +156,8 @@ def _send_to_mlflow(uri: str, summary: Summary, experiment: Experiment, folder: 
     number, status = run.info.run_id, "FAILED"
     try:
         parameters = [Param(key, value) for key, value in settings(experiment).items()]
-        for some in _batches(parameters, MAX_SETTINGS):
-            client.log_batch(number, params=some)
+        for batch in _batches(parameters, MAX_SETTINGS):
+            client.log_batch(number, params=batch)
         began = run.info.start_time
         metrics = [Metric(key, value, began, 0) for key, value in numbers(summary).items()]
         for some in _batches(metrics, MAX_NUMBERS):

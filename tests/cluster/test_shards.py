@@ -132,8 +132,11 @@ def cluster(monkeypatch) -> FakeCluster:
     monkeypatch.setattr(shards, "time", clock)
     fake = SimpleNamespace(
         nodes=lambda: [
-            *({"NodeID": node, "Alive": True} for node in cluster.machines),
-            {"NodeID": "long gone", "Alive": False},
+            *(
+                {"NodeID": node, "Alive": True, "Resources": has}
+                for node, has in cluster.machines.items()
+            ),
+            {"NodeID": "long gone", "Alive": False, "Resources": {}},
         ],
         cluster_resources=cluster.total,
         remote=cluster.remote,
@@ -343,3 +346,19 @@ class TestJudge:
         pass_time(cluster, mine, STALL_SECONDS, alive=0)
         mine.want(1)
         pass_time(cluster, mine, STALL_SECONDS, alive=0)
+
+
+class TestSlowStarts:
+    def test_a_machine_whose_workers_are_slow_to_start_gets_no_others(
+        self, cluster, make, monkeypatch
+    ):
+        """Their resources are still free when the machine is looked at again."""
+        cluster.machines = {"a": {"CPU": 1.0}, "b": {"CPU": 1.0}}
+        mine = make(workers=3)
+        mine.want(3)
+        mine.check(0)
+        free = {node: dict(has) for node, has in cluster.machines.items()}
+        monkeypatch.setattr(shards, "available_resources_per_node", lambda: free)
+        cluster.now += SETTLE_SECONDS + PLACE_SECONDS
+        mine.check(0)
+        assert cluster.workers() == {"a": [1], "b": [1]}
