@@ -18,6 +18,9 @@ from rum_ray.cluster.queue import Queue
 from rum_ray.cluster.queue_actor import TAKE_SECONDS
 from rum_ray.cluster.worker import HEARTBEAT_SECONDS
 
+SPAN = 10
+"""Seconds over which requests of idle workers are averaged."""
+
 
 @dataclass(frozen=True)
 class Scenario:
@@ -53,24 +56,24 @@ class Outcome:
     """What a simulated campaign took.
 
     Attributes:
-        wall: seconds.
+        wall: seconds; None if the limit was reached first.
         effective: share of the workers' time that went into finished work.
         body: the same, up to the time at which the last job was handed out.
         repeated: share of the work that was done again after a loss.
         asks_per_second: largest number of requests to the queue in one second, heartbeats apart.
-        idle_asks_per_second: the same while no job waits.
+        idle_asks_per_second: requests that found no job, mean over 10 s; the largest such mean.
         heartbeats_per_second: requests that keep leases alive.
         queue_share: time of the queue's own code, as a share of one core.
         losses: lost machines and dead processes.
         copies: jobs that were handed out twice at the end.
     """
 
-    wall: float = 0.0
+    wall: float | None = None
     effective: float = 0.0
     body: float = 0.0
     repeated: float = 0.0
     asks_per_second: int = 0
-    idle_asks_per_second: int = 0
+    idle_asks_per_second: float = 0.0
     heartbeats_per_second: float = 0.0
     queue_share: float = 0.0
     losses: int = 0
@@ -100,7 +103,7 @@ class Simulation:
     _events: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
 
     def run(self) -> Outcome:
-        """Return what the campaign takes; `wall` is infinite if it makes no progress."""
+        """Return what the campaign takes; `wall` is None if the limit is reached first."""
         scenario, self.outcome = self.scenario, Outcome()
         self._order, self._draw = itertools.count(), random.Random(self.seed)
         self._saved: dict[int, float] = {}
@@ -125,13 +128,13 @@ class Simulation:
         """Return the outcome."""
         scenario, found = self.scenario, self.outcome
         useful = len(self._queue.stage.done) * scenario.seconds
-        found.wall = self.now if self._queue.stage.is_over else float("inf")
+        found.wall = self.now if self._queue.stage.is_over else None
         found.effective = useful / (scenario.workers * self.now)
         until = self._handed_out or self.now
         found.body = (self._body or self._progress()) / (scenario.workers * until)
         found.repeated = self._repeated / max(useful, 1.0)
         found.asks_per_second = max(self._asks.values())
-        found.idle_asks_per_second = max(self._idle_asks.values(), default=0)
+        found.idle_asks_per_second = max(self._idle_asks.values(), default=0) / SPAN
         found.heartbeats_per_second = scenario.workers / HEARTBEAT_SECONDS
         found.queue_share = self._spent / self.now
         found.copies = len(self._queue.stage.copied)
@@ -186,7 +189,8 @@ class Simulation:
             left = self.scenario.seconds - self._saved.get(slot.job, 0.0)
             self._at(left, lambda: self._finish(slot, lease.jobs[0]))
         else:
-            self._idle_asks[second] = self._idle_asks.get(second, 0) + 1
+            span = second // SPAN
+            self._idle_asks[span] = self._idle_asks.get(span, 0) + 1
             self._idle.append(slot)
             self._at(TAKE_SECONDS, lambda: self._ask(slot))
 
