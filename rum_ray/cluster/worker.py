@@ -186,6 +186,7 @@ def drain(queue: Any, me: str, load: Callable[[int], Callable[[Lease], Iterable[
     done: dict[int, Any] = {}
     stage, run = -1, None
     while (lease := ray.get(queue.take.remote(me, stage, done))) is not None:
+        # Calls may overtake each other, so `take` repeats what `finish` has told on the way.
         done, reported = {}, time.monotonic()
         if not lease.jobs:
             continue
@@ -196,7 +197,7 @@ def drain(queue: Any, me: str, load: Callable[[int], Callable[[Lease], Iterable[
             done |= {index: outcome.result} if error is None else {}
             if error is not None or time.monotonic() - reported > REPORT_SECONDS:
                 queue.finish.remote(me, stage, done)
-                done, reported = {}, time.monotonic()
+                reported = time.monotonic()
             if error is not None and report_failure(queue, me, stage, index, error):
                 break
 
@@ -210,7 +211,7 @@ def report_failure(queue: Any, me: str, stage: int, index: int, error: Exception
         reason = str(error).partition("\n")[0].rstrip(".")
         return bool(ray.get(queue.out_of_memory.remote(me, stage, index, reason)))
     if isinstance(error, RumRayError):
-        queue.fail.remote(me, stage, index, error)
+        ray.get(queue.fail.remote(me, stage, index, error))
         return False
     reason = f"{type(error).__name__}: {error}"
     return bool(ray.get(queue.requeue.remote(me, stage, index, reason)))
