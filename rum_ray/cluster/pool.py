@@ -1,6 +1,7 @@
 """One pool of workers per command: a queue, and the shards that take jobs from it."""
 
 import contextlib
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -25,7 +26,9 @@ OnProgress: TypeAlias = Callable[[ProgressState], object]
 """Receives the progress of the jobs, about once per second."""
 
 WATCH_SECONDS = 1.0
+WAIT_SECONDS = 0.1
 CLOSE_SECONDS = 5.0
+TRIAL_CPUS = 0.001
 CALLS = 100_000
 """Most calls of the queue at a time; each worker waits in one."""
 
@@ -61,7 +64,7 @@ class Pool:
         say: Callable[[str], None] = lambda line: None,
         command: str = "",
     ) -> None:
-        self.config, self._say = config, say
+        self.config, self._local, self._say = config, local, say
         self._told: set[str] = set()
         self._rejections: list[RumRayError] = []
         self._note = ""
@@ -69,6 +72,12 @@ class Pool:
         self._shards = Shards(self.queue, title, config, local, command)
         self._context: tuple[Context, Any] | None = None
         self._marker: Path | None = None
+
+    @property
+    def trial_cpus(self) -> float:
+        """CPUs of a trial of Tune, which only waits; Tune takes no 0."""
+        # A cluster of this machine has a CPU more than workers.
+        return 1.0 / self.config.workers if self._local else TRIAL_CPUS
 
     @property
     def beside(self) -> dict[str, float]:
@@ -134,14 +143,24 @@ class Pool:
             self._check(state)
         return bool(is_over)
 
-    def look(self) -> None:
-        """Look after the shards.
+    def wait_for_workers(self) -> None:
+        """Wait for the first worker, so that nothing else takes the CPUs of the workers.
+
+        Raises:
+            RumRayError: there is no worker, and none is to be expected.
+        """
+        while not self.look():
+            time.sleep(WAIT_SECONDS)
+
+    def look(self) -> int:
+        """Look after the shards; return the number of live workers.
 
         Raises:
             RumRayError: there is no worker, and none is to be expected.
         """
         state, _ = self._get(self.queue.watch.remote(0.0))
         self._check(state)
+        return state.workers or 0
 
     def errors(self) -> list[RumRayError]:
         """Return the permanent errors of the stage."""

@@ -22,8 +22,6 @@ from rum_ray.jobs.proposals import Judged, Proposals
 from rum_ray.study.progress import ProgressState
 
 LOOK_SECONDS = 2.0
-TRIAL_CPUS = 0.001
-"""Share of a CPU per trial, which only waits; Tune takes no 0."""
 MAX_FAILURES = 3
 """The process of a trial may die this often; the trial waits again for the same result."""
 
@@ -52,10 +50,10 @@ def run(
     proposals = Proposals(search, len(context.bundle.train))
     place = pool.place(name, context, search.originals[0].recipe)
     work = TrialWork(place, search, time.time())
-    at_once = min(config.batch, pool.config.workers + 1)
     watch = _Watch(on_progress, config.trials, pool)
-    with pool.stage(name, [], (), work, min(at_once, pool.config.workers)):
-        results = _tuner(search, context, pool.queue, proposals, at_once, watch).fit()
+    with pool.stage(name, [], (), work, min(config.batch, pool.config.workers)):
+        pool.wait_for_workers()
+        results = _tuner(search, context, pool, proposals, watch).fit()
         errors = pool.errors()
     for error in [*errors, *watch.errors]:
         raise error
@@ -65,20 +63,19 @@ def run(
 
 
 def _tuner(
-    search: SearchJob,
-    context: Context,
-    queue: Any,
-    proposals: Proposals,
-    at_once: int,
-    watch: "_Watch",
+    search: SearchJob, context: Context, pool: Pool, proposals: Proposals, watch: "_Watch"
 ) -> tune.Tuner:
-    """Return the run of Tune that passes proposals to the queue, `at_once` at a time."""
+    """Return the run of Tune that passes proposals to the queue, a batch at a time.
+
+    On this machine as many processes of trials have room as there are workers. Tune gives one that
+    is free to the next trial of the batch instead of starting another.
+    """
+    judge = tune.with_parameters(HandedOver, queue=pool.queue)
     return tune.Tuner(
-        tune.with_resources(tune.with_parameters(HandedOver, queue=queue), {"cpu": TRIAL_CPUS}),
+        tune.with_resources(judge, {"cpu": pool.trial_cpus}),
         tune_config=tune.TuneConfig(
             num_samples=search.config.trials,
             search_alg=_ProposalSearcher(proposals),
-            max_concurrent_trials=at_once,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: str(trial.trial_id),
         ),

@@ -35,8 +35,8 @@ def test_a_machine_joins_and_works_and_another_is_lost(place, environment):
         check=False,
     )
     assert ended.returncode == 0, ended.stderr
-    # The shard of the machine that was lost; nothing is restarted for the one that joined.
-    _, restarts, _, requeued, _, lost = ended.stdout.split()[-6:]
-    assert int(restarts) == 1
-    assert 1 <= int(requeued) <= MAX_CHUNK
-    assert int(lost) <= int(requeued)
+    # Nothing is restarted for the machine that joined. The jobs of the one that was lost are tried
+    # again, or copied before the loss is known.
+    _, restarts, _, _, _, lost = ended.stdout.split()[-6:]
+    assert int(restarts) <= 1
+    assert int(lost) <= MAX_CHUNK
