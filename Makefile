@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint docs bench clean
+.PHONY: help env demo test hosts lint docs bench clean
 
 help:  ## print this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
@@ -15,7 +15,8 @@ demo: env  ## the embedded experiment, up to its HTML report
 test: env  ## every test that needs no GPU and no outside data
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not cluster"
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m cluster --ignore=tests/hosts
-	@$(BIN)/python -m pytest tests/hosts
+hosts: env  ## the command on several hosts of namespaces; needs root, takes 10 minutes
+	@$(BIN)/python -m pytest -s tests/hosts
 lint: env docs  ## style, types, spelling, and the docs built strictly
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
