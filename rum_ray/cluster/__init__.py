@@ -17,6 +17,7 @@ SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
 }
-if "ray" not in sys.modules:
-    for _name, _value in SETTINGS.items():
+for _name, _value in SETTINGS.items():
+    # Tune reads its settings later than at import.
+    if "ray" not in sys.modules or _name.startswith("TUNE_"):
         os.environ.setdefault(_name, _value)

@@ -33,7 +33,7 @@ def connect(
     dashboard: bool = False,
     modules: Sequence[str] = (),
     say: Say = lambda line: None,
-) -> Iterator[None]:
+) -> Iterator[bool]:
     """Join the cluster at `address` for the length of a `with` block.
 
     If this process has joined a cluster already, that one is used and left running.
@@ -44,6 +44,9 @@ def connect(
         dashboard: True starts the dashboard of a local cluster.
         modules: folders of Python modules that are shipped to the workers.
         say: receives where the dashboard is, and why a start is repeated.
+
+    Yields:
+        True if this call started the cluster.
 
     Raises:
         StalledError: no cluster runs at that address, or none could be started.
@@ -58,14 +61,14 @@ def connect(
                 "cluster.modules: this process has joined a Ray cluster already, and modules are "
                 "shipped on joining. Call ray.shutdown() first."
             )
-        yield
+        yield False
         return
     with inherited(WORKER_SETTINGS if local else {}):
         url = _init(address, environment, _local(workers, dashboard) if local else {}, say)
     if url and (dashboard or not local):
         say(f"Ray dashboard: http://{url} (Jobs, Actors, Cluster and Metrics)")
     try:
-        yield
+        yield local
     finally:
         ray.shutdown()
 

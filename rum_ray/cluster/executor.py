@@ -108,12 +108,10 @@ class RayExecutor:
             from rum_ray.cluster.pool import Pool
 
             config = self.config
-            self._exits.enter_context(
+            started = self._exits.enter_context(
                 connect(self.address, config.workers, self._dashboard, config.modules, self._say)
             )
-            self._joined = Pool(
-                self._title, config, self.address == "local", self._say, self._command
-            )
+            self._joined = Pool(self._title, config, started, self._say, self._command)
             self._exits.callback(self._joined.close)
         return self._joined
 

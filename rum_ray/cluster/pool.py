@@ -15,7 +15,7 @@ from rum_ray.cluster.shards import Shards
 from rum_ray.cluster.shared_data import MappedFile, share
 from rum_ray.cluster.train_run import slice_resources
 from rum_ray.cluster.work import JobWork, Place, in_blocks
-from rum_ray.errors import RumRayError, StalledError
+from rum_ray.errors import RumRayError, StalledError, StoreError
 from rum_ray.experiment import ClusterConfig
 from rum_ray.jobs import Context, Job, is_fused
 from rum_ray.study.executor import Cancelled
@@ -186,17 +186,24 @@ class Pool:
         if self._context is None or self._context[0] is not context:
             self._clear()
             folder = context.store.folder
-            handle = share(context, None if folder is None else folder / "data")
-            self._context, self._marker = (context, handle), folder and _mark(folder)
+            try:
+                self._marker = None if folder is None else _mark(folder)
+                handle = share(context, None if folder is None else folder / "data")
+            except OSError as error:
+                raise StoreError(f"cannot write to the store {folder}: {error}.") from error
+            self._context = context, handle
         marker = None if self._marker is None else str(self._marker)
         return Place(stage, self._context[1], recipe, marker)
 
     def close(self) -> None:
         """Let the workers leave, as far as they have nothing in hand."""
         self._clear()
-        with contextlib.suppress(ray.exceptions.RayError):
-            ray.get(self.queue.close.remote())
-            self._shards.close(CLOSE_SECONDS)
+        try:
+            with contextlib.suppress(ray.exceptions.RayError):
+                ray.get(self.queue.close.remote())
+        finally:
+            with contextlib.suppress(ray.exceptions.RayError):
+                self._shards.close(CLOSE_SECONDS)
 
     def _clear(self) -> None:
         """Remove the marker and the data from the store."""
@@ -204,6 +211,7 @@ class Pool:
             self._marker.unlink(missing_ok=True)
         if self._context is not None and isinstance(self._context[1], MappedFile):
             Path(self._context[1].path).unlink(missing_ok=True)
+        self._marker = self._context = None
 
     @staticmethod
     def _get(reference: Any) -> Any:

@@ -116,7 +116,7 @@ class QueueActor:
         index = stage.add(kind, payload)
         await self._wake()
         while not stage.is_settled(index) and stage is self._queue.stage:
-            await self._wait(self._settled, None)
+            await self._wait(self._settled, self._take_seconds)
         return stage.results.get(index), stage.errors.get(index)
 
     async def watch(self, seconds: float) -> tuple[ProgressState, bool]:

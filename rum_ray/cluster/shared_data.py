@@ -55,13 +55,17 @@ def share(value: Any, folder: Path | None) -> Any:
     path, at = folder / f"{uuid.uuid4().hex}.bin", 0
     spans: list[tuple[int, int]] = []
     folder.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        for raw in raws:
-            file.write(b"\0" * (-at % ALIGNMENT))
-            at += -at % ALIGNMENT
-            file.write(raw)
-            spans.append((at, raw.nbytes))
-            at += raw.nbytes
+    try:
+        with path.open("wb") as file:
+            for raw in raws:
+                file.write(b"\0" * (-at % ALIGNMENT))
+                at += -at % ALIGNMENT
+                file.write(raw)
+                spans.append((at, raw.nbytes))
+                at += raw.nbytes
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
     return MappedFile(str(path), head, tuple(spans))
 
 

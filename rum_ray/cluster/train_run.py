@@ -68,7 +68,7 @@ def fit(
     for setting, value in SETTINGS.items():
         os.environ.setdefault(setting, value)
     # Train keeps its own records here; controller and workers are on one machine.
-    folder = Path(tempfile.gettempdir()) / "rum-ray-train"
+    folder = Path(tempfile.gettempdir()) / f"rum-ray-{os.getuid()}-train"
     DataParallelTrainer(
         work,
         train_loop_config=dict(loop),

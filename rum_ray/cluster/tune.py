@@ -57,6 +57,9 @@ def run(
         errors = pool.errors()
     for error in [*errors, *watch.errors]:
         raise error
+    if len(proposals.made) < config.trials:
+        # Tune may have caught the signal.
+        raise KeyboardInterrupt
     if results.errors:
         raise StalledError(f"search {search.space.name} failed: {_reason(results.errors[0])}.")
     search.save(context, [each.answers for each in proposals.made], proposals.drawn_again)
@@ -118,7 +121,7 @@ class _ProposalSearcher(Searcher):
     ) -> None:
         """Report the result of a trial; None if it failed."""
         judged = None
-        if result and not error:
+        if result and not error and "error" not in result:
             judged = Judged(result["objective"], result["cost"])
         self._proposals.tell(self._numbers[trial_id], judged)
 

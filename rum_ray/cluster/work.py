@@ -104,7 +104,8 @@ class TrialWork:
                 yield Outcome(number, job, error)
                 continue
             value = context.load(job).value
-            before = context.store.provenance(context.key(job))["time"] < self.began
+            made = context.store.provenance(context.key(job)).get("time", self.began)
+            before = made < self.began
             found = {key: value[key] for key in ("objective", "cost")} | {"before": before}
             yield Outcome(number, job, result=found, seconds=time.monotonic() - start)
 

@@ -72,7 +72,8 @@ def _load(queue: Any, heart: "Heart", stage: int) -> Callable[[Lease], Iterable[
     if held is None:
         return lambda lease: ()
     stage_work = ray.get(held[0])
-    check_place(stage_work.place)
+    with heart.busy(stage_work.place.stage):
+        check_place(stage_work.place)
     run = functools.partial(stage_work.load(), _context(stage_work.place.context))
 
     def watched(lease: Lease) -> Iterator[Outcome]:
@@ -103,7 +104,7 @@ def _context(handle: Any) -> Context:
     return dataclasses.replace(driver, device=device)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1)
 def check_place(place: Place) -> None:
     """Check that this worker can train, with the bits of the driver, into the store of the driver.
 
@@ -250,6 +251,9 @@ class Heart(threading.Thread):
         while not self.ended.wait(HEARTBEAT_SECONDS):
             frame = sys._current_frames().get(self._watched)
             now = (frame.f_code, frame.f_lasti) if self._busy and frame is not None else None
+            if frame is not None and "filelock" in frame.f_code.co_filename:
+                # Another process has the lock that this one waits for.
+                now = None
             if now is None or now != place:
                 place, since = now, time.monotonic()
             elif time.monotonic() - since > HANG_SECONDS:

@@ -116,9 +116,11 @@ class Bucket:
         for first in range(0, len(paths), BATCH):
             batch = [{"Key": self._name(path)} for path in paths[first : first + BATCH]]
             with _errors():
-                self._client.delete_objects(
+                answer = self._client.delete_objects(
                     Bucket=self.bucket, Delete={"Objects": batch, "Quiet": True}
                 )
+            for refused in answer.get("Errors", ()):
+                raise OSError(f"{refused['Key']} cannot be removed: {refused.get('Message')}")
 
     def move(self, path: str, target: str) -> None:
         """Move an object; a reader in between finds both."""

@@ -204,4 +204,4 @@ def _judge(search: SearchJob, answers: Any, began: float, context: Context) -> t
     """Return the result of a trial, and True if it was in the store before the search began."""
     job = search.proposed(answers)
     value = context.get_or_compute_locked(job).value
-    return value, context.store.provenance(job.key(context))["time"] < began
+    return value, context.store.provenance(context.key(job)).get("time", began) < began

@@ -324,9 +324,10 @@ class TestHeart:
 
     @pytest.fixture
     def beat(self, monkeypatch):
-        def beat(*beats: tuple[float, int | None]) -> tuple[int, bool]:
+        def beat(*beats: tuple[float, int | None], file: str = "job.py") -> tuple[int, bool]:
             """Return the number of heartbeats, and True if the process was ended."""
             sent, left, now, frame = [], list(beats), [1000.0], [None]
+            codes: dict[str, SimpleNamespace] = {}
             queue = SimpleNamespace(
                 heartbeat=SimpleNamespace(remote=lambda *message: sent.append(message))
             )
@@ -339,7 +340,8 @@ class TestHeart:
                 passed, instruction = left.pop(0)
                 now[0] += passed
                 heart._busy = instruction is not None
-                frame[0] = SimpleNamespace(f_code="the code", f_lasti=instruction or 0)
+                code = SimpleNamespace(co_filename=file)
+                frame[0] = SimpleNamespace(f_code=codes.setdefault(file, code), f_lasti=instruction)
                 return False
 
             class EndedError(Exception):
@@ -377,6 +379,11 @@ class TestHeart:
         # The time at an instruction does not add up over others.
         assert beat(*[(self.HANG / 2 + 1, number // 2 % 2) for number in range(8)]) == (8, False)
 
+    def test_a_job_that_waits_for_a_lock_of_another_does_not_hang(self, beat):
+        still = [(worker.HANG_SECONDS, 7)] * 4
+        assert beat(*still, file="site-packages/filelock/_api.py") == (4, False)
+        assert beat(*still)[1]
+
     def test_a_worker_without_a_job_never_hangs(self, beat):
         assert beat(*[(self.HANG + 1, None)] * 5) == (5, False)
         # The time before a job does not count for it.
@@ -411,8 +418,8 @@ def test_a_ray_that_runs_already_is_used_and_left_running(monkeypatch, tmp_path)
     monkeypatch.setattr(connect.ray, "init", unexpected)
     monkeypatch.setattr(connect.ray, "shutdown", unexpected)
     monkeypatch.setattr(connect.ray, "is_initialized", lambda: True)
-    with connect.connect() as url:
-        assert url is None
+    with connect.connect() as started:
+        assert not started
     with pytest.raises(ConfigError, match=r"^cluster\.modules: "):
         connect.connect(modules=[str(tmp_path)]).__enter__()
     with pytest.raises(ConfigError, match=r"^cluster\.modules: nil "):
