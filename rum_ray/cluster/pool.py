@@ -107,7 +107,7 @@ class Pool:
         """
         kinds = [type(job).__name__ for job in jobs]
         fused = [index for index, job in enumerate(jobs) if is_fused(job)]
-        work = JobWork(self.place(name, context, jobs[0].recipe), in_blocks(jobs))
+        work = JobWork(name, self.place(context, jobs[0].recipe), in_blocks(jobs))
         known = 0
         with self.stage(name, kinds, fused, work, min(self.config.workers, len(jobs))):
             is_over = False
@@ -181,7 +181,7 @@ class Pool:
             self._say(note)
         self._note = note
 
-    def place(self, stage: str, context: Context, recipe: Recipe) -> Place:
+    def place(self, context: Context, recipe: Recipe) -> Place:
         """Return what workers load and check before their first job."""
         if self._context is None or self._context[0] is not context:
             self._clear()
@@ -193,7 +193,7 @@ class Pool:
                 raise StoreError(f"cannot write to the store {folder}: {error}.") from error
             self._context = context, handle
         marker = None if self._marker is None else str(self._marker)
-        return Place(stage, self._context[1], recipe, marker)
+        return Place(self._context[1], recipe, marker)
 
     def close(self) -> None:
         """Let the workers leave, as far as they have nothing in hand."""

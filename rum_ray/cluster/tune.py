@@ -48,8 +48,8 @@ def run(
     """
     config = search.config
     proposals = Proposals(search, len(context.bundle.train))
-    place = pool.place(name, context, search.originals[0].recipe)
-    work = TrialWork(place, search, time.time())
+    place = pool.place(context, search.originals[0].recipe)
+    work = TrialWork(name, place, search, time.time())
     watch = _Watch(on_progress, config.trials, pool)
     with pool.stage(name, [], (), work, min(config.batch, pool.config.workers)):
         pool.wait_for_workers()

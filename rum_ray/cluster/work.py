@@ -44,16 +44,14 @@ Run: TypeAlias = Callable[[Context, Lease], Iterator[Outcome]]
 
 @dataclass(frozen=True)
 class Place:
-    """The data and the store of a stage, and what a worker needs to check that it can use them.
+    """The data and the store, and what a worker needs to check that it can use them.
 
     Attributes:
-        stage: name of the stage.
         context: handle of the context; see `shared_data`.
         recipe: recipe of the first models; a worker trains one batch with it.
         marker: a file that the command has written into the store; None for a store at a URI.
     """
 
-    stage: str
     context: Any
     recipe: Recipe
     marker: str | None
@@ -64,10 +62,12 @@ class JobWork:
     """Jobs whose results go into the store.
 
     Attributes:
+        stage: name of the stage, for metrics.
         place: the data and the store.
         blocks: references of the jobs, `BLOCK` in each.
     """
 
+    stage: str
     place: Place
     blocks: Sequence[Any]
 
@@ -82,11 +82,13 @@ class TrialWork:
     """Trials of a search; the payload of a trial are its answers.
 
     Attributes:
+        stage: name of the stage, for metrics.
         place: the data and the store.
         search: the search.
         began: time of its start, in seconds since 1970.
     """
 
+    stage: str
     place: Place
     search: SearchJob
     began: float

@@ -72,12 +72,12 @@ def _load(queue: Any, heart: "Heart", stage: int) -> Callable[[Lease], Iterable[
     if held is None:
         return lambda lease: ()
     stage_work = ray.get(held[0])
-    with heart.busy(stage_work.place.stage):
+    with heart.busy(stage_work.stage):
         check_place(stage_work.place)
     run = functools.partial(stage_work.load(), _context(stage_work.place.context))
 
     def watched(lease: Lease) -> Iterator[Outcome]:
-        with heart.busy(stage_work.place.stage):
+        with heart.busy(stage_work.stage):
             for outcome in run(lease):
                 count(heart.metrics, outcome)
                 yield outcome

@@ -204,8 +204,8 @@ class TestLoad:
     def open(self, objects, actor, context, marker, jobs) -> None:
         """Open a stage as the pool does."""
         objects["context"], objects["block"] = context, jobs
-        place = Place("train", "context", Recipe("mlp", batch_size=16), str(marker))
-        objects["work"] = JobWork(place, ["block"])
+        place = Place("context", Recipe("mlp", batch_size=16), str(marker))
+        objects["work"] = JobWork("train", place, ["block"])
         actor.open.remote(["Job"] * len(jobs), 1, (), ["work"])
 
     def test_a_worker_of_train_runs_the_jobs_of_a_stage(
@@ -244,6 +244,17 @@ class TestLoad:
         assert (state.workers, state.done, is_over) == (0, 0, False)
         assert context.missing(jobs) == jobs
 
+    def test_a_worker_proves_its_device_once_for_all_stages(
+        self, objects, actor, context, marker, monkeypatch
+    ):
+        proofs, heart = [], Heart(actor, "me", Metrics())
+        monkeypatch.setattr(worker, "prove", lambda *place: proofs.append(place))
+        for stage in range(3):
+            self.open(objects, actor, context, marker, [Job(stage)])
+            objects["work"] = dataclasses.replace(objects["work"], stage=f"stage {stage}")
+            worker._load(actor, heart, stage)
+        assert len(proofs) == 1
+
     def test_a_stage_that_is_over_has_nothing_to_run(self, objects, actor):
         run = worker._load(actor, Heart(actor, "me", Metrics()), 7)
         assert [*run(Lease(7, [1, 2], {}))] == []
@@ -253,7 +264,7 @@ class TestPlace:
     def place(self, objects, context, marker=None, **changes) -> Place:
         objects["context"] = context
         recipe = dataclasses.replace(Recipe("mlp", batch_size=16), **changes)
-        return Place("train", "context", recipe, None if marker is None else str(marker))
+        return Place("context", recipe, None if marker is None else str(marker))
 
     def rejected(self, place: Place) -> RumRayError:
         with pytest.raises(RejectedError) as rejected:
