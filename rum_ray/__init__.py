@@ -29,9 +29,10 @@ if TYPE_CHECKING:
         u_lira,
     )
     from rum_ray.models import MODELS
+    from rum_ray.partition import Partition, Subset
     from rum_ray.refinement import REFINERS, forget_set, refine
     from rum_ray.results.report import Report
-    from rum_ray.rum import Partition, Plan, Subset, unlearn
+    from rum_ray.rum import Plan, unlearn
     from rum_ray.scores import PROXIES, Scores
     from rum_ray.scores.discrepancy import mmd
     from rum_ray.scores.entanglement import entanglement_score
@@ -70,7 +71,8 @@ _NAMES = {
     ),
     "models": "MODELS",
     "refinement": "REFINERS forget_set refine",
-    "rum": "Partition Plan Subset unlearn",
+    "partition": "Partition Subset",
+    "rum": "Plan unlearn",
     "scores": "PROXIES Scores",
     "scores.discrepancy": "mmd",
     "scores.entanglement": "entanglement_score",

@@ -5,7 +5,7 @@ to do about it", NeurIPS 2024, https://arxiv.org/abs/2406.01257, section 5.
 """
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -13,123 +13,17 @@ import numpy as np
 from torch import nn
 
 from rum_ray.data.bundle import Indices, LabeledData, complement
-from rum_ray.data.rows import checked_rows
 from rum_ray.errors import PlanError, did_you_mean
+from rum_ray.partition import JOINT, Partition, Subset, regroup
 from rum_ray.training.prediction import check_classes
 from rum_ray.training.recipe import Recipe
 from rum_ray.training.runtime import Runtime
 from rum_ray.unlearning.base import Unlearner, UnlearningTask
 from rum_ray.unlearning.baselines import Nothing
 
-WHOLE_SETS = frozenset({"all", "forget", "retain", "test"})
-"""Reserved names, which no subset may have: the evaluated sets, and the unrefined forget set."""
 Retain: TypeAlias = Literal["remaining", "final"]
 Assignment: TypeAlias = Mapping[str, Unlearner]
 """Unlearners by subset name."""
-
-
-@dataclass(frozen=True, eq=False)
-class Subset:
-    """A named part of the forget set.
-
-    Attributes:
-        name: name of the subset, such as "low".
-        rows: rows of the training set, int64, sorted and unique.
-
-    Raises:
-        PlanError: there are no rows, or they are not sorted and unique.
-
-    Example:
-        >>> import numpy as np
-        >>> import rum_ray as rr
-        >>> subset = rr.Subset("low", np.array([3, 5, 8]))
-        >>> len(subset)
-        3
-    """
-
-    name: str
-    rows: Indices
-
-    def __post_init__(self) -> None:
-        rows = checked_rows(self.rows, what=f"the rows of subset '{self.name}'", error=PlanError)
-        if not len(rows):
-            raise PlanError(f"subset '{self.name}' is empty; a subset needs at least one example.")
-        if np.any(np.diff(rows) <= 0):
-            raise PlanError(f"the rows of subset '{self.name}' must be sorted and unique.")
-        object.__setattr__(self, "rows", rows)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Subset):
-            return NotImplemented
-        return self.name == other.name and np.array_equal(self.rows, other.rows)
-
-    def __hash__(self) -> int:
-        return hash((self.name, self.rows.tobytes()))
-
-
-@dataclass(frozen=True)
-class Partition:
-    """Disjoint subsets, **in the order of unlearning**.
-
-    Raises:
-        PlanError: there is no subset, subsets overlap, or two have the same name.
-
-    Example:
-        >>> import numpy as np
-        >>> import rum_ray as rr
-        >>> low, high = rr.Subset("low", np.array([5, 8])), rr.Subset("high", np.array([3]))
-        >>> partition = rr.Partition((low, high))
-        >>> partition.names, partition.reversed().names
-        (('low', 'high'), ('high', 'low'))
-    """
-
-    subsets: tuple[Subset, ...]
-
-    def __post_init__(self) -> None:
-        if not self.subsets:
-            raise PlanError("a partition needs at least one subset.")
-        names = [subset.name for subset in self.subsets]
-        if len(set(names)) < len(names):
-            raise PlanError(f"two subsets have the same name; the names are {', '.join(names)}.")
-        total = sum(map(len, self.subsets))
-        if len(np.unique(np.concatenate([s.rows for s in self.subsets]))) < total:
-            raise PlanError("subsets overlap; each example may be in one subset only.")
-
-    def __iter__(self) -> Iterator[Subset]:
-        return iter(self.subsets)
-
-    def __len__(self) -> int:
-        return len(self.subsets)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the subsets, in order."""
-        return tuple(subset.name for subset in self.subsets)
-
-    @property
-    def rows(self) -> Indices:
-        """Rows of the whole forget set, sorted."""
-        return np.sort(np.concatenate([subset.rows for subset in self.subsets]))
-
-    def ordered(self, names: Sequence[str]) -> "Partition":
-        """Return the same subsets, in the order of `names`.
-
-        Raises:
-            PlanError: `names` does not hold each name of a subset once.
-        """
-        if sorted(names) != sorted(self.names):
-            raise PlanError(
-                f"an order must hold each of {', '.join(self.names)} once; got {', '.join(names)}."
-            )
-        subset_of = dict(zip(self.names, self.subsets, strict=True))
-        return Partition(tuple(subset_of[name] for name in names))
-
-    def reversed(self) -> "Partition":
-        """Return the same subsets in reverse order."""
-        return Partition(self.subsets[::-1])
 
 
 @dataclass(frozen=True)
@@ -186,10 +80,15 @@ class Plan:
     ) -> "Plan":
         """Return the plan with these unlearners, in the order of the partition.
 
+        Subsets that share a step have one entry, such as "low+high". With such an entry, the steps
+        are in the order of `assignment`.
+
         Raises:
             PlanError: a subset has no unlearner, an unlearner has no subset, or a value is no
                 unlearner.
         """
+        if any(JOINT in name and name not in partition.names for name in assignment):
+            partition = regroup(partition, [*assignment])
         for name in assignment:
             if name not in partition.names:
                 hint = did_you_mean(name, partition.names)

@@ -13,7 +13,7 @@ LAYERS = (
     "files plugins",
     "data models",
     "training",
-    "scores unlearning",
+    "partition scores unlearning",
     "rum",
     "refinement evaluation",
     "search",

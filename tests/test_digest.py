@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rum_ray.data import LabeledData
 from rum_ray.digest import canonical, digest
-from rum_ray.rum import Subset
+from rum_ray.partition import Subset
 from rum_ray.seeding import Seed
 from rum_ray.training import Recipe
 from rum_ray.unlearning import FineTune, NegGrad, RandomLabel, Retrain, SalUn

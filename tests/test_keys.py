@@ -37,7 +37,8 @@ from rum_ray.jobs import (
 )
 from rum_ray.jobs import search as search_jobs
 from rum_ray.jobs.embeddings import Centroid
-from rum_ray.rum import Partition, Plan, Subset
+from rum_ray.partition import Partition, Subset
+from rum_ray.rum import Plan
 from rum_ray.scores import PROXIES
 from rum_ray.search.candidates import Candidate
 from rum_ray.search.spaces import FREE, Space

@@ -8,8 +8,9 @@ from reference import unlearning as reference
 from rum_ray.data import LabeledData, load
 from rum_ray.errors import DataError, DivergedError, PlanError
 from rum_ray.evaluation import evaluate
+from rum_ray.partition import Partition, Subset
 from rum_ray.refinement import forget_set, refine
-from rum_ray.rum import Partition, Plan, Step, Subset, unlearn
+from rum_ray.rum import Plan, Step, unlearn
 from rum_ray.scores import Scores
 from rum_ray.seeding import Seed
 from rum_ray.testing import memory, same_bits, sensitive_model

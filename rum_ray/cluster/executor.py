@@ -90,14 +90,18 @@ class RayExecutor:
         stream(context, jobs, pool.config.workers, pool.beside)
 
     def search(
-        self, stage: str, search: SearchJob, context: Context, on_progress: OnProgress
+        self,
+        stage: str,
+        searches: Sequence[SearchJob],
+        context: Context,
+        on_progress: OnProgress,
     ) -> None:
-        """Run a search in Ray Tune; the Train workers of the command judge the plans."""
+        """Run searches in Ray Tune; the Train workers of the command judge the plans."""
         pool = self._pool
         from rum_ray.cluster import tune
 
         with self._monitored(stage, on_progress) as monitored:
-            tune.run(stage, search, context, pool, monitored)
+            tune.run(stage, searches, context, pool, monitored)
 
     @property
     def _pool(self) -> "Pool":

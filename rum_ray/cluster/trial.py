@@ -20,7 +20,7 @@ class HandedOver(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Return objective and cost of the answers in `self.config`; a trial has one step."""
+        """Return J, cost and rung of the unit in `self.config`; a trial has one step."""
         result, error = ray.get(self._queue.compute.remote("EvaluatePlan", dict(self.config)))
         if result is None:
             return {"objective": float("-inf"), "error": str(error), "done": True}

@@ -1,13 +1,14 @@
-"""Searches in Ray Tune: `Proposals` proposes, the pool's workers judge, and Tune keeps the books.
+"""Searches in Ray Tune: `Searches` proposes, the pool's workers judge, and Tune keeps the books.
 
-A trial asks for no CPU of its own: it hands its answers to the queue and waits for the result. The
-store keeps the result of each trial, so a search that was killed resumes by replay: it makes the
-same proposals again, and those that were judged are cache hits.
+A trial of Tune is one plan on one seed. It asks for no CPU of its own: it hands its answers to the
+queue and waits for the result. All searches share one run, so one fills the time in which another
+waits for its batch. The store keeps the result of each unit, so searches that were killed resume by
+replay: they make the same proposals again, and those that were judged are cache hits.
 """
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ray import tune
@@ -18,8 +19,9 @@ from rum_ray.cluster.trial import HandedOver
 from rum_ray.cluster.work import TrialWork
 from rum_ray.errors import RumRayError, StalledError
 from rum_ray.jobs import Context, SearchJob
-from rum_ray.jobs.proposals import Judged, Proposals
+from rum_ray.jobs.ledger import Result
 from rum_ray.study.progress import ProgressState
+from rum_ray.study.searches import Request, Searches
 
 LOOK_SECONDS = 2.0
 MAX_FAILURES = 3
@@ -28,62 +30,61 @@ MAX_FAILURES = 3
 
 def run(
     name: str,
-    search: SearchJob,
+    searches: Sequence[SearchJob],
     context: Context,
     pool: Pool,
     on_progress: Callable[[ProgressState], object],
 ) -> None:
-    """Run a search and save its trials, in the order of proposal.
+    """Run searches and save their ledgers.
 
     Args:
         name: name of the stage, for messages.
-        search: the space and its budget.
+        searches: the spaces and their budgets; parents come before their children.
         context: the data and the store.
         pool: the workers that judge; results do not depend on their number.
-        on_progress: receives the progress after each trial.
+        on_progress: receives the progress after each unit.
 
     Raises:
-        RumRayError: a trial failed permanently; this ends the search.
-        StalledError: the pool has no workers, or a trial raised in each of its attempts.
+        RumRayError: a unit failed permanently; this ends the searches.
+        StalledError: the pool has no workers, or a unit raised in each of its attempts.
     """
-    config = search.config
-    proposals = Proposals(search, len(context.bundle.train))
-    place = pool.place(context, search.originals[0].recipe)
-    work = TrialWork(name, place, search, time.time())
-    watch = _Watch(on_progress, config.trials, pool)
-    with pool.stage(name, [], (), work, min(config.batch, pool.config.workers)):
+    running = Searches(searches, context)
+    place = pool.place(context, searches[0].originals[0].recipe)
+    work = TrialWork(name, place, searches, time.time())
+    watch = _Watch(on_progress, running, pool)
+    with pool.stage(name, [], (), work, pool.config.workers):
         pool.wait_for_workers()
-        results = _tuner(search, context, pool, proposals, watch).fit()
+        results = _tuner(name, context, pool, running, watch).fit()
         errors = pool.errors()
     for error in [*errors, *watch.errors]:
         raise error
-    if len(proposals.made) < config.trials:
+    if results.errors:
+        raise StalledError(f"{name} failed: {_reason(results.errors[0])}.")
+    if not running.finished:
         # Tune may have caught the signal.
         raise KeyboardInterrupt
-    if results.errors:
-        raise StalledError(f"search {search.space.name} failed: {_reason(results.errors[0])}.")
-    search.save(context, [each.answers for each in proposals.made], proposals.drawn_again)
 
 
 def _tuner(
-    search: SearchJob, context: Context, pool: Pool, proposals: Proposals, watch: "_Watch"
+    name: str, context: Context, pool: Pool, running: Searches, watch: "_Watch"
 ) -> tune.Tuner:
-    """Return the run of Tune that passes proposals to the queue, a batch at a time.
+    """Return the run of Tune that passes units to the queue.
 
     On this machine as many processes of trials have room as there are workers. Tune gives one that
-    is free to the next trial of the batch instead of starting another.
+    is free to the next unit instead of starting another.
     """
     judge = tune.with_parameters(HandedOver, queue=pool.queue)
     return tune.Tuner(
         tune.with_resources(judge, {"cpu": pool.trial_cpus}),
         tune_config=tune.TuneConfig(
-            num_samples=search.config.trials,
-            search_alg=_ProposalSearcher(proposals),
+            num_samples=-1,
+            max_concurrent_trials=2 * pool.config.workers,
+            search_alg=_UnitSearcher(running, watch),
             reuse_actors=True,
             trial_dirname_creator=lambda trial: str(trial.trial_id),
         ),
         run_config=tune.RunConfig(
-            name=f"{search.space.name}-{uuid.uuid4().hex[:8]}",
+            name=f"{name}-{uuid.uuid4().hex[:8]}",
             storage_path=context.store.bookkeeping,
             verbose=0,
             stop=watch,
@@ -100,30 +101,42 @@ def _reason(error: BaseException) -> str:
     return lines[-1].rstrip(".")
 
 
-class _ProposalSearcher(Searcher):
-    """The searcher of Tune that passes `Proposals` on."""
+class _UnitSearcher(Searcher):
+    """The searcher of Tune that passes the units of `Searches` on."""
 
-    def __init__(self, proposals: Proposals) -> None:
+    def __init__(self, running: Searches, watch: "_Watch") -> None:
         super().__init__(metric="objective", mode="max")
-        self._proposals = proposals
-        self._numbers: dict[str, int] = {}
+        self._running, self._watch = running, watch
+        self._requests: dict[str, Request] = {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """Return the answers of the next proposal; None while a batch is being judged."""
-        proposal = self._proposals.propose()
-        if proposal is None:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
+        """Return the next unit; None while all searches wait for results."""
+        if self._running.finished:
+            return Searcher.FINISHED
+        request = self._running.propose()
+        if request is None:
             return None
-        self._numbers[trial_id] = proposal.number
-        return dict(proposal.answers)
+        self._requests[trial_id] = request
+        unit, answers = request.proposal.unit, dict(request.proposal.answers)
+        search = self._running.searches[request.search]
+        return {
+            "search": request.search,
+            "space": search.name,
+            "trial": unit.trial,
+            "seed": unit.seed,
+            "answers": answers,
+        }
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Report the result of a trial; None if it failed."""
-        judged = None
-        if result and not error and "error" not in result:
-            judged = Judged(result["objective"], result["cost"])
-        self._proposals.tell(self._numbers[trial_id], judged)
+        """Record the result of a unit; one that failed ends the searches."""
+        request = self._requests.pop(trial_id)
+        if error or not result or "error" in result:
+            self._watch.fail()
+            return
+        self._running.tell(request, Result.read(result["result"]))
+        self._watch.count(bool(result.get("before")))
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: a search resumes by replay."""
@@ -133,17 +146,17 @@ class _ProposalSearcher(Searcher):
 
 
 class _Watch(tune.Stopper):
-    """Counts the trials, looks after the pool, and ends the search at a permanent error.
+    """Reports the progress, looks after the pool, and ends the run at a permanent error.
 
     Attributes:
-        errors: what ended the search, beside the errors of its trials.
+        errors: what ended the run, beside the errors of its units.
     """
 
     def __init__(
-        self, on_progress: Callable[[ProgressState], object], total: int, pool: Pool
+        self, on_progress: Callable[[ProgressState], object], running: Searches, pool: Pool
     ) -> None:
-        self._on_progress, self._total, self._pool = on_progress, total, pool
-        self._done, self._before, self._best = 0, 0, float("-inf")
+        self._on_progress, self._running, self._pool = on_progress, running, pool
+        self._before = 0
         self._began = self._looked = time.monotonic()
         self._failed = False
         self.errors: list[RumRayError] = []
@@ -152,18 +165,14 @@ class _Watch(tune.Stopper):
         """Pickle nothing: Tune saves its stopper, but the pool belongs to this process."""
         return {}
 
-    def count(self, result: dict[str, Any]) -> None:
-        """Count a trial and report the progress, unless the trial has a permanent error."""
-        if "error" in result:
-            self._failed = True
-            return
-        self._done += 1
-        self._before += result.get("before", False)
-        self._best = max(self._best, result.get("objective", float("-inf")))
-        seconds = time.monotonic() - self._began
-        self._on_progress(
-            ProgressState(self._done, self._total, self._before, seconds, best=self._best)
-        )
+    def count(self, before: bool) -> None:
+        """Report the progress after a unit.
+
+        Args:
+            before: True if its result was in the store before this start.
+        """
+        self._before += before
+        self._on_progress(self._running.state(self._before, time.monotonic() - self._began))
 
     def look(self) -> None:
         """Look after the shards of the pool from time to time."""
@@ -175,7 +184,7 @@ class _Watch(tune.Stopper):
                 self.errors.append(error)
 
     def fail(self) -> None:
-        """End the search, because the process of a trial died again and again."""
+        """End the run, because a unit failed."""
         self._failed = True
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -201,10 +210,6 @@ class _Report(tune.Callback):
         """Look after the pool; Tune calls this several times per second."""
         self._watch.look()
 
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Count the trial."""
-        self._watch.count(trial.last_result)
-
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """End the search."""
+        """End the run: the process of a trial died again and again."""
         self._watch.fail()

@@ -11,6 +11,7 @@ import torch
 
 from rum_ray.cluster.queue import Lease
 from rum_ray.jobs import Context, Job, SearchJob, is_fused, train_together
+from rum_ray.jobs.ledger import Result, objective
 from rum_ray.training.recipe import Recipe
 
 BLOCK = 1000
@@ -79,18 +80,18 @@ class JobWork:
 
 @dataclass(frozen=True)
 class TrialWork:
-    """Trials of a search; the payload of a trial are its answers.
+    """Units of searches; the payload of a unit has its search, its seed and its answers.
 
     Attributes:
         stage: name of the stage, for metrics.
         place: the data and the store.
-        search: the search.
+        searches: the searches.
         began: time of its start, in seconds since 1970.
     """
 
     stage: str
     place: Place
-    search: SearchJob
+    searches: Sequence[SearchJob]
     began: float
 
     def load(self) -> Run:
@@ -98,17 +99,24 @@ class TrialWork:
         return self._run
 
     def _run(self, context: Context, lease: Lease) -> Iterator[Outcome]:
-        """Judge the plan of each trial and yield its objective and cost."""
+        """Judge each unit and yield its result, with J, cost and rung for Tune."""
         for number in lease.jobs:
-            job, start = self.search.proposed(lease.payloads[number]), time.monotonic()
+            payload, start = lease.payloads[number], time.monotonic()
+            search = self.searches[payload["search"]]
+            job = search.proposed(payload["answers"], payload["seed"])
             (error,) = attempt(context, [job], context.get_or_compute_locked)
             if error is not None:
                 yield Outcome(number, job, error)
                 continue
             value = context.load(job).value
             made = context.store.provenance(context.key(job)).get("time", self.began)
-            before = made < self.began
-            found = {key: value[key] for key in ("objective", "cost")} | {"before": before}
+            found = {
+                "objective": objective(Result.read(value), search.config),
+                "cost": search.unit_cost(job.plan, context),
+                "rung": payload["seed"],
+                "result": value,
+                "before": made < self.began,
+            }
             yield Outcome(number, job, result=found, seconds=time.monotonic() - start)
 
 

@@ -16,7 +16,7 @@ from rum_ray.models import MODELS
 from rum_ray.plugins import find
 from rum_ray.refinement import REFINERS, Refiner
 from rum_ray.search.candidates import Candidate
-from rum_ray.training.domains import Choice, Domain, describe
+from rum_ray.training.domains import Choice, Domain, LogUniform, Rate, describe
 from rum_ray.training.recipe import Recipe
 from rum_ray.unlearning import UNLEARNERS, Unlearner
 
@@ -135,6 +135,9 @@ def _narrow(hint: Any, declared: Domain | None, raw: Any, path: str) -> Any:
     if not raw:
         raise ConfigError(f"{path}: expected low, high or both, got an empty mapping.")
     bounds = {key: _value(hint, value, _join(path, key)) for key, value in raw.items()}
+    if isinstance(declared, Rate):
+        # Bounds in a file are rates, for whatever recipe.
+        return LogUniform(**{"low": declared.low, "high": declared.high, **bounds})
     return dataclasses.replace(declared, **bounds)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rum_ray.data.bundle import DataBundle, complement
-from rum_ray.rum import Partition
+from rum_ray.partition import Partition
 from rum_ray.seeding import Seed
 
 Split = Literal["valid", "test"]

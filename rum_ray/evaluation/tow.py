@@ -20,7 +20,8 @@ from rum_ray.errors import DataError
 from rum_ray.evaluation.divergence import jensen_shannon
 from rum_ray.evaluation.mia import Predictions, auc_attack, margin, svm_attack
 from rum_ray.evaluation.sets import Members, Split, label_sets, sample_members, subset_places
-from rum_ray.rum import Partition, Plan
+from rum_ray.partition import Partition
+from rum_ray.rum import Plan
 from rum_ray.training.prediction import check_width, predict
 
 

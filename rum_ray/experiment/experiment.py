@@ -16,8 +16,9 @@ from rum_ray.experiment.parts import (
 )
 from rum_ray.experiment.score import Precision, ScoreConfig
 from rum_ray.experiment.search import SearchConfig
+from rum_ray.partition import WHOLE_SETS
 from rum_ray.refinement import ByScore, Refiner
-from rum_ray.rum import WHOLE_SETS, Retain
+from rum_ray.rum import Retain
 from rum_ray.search.spaces import FREE
 from rum_ray.training.fused import FUSED
 from rum_ray.training.recipe import Recipe

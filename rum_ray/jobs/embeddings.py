@@ -28,7 +28,7 @@ from rum_ray.jobs.context import Context
 from rum_ray.jobs.evaluate import UnlearnedModel
 from rum_ray.jobs.job import Streamed
 from rum_ray.jobs.train import TrainModel
-from rum_ray.rum import Partition
+from rum_ray.partition import Partition
 from rum_ray.scores.discrepancy import SAMPLE as PILOT
 from rum_ray.scores.entanglement import Moments
 from rum_ray.store import Artifact, Key

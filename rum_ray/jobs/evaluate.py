@@ -10,9 +10,9 @@ from rum_ray.evaluation.tow import Accuracies, Evaluation, evaluate
 from rum_ray.experiment import to_plain
 from rum_ray.jobs.context import Context
 from rum_ray.jobs.train import TrainModel, load_model, weights
+from rum_ray.partition import Partition, whole
 from rum_ray.resume import StoredRuntime
-from rum_ray.rum import Partition, Plan, unlearn
-from rum_ray.search.spaces import whole
+from rum_ray.rum import Plan, unlearn
 from rum_ray.seeding import Seed
 from rum_ray.store import Artifact, Key
 from rum_ray.training.prediction import predict

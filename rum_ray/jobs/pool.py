@@ -10,8 +10,9 @@ from rum_ray.data.bundle import Indices, LabeledData
 from rum_ray.evaluation.mia import margin
 from rum_ray.jobs.context import Context
 from rum_ray.jobs.train import TrainPoolModel, pool_bits
+from rum_ray.partition import Subset
 from rum_ray.resume import StoredRuntime
-from rum_ray.rum import Plan, Step, Subset, unlearn
+from rum_ray.rum import Plan, Step, unlearn
 from rum_ray.scores.memorization import included_rows
 from rum_ray.seeding import Seed
 from rum_ray.store import Artifact, Key

@@ -1,8 +1,8 @@
-"""The proposals of a search: Optuna samples them in batches of fixed size.
+"""The proposals of a search: plans from Optuna and promotions of the race, batch by batch.
 
-Proposals depend only on the seed and the results. A batch is proposed once every trial of the
-batch before is judged, and results are reported to the sampler in the order of proposal. So neither
-the number of workers nor the order in which trials finish changes a proposal.
+Proposals depend only on the seed and on the ledger. A batch is proposed once every unit of the
+batch before is judged, and results enter the ledger in the order of proposal. So neither the number
+of workers nor the order in which units finish changes a proposal.
 """
 
 import warnings
@@ -13,128 +13,201 @@ from typing import Any
 
 import optuna
 
-from rum_ray.jobs.search import DRAWS, PATIENCE, SearchJob
-from rum_ray.rum import Plan
-from rum_ray.search.objective import INFEASIBLE
+from rum_ray.jobs.context import Context
+from rum_ray.jobs.ledger import Ledger, Result, Trial
+from rum_ray.jobs.search import DRAWS, SearchJob
+from rum_ray.search.race import Unit, promoted
 from rum_ray.seeding import Seed
 from rum_ray.training.domains import Choice, Domain, Integers, LogUniform
+
+SAMPLED = 100
+"""Most draws per proposal by the sampler; the others are drawn at random, which is faster."""
 
 
 @dataclass(frozen=True, eq=False)
 class Proposal:
-    """A plan to try.
+    """A plan to judge on one seed.
 
     Attributes:
-        number: place in the order of proposal, from 0.
+        unit: numbers of the plan and of the search seed.
         answers: one per question of the space, by name.
-        plan: the plan with these answers.
     """
 
-    number: int
+    unit: Unit
     answers: Mapping[str, Any]
-    plan: Plan
-
-
-@dataclass(frozen=True)
-class Judged:
-    """The result of a trial: the objective J, and the cost as a share of retraining."""
-
-    objective: float
-    cost: float
 
 
 class Proposals:
-    """Proposes plans within the cap on cost, batch by batch.
+    """Proposes units within the budget, batch by batch.
 
-    A plan above the cap is replaced by another draw, so a space of expensive plans gets as many
-    trials as any other. Draws above the cap are reported to the sampler as failed, because as
-    results they would use up its random start-up trials. To keep it from proposing only such
-    plans, every `PATIENCE`-th one is reported as infeasible.
+    A batch has the promotions that are due, then new plans up to `search.batch` units. A plan above
+    the cap on cost, or one that is known, is replaced by another draw; so a space of expensive
+    plans gets as many trials as its budget allows.
 
     Attributes:
-        made: all proposals so far, in order.
-        drawn_again: number of draws above the cap that were replaced.
+        ledger: the trials so far; those of smaller spaces first.
+        spent: cost of all proposals, in trainings of the original.
+        finished: True if the budget is spent.
     """
 
-    def __init__(self, search: SearchJob, total: int) -> None:
-        """Begin a search over `total` training examples."""
-        self._search, self._total = search, total
-        self._study = _study(search)
-        self._open: dict[int, optuna.Trial] = {}
-        self._judged: dict[int, tuple[optuna.Trial, Judged | None]] = {}
-        self.made: list[Proposal] = []
-        self.drawn_again = 0
-
-    @property
-    def finished(self) -> bool:
-        """True if every trial of the budget is proposed."""
-        return len(self.made) >= self._search.config.trials
-
-    @property
-    def _batch_is_full(self) -> bool:
-        """True if the current batch has all its proposals."""
-        return len(self.made) % self._search.config.batch == 0
+    def __init__(self, search: SearchJob, context: Context) -> None:
+        """Begin a search; its parents must be finished."""
+        self._search, self._context = search, context
+        self.ledger = Ledger(search.known(context))
+        self._starts = [*search.starts]
+        self._known = {trial.plan for trial in self.ledger.trials}
+        self._new = 0
+        self._batch: list[Unit] = []
+        self._waiting: list[Unit] = []
+        self._told: dict[Unit, Result] = {}
+        self._batches = 0
+        self.spent, self.finished = 0.0, False
+        self._is_spent = self._is_exhausted = False
+        self._plan_batch()
 
     def propose(self) -> Proposal | None:
-        """Return the next proposal; None while a full batch waits for its results."""
-        if self._batch_is_full and self._open:
+        """Return the next unit; None while a batch waits for its results, and at the end."""
+        if not self._waiting:
             return None
-        trial, answers, plan = self._draw()
-        proposal = Proposal(len(self.made), answers, plan)
-        self._open[proposal.number] = trial
-        self.made.append(proposal)
-        return proposal
+        unit = self._waiting.pop(0)
+        return Proposal(unit, self.ledger.trials[unit.trial].answers)
 
-    def tell(self, number: int, judged: Judged | None) -> None:
-        """Record the result of a proposal, None for a failure; the sampler gets whole batches."""
-        self._judged[number] = self._open.pop(number), judged
-        if self._batch_is_full and not self._open:
-            for each in sorted(self._judged):
-                self._report(*self._judged[each])
-            self._judged.clear()
+    def tell(self, unit: Unit, result: Result) -> None:
+        """Record the result of a unit; the ledger gets whole batches."""
+        self._told[unit] = result
+        if len(self._told) == len(self._batch):
+            for each in self._batch:
+                self.ledger.add(each, self._cost(each), self._told[each])
+            self._told.clear()
+            self._plan_batch()
 
-    def _draw(self) -> tuple[optuna.Trial, dict[str, Any], Plan]:
-        """Return the first draw within the cap, or draw number `DRAWS`."""
-        for draw in range(1, DRAWS + 1):
-            trial = self._study.ask()
-            plan = self._search.space.plan(partial(_ask, trial))
-            cost = self._search.plan_cost(plan, self._total)
-            if cost <= self._search.config.max_cost or draw == DRAWS:
+    def _cost(self, unit: Unit) -> float:
+        """Return the cost of a unit, in trainings of the original."""
+        return self._search.unit_cost(self.ledger.trials[unit.trial].plan, self._context)
+
+    def _plan_batch(self) -> None:
+        """Plan the next batch: as much of it as the budget allows, the most expensive units first.
+
+        Workers that take long units first are idle for a shorter time at the end of the batch.
+        """
+        config, self._batch = self._search.config, []
+        study, self._batches = _study(self._search, self.ledger, self._batches), self._batches + 1
+        due = promoted(self.ledger.results(config), config.seeds)
+        while not self._is_spent:
+            if due:
+                unit = due.pop(0)
+            elif len(self._batch) < config.batch and self._may_draw and self._draw(study):
+                unit = Unit(len(self.ledger.trials) - 1, 0)
+            else:
                 break
-            self.drawn_again += 1
-            self._report(trial, None if draw % PATIENCE else Judged(INFEASIBLE, cost))
-        return trial, trial.params, plan
+            cost = self._cost(unit)
+            if config.budget is not None and self.spent + cost > config.budget:
+                self._is_spent = True
+                if unit.seed == 0:
+                    self.ledger.trials.pop()
+                break
+            self.spent += cost
+            self._batch.append(unit)
+        self.finished = not self._batch
+        self._waiting = sorted(self._batch, key=lambda unit: -self._cost(unit))
 
-    def _report(self, trial: optuna.Trial, judged: Judged | None) -> None:
-        """Report a result to the sampler."""
-        if judged is None:
-            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        elif self._search.config.front:
-            self._study.tell(trial, [judged.objective, judged.cost])
-        else:
-            self._study.tell(trial, judged.objective)
+    @property
+    def share(self) -> float:
+        """The share of the budget that is judged, in [0, 1]."""
+        config = self._search.config
+        if self.finished:
+            return 1.0
+        if config.budget is not None:
+            return self.ledger.spent / config.budget
+        return min(1.0, sum(unit.seed == 0 for unit in self.ledger.units) / (config.trials or 1))
+
+    @property
+    def _may_draw(self) -> bool:
+        """True if the search may try another plan, and there can be one."""
+        trials = self._search.config.trials
+        return not self._is_exhausted and (trials is None or self._new < trials)
+
+    def _draw(self, study: optuna.Study) -> bool:
+        """Add a new plan within the cap to the ledger; return False if there is none."""
+        search, total = self._search, len(self._context.bundle.train)
+        for draw in range(DRAWS):
+            start = bool(self._starts)
+            if start:
+                plan = self._starts.pop(0)
+                answers = search.space.answers(plan)
+            elif draw < SAMPLED:
+                trial = study.ask()
+                plan = search.space.plan(partial(_ask, trial))
+                answers = dict(trial.params)
+            else:
+                seed = Seed(search.config.seed) / "draws" / search.name / self._new / draw
+                answers, plan = search.space.draw(seed)
+            cost = search.plan_cost(plan, total)
+            if plan not in self._known and cost <= search.config.max_cost:
+                self._known.add(plan)
+                self._new += 1
+                self.ledger.trials.append(Trial(answers, plan, cost, start))
+                return True
+            if not start and draw < SAMPLED:
+                study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            self.ledger.drawn_again += not start
+        self._is_exhausted = True
+        return False
 
 
-def _study(search: SearchJob) -> optuna.Study:
-    """Return an Optuna study that starts with the plans of `search.starts`."""
+def _study(search: SearchJob, ledger: Ledger, batch: int) -> optuna.Study:
+    """Return an Optuna study that knows the trials of the ledger, for one batch."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     config = search.config
-    seed = int((Seed(config.seed) / "sampler" / search.space.name).words(1)[0] >> 32)
+    seed = int((Seed(config.seed) / "sampler" / search.name / batch).words(1)[0] >> 32)
     sampler: optuna.samplers.BaseSampler
     if config.sampler == "random":
         sampler = optuna.samplers.RandomSampler(seed=seed)
     else:
         with warnings.catch_warnings():
-            # Multivariate TPE is an experimental feature of Optuna.
+            # Options of TPE that are experimental features of Optuna.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = optuna.samplers.TPESampler(multivariate=True, group=True, seed=seed)
-    if config.front:
-        study = optuna.create_study(sampler=sampler, directions=["maximize", "minimize"])
-    else:
-        study = optuna.create_study(sampler=sampler, direction="maximize")
-    for plan in search.starts:
-        study.enqueue_trial(search.space.answers(plan))
+            sampler = optuna.samplers.TPESampler(
+                multivariate=True, group=True, constant_liar=True, seed=seed
+            )
+    study = optuna.create_study(
+        sampler=sampler, directions=["maximize", "minimize"] if config.front else ["maximize"]
+    )
+    results = ledger.results(config)
+    for trial, by_seed in zip(ledger.trials, results, strict=True):
+        mean = sum(by_seed) / len(by_seed)
+        study.add_trial(
+            optuna.trial.create_trial(
+                params=dict(trial.answers),
+                distributions=_distributions(search, trial),
+                values=[mean, trial.cost] if config.front else [mean],
+            )
+        )
     return study
+
+
+def _distributions(
+    search: SearchJob, trial: Trial
+) -> dict[str, optuna.distributions.BaseDistribution]:
+    """Return Optuna's form of the domains of a trial's questions."""
+    found = {}
+
+    def choose(name: str, domain: Domain) -> Any:
+        found[name] = _distribution(domain)
+        return trial.answers[name]
+
+    search.space.plan(choose)
+    return found
+
+
+def _distribution(domain: Domain) -> optuna.distributions.BaseDistribution:
+    """Return Optuna's form of a domain."""
+    if isinstance(domain, Choice):
+        return optuna.distributions.CategoricalDistribution(domain.options)
+    if isinstance(domain, Integers):
+        return optuna.distributions.IntDistribution(domain.low, domain.high)
+    logarithmic = isinstance(domain, LogUniform)
+    return optuna.distributions.FloatDistribution(domain.low, domain.high, log=logarithmic)
 
 
 def _ask(trial: optuna.Trial, name: str, domain: Domain) -> Any:

@@ -13,8 +13,8 @@ from rum_ray.evaluation.tow import Accuracies
 from rum_ray.jobs.context import Context
 from rum_ray.jobs.evaluate import Evaluate
 from rum_ray.jobs.train import TrainPoolModel, unpack
+from rum_ray.partition import Partition
 from rum_ray.resume import StoredRuntime
-from rum_ray.rum import Partition
 from rum_ray.search.objective import Reference
 from rum_ray.seeding import Seed
 from rum_ray.store import Artifact, Key

@@ -1,9 +1,8 @@
-"""The job of one search: its space, its budget, and the results of its trials."""
+"""The job of one search: its space, its budget, its ledger, and the choice of a plan."""
 
-import dataclasses
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, ClassVar
@@ -11,42 +10,56 @@ from typing import Any, ClassVar
 import numpy as np
 
 from rum_ray.errors import StalledError
-from rum_ray.evaluation.statistics import pareto
-from rum_ray.experiment import SearchConfig, plan_as_dicts
+from rum_ray.experiment import SearchConfig
 from rum_ray.jobs.context import Context
-from rum_ray.jobs.evaluate import relative_cost
-from rum_ray.jobs.prefix import PREFIX, PlanPrefix
+from rum_ray.jobs.evaluate import relative_cost, retraining_cost
+from rum_ray.jobs.ledger import Ledger, Result, Trial, inherited, mean_of, objective, read_ledger
+from rum_ray.jobs.prefix import PREFIX
 from rum_ray.jobs.reference import PoolReference, RetrainedReference
 from rum_ray.jobs.train import TrainModel
 from rum_ray.jobs.trial import EvaluatePlan
+from rum_ray.partition import whole
 from rum_ray.rum import Plan
+from rum_ray.search import race
 from rum_ray.search.spaces import FREE, Space, SpaceName, replay
 from rum_ray.store import Artifact, Key
 from rum_ray.training.domains import Domain, LogUniform, Uniform
-from rum_ray.unlearning import Unlearner
+from rum_ray.unlearning import Nothing, Unlearner
+from rum_ray.unlearning.base import FORWARD_ONLY
 
-FINALISTS = 3
-FRESH_SEEDS = 2
 DRAWS = 1000
-"""Most draws per proposal; the last one becomes a trial, even above the cap on cost."""
-PATIENCE = 100
-"""Every so many draws above the cap, one is reported to the sampler as infeasible."""
+"""Most draws per proposal; after them, a search makes no more proposals."""
 
-Trial = dict[str, Any]
-"""A stored trial: answers, plan, start (True for a plan of `starts`), status, objective, tow, gap,
-cost, by_seed."""
+
+@dataclass(frozen=True, eq=False)
+class Finalist:
+    """A plan that was compared with others on fresh seeds.
+
+    Attributes:
+        plan: the plan.
+        searched: J on the search seeds, mean over those that it was tried on.
+        fresh: results on the fresh seeds.
+        dropped: reason why it cannot be picked; None if it can.
+    """
+
+    plan: Plan
+    searched: float
+    fresh: tuple[Result, ...]
+    dropped: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class SearchJob:
-    """Search a space of plans within a budget of trials.
+    """Search a space of plans within a budget.
 
     Attributes:
         space: the plans that can be proposed.
-        config: budget, cap on cost, and attack.
+        config: budget, cap on cost, and objective.
         originals: one per search seed, then one per fresh seed.
         reference: the target of the unlearned models.
         starts: plans of the space that are tried first.
+        parents: searches of smaller spaces, whose trials are known from the start. Of each, the
+            first of so many equal parts of its budget counts.
     """
 
     key_name: ClassVar[str] = "Search"
@@ -56,6 +69,7 @@ class SearchJob:
     originals: tuple[TrainModel, ...]
     reference: RetrainedReference | PoolReference
     starts: tuple[Plan, ...] = ()
+    parents: "tuple[tuple[SearchJob, int], ...]" = ()
 
     @property
     def name(self) -> SpaceName:
@@ -65,28 +79,33 @@ class SearchJob:
     def key(self, context: Context) -> Key:
         """Return the key of the finished search."""
         domains = {candidate.name: candidate.domains for candidate in self.space.candidates}
-        # Other spaces and references, the origin of start plans, and the rule of the pick do not
-        # affect the trials.
-        config = dataclasses.replace(
-            self.config, spaces=SearchConfig.spaces, start=(), also=(), pick=None
-        )
-        search = dataclasses.replace(self, config=config)
-        valid = context.eval_fingerprint("valid")
-        values = {"search": search, "domains": domains, "valid": valid}
-        # Proposals depend on the version of the sampler and on the rules of the draws.
-        values |= {"optuna": version("optuna"), "draws": DRAWS, "patience": PATIENCE}
+        # Only these settings affect the trials, besides the values of the job.
+        names = ("objective", "attack", "max_cost", "trials", "budget", "batch", "seeds", "seed")
+        settings = {name: getattr(self.config, name) for name in (*names, "sampler", "front")}
+        parents = [(parent.key(context).digest, parts) for parent, parts in self.parents]
+        values = {
+            "space": self.space,
+            "settings": settings,
+            "originals": self.originals[: self.config.seeds],
+            "reference": self.reference,
+            "starts": self.starts,
+            "parents": parents,
+            "domains": domains,
+            "valid": context.eval_fingerprint("valid"),
+            # Proposals depend on the version of the sampler and on the rule of the draws.
+            "optuna": version("optuna"),
+            "draws": DRAWS,
+        }
         return Key("search", {**values, **context.train_fingerprint})
 
-    def proposed(self, answers: Mapping[str, Any]) -> EvaluatePlan:
-        """Return the job that judges the plan of a trial's answers; it caches shared steps."""
-        return dataclasses.replace(self.trial(self.plan(answers)), shared=self.shared(answers))
+    def proposed(self, answers: Mapping[str, Any], seed: int) -> EvaluatePlan:
+        """Return the job that judges the plan of some answers on a seed; it caches shared steps."""
+        plan, shared = self.space.plan(replay(answers)), self.shared(answers)
+        return EvaluatePlan(plan, self.originals[seed], self.reference, shared)
 
-    def trial(self, plan: Plan, fresh: bool = False) -> EvaluatePlan:
-        """Return the job that judges a plan, on the search seeds or on the fresh seeds."""
-        originals = self.originals[-FRESH_SEEDS:] if fresh else self.originals[:-FRESH_SEEDS]
-        return EvaluatePlan(
-            plan, originals, self.reference, self.config.attack, self.config.max_cost
-        )
+    def unit(self, plan: Plan, seed: int) -> EvaluatePlan:
+        """Return the job that judges a plan on a seed; fresh seeds follow the search seeds."""
+        return EvaluatePlan(plan, self.originals[seed], self.reference)
 
     def shared(self, answers: Mapping[str, Any]) -> int:
         """Return the number of first steps that other trials can have too.
@@ -101,16 +120,20 @@ class SearchJob:
             end = domain.low if answers[name] > domain.low else domain.high
             return math.nextafter(answers[name], end)
 
-        steps = zip(self.plan(answers).steps, self.space.plan(moved).steps, strict=True)
+        plans = self.space.plan(replay(answers)), self.space.plan(moved)
+        steps = zip(*(plan.steps for plan in plans), strict=True)
         return sum(1 for _ in itertools.takewhile(lambda both: both[0] == both[1], steps))
-
-    def plan(self, answers: Mapping[str, Any]) -> Plan:
-        """Return the plan of a trial's answers."""
-        return self.space.plan(replay(answers))
 
     def plan_cost(self, plan: Plan, total: int) -> float:
         """Return the cost of a plan as a share of retraining, with `total` training examples."""
         return relative_cost(plan, self.originals[0].recipe, total)
+
+    def unit_cost(self, plan: Plan, context: Context) -> float:
+        """Return the cost of a plan and of its evaluation, in trainings of the original."""
+        total, forget = len(context.bundle.train), len(self.reference.partition.rows)
+        evaluated = FORWARD_ONLY * (total + len(context.bundle.valid))
+        retraining = retraining_cost(self.originals[0].recipe, forget, total)
+        return self.plan_cost(plan, total) + evaluated / retraining
 
     def single(self, plan: Plan) -> Unlearner | None:
         """Return the unlearner of all searched steps; None if the space assigns one per subset."""
@@ -119,103 +142,131 @@ class SearchJob:
         searched = (s.unlearner for s in plan.steps if s.subset.name not in self.space.steps)
         return next(searched, None)
 
-    def save(
-        self, context: Context, proposals: Sequence[Mapping[str, Any]], drawn_again: int = 0
-    ) -> None:
-        """Save a finished search: its proposals in order, with their results.
+    def cost(self, context: Context) -> float:
+        """Return the cost of all units and of the fresh seeds, in trainings of the original."""
+        fresh = sum(self.unit_cost(unit.plan, context) for unit in self.validations(context))
+        return self.ledger(context).spent + fresh
+
+    def save(self, context: Context, ledger: Ledger) -> None:
+        """Save the ledger of a finished search.
 
         The cache of prefixes is emptied, including those of searches that were killed. A concurrent
         search recomputes the prefixes that it needs.
-
-        Args:
-            context: the data, the store and the device.
-            proposals: the answers of each trial, in order.
-            drawn_again: number of draws above the cap that were replaced.
         """
-        trials = []
-        for number, answers in enumerate(proposals):
-            plan = self.plan(answers)
-            judged = context.load(self.trial(plan)).value
-            proposal = {"answers": dict(answers), "plan": plan_as_dicts(plan)}
-            trials.append({**proposal, "start": number < len(self.starts), **judged})
         context.store.discard(PREFIX)
-        context.store.save(
-            self.key(context), Artifact(value={"trials": trials, "drawn_again": drawn_again}), {}
+        context.store.save(context.key(self), Artifact(value=ledger.plain()), {})
+
+    def ledger(self, context: Context) -> Ledger:
+        """Return the ledger of a finished search."""
+        return read_ledger(context.load(self).value, self.space)
+
+    def known(self, context: Context) -> list[Trial]:
+        """Return the trials of the parents that lie in the space; the parents are finished."""
+        found = [
+            trial
+            for parent, parts in self.parents
+            for trial in parent.ledger(context).first(parts).trials
+        ]
+        return inherited(self.space, found)
+
+    def best(self, ledger: Ledger) -> list[Trial]:
+        """Return the best trials of a ledger that qualify as finalists, best first."""
+        trials = [trial for trial in ledger.trials if trial.qualifies(self.config)]
+        results = [trial.by_seed(self.config) for trial in trials]
+        order = race.finalists(results, self.config.seeds, self.config.finalists)
+        return [trials[number] for number in order]
+
+    def _no_finalist(self, ledger: Ledger) -> str:
+        """Return the reason why no trial qualifies."""
+        config, name = self.config, self.name
+        complete = [trial for trial in ledger.trials if trial.status == "complete"]
+        if not complete:
+            return (
+                f"search: each of the {len(ledger.trials)} trials of {name} diverged. Set a larger "
+                "budget, lower learning rates, or other unlearners."
+            )
+        affordable = [trial for trial in complete if trial.cost <= config.cost_limit]
+        if not affordable:
+            least = min(trial.cost for trial in complete)
+            return (
+                f"search.pick: none of the {len(complete)} trials of {name} has {config.pick}; the "
+                f"cheapest one costs {least:.3g}. Raise the limit or the budget, or lower "
+                "search.max_cost."
+            )
+        return (
+            f"search: each of the {len(affordable)} trials of {name} fails on some seed: J below "
+            "half of its mean. Set a larger budget, or other unlearners."
         )
 
-    def load(self, context: Context) -> list[Trial]:
-        """Return the trials of a finished search, in order."""
-        trials: list[Trial] = context.load(self).value["trials"]
-        return trials
-
-    def drawn_again(self, context: Context) -> int:
-        """Return the number of draws above the cap that were replaced."""
-        return int(context.load(self).value["drawn_again"])
-
-    def spent(self, context: Context) -> float:
-        """Return the cost of all trials on one seed, in the unit of `Plan.cost`.
-
-        Each prefix counts once. A step that diverged counts in full; repetitions after a crash do
-        not count.
-        """
-        plans = [self.plan(t["answers"]) for t in self.load(context) if t["status"] != "infeasible"]
-        prefixes = [
-            PlanPrefix(self.originals[0], plan, number)
-            for plan in plans
-            for number, step in enumerate(plan.steps, start=1)
-            if not step.idle
-        ]
-        total = len(context.bundle.train)
-        return sum(p.plan.step_cost(p.steps - 1, total) for p in context.distinct(prefixes))
-
-    def front(self, context: Context) -> list[Trial]:
-        """Return the Pareto front of objective and cost, by rising cost, with each `number`."""
-        trials = self._complete(context)
-        front = pareto([t["cost"] for t in trials], [t["objective"] for t in trials])
-        return [trials[index] for index in front]
-
-    def _complete(self, context: Context) -> list[Trial]:
-        """Return the trials that have an objective, with their `number`."""
-        numbered = ({"number": n, **trial} for n, trial in enumerate(self.load(context)))
-        return [trial for trial in numbered if trial["status"] == "complete"]
-
-    def finalists(self, context: Context) -> list[Plan]:
-        """Return the best plans within the budget of the pick, best first; ties go to the earlier.
+    def candidates(self, context: Context) -> list[Trial]:
+        """Return the plans to compare on fresh seeds: the best trials, and those of the parents.
 
         Raises:
-            StalledError: no trial is complete, or none is within the budget.
+            StalledError: no trial qualifies.
         """
-        config, complete = self.config, self._complete(context)
-        if not complete:
-            raise StalledError(
-                f"search: none of the {config.trials} trials of {self.name} is complete. Each "
-                f"diverged or costs more than search.max_cost={config.max_cost:g}. Set more "
-                "trials, a higher max_cost, or cheaper unlearners."
-            )
-        affordable = [trial for trial in complete if trial["cost"] <= config.budget]
-        if not affordable:
-            least = min(trial["cost"] for trial in complete)
-            raise StalledError(
-                f"search.pick: none of the {config.trials} trials of {self.name} has "
-                f"{config.pick}; the cheapest complete trial costs {least:.3g}. Raise the limit, "
-                "set more trials, or lower search.max_cost."
-            )
-        affordable.sort(key=lambda trial: -trial["objective"])
-        plans = {repr(trial["plan"]): self.plan(trial["answers"]) for trial in affordable}
-        return list(plans.values())[:FINALISTS]
+        ledger = self.ledger(context)
+        found = {trial.plan: trial for trial in self.best(ledger)}
+        if not found:
+            raise StalledError(self._no_finalist(ledger))
+        for parent, parts in self.parents:
+            of_parent = parent.best(parent.ledger(context).first(parts))
+            for trial in inherited(self.space, of_parent):
+                found.setdefault(trial.plan, trial)
+        return [*found.values()]
+
+    @property
+    def idle(self) -> Plan:
+        """The plan that does nothing."""
+        return Plan.assign(whole(self.reference.partition), {"all": Nothing()})
+
+    def fresh_units(self, plan: Plan) -> list[EvaluatePlan]:
+        """Return the jobs that judge a plan on the fresh seeds."""
+        seeds = range(self.config.seeds, self.config.seeds + self.config.fresh)
+        return [self.unit(plan, seed) for seed in seeds]
+
+    def validations(self, context: Context) -> list[EvaluatePlan]:
+        """Return the jobs that judge the candidates, and doing nothing, on the fresh seeds."""
+        plans = [*(trial.plan for trial in self.candidates(context)), self.idle]
+        return [unit for plan in plans for unit in self.fresh_units(plan)]
+
+    def finalists(self, context: Context) -> list[Finalist]:
+        """Return the compared plans, best first: those that cannot be picked come last.
+
+        A plan is dropped if it fails on a seed, or if its predictions agree less with those of the
+        reference than the original's do. If every plan is dropped, the best one is picked all the
+        same.
+        """
+        idle = self._fresh(self.idle, context)
+        found = []
+        for trial in self.candidates(context):
+            fresh, by_seed = self._fresh(trial.plan, context), trial.by_seed(self.config)
+            reason = _reason(fresh, idle, self.config)
+            found.append(Finalist(trial.plan, float(np.mean(by_seed)), fresh, reason))
+        value = {id(each): _verdict(each.fresh, self.config) for each in found}
+        return sorted(found, key=lambda each: (each.dropped is not None, -value[id(each)]))
+
+    def _fresh(self, plan: Plan, context: Context) -> tuple[Result, ...]:
+        """Return the results of a plan on the fresh seeds."""
+        return tuple(Result.read(context.load(unit).value) for unit in self.fresh_units(plan))
 
     def pick(self, context: Context) -> Plan:
-        """Return the finalist with the best mean objective over search seeds and fresh seeds."""
-
-        def mean(plan: Plan) -> float:
-            jobs = (self.trial(plan), self.trial(plan, fresh=True))
-            return float(np.mean([j for job in jobs for j in _by_seed(job, context)]))
-
-        return max(self.finalists(context), key=mean)
+        """Return the plan of the best finalist."""
+        return self.finalists(context)[0].plan
 
 
-def _by_seed(job: EvaluatePlan, context: Context) -> list[float]:
-    """Return a trial's objective by seed; a diverged trial counts as the worst on each."""
-    value = context.load(job).value
-    by_seed: list[float] = value["by_seed"] or [value["objective"]] * len(job.originals)
-    return by_seed
+def _verdict(fresh: tuple[Result, ...], config: SearchConfig) -> float:
+    """Return the value by which finalists are ranked: both attacks count alike."""
+    found = [r.judged.verdict(config.objective) if r.judged else -1.0 for r in fresh]
+    return float(np.mean(found))
+
+
+def _reason(
+    fresh: tuple[Result, ...], idle: tuple[Result, ...], config: SearchConfig
+) -> str | None:
+    """Return the reason why a finalist cannot be picked; None if it can."""
+    if race.collapses([objective(result, config) for result in fresh]):
+        return "fails on a fresh seed"
+    alike, unchanged = (mean_of(results, "examples") for results in (fresh, idle))
+    if alike is not None and unchanged is not None and alike < unchanged:
+        return "agrees less with the reference than the original does"
+    return None

@@ -1,22 +1,21 @@
-"""The job of one trial of a search: it judges a plan."""
+"""The job of one unit of a search: it judges a plan on one seed."""
 
 import dataclasses
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from rum_ray.errors import DivergedError
 from rum_ray.evaluation.tow import Evaluation, evaluate
 from rum_ray.jobs.context import Context
-from rum_ray.jobs.evaluate import relative_cost
 from rum_ray.jobs.prefix import PlanPrefix
 from rum_ray.jobs.reference import PoolReference, RetrainedReference
 from rum_ray.jobs.train import TrainModel
 from rum_ray.resume import StoredRuntime
 from rum_ray.rum import Plan, take_step
-from rum_ray.search.objective import INFEASIBLE, judge
+from rum_ray.search.objective import judge
 from rum_ray.seeding import Seed
 from rum_ray.store import Artifact, Key
 from rum_ray.training.recipe import Recipe
@@ -24,14 +23,14 @@ from rum_ray.training.recipe import Recipe
 
 @dataclass(frozen=True, eq=False)
 class EvaluatePlan:
-    """One trial of a search: judge a plan on validation data and search seeds.
+    """One unit of a search: judge a plan on validation data and one seed.
+
+    The result has every metric that a search may maximise, so searches share it.
 
     Attributes:
         plan: the proposed plan.
-        originals: one per search seed.
-        reference: the target of the unlearned models.
-        attack: "auc" or "svm".
-        max_cost: the cap on cost; a more expensive plan does not run.
+        original: the model that it runs on, of a search seed or a fresh seed.
+        reference: the target of the unlearned model.
         shared: number of first steps that other plans can share; the models after them are cached.
             It affects no result, so it is not part of the key.
     """
@@ -39,72 +38,49 @@ class EvaluatePlan:
     key_name: ClassVar[str] = "TryPlan"
 
     plan: Plan
-    originals: tuple[TrainModel, ...]
+    original: TrainModel
     reference: RetrainedReference | PoolReference
-    attack: str
-    max_cost: float
     shared: int = field(default=0, compare=False)
 
     @property
     def recipe(self) -> Recipe:
-        """The originals' recipe."""
-        return self.originals[0].recipe
+        """The original's recipe."""
+        return self.original.recipe
 
     @property
     def seed(self) -> Seed:
-        """The seed of the first original; the plan runs under the seed of each original."""
-        return self.originals[0].seed
+        """The seed of the original."""
+        return self.original.seed
 
     def key(self, context: Context) -> Key:
-        """Return the key of the trial."""
+        """Return the key of the unit."""
         valid = context.eval_fingerprint("valid")
         return Key("trial", {"job": self, "valid": valid, **context.train_fingerprint})
 
     def run(self, context: Context, runtime: StoredRuntime) -> Artifact:
-        """Return, as value, the status and the means over the seeds.
+        """Return, as value, the status, the metrics, and forget accuracy by subset.
 
-        The means are objective, tow, gap, cost, and forget accuracy by subset; `by_seed` has the
-        objective of each seed. The provenance counts the steps run and the cache hits over all
-        seeds, without idle steps.
+        Without metrics if the plan diverged. The provenance counts the steps run and the cache
+        hits, without idle steps.
         """
-        cost = relative_cost(self.plan, self.recipe, len(context.bundle.train))
-        failed: dict[str, Any] = {
-            "objective": INFEASIBLE,
-            "tow": None,
-            "gap": None,
-            "cost": cost,
-            "subsets": {},
-            "by_seed": [],
-        }
         tally = Counter(steps_run=0, cache_hits=0)
-        if cost > self.max_cost:
-            return Artifact(value={"status": "infeasible", **failed}, provenance=tally)
         reference = self.reference.load(context)
         try:
-            evaluations = [self._evaluate(o, context, runtime, tally) for o in self.originals]
+            evaluation = self._evaluate(context, runtime, tally)
         except DivergedError:
-            return Artifact(value={"status": "diverged", **failed}, provenance=tally)
-        judged = [judge(evaluation, reference, self.attack) for evaluation in evaluations]
-        names = self.reference.partition.names
-        value = {
-            "status": "complete",
-            "objective": float(np.mean([j.objective for j in judged])),
-            "tow": float(np.mean([j.tow for j in judged])),
-            "gap": float(np.mean([j.gap for j in judged])),
-            "cost": cost,
-            "subsets": {n: float(np.mean([e.subsets[n] for e in evaluations])) for n in names},
-            "by_seed": [j.objective for j in judged],
-        }
+            return Artifact(value={"status": "diverged"}, provenance=tally)
+        judged = judge(evaluation, reference).plain()
+        value = {"status": "complete", **judged, "subsets": evaluation.subsets}
         return Artifact(value=value, provenance=tally)
 
     def _evaluate(
-        self, original: TrainModel, context: Context, runtime: StoredRuntime, tally: Counter[str]
+        self, context: Context, runtime: StoredRuntime, tally: Counter[str]
     ) -> Evaluation:
-        """Run the plan on one original and return the evaluation."""
+        """Run the plan on the original and return the evaluation."""
         plan, train = self.plan, context.bundle.train
         cached = min(self.shared, len(plan.steps) - 1)
-        prefix = PlanPrefix(original, plan, cached)
-        model, first = prefix.take(context, tally), context.cached_model(original)
+        prefix = PlanPrefix(self.original, plan, cached)
+        model, first = prefix.take(context, tally), context.cached_model(self.original)
         own = dataclasses.replace(runtime, seed=prefix.seed)
         for index in range(cached, len(plan.steps)):
             tally["steps_run"] += not plan.steps[index].idle

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rum_ray.data.bundle import Indices, complement
 from rum_ray.errors import ScoreError
-from rum_ray.rum import Partition, Subset
+from rum_ray.partition import Partition, Subset
 from rum_ray.scores.base import Scores
 from rum_ray.seeding import Seed
 

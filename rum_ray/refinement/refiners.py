@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from rum_ray.data.bundle import Indices
 from rum_ray.data.rows import checked_rows
 from rum_ray.errors import ConfigError, PlanError, ScoreError, did_you_mean
-from rum_ray.rum import Partition, Subset
+from rum_ray.partition import Partition, Subset
 from rum_ray.scores.base import Scores
 from rum_ray.seeding import Seed
 

@@ -24,7 +24,7 @@ def costs(outcome: Outcome, rows: Sequence[Row]) -> Costs:
         unit="trainings of the original",
         scores=outcome.examples.cost,
         originals=trained * seeds,
-        search=prepared + sum(search.cost for search in outcome.searches),
+        search=prepared + sum(search.cost for search in outcome.searches) + outcome.tuning,
         references=2 * seeds,
         plans=sum(cost * seeds for cost in plans),
         attacks=_attacks(outcome),

@@ -21,11 +21,11 @@ from rum_ray.jobs import (
     SubsetMoments,
     UnlearnShadow,
     pool_logits,
-    relative_cost,
-    retraining_cost,
     shadow_logits,
 )
-from rum_ray.jobs.search import FRESH_SEEDS
+from rum_ray.jobs.ledger import Trial as Tried
+from rum_ray.jobs.ledger import mean_of, objective
+from rum_ray.jobs.search import Finalist
 from rum_ray.results.environment import environment
 from rum_ray.results.outcome import (
     Examples,
@@ -42,6 +42,7 @@ from rum_ray.results.outcome import (
 from rum_ray.results.schema import (
     DataSummary,
     ExperimentSummary,
+    FinalistSummary,
     Pick,
     PlanStep,
     StageForecast,
@@ -78,6 +79,7 @@ def load_outcome(study: Study, stages: Iterable[StageTime] = ()) -> Outcome:
         forget=load_forget_set(study),
         measured=load_methods(study, method_rows(study)),
         searches=load_searches(study),
+        tuning=sum(job.ledger(study.context).spent for job in study.row_searches.values()),
         references={
             name: sum(map(training_count, known.models)) for name, known in study.references.items()
         },
@@ -218,36 +220,64 @@ def _pool_answers(study: Study, retrained: Evaluation) -> PoolAnswers | None:
 
 def _search(study: Study, name: str, search: SearchJob) -> SearchOutcome:
     """Return a finished search."""
-    context, total = study.context, len(study.context.bundle.train)
-    pick, finalists = search.pick(context), search.finalists(context)
-    tried, fresh = (context.load(search.trial(pick, again)).value for again in (False, True))
-    ran = search.spent(context) / retraining_cost(study.recipe, len(study.forget), total)
-    again = sum(relative_cost(plan, study.recipe, total) for plan in finalists)
-    steps = _steps(plan_as_dicts(pick))
+    context, ledger = study.context, search.ledger(study.context)
+    finalists = tuple(_finalist(study, search, each) for each in search.finalists(context))
+    parts = [parent.ledger(context).first(count).spent for parent, count in search.parents]
+    best = finalists[0]
     return SearchOutcome(
         name=name,
         method=method_of(study, search),
         label=METHODS[search.name],
         space=search.name,
         config=search.config,
-        budget=search.config.budget,
+        cost_limit=search.config.cost_limit,
         starts=len(search.starts),
-        trials=tuple(_trial(context, search, trial) for trial in search.load(context)),
-        drawn_again=search.drawn_again(context),
-        pick=Pick(steps, tried["objective"], fresh["objective"], tried["cost"]),
-        cost=ran * search.config.seeds + again * FRESH_SEEDS,
+        trials=tuple(_trial(context, search, trial) for trial in ledger.trials),
+        drawn_again=ledger.drawn_again,
+        pick=Pick(best.plan, best.objective, best.validated, best.cost),
+        finalists=finalists,
+        spent=ledger.spent,
+        whole=ledger.spent + sum(parts),
+        cost=search.cost(context),
     )
 
 
-def _trial(context: Context, search: SearchJob, trial: dict[str, Any]) -> Trial:
-    """Return a trial, with the provenance of its result."""
-    made = context.store.provenance(search.trial(search.plan(trial["answers"])).key(context))
-    known = ("start", "status", "objective", "tow", "gap", "cost", "subsets")
+def _finalist(study: Study, search: SearchJob, finalist: Finalist) -> FinalistSummary:
+    """Return a plan that was compared on fresh seeds."""
+    fresh = [objective(result, search.config) for result in finalist.fresh]
+    names = ("tow", "auc_gap", "svm_gap", "examples")
+    return FinalistSummary(
+        plan=_steps(plan_as_dicts(finalist.plan)),
+        cost=search.plan_cost(finalist.plan, len(study.context.bundle.train)),
+        objective=finalist.searched,
+        validated=float(np.mean(fresh)),
+        worst=min(fresh),
+        **{name: mean_of(finalist.fresh, name) for name in names},
+        dropped=finalist.dropped,
+    )
+
+
+def _trial(context: Context, search: SearchJob, trial: Tried) -> Trial:
+    """Return a trial, with the provenance of its results."""
+    units = [search.unit(trial.plan, seed) for seed in range(len(trial.results))]
+    made = [context.store.provenance(context.key(unit)) for unit in units]
+    by_seed, names = trial.by_seed(search.config), ("tow", "auc_gap", "svm_gap", "examples")
+
+    def total(key: str) -> Any:
+        values = [each[key] for each in made if key in each]
+        return sum(values) if values else None
+
     return Trial(
-        **{name: trial[name] for name in known},
-        by_seed=tuple(trial["by_seed"]),
-        plan=_steps(trial["plan"]),
-        seconds=made.get("seconds"),
-        steps_run=made.get("steps_run"),
-        cache_hits=made.get("cache_hits"),
+        start=trial.start,
+        inherited=trial.inherited,
+        status=trial.status,
+        objective=float(np.mean(by_seed)),
+        **{name: trial.mean(name) for name in names},
+        cost=trial.cost,
+        by_seed=tuple(by_seed),
+        subsets=trial.subsets,
+        plan=_steps(plan_as_dicts(trial.plan)),
+        seconds=total("seconds"),
+        steps_run=total("steps_run"),
+        cache_hits=total("cache_hits"),
     )

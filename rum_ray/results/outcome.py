@@ -19,6 +19,7 @@ from rum_ray.results.schema import (
     DataSummary,
     Environment,
     ExperimentSummary,
+    FinalistSummary,
     Pick,
     PlanStep,
     StageSummary,
@@ -179,12 +180,15 @@ class Trial:
 
     Attributes:
         start: True if `search.start` gave the plan.
-        status: "complete", "infeasible" or "diverged".
-        objective: J; -1 without one.
-        tow: mean over the search seeds.
-        gap: of the attack.
+        inherited: True if the search of a smaller space has tried it before.
+        status: "complete" or "diverged".
+        objective: mean of J over the seeds; -1 on a seed where the plan diverged.
+        tow: mean over the seeds.
+        auc_gap: gap of the AUC attack.
+        svm_gap: gap of the SVM attack.
+        examples: agreement with the reference; see `search.objective.Judgement`.
         cost: as a share of retraining.
-        by_seed: J per search seed.
+        by_seed: J per search seed, as far as the plan got.
         subsets: forget accuracy by subset.
         plan: the steps.
         seconds: of the trial; None if unknown.
@@ -193,10 +197,13 @@ class Trial:
     """
 
     start: bool
+    inherited: bool
     status: str
     objective: float
     tow: float | None
-    gap: float | None
+    auc_gap: float | None
+    svm_gap: float | None
+    examples: float | None
     cost: float
     by_seed: tuple[float, ...]
     subsets: Mapping[str, float]
@@ -214,14 +221,17 @@ class SearchOutcome:
         name: of its stage: "V4", or "V4 surrogate" for another reference.
         method: of its row: "rum" for the last space.
         label: of the search in report.json.
-        space: "V0" to "V4".
+        space: "V0" to "V5".
         config: budget, cap and attack.
-        budget: cap on the cost of a pick, as a share of retraining.
+        cost_limit: cap on the cost of a pick, as a share of retraining.
         starts: number of trials that `search.start` gave.
         trials: in order.
-        drawn_again: proposals above the cap, which were replaced.
+        drawn_again: proposals above the cap or known ones, which were replaced.
         pick: the plan that was found.
-        cost: of all trials and finalists, in trainings of the original.
+        finalists: the plans that were compared on fresh seeds, best first.
+        spent: cost of the units, in trainings of the original.
+        whole: the same, with the parts of smaller spaces from which the search started.
+        cost: of all units and finalists, in trainings of the original.
     """
 
     name: str
@@ -229,11 +239,14 @@ class SearchOutcome:
     label: str
     space: str
     config: SearchConfig
-    budget: float
+    cost_limit: float
     starts: int
     trials: tuple[Trial, ...]
     drawn_again: int
     pick: Pick
+    finalists: tuple[FinalistSummary, ...]
+    spent: float
+    whole: float
     cost: float
 
 
@@ -250,6 +263,7 @@ class Outcome:
         forget: the forget set.
         measured: the methods.
         searches: in their order; empty without a search.
+        tuning: cost of the searches of the rows of `compare`, in trainings of the original.
         references: trainings of the models that each reference of the search is made of.
         originals: originals of the search seeds.
         stages: wall time by stage.
@@ -263,6 +277,7 @@ class Outcome:
     forget: ForgetSet
     measured: Measured
     searches: tuple[SearchOutcome, ...]
+    tuning: float
     references: Mapping[str, int]
     originals: int
     stages: tuple[StageSummary, ...]

@@ -30,41 +30,46 @@ def search_summaries(
         searches: in their order.
         stages: wall times, of which those of the searches are used.
     """
-    seconds = {stage.name: stage.seconds for stage in stages if stage.made}
-    return tuple(_search(search, seconds.get(f"search {search.name}")) for search in searches)
+    made = any(stage.name == "search" and stage.made for stage in stages)
+    return tuple(_search(search, made) for search in searches)
 
 
-def _search(search: SearchOutcome, seconds: float | None) -> SearchSummary:
+def _search(search: SearchOutcome, made: bool) -> SearchSummary:
     """Return budget, trials and pick of a search."""
     config, statuses = search.config, Counter(trial.status for trial in search.trials)
-    objectives = drawn(search.trials, search.budget)
+    objectives = drawn(search.trials, search.cost_limit)
     return SearchSummary(
         name=search.label,
         space=search.space,
         sampler=config.sampler,
         trials=len(search.trials),
+        inherited=sum(trial.inherited for trial in search.trials),
+        budget=config.budget,
+        spent=search.spent,
+        whole=search.whole,
         starts=search.starts,
-        objective="tow - mia_gap",
+        objective="tow - mia_gap" if config.objective == "tow_gap" else "tow_examples",
         split="validation",
         attack=config.attack,
         reference=config.reference,
         max_cost=config.max_cost,
         pick=config.pick,
-        seconds=seconds,
+        seconds=sum(trial.seconds or 0.0 for trial in search.trials) if made else None,
         complete=statuses["complete"],
-        infeasible=statuses["infeasible"],
+        infeasible=0,
         drawn_again=search.drawn_again,
         diverged=statuses["diverged"],
         best=search.pick,
+        finalists=search.finalists,
         front=_front(search.trials),
         expected_best=numbers(expected_best(objectives)) if objectives else (),
     )
 
 
-def drawn(trials: Sequence[Trial], budget: float) -> list[float]:
-    """Return J of the trials that were drawn, not given; -1 above the budget of a pick."""
+def drawn(trials: Sequence[Trial], cost_limit: float) -> list[float]:
+    """Return J of the trials that were drawn, not given; -1 above the cost limit of a pick."""
     return [
-        trial.objective if trial.cost <= budget else INFEASIBLE
+        trial.objective if trial.cost <= cost_limit else INFEASIBLE
         for trial in trials
         if not trial.start
     ]

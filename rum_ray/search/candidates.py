@@ -1,13 +1,25 @@
 """Candidates of a search: unlearners, with all or part of their declared domains."""
 
+import dataclasses
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from rum_ray.errors import ConfigError
 from rum_ray.plugins import find
-from rum_ray.training.domains import Choice, Domain, Range, bounds, contains, describe, nearest
+from rum_ray.training.domains import (
+    Choice,
+    Domain,
+    LogUniform,
+    Range,
+    Rate,
+    bounds,
+    contains,
+    describe,
+    nearest,
+)
 from rum_ray.unlearning import UNLEARNERS, Retrain, Unlearner
 
 
@@ -62,6 +74,17 @@ class Candidate:
         default = self.kind(**self.fixed)
         return {key: nearest(domain, getattr(default, key)) for key, domain in self.domains.items()}
 
+    def at_rate(self, rate: float) -> "Candidate":
+        """Return the candidate for a recipe with this learning rate."""
+        found = {k: d.scaled(rate) for k, d in self.domains.items() if isinstance(d, Rate)}
+        return dataclasses.replace(self, narrowed={**self.narrowed, **found})
+
+    def below(self, key: str, high: float) -> "Candidate":
+        """Return the candidate with a lower upper bound of one domain."""
+        domain: Any = self.domains[key]
+        narrowed = {**self.narrowed, key: dataclasses.replace(domain, high=high)}
+        return dataclasses.replace(self, narrowed=narrowed)
+
     def corners(self) -> Iterator[dict[str, Any]]:
         """Yield every combination of the bounds of the domains."""
         domains = self.domains
@@ -80,17 +103,20 @@ def _check(name: str, key: str, part: Any, declared: Domain | None) -> None:
         if isinstance(part, Domain):
             raise ConfigError(f"{place} is no searched hyperparameter; give one value, got {part}.")
         return
+    # A narrowed rate is absolute, while the declared range scales with the recipe.
+    allowed = LogUniform(5e-324, math.inf) if isinstance(declared, Rate) else declared
     for value in bounds(part) if isinstance(part, Domain) else (part,):
-        if not contains(declared, value):
-            raise ConfigError(f"{place} may be {describe(declared)}; got {value}.")
+        if not contains(allowed, value):
+            raise ConfigError(f"{place} may be {describe(allowed)}; got {value}.")
     if isinstance(part, Choice):
         if not part.options or len(set(part.options)) < len(part.options):
             raise ConfigError(
                 f"{place}: give at least one value, and each value once; got {list(part.options)}."
             )
     elif isinstance(part, Range):
-        if type(part) is not type(declared):
-            raise ConfigError(f"{place} takes a {type(declared).__name__} or a Choice; got {part}.")
+        kind = type(allowed)
+        if not isinstance(part, kind):
+            raise ConfigError(f"{place} takes a {kind.__name__} or a Choice; got {part}.")
         if not part.low < part.high:
             raise ConfigError(
                 f"{place}: low must be below high, got {part.low} and {part.high}. A missing bound "

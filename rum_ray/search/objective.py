@@ -1,20 +1,26 @@
-"""The objective of a search: J = ToW - attack gap, on validation data (docs/protocol.md 5)."""
+"""The objectives of a search, on validation data (docs/protocol.md 5)."""
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rum_ray.evaluation.tow import Accuracies, Evaluation, tow
 
 INFEASIBLE = -1.0
-"""J of a plan that is over the cost cap or diverges: the minimum of J."""
+"""J of a plan that diverges: the minimum of J."""
+AttackName: TypeAlias = Literal["auc", "svm"]
+ObjectiveName: TypeAlias = Literal["tow_gap", "examples"]
+Predicted: TypeAlias = Mapping[str, NDArray[np.int64]]
+"""Predicted classes by set: "forget", "retain", "test"."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reference:
-    """Mean evaluation of several retrained models on validation data.
+    """The mean evaluation of several retrained models on validation data.
 
     One retrained model is a poor reference, because a search would fit its noise.
 
@@ -22,11 +28,13 @@ class Reference:
         accuracies: mean accuracies.
         mia: mean of the SVM attack, in [0, 1].
         auc: mean AUC, in [0, 1].
+        predicted: classes that each model predicts; empty if there are no such models.
     """
 
     accuracies: Accuracies
     mia: float
     auc: float
+    predicted: tuple[Predicted, ...] = ()
 
     @classmethod
     def of(cls, retrained: Sequence[Evaluation]) -> "Reference":
@@ -40,15 +48,30 @@ class Reference:
             accuracies,
             mia=float(np.mean([e.mia for e in retrained])),
             auc=float(np.mean([e.auc for e in retrained])),
+            predicted=tuple(e.predicted for e in retrained),
         )
 
+    @property
+    def own_agreement(self) -> float | None:
+        """Mean agreement of two of the models, in [0, 1]; None without two models."""
+        pairs = [agreement(a, b) for a, b in itertools.combinations(self.predicted, 2)]
+        return float(np.mean(pairs)) if pairs else None
 
-def answer(evaluation: Evaluation | Reference, attack: str) -> float:
+
+def agreement(ours: Predicted, theirs: Predicted) -> float:
+    """Return the product over the sets of the share of examples predicted alike, in [0, 1].
+
+    It is the metric `tow_examples`.
+    """
+    return float(np.prod([np.mean(ours[name] == theirs[name]) for name in theirs]))
+
+
+def answer(evaluation: Evaluation | Reference, attack: AttackName) -> float:
     """Return the value of an attack, "auc" or "svm", in [0, 1]."""
     return evaluation.auc if attack == "auc" else evaluation.mia
 
 
-def floor(retrained: Sequence[Evaluation], attack: str) -> float:
+def floor(retrained: Sequence[Evaluation], attack: AttackName) -> float:
     """Return the noise floor of an attack's gap: the gap between two retrained models.
 
     It is the 95th percentile of the gaps over all pairs of retrained models. For up to 20 pairs
@@ -61,29 +84,53 @@ def floor(retrained: Sequence[Evaluation], attack: str) -> float:
 
 @dataclass(frozen=True)
 class Judgement:
-    """Objective of one plan on one search seed.
+    """One unlearned model against the reference, by every metric that a search may maximise.
 
     Attributes:
-        tow: ToW against the reference, on validation data, in [0, 1].
-        gap: gap of the selected attack, in [0, 1].
+        tow: ToW, in [0, 1].
+        auc_gap: gap of the AUC attack, in [0, 1].
+        svm_gap: gap of the SVM attack, in [0, 1].
+        examples: mean agreement with the models of the reference, plus 1, less their agreement with
+            each other: 1 is as alike as they are. In [0, 2]; None without such models.
     """
 
     tow: float
-    gap: float
+    auc_gap: float
+    svm_gap: float
+    examples: float | None
 
-    @property
-    def objective(self) -> float:
-        """J = ToW - gap, in [-1, 1]; higher is better."""
-        return self.tow - self.gap
+    @classmethod
+    def read(cls, stored: Mapping[str, Any]) -> "Judgement":
+        """Return the judgement in a stored result."""
+        return cls(**{name: stored[name] for name in cls.__dataclass_fields__})
+
+    def plain(self) -> dict[str, float | None]:
+        """Return the metrics by name."""
+        return asdict(self)
+
+    def objective(self, name: ObjectiveName, attack: AttackName) -> float:
+        """Return J; higher is better: ToW - gap of the attack in [-1, 1], or `examples`."""
+        if name == "examples":
+            assert self.examples is not None
+            return self.examples
+        return self.tow - (self.auc_gap if attack == "auc" else self.svm_gap)
+
+    def verdict(self, name: ObjectiveName) -> float:
+        """Return the value by which finalists are ranked: J with the mean gap of both attacks."""
+        if name == "examples":
+            return self.objective(name, "auc")
+        return self.tow - (self.auc_gap + self.svm_gap) / 2
 
 
-def judge(unlearned: Evaluation, reference: Reference, attack: str) -> Judgement:
-    """Return the objective of an unlearned model.
-
-    Args:
-        unlearned: evaluation of the model on validation data.
-        reference: mean of the retrained models.
-        attack: attack of the gap, "auc" or "svm".
-    """
-    gap = abs(answer(unlearned, attack) - answer(reference, attack))
-    return Judgement(tow(unlearned.accuracies, reference.accuracies), gap)
+def judge(unlearned: Evaluation, reference: Reference) -> Judgement:
+    """Return the metrics of an unlearned model against the reference, on validation data."""
+    own, alike = reference.own_agreement, None
+    if own is not None:
+        predicted = unlearned.predicted
+        alike = 1 + float(np.mean([agreement(predicted, p) for p in reference.predicted])) - own
+    return Judgement(
+        tow=tow(unlearned.accuracies, reference.accuracies),
+        auc_gap=abs(unlearned.auc - reference.auc),
+        svm_gap=abs(unlearned.mia - reference.mia),
+        examples=alike,
+    )

@@ -7,7 +7,6 @@ these bounds until such results are in the store.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rum_ray.jobs.search import FINALISTS, FRESH_SEEDS
 from rum_ray.study.costs import job_cost
 from rum_ray.study.study import Study
 from rum_ray.unlearning.base import FORWARD_ONLY
@@ -58,17 +57,27 @@ def references(study: Study) -> list[Bound]:
 
 
 def search(study: Study) -> list[Bound]:
-    """Return one bound per search: every trial at the cap on cost."""
-    config = study.require_search()
-    cost = config.trials * config.seeds * config.max_cost
-    return [Bound(f"search {name}", config.trials, cost) for name in study.search_names]
+    """Return the bound of the stage "search": its budgets, or every trial at the cap on cost."""
+    config, names = study.require_search(), study.search_names
+    # V0 with the main reference gets the budget of the whole chain.
+    parts = len(names) + ("V0" in names) * (len(study.rung_names) - 1)
+    rows = 3 * len(study.experiment.compare) * config.rows
+    each = config.seeds * config.max_cost
+    if config.budget is not None:
+        return [Bound("search", len(names), config.budget * parts + rows * each)]
+    assert config.trials is not None
+    return [Bound("search", len(names), (config.trials * parts + rows) * each)]
 
 
 def validate(study: Study) -> list[Bound]:
     """Return the bound of the stage "validate": the finalists on the fresh seeds."""
     config = study.require_search()
-    finalists = len(study.search_names) * min(FINALISTS, config.trials)
-    return [Bound("validate", finalists, finalists * FRESH_SEEDS * config.max_cost)]
+    # A search compares its finalists with those of smaller spaces, and with doing nothing.
+    chains = len(config.references)
+    rungs = len(study.rung_names)
+    finalists = chains * config.finalists * rungs * (rungs + 1) // 2
+    units = (finalists + chains) * config.fresh
+    return [Bound("validate", units, finalists * config.fresh * config.max_cost)]
 
 
 def rows(study: Study) -> list[Bound]:
@@ -118,7 +127,8 @@ def _plans(study: Study) -> int:
     if study.plan_only:
         return own
     control = int("V1" in study.search_names)
-    return own + 3 * len(experiment.compare) + len(study.search_names) + control
+    searched = len(study.rung_names) + len(study.search_names) // max(1, len(study.rung_names)) - 1
+    return own + 3 * len(experiment.compare) + searched + control
 
 
 def _kept(study: Study) -> int:

@@ -25,7 +25,7 @@ from rum_ray.evaluation.tow import evaluate
 from rum_ray.evaluation.two_sample import two_sample_auc
 from rum_ray.jobs.embeddings import SAMPLE
 from rum_ray.models import embed
-from rum_ray.rum import Partition, Subset
+from rum_ray.partition import Partition, Subset
 from rum_ray.seeding import Seed
 from rum_ray.study.study import Study
 from rum_ray.training import LocalRuntime, Recipe

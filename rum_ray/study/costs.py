@@ -38,9 +38,10 @@ def job_cost(study: Study, job: Keyed) -> float:
     """
     total, epochs = len(study.context.bundle.train), study.experiment.recipe.epochs
     if isinstance(job, SearchJob):
-        return job.config.trials * job.config.seeds * job.config.max_cost
+        config = job.config
+        return config.budget or (config.trials or 0) * config.seeds * config.max_cost
     if isinstance(job, EvaluatePlan):
-        return relative_cost(job.plan, job.recipe, total) * len(job.originals)
+        return relative_cost(job.plan, job.recipe, total)
     if isinstance(job, UnlearnShadow):
         return job.cost(total)
     if isinstance(job, CentroidDistances):

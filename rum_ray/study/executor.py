@@ -11,8 +11,9 @@ from typing import Any, Protocol, TypeAlias
 
 from rum_ray.errors import RumRayError
 from rum_ray.experiment import Experiment
-from rum_ray.jobs import Context, Job, SearchJob, is_fused, train_together
+from rum_ray.jobs import Context, EvaluatePlan, Job, SearchJob, is_fused, train_together
 from rum_ray.jobs.job import Streamed
+from rum_ray.jobs.ledger import Result
 from rum_ray.jobs.stream import stream_here, stream_jobs
 from rum_ray.jobs.train import MAX_TOGETHER
 from rum_ray.study.progress import ProgressState
@@ -55,9 +56,13 @@ class Executor(Protocol):
         ...
 
     def search(
-        self, stage: str, search: SearchJob, context: Context, on_progress: OnProgress
+        self,
+        stage: str,
+        searches: Sequence[SearchJob],
+        context: Context,
+        on_progress: OnProgress,
     ) -> None:
-        """Run a search and save it; results of trials already in the store are reused."""
+        """Run searches and save them; results of units already in the store are reused."""
         ...
 
 
@@ -136,26 +141,26 @@ class LocalExecutor:
         stream_jobs(context, jobs, stream_here)
 
     def search(
-        self, stage: str, search: SearchJob, context: Context, on_progress: OnProgress
+        self,
+        stage: str,
+        searches: Sequence[SearchJob],
+        context: Context,
+        on_progress: OnProgress,
     ) -> None:
-        """Run a search batch by batch."""
+        """Run searches batch by batch, with a batch of each at a time."""
         # Optuna takes a second to import, and few commands search.
-        from rum_ray.jobs.proposals import Judged, Proposals
+        from rum_ray.study.searches import Searches
 
-        began, start = time.time(), time.monotonic()
-        proposals, done, before = Proposals(search, len(context.bundle.train)), 0, 0
-        best = float("-inf")
-        while not proposals.finished:
-            batch = []
-            while not proposals.finished and (proposal := proposals.propose()) is not None:
-                batch.append(proposal)
-            tasks: list[Task] = [partial(_judge, search, each.answers, began) for each in batch]
+        began, start, before = time.time(), time.monotonic(), 0
+        running = Searches(searches, context)
+        while not running.finished:
+            batch = [*iter(running.propose, None)]
+            tasks: list[Task] = [partial(_judge, running.job(each), began) for each in batch]
             for number, (value, cached) in self._map(context, tasks):
-                proposals.tell(batch[number].number, Judged(value["objective"], value["cost"]))
-                done, before, best = done + 1, before + cached, max(best, value["objective"])
-                seconds, total = time.monotonic() - start, search.config.trials
-                on_progress(ProgressState(done, total, before, seconds, best=best))
-        search.save(context, [each.answers for each in proposals.made], proposals.drawn_again)
+                running.tell(batch[number], Result.read(value))
+                before += cached
+                seconds = time.monotonic() - start
+                on_progress(running.state(before, seconds))
 
     def _map(
         self,
@@ -200,8 +205,7 @@ def _run(jobs: Sequence[Any], isolated: bool, context: Context) -> Sequence[RumR
     return [None] * len(jobs)
 
 
-def _judge(search: SearchJob, answers: Any, began: float, context: Context) -> tuple[Any, bool]:
-    """Return the result of a trial, and True if it was in the store before the search began."""
-    job = search.proposed(answers)
+def _judge(job: EvaluatePlan, began: float, context: Context) -> tuple[Any, bool]:
+    """Return the result of a unit, and True if it was in the store before the search began."""
     value = context.get_or_compute_locked(job).value
     return value, context.store.provenance(context.key(job)).get("time", began) < began

@@ -17,7 +17,7 @@ from rum_ray.jobs.job import Keyed
 from rum_ray.jobs.train import MAX_TOGETHER
 from rum_ray.study.calibration import CALIBRATION_SECONDS, Calibration, calibrate
 from rum_ray.study.costs import job_cost
-from rum_ray.study.rehearsal import drawn_trials, rehearse
+from rum_ray.study.rehearsal import drawn_units, rehearse
 from rum_ray.study.stages import Stage, wanted_stages
 from rum_ray.study.study import Study
 from rum_ray.study.times import job_seconds, training_seconds
@@ -35,19 +35,15 @@ class Work:
 
     Attributes:
         seconds: of each job on one worker, in the order of the queue.
-        batch: so many jobs of a search are proposed at a time; None if all jobs are there at once.
         serial: time in the driver, during which the workers wait.
     """
 
     seconds: Sequence[float] = ()
-    batch: int | None = None
     serial: float = 0.0
 
     def wall(self, workers: int) -> float:
         """Return the wall time on a number of workers, each of which takes the next job."""
-        size = self.batch or max(1, len(self.seconds))
-        starts = range(0, len(self.seconds), size)
-        return self.serial + sum(_wall(self.seconds[at : at + size], workers) for at in starts)
+        return self.serial + _wall(self.seconds, workers)
 
 
 def _wall(seconds: Sequence[float], workers: int) -> float:
@@ -65,7 +61,7 @@ class Forecast:
     Attributes:
         stage: name of the part, as progress reports it.
         kind: how the executor runs the stage: "jobs", "stream" or "search".
-        total: jobs, or trials of a search; an upper bound until earlier results are in the store.
+        total: jobs, or searches; an upper bound until earlier results are in the store.
         missing: jobs that are not in the store; all, as long as that cannot be known.
         trainings: cost of the missing ones at most, in trainings of the original.
         jobs: the missing jobs, after drawn results of earlier stages where there are none yet;
@@ -161,7 +157,7 @@ def _known(stage: Stage, study: Study, name: str, jobs: Sequence[Keyed]) -> Fore
     everything = study.context.distinct(jobs)
     missing = study.context.missing(everything)
     cost = sum(job_cost(study, job) for job in missing)
-    return Forecast(name, stage.kind, _steps(everything), _steps(missing), cost, missing)
+    return Forecast(name, stage.kind, len(everything), len(missing), cost, missing)
 
 
 def _unknown(stage: Stage, study: Study, rehearsal: Study | None) -> list[Forecast]:
@@ -183,11 +179,6 @@ def _unknown(stage: Stage, study: Study, rehearsal: Study | None) -> list[Foreca
     ]
 
 
-def _steps(jobs: Sequence[Keyed]) -> int:
-    """Return the number of jobs; a search counts its trials."""
-    return sum(job.config.trials if isinstance(job, SearchJob) else 1 for job in jobs)
-
-
 def _work(study: Study, line: Forecast, rates: Calibration) -> Work:
     """Return the expected times of the missing jobs of a part."""
     if line.missing and not line.jobs:
@@ -205,15 +196,14 @@ def _work(study: Study, line: Forecast, rates: Calibration) -> Work:
 
 
 def _searched(study: Study, jobs: Sequence[Keyed], rates: Calibration) -> Work:
-    """Return the trials of a search, each a job; a batch begins after the one before has ended."""
-    seconds, batch = list[float](), None
+    """Return the units of all searches, each a job: one search fills the pauses of another."""
+    seconds = list[float]()
     for search in jobs:
         assert isinstance(search, SearchJob)
-        trials = drawn_trials(search, len(study.context.bundle.train))
-        each = [job_seconds(study, search.trial(plan), rates) for _, plan in trials]
-        count, batch = search.config.trials, search.config.batch
-        seconds += [each[number % len(each)] for number in range(count)]
-    return Work(seconds, batch)
+        plans = drawn_units(search, study.context)
+        known = {plan: job_seconds(study, search.unit(plan, 0), rates) for plan in {*plans}}
+        seconds += [known[plan] for plan in plans]
+    return Work(seconds)
 
 
 def _streamed(study: Study, jobs: Sequence[Keyed], rates: Calibration) -> Work:

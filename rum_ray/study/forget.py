@@ -5,8 +5,8 @@ from typing import Any
 from rum_ray.data.bundle import DataBundle, Indices
 from rum_ray.data.ids import read_rows
 from rum_ray.experiment import Experiment
+from rum_ray.partition import Partition
 from rum_ray.refinement import forget_set, needs
-from rum_ray.rum import Partition
 from rum_ray.scores.base import Scores
 
 

@@ -14,8 +14,9 @@ from rum_ray.jobs import (
     UnlearnedModel,
     UnlearnShadow,
 )
-from rum_ray.rum import Partition, Plan
-from rum_ray.search.spaces import SpaceName, whole
+from rum_ray.partition import whole
+from rum_ray.rum import Plan
+from rum_ray.search.spaces import SpaceName
 from rum_ray.seeding import Seed
 from rum_ray.study.spaces import picked_plan
 from rum_ray.study.study import Study
@@ -27,6 +28,7 @@ METHODS: Mapping[SpaceName, str] = {
     "V2": "ordered",
     "V3": "untuned",
     "V4": "rum",
+    "V5": "joined",
 }
 """The method in report.json of each space's pick; the pick of the last space is "rum"."""
 
@@ -60,7 +62,9 @@ def method_rows(study: Study) -> list[Row]:
     for unlearner in study.experiment.compare:
         rows += _compared(study, unlearner)
     for name, search in study.searches.items():
-        rows.append(_searched(study, search))
+        # Of another reference, only the search of the last space has a row.
+        if name == search.name or search.name == study.rungs[-1].name:
+            rows.append(_searched(study, search))
         if name == "V1":
             rows.append(_shuffled(study, search))
     if study.experiment.plan is not None:
@@ -106,7 +110,7 @@ def _searched(study: Study, search: SearchJob) -> Row:
         _evaluations(study, plan, keep=is_rum and counts),
         unlearner=None if is_rum or single is None else single.name,
         source="search" if counts else search.config.reference,
-        trials=config.trials,
+        trials=len(search.ledger(study.context).trials),
         plan=plan,
     )
 
@@ -117,7 +121,7 @@ def _shuffled(study: Study, search: SearchJob) -> Row:
     unlearners, single = [step.unlearner for step in pick.steps], search.single(pick)
     steps = dict(zip(study.shuffled.names, unlearners, strict=True))
     plan = Plan.assign(study.shuffled, steps, study.experiment.retain)
-    jobs, trials = _evaluations(study, plan), search.config.trials
+    jobs, trials = _evaluations(study, plan), len(search.ledger(study.context).trials)
     name = None if single is None else single.name
     return Row("shuffled", jobs, name, "search", trials, plan)
 
@@ -125,44 +129,29 @@ def _shuffled(study: Study, search: SearchJob) -> Row:
 def _compared(study: Study, unlearner: Unlearner) -> list[Row]:
     """Return the rows of one unlearner: vanilla, shuffle and RUM^F.
 
-    Hyperparameters are those of the unlearner's best trial: for vanilla in the search on the whole
-    forget set, for the others in the search on refined subsets. Without such a search they are
-    those of the file.
+    Each row is tuned by a search of its own, all of the same size. Hyperparameters that the file
+    sets are used as they are.
     """
-    single, refined = (unlearner, 0), (unlearner, 0)
-    # Hyperparameters that the file sets are not replaced.
-    untuned = unlearner == type(unlearner)()
-    if study.experiment.search is not None and untuned:
-        searches = (study.searches.get(name) for name in ("V0", "V1"))
-        single, refined = (_best(study, unlearner, search) for search in searches)
-    parts: tuple[tuple[str, tuple[Unlearner, int], Partition], ...] = (
-        ("vanilla", single, whole(study.partition)),
-        ("shuffle", refined, study.shuffled),
-        ("rum_f", refined, study.partition),
-    )
+    partitions = {
+        "vanilla": whole(study.partition),
+        "shuffle": study.shuffled,
+        "rum_f": study.partition,
+    }
     rows = []
-    for method, (tuned, trials), partition in parts:
+    for method, partition in partitions.items():
+        tuned, trials = unlearner, None
+        search = study.row_searches.get((unlearner.name, method))
+        if search is not None:
+            ledger = search.ledger(study.context)
+            # If no trial qualifies, the row has the values of the file.
+            for best in search.best(ledger)[:1]:
+                tuned, trials = search.single(best.plan) or unlearner, len(ledger.trials)
         same = dict.fromkeys(partition.names, tuned)
         plan = Plan.assign(partition, same, study.experiment.retain)
         source = "search" if trials else "file"
         jobs = _evaluations(study, plan)
-        rows.append(Row(method, jobs, unlearner.name, source, trials or None, plan))
+        rows.append(Row(method, jobs, unlearner.name, source, trials, plan))
     return rows
-
-
-def _best(study: Study, unlearner: Unlearner, search: SearchJob | None) -> tuple[Unlearner, int]:
-    """Return an unlearner with the values of its best trial, and its number of trials."""
-    if search is None:
-        return unlearner, 0
-    candidates = []
-    for trial in search.load(study.context):
-        tried = search.single(search.plan(trial["answers"]))
-        affordable = trial["status"] == "complete" and trial["cost"] <= search.config.budget
-        if affordable and type(tried) is type(unlearner):
-            candidates.append((tried, trial["objective"]))
-    if not candidates:
-        return unlearner, 0
-    return max(candidates, key=lambda pair: pair[1])[0], len(candidates)
 
 
 def _evaluations(study: Study, plan: Plan, keep: bool = False) -> tuple[Evaluate, ...]:

@@ -8,7 +8,6 @@ from typing import Any
 
 from rum_ray.errors import IntegrityError
 from rum_ray.jobs import SearchJob
-from rum_ray.search.objective import INFEASIBLE
 from rum_ray.store import PACK_RECORDS
 from rum_ray.study.costs import training_count
 from rum_ray.study.executor import Executor
@@ -48,8 +47,7 @@ class Pipeline:
     def _run(self, name: str, stage: Stage, jobs: Sequence[Any]) -> None:
         """Run one part of a stage."""
         if stage.kind == "search":
-            (search,) = jobs
-            self._search(name, search)
+            self._search(name, jobs)
         elif stage.kind == "stream":
             self._stream(name, jobs)
         else:
@@ -65,27 +63,28 @@ class Pipeline:
                 self.executor.stream(missing, context)
             times.made += len(missing)
 
-    def _search(self, name: str, search: SearchJob) -> None:
-        """Run one search, unless its result is in the store."""
-        context, total = self.study.context, search.config.trials
-        missing = 0 if context.store.has(search.key(context)) else total
-        with self._stage(name, lambda: (total, missing)) as times:
-            if not missing:
-                return
+    def _search(self, name: str, searches: Sequence[SearchJob]) -> None:
+        """Run the searches whose results are not in the store."""
+        context, missing = self.study.context, self.study.context.missing(searches)
+        total = len(missing)
+        reused = 0
+
+        def size() -> tuple[int, int]:
+            return total, total - reused
+
+        with self._stage(name, size) as times:
             made = times.made
 
             def on_progress(state: ProgressState) -> ProgressState:
-                nonlocal missing
-                # Trials of a run that was killed are found in the store one by one.
-                missing, times.reused = total - state.before, state.before
+                nonlocal total, reused
+                # Units of a run that was killed are found in the store one by one.
+                total, reused, times.reused = state.total, state.before, state.before
                 times.made = made + state.done - state.before
-                has_best = state.best is not None and state.best > INFEASIBLE
-                note = f"best {state.best:.3f}" if has_best else "no complete trial yet"
-                full = dataclasses.replace(state, note=note)
-                self.progress.update(full)
-                return full
+                self.progress.update(state)
+                return state
 
-            self.executor.search(name, search, context, on_progress)
+            if missing:
+                self.executor.search(name, searches, context, on_progress)
 
     def _jobs(self, name: str, stage: Stage, jobs: Sequence[Any]) -> None:
         """Run the jobs whose results are missing, except those that become unnecessary."""

@@ -4,28 +4,30 @@ The jobs of later stages depend on results of earlier ones. The jobs of a rehear
 numbers and sizes, so a forecast takes its times from them. No result depends on a rehearsal.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
 
 from rum_ray.errors import RumRayError
-from rum_ray.experiment import plan_as_dicts
 from rum_ray.jobs import Context, EvaluatePlan, SearchJob
 from rum_ray.jobs.job import Keyed
+from rum_ray.jobs.ledger import Ledger, Result, Trial
 from rum_ray.refinement import REFINERS
 from rum_ray.rum import Plan
 from rum_ray.scores.base import Scores
+from rum_ray.search import race
+from rum_ray.search.objective import Judgement
 from rum_ray.seeding import Seed
 from rum_ray.store import Artifact
 from rum_ray.study.study import Study
 from rum_ray.study.validation import placeholder_scores
-from rum_ray.training.domains import Choice, Domain, Integers, LogUniform
 
 MOST_PLANS = 64
 """Most plans that are drawn per search; the trials of a longer search repeat them."""
+MOST_UNITS = 10_000
+"""Most units of a search with a budget."""
 MOST_DRAWS = 100
 """Most draws per plan; the last one counts even above the cap on cost."""
 SEED = Seed(0) / "rehearsal"
@@ -40,25 +42,26 @@ class Rehearsal(Context):
         if not isinstance(job, SearchJob | EvaluatePlan) or self.has(job):
             return super().load(job)
         if isinstance(job, EvaluatePlan):
-            return Artifact(value={"objective": 0.0, "by_seed": [0.0]})
+            return Artifact(value=_drawn_result(0).plain())
         if job not in self._drawn:
-            total = len(self.bundle.train)
-            self._drawn[job] = [
-                {
-                    "answers": answers,
-                    "plan": plan_as_dicts(plan),
-                    "status": "complete",
-                    "objective": number,
-                    "cost": min(job.plan_cost(plan, total), job.config.budget),
-                }
-                for number, (answers, plan) in enumerate(drawn_trials(job, total))
-            ]
-        return Artifact(value={"trials": self._drawn[job]})
+            trials, found = dict.fromkeys(drawn_units(job, self)), Ledger()
+            for number, plan in enumerate(trials):
+                cost = min(job.plan_cost(plan, len(self.bundle.train)), job.config.cost_limit)
+                answers = job.space.answers(plan)
+                results = (_drawn_result(number),) * job.config.seeds
+                found.trials.append(Trial(answers, plan, cost, results=results))
+            self._drawn[job] = found.plain()
+        return Artifact(value=self._drawn[job])
 
     @cached_property
-    def _drawn(self) -> dict[SearchJob, list[dict[str, Any]]]:
-        """The trials that were drawn so far."""
+    def _drawn(self) -> dict[SearchJob, dict[str, Any]]:
+        """The ledgers that were drawn so far."""
         return {}
+
+
+def _drawn_result(number: int) -> Result:
+    """Return a result that is the better, the higher its number."""
+    return Result(Judgement(tow=1 - 1 / (2 + number), auc_gap=0.0, svm_gap=0.0, examples=1.0))
 
 
 def rehearse(study: Study, *, scored: bool) -> Study | None:
@@ -90,42 +93,35 @@ def rehearse(study: Study, *, scored: bool) -> Study | None:
     return ours
 
 
-def drawn_trials(search: SearchJob, total: int) -> list[tuple[Mapping[str, Any], Plan]]:
-    """Return the answers and the plan of trials: the start plans, then draws within the cap."""
-    given = [(search.space.answers(plan), plan) for plan in search.starts]
-    count = min(search.config.trials, MOST_PLANS)
-    return [*given, *(_draw(search, total, number) for number in range(len(given), count))]
+def drawn_units(search: SearchJob, context: Context) -> list[Plan]:
+    """Return the plans of the units that a search may run, a plan once per seed.
+
+    The start plans come first, then draws within the cap on cost. A third of the plans is tried on
+    all seeds.
+    """
+    config, found, spent = search.config, list[Plan](), 0.0
+    plans = drawn_plans(search, len(context.bundle.train))
+    for number in range(config.trials or MOST_UNITS):
+        plan = plans[number % len(plans)]
+        seeds = 1 if number % race.KEPT else config.seeds
+        spent += seeds * search.unit_cost(plan, context)
+        if found and config.budget is not None and spent > config.budget:
+            break
+        found += [plan] * seeds
+    return found
 
 
-def _draw(search: SearchJob, total: int, number: int) -> tuple[Mapping[str, Any], Plan]:
+@cache
+def drawn_plans(search: SearchJob, total: int) -> list[Plan]:
+    """Return the start plans, then random plans within the cap on cost."""
+    count = MOST_PLANS - len(search.starts)
+    return [*search.starts, *(_draw(search, total, number) for number in range(count))]
+
+
+def _draw(search: SearchJob, total: int, number: int) -> Plan:
     """Return the first draw within the cap on cost, or the last one."""
     for attempt in range(MOST_DRAWS):
-        answers = _Answers(SEED / search.name / number / attempt, {})
-        plan = search.space.plan(answers)
+        _, plan = search.space.draw(SEED / search.name / number / attempt)
         if search.plan_cost(plan, total) <= search.config.max_cost:
             break
-    return answers.given, plan
-
-
-@dataclass(frozen=True)
-class _Answers:
-    """Answers questions of a space at random, and remembers them."""
-
-    seed: Seed
-    given: dict[str, Any]
-
-    def __call__(self, name: str, domain: Domain) -> Any:
-        """Return the answer to a question."""
-        self.given[name] = _value(domain, float((self.seed / name).uniform(1)[0]))
-        return self.given[name]
-
-
-def _value(domain: Domain, share: float) -> Any:
-    """Return the value of a domain at a share in [0, 1) of its length."""
-    if isinstance(domain, Choice):
-        return domain.options[int(share * len(domain.options))]
-    if isinstance(domain, Integers):
-        return domain.low + int(share * (domain.high - domain.low + 1))
-    if isinstance(domain, LogUniform):
-        return domain.low * (domain.high / domain.low) ** share
-    return domain.low + share * (domain.high - domain.low)
+    return plan

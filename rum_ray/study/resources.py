@@ -22,12 +22,13 @@ from rum_ray.scores.learning_events import EVENTS
 from rum_ray.study.calibration import Calibration
 from rum_ray.study.costs import training_count
 from rum_ray.study.forecast import Forecast
+from rum_ray.study.rehearsal import drawn_units
 from rum_ray.study.study import Study
 
 RECORD_BYTES = 500
 """Header and provenance of an artifact."""
 TRIAL_BYTES = 1600
-"""Records of a trial: its result, and its part of the record of the search."""
+"""Records of a unit: its result, and its part of the record of the search."""
 PROCESS_BYTES = 400 * 2**20
 """Memory of a worker that has imported everything and has computed nothing."""
 COPIES = 6
@@ -44,7 +45,8 @@ def store_bytes(study: Study, lines: Sequence[Forecast], rates: Calibration) -> 
 def _artifact(study: Study, job: Keyed, rates: Calibration) -> int:
     """Return the bytes of the result of a job, with its provenance."""
     if isinstance(job, SearchJob):
-        return RECORD_BYTES + job.config.trials * TRIAL_BYTES
+        units = len(drawn_units(job, study.context))
+        return RECORD_BYTES + units * TRIAL_BYTES
     return RECORD_BYTES + _arrays(study, job, rates)
 
 

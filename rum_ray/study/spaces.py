@@ -15,11 +15,13 @@ from rum_ray.jobs import (
     relative_cost,
     retraining_cost,
 )
-from rum_ray.jobs.search import FRESH_SEEDS
+from rum_ray.partition import Partition, regroup
 from rum_ray.refinement.matched import matched
-from rum_ray.rum import Partition, Plan
-from rum_ray.search.spaces import FREE, Space, whole
+from rum_ray.rum import Plan
+from rum_ray.search.candidates import Candidate
+from rum_ray.search.spaces import FREE, Space, SpaceName
 from rum_ray.study.scoring import Scoring
+from rum_ray.unlearning import UNLEARNERS, Unlearner
 
 
 def make_reference(
@@ -38,7 +40,8 @@ def make_reference(
         originals: one per search seed, then one per fresh seed.
         scoring: has the pool, and the scores by which a surrogate is matched.
     """
-    searched, members = originals[:-FRESH_SEEDS], experiment.evaluate.members
+    assert experiment.search is not None
+    searched, members = originals[: experiment.search.seeds], experiment.evaluate.members
     if name == "surrogate":
         labels = scoring.context.bundle.train.y.numpy()
         partition = matched(partition, scoring.scores, labels, originals[0].seed / "surrogate")
@@ -54,10 +57,13 @@ def make_reference(
 
 def picked_plan(search: SearchJob, context: Context, forget: Partition) -> Plan:
     """Return the pick of a finished search as a plan for the subsets of the forget set."""
-    plan = search.pick(context)
+    return moved_plan(search.pick(context), forget)
+
+
+def moved_plan(plan: Plan, forget: Partition) -> Plan:
+    """Return a plan for the subsets of another forget set with the same names."""
     assignment = {step.subset.name: step.unlearner for step in plan.steps}
-    subsets = whole(forget) if search.name == "V0" else forget.ordered([*assignment])
-    return Plan.assign(subsets, assignment, plan.retain)
+    return Plan.assign(regroup(forget, [*assignment]), assignment, plan.retain)
 
 
 def search_spaces(experiment: Experiment, partition: Partition) -> tuple[Space, ...]:
@@ -68,7 +74,7 @@ def search_spaces(experiment: Experiment, partition: Partition) -> tuple[Space, 
     return tuple(
         Space(
             name,
-            search.unlearners,
+            tuple(each.at_rate(experiment.recipe.lr) for each in search.unlearners),
             partition,
             experiment.retain,
             ordered=experiment.order is not None,
@@ -78,6 +84,26 @@ def search_spaces(experiment: Experiment, partition: Partition) -> tuple[Space, 
         for name in FREE
         if name in search.spaces
     )
+
+
+def row_space(
+    experiment: Experiment, unlearner: Unlearner, method: str, partition: Partition
+) -> Space:
+    """Return the space in which one row of `compare` is tuned.
+
+    Args:
+        experiment: an experiment with a search.
+        unlearner: the only candidate; the search's own restrictions of its domains hold.
+        method: "vanilla" for the whole forget set, else subsets in their order.
+        partition: the subsets.
+    """
+    assert experiment.search is not None
+    kind = type(unlearner)
+    given = (each for each in experiment.search.unlearners if each.kind is kind)
+    name = next((name for name, known in UNLEARNERS.items() if known is kind), None)
+    candidate = next(given, None) or Candidate(name or f"{kind.__module__}:{kind.__qualname__}")
+    space: SpaceName = "V0" if method == "vanilla" else "V1"
+    return Space(space, (candidate.at_rate(experiment.recipe.lr),), partition, experiment.retain)
 
 
 def load_start_plans(experiment: Experiment, partition: Partition) -> dict[str, Plan]:
@@ -98,7 +124,7 @@ def load_start_plans(experiment: Experiment, partition: Partition) -> dict[str, 
             # Of a plan for other subsets, report the subsets before the order.
             plans[name] = Plan.assign(partition, steps, experiment.retain)
             if order is not None:
-                plans[name] = Plan.assign(partition.ordered(order), steps, experiment.retain)
+                plans[name] = Plan.assign(regroup(partition, order), steps, experiment.retain)
         except PlanError as error:
             raise PlanError(f"search.start: {name}: {error}") from error
     return plans
@@ -144,12 +170,12 @@ def check_plans(experiment: Experiment, partition: Partition, total: int) -> Non
     retraining = retraining_cost(experiment.recipe, len(partition.rows), total)
     for space in spaces:
         least = space.least_cost(total) / retraining
-        if least > search.budget:
+        if least > search.cost_limit:
             key = "max_cost" if least > search.max_cost else "pick"
             raise ConfigError(
-                f"search.{key}: the cheapest plan of {space.name} costs {least:.3g} of "
-                f"retraining, more than the limit of {search.budget:g}. Set a higher {key}, or add "
-                "a cheaper unlearner; 'nothing' costs 0."
+                f"search.{key}: the cheapest plan of {space.name} costs {least:.3g} of retraining, "
+                f"more than the limit of {search.cost_limit:g}. Set a higher {key}, or add a "
+                "cheaper unlearner; 'nothing' costs 0."
             )
 
 

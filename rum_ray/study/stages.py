@@ -113,9 +113,9 @@ STAGES: Mapping[str, Stage] = {
         wanted=_has_search,
     ),
     "search": Stage(
-        "Search every space of plans, each with the same budget.",
+        "Search every space of plans, and tune every row of `compare`.",
         "search",
-        lambda study: {f"search {name}": [search] for name, search in study.searches.items()},
+        _one("search", lambda study: [*study.searches.values(), *study.row_searches.values()]),
         bounds.search,
         after=_FORGET,
         wanted=_has_search,

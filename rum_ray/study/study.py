@@ -26,9 +26,8 @@ from rum_ray.jobs import (
     TrainModel,
 )
 from rum_ray.jobs.pretrained import weights_digest
-from rum_ray.jobs.search import FRESH_SEEDS
+from rum_ray.partition import WHOLE_SETS, Partition
 from rum_ray.refinement import Shuffle
-from rum_ray.rum import WHOLE_SETS, Partition
 from rum_ray.scores.base import Scores
 from rum_ray.search.spaces import FREE
 from rum_ray.seeding import Seed
@@ -44,6 +43,7 @@ from rum_ray.study.spaces import (
     load_start_plans,
     make_reference,
     plans_in,
+    row_space,
     search_spaces,
 )
 from rum_ray.training.recipe import Recipe
@@ -90,7 +90,7 @@ class Study:
         search = self.experiment.search
         if search is None or self.plan_only:
             return ()
-        roots = [Seed(search.seed) / "search" / k for k in range(search.seeds + FRESH_SEEDS)]
+        roots = [Seed(search.seed) / "search" / k for k in range(search.seeds + search.fresh)]
         return tuple(map(self._original, roots))
 
     @cached_property
@@ -140,8 +140,12 @@ class Study:
     @cached_property
     def shuffled(self) -> Partition:
         """The forget set as random subsets, as many as `partition` has."""
-        names = tuple(f"shuffle{k}" for k in range(1, len(self.partition) + 1))
-        return Shuffle(into=names)(self.forget, self.scores)
+        return self._shuffle(self.partition)
+
+    def _shuffle(self, partition: Partition) -> Partition:
+        """Return a forget set as random subsets, as many as it has."""
+        names = tuple(f"shuffle{k}" for k in range(1, len(partition) + 1))
+        return Shuffle(into=names)(partition.rows, self.scores)
 
     @cached_property
     def retrained(self) -> tuple[TrainModel, ...]:
@@ -168,13 +172,18 @@ class Study:
         return () if search is None or self.plan_only else search.references
 
     @property
-    def search_names(self) -> tuple[str, ...]:
-        """The keys of `searches`; needs no results."""
+    def rung_names(self) -> tuple[str, ...]:
+        """The spaces of the searches, smaller ones first; needs no results."""
         search = self.experiment.search
         if search is None or self.plan_only:
             return ()
-        spaces = tuple(name for name in FREE if name in search.spaces)
-        return (*spaces, *(f"{spaces[-1]} {name}" for name in search.also))
+        return tuple(name for name in FREE if name in search.spaces)
+
+    @property
+    def search_names(self) -> tuple[str, ...]:
+        """The keys of `searches`; needs no results."""
+        spaces, others = self.rung_names, self._reference_names[1:]
+        return (*spaces, *(f"{space} {name}" for name in others for space in spaces))
 
     @property
     def asks_pool(self) -> bool:
@@ -183,29 +192,68 @@ class Study:
 
     @cached_property
     def searches(self) -> Mapping[str, SearchJob]:
-        """The searches by name, each with the same budget; none without a search.
+        """The searches by name, smaller spaces first; none without a search.
 
-        "V4" is the search of a space with the main reference. "V4 surrogate" is the search of the
-        last space with another reference.
+        "V5" is the search of a space with the main reference. "V5 surrogate" is the search of the
+        same space with another reference.
         """
         searches: dict[str, SearchJob] = {}
         for name in self._reference_names:
-            ladder = self._searches(name)
-            if searches:
-                searches[f"{ladder[-1].name} {name}"] = ladder[-1]
-            else:
-                searches |= {search.name: search for search in ladder}
+            is_main = not searches
+            for search in self._chain(name, is_main):
+                searches[search.name if is_main else f"{search.name} {name}"] = search
         return searches
 
-    def _searches(self, name: ReferenceName) -> list[SearchJob]:
-        """Return the search of each space with one reference."""
+    def _chain(self, name: ReferenceName, is_main: bool) -> list[SearchJob]:
+        """Return the search of each space with one reference; each starts from the ones before.
+
+        With the main reference, V0 is the rival of all others: it gets the sum of their budgets.
+        """
         config = dataclasses.replace(self.require_search(), reference=name, also=())
-        reference = self.references[name]
+        reference, found = self.references[name], list[SearchJob]()
         plans = [*load_start_plans(self.experiment, reference.partition).values()]
-        return [
-            SearchJob(space, config, self.search_originals, reference, plans_in(space, plans))
-            for space in search_spaces(self.experiment, reference.partition)
-        ]
+        spaces = search_spaces(self.experiment, reference.partition)
+        for space in spaces:
+            parts = len(spaces) if is_main and space.name == "V0" else 1
+            parents = tuple(
+                (parent, len(spaces) if is_main and parent.name == "V0" else 1) for parent in found
+            )
+            found.append(
+                SearchJob(
+                    *(space, config.times(parts), self.search_originals, reference),
+                    starts=plans_in(space, plans),
+                    parents=parents,
+                )
+            )
+        return found
+
+    @cached_property
+    def row_searches(self) -> Mapping[tuple[str, str], SearchJob]:
+        """The searches of the rows of `compare`, by unlearner and method.
+
+        Each row is tuned alike, with a number of plans of its own. Hyperparameters that the file
+        sets are not searched.
+        """
+        if not self._reference_names:
+            return {}
+        config = self.require_search()
+        config = dataclasses.replace(
+            config, trials=config.rows, budget=None, also=(), start=(), finalists=1
+        )
+        reference, found = self.references[config.reference], {}
+        partitions = {
+            "vanilla": reference.partition,
+            "shuffle": self._shuffle(reference.partition),
+            "rum_f": reference.partition,
+        }
+        for unlearner in self.experiment.compare:
+            if unlearner != type(unlearner)():
+                continue
+            for method, partition in partitions.items():
+                space = row_space(self.experiment, unlearner, method, partition)
+                job = SearchJob(space, config, self.search_originals, reference)
+                found[unlearner.name, method] = job
+        return found
 
     @property
     def rungs(self) -> list[SearchJob]:
@@ -248,11 +296,9 @@ class Study:
 
     @property
     def validations(self) -> list[Job]:
-        """The trials of each search's finalists on fresh seeds; the searches must be finished."""
+        """The finalists of each search on fresh seeds; the searches must be finished."""
         return [
-            search.trial(plan, fresh=True)
-            for search in self.searches.values()
-            for plan in search.finalists(self.context)
+            unit for search in self.searches.values() for unit in search.validations(self.context)
         ]
 
     def require_search(self) -> SearchConfig:
@@ -264,7 +310,7 @@ class Study:
         if self.experiment.search is None:
             raise ConfigError(
                 "search: this key is missing, so there is nothing to tune. Add it, for example "
-                f"{{trials: 32}}; its keys are {list(to_plain(SearchConfig()))}."
+                f"{{budget: 22}}; its keys are {list(to_plain(SearchConfig()))}."
             )
         return self.experiment.search
 

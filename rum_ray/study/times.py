@@ -37,7 +37,7 @@ def job_seconds(study: Study, job: Keyed, rates: Calibration) -> float:
         return job.cost(study.context) * _unit(rates, job.recipe)
     if isinstance(job, EvaluatePlan):
         made = _plan_seconds(rates, job.plan, job.recipe, total)
-        return len(job.originals) * (made + _evaluation_seconds(study, "valid", rates))
+        return made + _evaluation_seconds(study, "valid", rates)
     if isinstance(job, PoolLogits):
         return rates.models[job.recipe].forward * (total + len(bundle.test))
     if isinstance(job, UnlearnShadow):

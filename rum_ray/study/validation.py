@@ -16,9 +16,9 @@ from rum_ray.experiment import Experiment
 from rum_ray.jobs import RetrainedReference, TrainPoolModel
 from rum_ray.jobs.pretrained import read_weights
 from rum_ray.models import embed
+from rum_ray.partition import Partition
 from rum_ray.refinement import REFINERS
 from rum_ray.refinement.matched import matched
-from rum_ray.rum import Partition
 from rum_ray.scores.base import Scores
 from rum_ray.scores.memorization import included_rows
 from rum_ray.search.objective import floor

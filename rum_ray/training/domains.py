@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,17 @@ class LogUniform:
 
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Rate(LogUniform):
+    """A learning rate in [low, high] at a recipe with rate `AT`; other recipes scale the range."""
+
+    AT: ClassVar[float] = 0.1
+
+    def scaled(self, rate: float) -> LogUniform:
+        """Return the range for a recipe with another learning rate."""
+        return LogUniform(self.low * (rate / self.AT), self.high * (rate / self.AT))
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,9 @@ def describe(domain: Domain) -> str:
     """Return a domain as text, such as "0.001 to 0.2, logarithmic"."""
     if isinstance(domain, Choice):
         return ", ".join(map(str, domain.options))
+    if isinstance(domain, Rate):
+        low, high = domain.low / domain.AT, domain.high / domain.AT
+        return f"{low:g} to {high:g} times the recipe's lr, logarithmic"
     logarithmic = ", logarithmic" if isinstance(domain, LogUniform) else ""
     return f"{domain.low:g} to {domain.high:g}{logarithmic}"
 
@@ -72,6 +86,17 @@ def nearest(domain: Domain, value: Any) -> Any:
     if value in domain.options or any(isinstance(option, str) for option in domain.options):
         return value if value in domain.options else domain.options[0]
     return min(domain.options, key=lambda option: abs(float(option) - value))
+
+
+def at_share(domain: Domain, share: float) -> Any:
+    """Return the value of a domain at a share in [0, 1) of its length."""
+    if isinstance(domain, Choice):
+        return domain.options[int(share * len(domain.options))]
+    if isinstance(domain, Integers):
+        return domain.low + int(share * (domain.high - domain.low + 1))
+    if isinstance(domain, LogUniform):
+        return domain.low * (domain.high / domain.low) ** share
+    return domain.low + share * (domain.high - domain.low)
 
 
 def snap_to_grid(domain: Domain, value: Any, count: int) -> Any:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from rum_ray.data.batches import Batches
 from rum_ray.data.bundle import LabeledData
 from rum_ray.errors import DivergedError, PlanError
-from rum_ray.training.domains import Domain, Integers, LogUniform
+from rum_ray.training.domains import Domain, Integers, Rate
 from rum_ray.training.recipe import Recipe, check_not_negative, check_positive
 from rum_ray.training.runtime import Runtime, check_finite
 
@@ -139,7 +139,7 @@ class GradientUnlearner(ABC):
 
     name: ClassVar[str]
     space: ClassVar[Mapping[str, Domain]] = {
-        "lr": LogUniform(1e-3, 0.2),
+        "lr": Rate(1e-3, 0.2),
         "epochs": Integers(1, 10),
     }
 

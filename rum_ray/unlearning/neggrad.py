@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from rum_ray.training.domains import Domain, Integers, LogUniform, Uniform
+from rum_ray.training.domains import Domain, Integers, Rate, Uniform
 from rum_ray.training.recipe import check_fraction
 from rum_ray.unlearning.base import EpochData, GradientUnlearner
 
@@ -33,7 +33,7 @@ class NegGrad(GradientUnlearner):
     name: ClassVar[str] = "neggrad"
     title: ClassVar[str] = "NegGrad"
     space: ClassVar[Mapping[str, Domain]] = {
-        "lr": LogUniform(1e-5, 1e-2),
+        "lr": Rate(1e-5, 1e-2),
         "epochs": Integers(1, 10),
     }
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from rum_ray.training.domains import Domain, Integers, LogUniform, Uniform
+from rum_ray.training.domains import Domain, Integers, LogUniform, Rate, Uniform
 from rum_ray.training.losses import distillation_kl
 from rum_ray.training.recipe import check_not_negative, check_positive
 from rum_ray.unlearning.base import FORWARD_ONLY, EpochData, GradientUnlearner
@@ -43,7 +43,7 @@ class Scrub(GradientUnlearner):
     name: ClassVar[str] = "scrub"
     title: ClassVar[str] = "SCRUB"
     space: ClassVar[Mapping[str, Domain]] = {
-        "lr": LogUniform(5e-4, 5e-2),
+        "lr": Rate(5e-4, 5e-2),
         "epochs": Integers(1, 10),
         "alpha": LogUniform(1e-3, 1.0),
         "gamma": Uniform(0.9, 1.0),

@@ -26,7 +26,7 @@ from rum_ray.errors import DataError, StalledError, StoreError
 from rum_ray.experiment import ClusterConfig
 from rum_ray.jobs import CentroidDistances, Context, SubsetMoments, TrainPoolModel, UnlearnedModel
 from rum_ray.models import build, embed
-from rum_ray.rum import Partition, Subset
+from rum_ray.partition import Partition, Subset
 from rum_ray.scores.entanglement import Moments
 from rum_ray.search.candidates import Candidate
 from rum_ray.search.spaces import Space

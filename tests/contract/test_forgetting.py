@@ -11,7 +11,8 @@ from reference.unlearning import CASES
 
 from rum_ray.data import load
 from rum_ray.evaluation import evaluate
-from rum_ray.rum import Partition, Plan, Subset, unlearn
+from rum_ray.partition import Partition, Subset
+from rum_ray.rum import Plan, unlearn
 from rum_ray.seeding import Seed
 from rum_ray.training import LocalRuntime, Recipe
 from rum_ray.unlearning import UNLEARNERS

@@ -11,8 +11,9 @@ from rum_ray.data import LabeledData
 from rum_ray.errors import DataError
 from rum_ray.evaluation import Accuracies, Evaluation, evaluate, predict, tow, tow_mia
 from rum_ray.evaluation.mia import auc_attack, svm_attack
+from rum_ray.partition import Partition, Subset
 from rum_ray.refinement import refine
-from rum_ray.rum import Partition, Plan, Subset, unlearn
+from rum_ray.rum import Plan, unlearn
 from rum_ray.scores import Scores
 from rum_ray.seeding import Seed
 from rum_ray.training import LocalRuntime, Recipe

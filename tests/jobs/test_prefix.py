@@ -22,7 +22,8 @@ from rum_ray.jobs import (
     prefix,
 )
 from rum_ray.jobs import trial as trials
-from rum_ray.rum import Partition, Plan, Step, Subset, unlearn
+from rum_ray.partition import Partition, Subset
+from rum_ray.rum import Plan, Step, unlearn
 from rum_ray.search.candidates import Candidate
 from rum_ray.search.spaces import Space
 from rum_ray.seeding import Seed

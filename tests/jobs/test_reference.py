@@ -11,9 +11,9 @@ from rum_ray.data import load
 from rum_ray.errors import ConfigError, ScoreError, StalledError
 from rum_ray.evaluation.mia import auc
 from rum_ray.jobs import Context, PoolReference, RetrainedReference, SearchJob, pool_bits
+from rum_ray.partition import whole
 from rum_ray.rum import Plan
 from rum_ray.scores.memorization import memorization
-from rum_ray.search.spaces import whole
 from rum_ray.store import Artifact, Store
 from rum_ray.study.methods import method_rows
 from rum_ray.study.spaces import picked_plan

@@ -13,7 +13,7 @@ from rum_ray.evaluation.two_sample import two_sample_auc
 from rum_ray.jobs import CentroidDistances, Context, EmbeddingMoments, TrainModel
 from rum_ray.jobs.accumulators import FREQUENCIES, SEED
 from rum_ray.jobs.stream import in_order, stream_here, stream_jobs
-from rum_ray.rum import Partition, Subset
+from rum_ray.partition import Partition, Subset
 from rum_ray.scores.discrepancy import Waves, frequencies, median_gamma
 from rum_ray.scores.entanglement import Moments
 from rum_ray.seeding import Seed

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rum_ray.errors import ScoreError
+from rum_ray.partition import Partition, Subset
 from rum_ray.refinement.matched import matched
-from rum_ray.rum import Partition, Subset
 from rum_ray.scores.base import Scores
 from rum_ray.seeding import Seed
 

@@ -29,12 +29,13 @@ from rum_ray.experiment import (
 )
 from rum_ray.jobs import Context, TrainPoolModel, UnlearnShadow
 from rum_ray.jobs.pool import within
+from rum_ray.partition import Subset
 from rum_ray.results.load import load_methods, load_outcome
 from rum_ray.results.metrics import metric
 from rum_ray.results.rows import row_summaries
 from rum_ray.results.schema import Klom, Row
 from rum_ray.results.summary import summarize
-from rum_ray.rum import Plan, Step, Subset, unlearn
+from rum_ray.rum import Plan, Step, unlearn
 from rum_ray.store import Store
 from rum_ray.study.costs import training_count
 from rum_ray.study.methods import method_rows, pool_jobs, shadow_jobs

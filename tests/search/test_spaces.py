@@ -6,11 +6,12 @@ from typing import ClassVar
 import pytest
 
 from rum_ray.errors import PlanError
+from rum_ray.partition import Partition, whole
 from rum_ray.refinement import refine
-from rum_ray.rum import Partition, Plan
+from rum_ray.rum import Plan
 from rum_ray.scores import Scores
 from rum_ray.search.candidates import Candidate
-from rum_ray.search.spaces import FREE, Space, whole
+from rum_ray.search.spaces import FREE, Space
 from rum_ray.seeding import Seed
 from rum_ray.training.domains import Choice, Integers, LogUniform, Uniform, snap_to_grid
 from rum_ray.unlearning import UNLEARNERS, FineTune, NegGradPlus, Nothing, SalUn, Scrub

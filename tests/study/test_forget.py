@@ -13,10 +13,11 @@ from rum_ray.data import load
 from rum_ray.errors import ConfigError, IntegrityError, PlanError, RumRayError
 from rum_ray.jobs import Context, EmbeddingMoments, SubsetMoments
 from rum_ray.jobs.accumulators import Accumulator, GroupSums
+from rum_ray.partition import Partition, Subset
 from rum_ray.results.load import load_examples, load_forget_set
 from rum_ray.results.schema import Entanglement, SubsetSummary
 from rum_ray.results.scores import entanglement_summary, subset_summaries
-from rum_ray.rum import Partition, Plan, Subset
+from rum_ray.rum import Plan
 from rum_ray.scores import Scores
 from rum_ray.scores.discrepancy import Waves
 from rum_ray.scores.entanglement import Moments, entanglement_score

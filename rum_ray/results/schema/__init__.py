@@ -14,6 +14,7 @@ from rum_ray.results.schema.examples import (
 )
 from rum_ray.results.schema.rows import Claim, Klom, Metric, Numbers, PlanStep, Regret, Row
 from rum_ray.results.schema.searches import (
+    FinalistSummary,
     FrontPoint,
     Ladder,
     Pick,
@@ -39,6 +40,7 @@ __all__ = [
     "Entanglement",
     "Environment",
     "ExperimentSummary",
+    "FinalistSummary",
     "ForgetSummary",
     "FrontPoint",
     "Klom",

@@ -12,7 +12,7 @@ class Pick:
     Attributes:
         plan: the steps.
         objective: J on the search seeds.
-        validated: J on the fresh seeds.
+        validated: J on the fresh seeds: the expected value of the plan.
         cost: as a share of retraining.
     """
 
@@ -20,6 +20,35 @@ class Pick:
     objective: float
     validated: float
     cost: float
+
+
+@dataclass(frozen=True)
+class FinalistSummary:
+    """A plan that was compared with others on fresh seeds.
+
+    Attributes:
+        plan: the steps.
+        cost: as a share of retraining.
+        objective: J on the search seeds.
+        validated: J on the fresh seeds.
+        worst: the lowest J of a fresh seed.
+        tow: mean on the fresh seeds; None if the plan diverged.
+        auc_gap: gap of the AUC attack on the fresh seeds.
+        svm_gap: gap of the SVM attack on the fresh seeds.
+        examples: agreement with the reference on the fresh seeds; None without retrained models.
+        dropped: reason why it cannot be picked; None if it can.
+    """
+
+    plan: tuple[PlanStep, ...]
+    cost: float
+    objective: float
+    validated: float
+    worst: float
+    tow: float | None
+    auc_gap: float | None
+    svm_gap: float | None
+    examples: float | None
+    dropped: str | None
 
 
 @dataclass(frozen=True)
@@ -38,9 +67,13 @@ class SearchSummary:
 
     Attributes:
         name: what the row of its pick is called.
-        space: "V0" to "V4".
+        space: "V0" to "V5".
         sampler: "tpe" or "random".
-        trials: plans that were tried.
+        trials: plans that were tried, those of smaller spaces included.
+        inherited: how many of them smaller spaces had tried before.
+        budget: limit of the cost, in trainings of the original; None for a number of trials.
+        spent: cost of the units of this space, in trainings of the original.
+        whole: the same, with the parts of smaller spaces from which the search started.
         starts: how many of them were given by `search.start`.
         objective: what was maximised.
         split: on which data.
@@ -50,10 +83,11 @@ class SearchSummary:
         pick: the rule of `search.pick`.
         seconds: of the search; None if an earlier run made it elsewhere.
         complete: trials that have an objective.
-        infeasible: trials that cost more than the cap.
-        drawn_again: proposals above the cap, which were replaced.
+        infeasible: trials that cost more than the cap: none, since they are replaced.
+        drawn_again: proposals above the cap or known ones, which were replaced.
         diverged: trials that diverged.
         best: the pick.
+        finalists: the plans that were compared on fresh seeds, best first.
         front: the Pareto front, by rising cost.
         expected_best: the best J that 1, 2, ... trials can be expected to reach.
     """
@@ -62,6 +96,10 @@ class SearchSummary:
     space: str
     sampler: str
     trials: int
+    inherited: int
+    budget: float | None
+    spent: float
+    whole: float
     starts: int
     objective: str
     split: str
@@ -75,6 +113,7 @@ class SearchSummary:
     drawn_again: int
     diverged: int
     best: Pick
+    finalists: tuple[FinalistSummary, ...]
     front: tuple[FrontPoint, ...]
     expected_best: Numbers
 
