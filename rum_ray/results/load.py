@@ -21,6 +21,7 @@ from rum_ray.jobs import (
     SubsetMoments,
     UnlearnShadow,
     pool_logits,
+    relative_cost,
     shadow_logits,
 )
 from rum_ray.jobs.ledger import Trial as Tried
@@ -79,7 +80,7 @@ def load_outcome(study: Study, stages: Iterable[StageTime] = ()) -> Outcome:
         forget=load_forget_set(study),
         measured=load_methods(study, method_rows(study)),
         searches=load_searches(study),
-        tuning=sum(job.ledger(study.context).spent for job in study.row_searches.values()),
+        tuning=_tuning(study),
         references={
             name: sum(map(training_count, known.models)) for name, known in study.references.items()
         },
@@ -216,6 +217,14 @@ def _pool_answers(study: Study, retrained: Evaluation) -> PoolAnswers | None:
     parts = {"forget": slice(len(forget)), "retain": slice(len(forget), None)}
     sets = {name: (logits[:, part], included[:, part]) for name, part in parts.items()}
     return PoolAnswers(sets, unseen)
+
+
+def _tuning(study: Study) -> float:
+    """Return the cost of range tests and of the searches of rows, in trainings of the original."""
+    rows = sum(job.ledger(study.context).spent for job in study.row_searches.values())
+    tests = [job for tested in study.range_tests.values() for _, job in tested]
+    total = len(study.context.bundle.train)
+    return rows + sum(relative_cost(job.plan, job.recipe, total) for job in tests)
 
 
 def _search(study: Study, name: str, search: SearchJob) -> SearchOutcome:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rum_ray.study.costs import job_cost
+from rum_ray.study.ranges import RATES
 from rum_ray.study.study import Study
 from rum_ray.unlearning.base import FORWARD_ONLY
 
@@ -54,6 +55,12 @@ def retrain(study: Study) -> list[Bound]:
 def references(study: Study) -> list[Bound]:
     """Return the bound of the stage "references"."""
     return [Bound("references", *_references(study))]
+
+
+def ranges(study: Study) -> list[Bound]:
+    """Return the bound of the stage "ranges": some learning rates of each candidate."""
+    jobs = RATES * len(study.require_search().unlearners)
+    return [Bound("ranges", jobs, jobs * _cap(study))]
 
 
 def search(study: Study) -> list[Bound]:

@@ -66,15 +66,25 @@ def moved_plan(plan: Plan, forget: Partition) -> Plan:
     return Plan.assign(regroup(forget, [*assignment]), assignment, plan.retain)
 
 
-def search_spaces(experiment: Experiment, partition: Partition) -> tuple[Space, ...]:
-    """Return the spaces of the searches, in the order of the ladder; none without a search."""
+def search_spaces(
+    experiment: Experiment, partition: Partition, candidates: Sequence[Candidate] | None = None
+) -> tuple[Space, ...]:
+    """Return the spaces of the searches, in the order of the ladder; none without a search.
+
+    Args:
+        experiment: has the search.
+        partition: the subsets.
+        candidates: the unlearners, with domains that a range test has narrowed; None before it.
+    """
     search = experiment.search
     if search is None:
         return ()
+    if candidates is None:
+        candidates = [each.at_rate(experiment.recipe.lr) for each in search.unlearners]
     return tuple(
         Space(
             name,
-            tuple(each.at_rate(experiment.recipe.lr) for each in search.unlearners),
+            tuple(candidates),
             partition,
             experiment.retain,
             ordered=experiment.order is not None,
@@ -87,23 +97,28 @@ def search_spaces(experiment: Experiment, partition: Partition) -> tuple[Space, 
 
 
 def row_space(
-    experiment: Experiment, unlearner: Unlearner, method: str, partition: Partition
+    experiment: Experiment,
+    unlearner: Unlearner,
+    method: str,
+    partition: Partition,
+    candidates: Sequence[Candidate],
 ) -> Space:
     """Return the space in which one row of `compare` is tuned.
 
     Args:
         experiment: an experiment with a search.
-        unlearner: the only candidate; the search's own restrictions of its domains hold.
+        unlearner: the only candidate.
         method: "vanilla" for the whole forget set, else subsets in their order.
         partition: the subsets.
+        candidates: of the searches; their restrictions of its domains hold.
     """
-    assert experiment.search is not None
     kind = type(unlearner)
-    given = (each for each in experiment.search.unlearners if each.kind is kind)
+    given = (each for each in candidates if each.kind is kind)
     name = next((name for name, known in UNLEARNERS.items() if known is kind), None)
     candidate = next(given, None) or Candidate(name or f"{kind.__module__}:{kind.__qualname__}")
     space: SpaceName = "V0" if method == "vanilla" else "V1"
-    return Space(space, (candidate.at_rate(experiment.recipe.lr),), partition, experiment.retain)
+    scaled = candidate.at_rate(experiment.recipe.lr)
+    return Space(space, (scaled,), partition, experiment.retain)
 
 
 def load_start_plans(experiment: Experiment, partition: Partition) -> dict[str, Plan]:

@@ -68,7 +68,7 @@ def _has_search(study: Study) -> bool:
 
 _FORGET = ("train", "distances")
 """Their results determine the forget set and its subsets."""
-_PLANS = (*_FORGET, "search", "validate")
+_PLANS = (*_FORGET, "ranges", "search", "validate")
 """Their results determine the plans of all methods."""
 
 STAGES: Mapping[str, Stage] = {
@@ -112,12 +112,20 @@ STAGES: Mapping[str, Stage] = {
         after=_FORGET,
         wanted=_has_search,
     ),
+    "ranges": Stage(
+        "Test the learning rates of the unlearners before the searches.",
+        "jobs",
+        _one("ranges", lambda s: [job for tests in s.range_tests.values() for _, job in tests]),
+        bounds.ranges,
+        after=_FORGET,
+        wanted=_has_search,
+    ),
     "search": Stage(
         "Search every space of plans, and tune every row of `compare`.",
         "search",
         _one("search", lambda study: [*study.searches.values(), *study.row_searches.values()]),
         bounds.search,
-        after=_FORGET,
+        after=(*_FORGET, "ranges"),
         wanted=_has_search,
         prepare=check_floor,
     ),
@@ -126,7 +134,7 @@ STAGES: Mapping[str, Stage] = {
         "jobs",
         _one("validate", lambda study: study.validations),
         bounds.validate,
-        after=(*_FORGET, "search"),
+        after=(*_FORGET, "ranges", "search"),
         wanted=_has_search,
     ),
     "rows": Stage(
@@ -162,7 +170,7 @@ STAGES: Mapping[str, Stage] = {
 }
 
 _MEASURE = ("rows", "residuals", "shadows")
-_RUN = ("train", "distances", "embed", "retrain", "search", "validate", *_MEASURE)
+_RUN = ("train", "distances", "embed", "retrain", "ranges", "search", "validate", *_MEASURE)
 
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     "run": _RUN,
@@ -171,7 +179,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "refine": ("train", "distances", "embed"),
     "unlearn": ("train", "distances", "unlearn"),
     "evaluate": ("train", "distances", "retrain", *_MEASURE),
-    "tune": ("train", "distances", "references", "search", "validate"),
+    "tune": ("train", "distances", "references", "ranges", "search", "validate"),
     "ladder": _RUN,
     "report": (),
 }

@@ -4,7 +4,7 @@ Nothing here trains. A property returns jobs, or reads the results of finished o
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,6 +19,7 @@ from rum_ray.jobs import (
     Context,
     EmbeddingMoments,
     Evaluate,
+    EvaluatePlan,
     Job,
     PoolReference,
     RetrainedReference,
@@ -29,6 +30,7 @@ from rum_ray.jobs.pretrained import weights_digest
 from rum_ray.partition import WHOLE_SETS, Partition
 from rum_ray.refinement import Shuffle
 from rum_ray.scores.base import Scores
+from rum_ray.search.candidates import Candidate
 from rum_ray.search.spaces import FREE
 from rum_ray.seeding import Seed
 from rum_ray.study.forget import (
@@ -37,6 +39,7 @@ from rum_ray.study.forget import (
     order_subsets,
     refine_forget_set,
 )
+from rum_ray.study.ranges import range_tests, tested_candidates
 from rum_ray.study.scoring import Scoring
 from rum_ray.study.spaces import (
     check_plans,
@@ -212,7 +215,7 @@ class Study:
         config = dataclasses.replace(self.require_search(), reference=name, also=())
         reference, found = self.references[name], list[SearchJob]()
         plans = [*load_start_plans(self.experiment, reference.partition).values()]
-        spaces = search_spaces(self.experiment, reference.partition)
+        spaces = search_spaces(self.experiment, reference.partition, self._candidates)
         for space in spaces:
             parts = len(spaces) if is_main and space.name == "V0" else 1
             parents = tuple(
@@ -250,10 +253,23 @@ class Study:
             if unlearner != type(unlearner)():
                 continue
             for method, partition in partitions.items():
-                space = row_space(self.experiment, unlearner, method, partition)
+                space = row_space(self.experiment, unlearner, method, partition, self._candidates)
                 job = SearchJob(space, config, self.search_originals, reference)
                 found[unlearner.name, method] = job
         return found
+
+    @cached_property
+    def range_tests(self) -> Mapping[str, Sequence[tuple[float, EvaluatePlan]]]:
+        """The learning rates to test before the searches, and their jobs, by unlearner."""
+        if not self._reference_names:
+            return {}
+        reference = self.references[self.require_search().reference]
+        return range_tests(self.experiment, self.search_originals[0], reference)
+
+    @cached_property
+    def _candidates(self) -> tuple[Candidate, ...]:
+        """The candidates of the searches; the range tests must be finished."""
+        return tested_candidates(self.experiment, self.range_tests, self.context)
 
     @property
     def rungs(self) -> list[SearchJob]:
