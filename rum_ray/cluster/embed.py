@@ -26,7 +26,11 @@ from rum_ray.scores.entanglement import Moments
 
 
 def stream(
-    context: Context, jobs: Sequence[Streamed], workers: int, resources: Mapping[str, float]
+    context: Context,
+    jobs: Sequence[Streamed],
+    workers: int,
+    resources: Mapping[str, float],
+    title: str,
 ) -> None:
     """Measure the embeddings of D for each job and save the results.
 
@@ -35,11 +39,13 @@ def stream(
         jobs: their models are in the store.
         workers: actors that embed.
         resources: "CPU" and "GPU" of an actor.
+        title: name of the experiment, for the names of the actors.
 
     Raises:
         IntegrityError: the stream lost or doubled rows.
     """
-    stream_jobs(context, jobs, partial(stream_ranges, workers=workers, resources=resources))
+    streamed = partial(stream_ranges, workers=workers, resources=resources, title=title)
+    stream_jobs(context, jobs, streamed)
 
 
 def shipped(model: nn.Module) -> Callable[[], nn.Module]:

@@ -64,7 +64,7 @@ class Pool:
         say: Callable[[str], None] = lambda line: None,
         command: str = "",
     ) -> None:
-        self.config, self._local, self._say = config, local, say
+        self.title, self.config, self._local, self._say = title, config, local, say
         self._told: set[str] = set()
         self._rejections: list[RumRayError] = []
         self._note = ""

@@ -29,6 +29,7 @@ def stream_ranges(
     probes: Sequence[EmbeddingProbe],
     workers: int,
     resources: Mapping[str, float],
+    title: str = "rum_ray",
 ) -> Measured:
     """Yield the number of each probe and its measurements of each range, in the order of ranges.
 
@@ -39,6 +40,7 @@ def stream_ranges(
         probes: the models and their measures.
         workers: actors that embed.
         resources: "CPU" and "GPU" of an actor; a task that decodes images takes the same CPU.
+        title: name of the experiment, for the names of the actors.
 
     Raises:
         IntegrityError: a range is missing, or there twice.
@@ -59,7 +61,8 @@ def stream_ranges(
     if not isinstance(rows.source, Tensor):
         source = source.map_batches(partial(_read, ray.put(rows)), batch_size=None, num_cpus=cpus)
     parts = source.map_batches(
-        _Embedder,
+        # Ray Data names an actor after its class.
+        type(f"{title}-embeddings", (_Embedder,), {}),
         fn_constructor_args=(ray.put((rows, probes)),),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),

@@ -9,10 +9,14 @@ from ray import tune
 class HandedOver(tune.Trainable):
     """An actor that waits for the results of one proposal after another."""
 
-    def setup(self, config: dict[str, Any], queue: Any) -> None:  # type: ignore[override]
-        """Keep the actor of the queue; Tune gives it by `with_parameters`."""
+    def setup(self, config: dict[str, Any], queue: Any, name: str) -> None:  # type: ignore[override]
+        """Keep the actor of the queue and a name; Tune gives them by `with_parameters`."""
         del config
-        self._queue = queue
+        self._queue, self._name = queue, name
+
+    def __repr__(self) -> str:
+        """Return the name, which the dashboard shows."""
+        return self._name
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Return True: this process takes another proposal."""

@@ -53,7 +53,7 @@ def run(
     watch = _Watch(on_progress, config.trials, pool)
     with pool.stage(name, [], (), work, min(config.batch, pool.config.workers)):
         pool.wait_for_workers()
-        results = _tuner(search, context, pool, proposals, watch).fit()
+        results = _tuner(name, search, context, pool, proposals, watch).fit()
         errors = pool.errors()
     for error in [*errors, *watch.errors]:
         raise error
@@ -66,14 +66,19 @@ def run(
 
 
 def _tuner(
-    search: SearchJob, context: Context, pool: Pool, proposals: Proposals, watch: "_Watch"
+    name: str,
+    search: SearchJob,
+    context: Context,
+    pool: Pool,
+    proposals: Proposals,
+    watch: "_Watch",
 ) -> tune.Tuner:
     """Return the run of Tune that passes proposals to the queue, a batch at a time.
 
     On this machine as many processes of trials have room as there are workers. Tune gives one that
     is free to the next trial of the batch instead of starting another.
     """
-    judge = tune.with_parameters(HandedOver, queue=pool.queue)
+    judge = tune.with_parameters(HandedOver, queue=pool.queue, name=f"{pool.title}-{name}")
     return tune.Tuner(
         tune.with_resources(judge, {"cpu": pool.trial_cpus}),
         tune_config=tune.TuneConfig(
