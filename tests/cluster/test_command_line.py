@@ -4,15 +4,11 @@ import json
 import os
 import re
 import signal
-import socket
-import subprocess
-import sys
-import time
 import urllib.request
-from pathlib import Path
 
 import pandas as pd
 import pytest
+from heads import free_port, running_head
 from miniature import FREE, flags, of_science
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
@@ -67,40 +63,15 @@ def test_a_killed_and_an_interrupted_driver_resume(mini, run, place):
     assert hurt.artifacts().items() < mini.artifacts().items()
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 @pytest.fixture
 def head(place, environment):
-    """A cluster beside this process, as `ray start` makes one; its address and its dashboard's."""
-    ports = {name: free_port() for name in ("port", "ray-client-server-port", "dashboard-port")}
-    command = [Path(sys.executable).with_name("ray"), "start", "--head", "--block"]
-    command += [f"--{name}={port}" for name, port in ports.items()]
-    command += ["--node-ip-address=127.0.0.1", "--num-cpus=3", "--include-dashboard=true"]
-    command += [f"--object-store-memory={100 * 2**20}", f"--temp-dir={place / 'head'}"]
-    command += ["--disable-usage-stats"]
+    """A cluster beside this process; its address and its dashboard's."""
+    port, dashboard = free_port(), free_port()
     # Its workers get the plug-ins shipped.
     bare = {**environment, "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
-    with (place / "head.log").open("w") as log:
-        head = subprocess.Popen(
-            command,
-            env={**bare, "RAY_AUTH_MODE": "token"},
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    deadline = time.monotonic() + 600
-    while "Ray runtime started" not in (place / "head.log").read_text():
-        assert head.poll() is None, (place / "head.log").read_text()
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    yield f"127.0.0.1:{ports['port']}", f"http://127.0.0.1:{ports['dashboard-port']}"
-    # A graceful end takes half a minute. Its processes are in its group.
-    os.killpg(head.pid, signal.SIGKILL)
-    head.wait()
+    options = ["--num-cpus=3", "--include-dashboard=true", f"--dashboard-port={dashboard}"]
+    with running_head(place / "head", bare, port, *options):
+        yield f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}"
 
 
 def check_names(dashboard: str, token: str) -> None:

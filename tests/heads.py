@@ -1,0 +1,48 @@
+"""Heads of clusters that run beside the tests, as `ray start` makes them."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@contextlib.contextmanager
+def running_head(
+    folder: Path, environment: Mapping[str, str], port: int, *options: str
+) -> Iterator[None]:
+    """Run the head of a cluster at 127.0.0.1 and this port, with a log beside its folder."""
+    log = folder.with_suffix(".log")
+    command = [Path(sys.executable).with_name("ray"), "start", "--head", "--block"]
+    command += [f"--port={port}", f"--ray-client-server-port={free_port()}"]
+    command += ["--node-ip-address=127.0.0.1", f"--object-store-memory={100 * 2**20}"]
+    command += [f"--temp-dir={folder}", "--disable-usage-stats", *options]
+    with log.open("w") as file:
+        head = subprocess.Popen(
+            command,
+            env={**environment, "RAY_AUTH_MODE": "token"},
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    try:
+        deadline = time.monotonic() + 600
+        while "Ray runtime started" not in log.read_text():
+            assert head.poll() is None, log.read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        yield
+    finally:
+        # A graceful end takes half a minute. Its processes are in its group.
+        os.killpg(head.pid, signal.SIGKILL)
+        head.wait()
