@@ -14,10 +14,12 @@ from torch import nn
 
 from rum_ray.cluster.connect import connect
 from rum_ray.cluster.stream import stream_ranges
+from rum_ray.cluster.train_run import slice_resources
 from rum_ray.data.bundle import Indices
 from rum_ray.data.images import Source
 from rum_ray.data.rows import checked_rows
 from rum_ray.errors import DataError
+from rum_ray.experiment import ClusterConfig
 from rum_ray.jobs import Context
 from rum_ray.jobs.accumulators import Accumulator, MeasureMoments
 from rum_ray.jobs.job import Streamed
@@ -75,7 +77,8 @@ def stream_moments(
 
     The images may exceed the memory: they are read and decoded range by range, each once.
     `rum_ray.entanglement_score` takes the moments of a retain set and a forget set. Ray is started
-    on this machine if this process has joined no cluster.
+    on this machine if this process has joined no cluster. The actors ask for slices of CPUs, so
+    they also find room beside the workers of a `RayExecutor`.
 
     Args:
         rows: images, all grey or all coloured; `rum_ray.open_source(path)`.
@@ -107,8 +110,9 @@ def stream_moments(
     device = torch.device("cuda" if gpus else "cpu")
     probe = EmbeddingProbe("", shipped(model), layer, MeasureMoments(group_of))
     streamed, accumulator = RowSource(rows.encoded, len(group_of), device, 1), Accumulator()
+    resources = {**slice_resources(ClusterConfig()), "GPU": gpus}
     with connect(workers=workers):
-        for _, part in stream_ranges(streamed, [probe], workers, {"CPU": 1.0, "GPU": gpus}):
+        for _, part in stream_ranges(streamed, [probe], workers, resources):
             accumulator.add(part)
     accumulator.check(len(group_of))
     return {int(group): sums.moments for group, sums in accumulator.sums.items()}

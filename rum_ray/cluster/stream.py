@@ -59,7 +59,14 @@ def stream_ranges(
         [{"id": n} for n in range(ranges)], override_num_blocks=tasks
     )
     if not isinstance(rows.source, Tensor):
-        source = source.map_batches(partial(_read, ray.put(rows)), batch_size=None, num_cpus=cpus)
+        # Tasks that ask for a slice of a CPU would all run at once.
+        most = max(int(ray.cluster_resources()["CPU"]), 1) if gpus else None  # type: ignore[no-untyped-call]
+        source = source.map_batches(
+            partial(_read, ray.put(rows)),
+            batch_size=None,
+            compute=ray.data.TaskPoolStrategy(most),
+            num_cpus=cpus,
+        )
     parts = source.map_batches(
         # Ray Data names an actor after its class.
         type(f"{title}-embeddings", (_Embedder,), {}),

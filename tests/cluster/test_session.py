@@ -80,22 +80,22 @@ def beside(workers: int = 1):
         yield executor
 
 
-def workers_of(executor, context, digits, folder: Path) -> set[int]:
-    """The processes of the workers: each has one job of a stage that waits for both."""
+def workers_of(executor, context, digits, folder: Path, count: int = 2) -> set[int]:
+    """The processes of the workers: each has one job of a stage that waits for all of them."""
     from ray_jobs import Task, marked
 
-    context, tasks = Context(digits, Store(folder)), [Task(n, waits=True) for n in range(2)]
+    context, tasks = Context(digits, Store(folder)), [Task(n, waits=True) for n in range(count)]
     folder.mkdir()
 
-    def both():
-        if all((folder / f"started{n}").exists() for n in range(2)):
+    def each():
+        if all((folder / f"started{n}").exists() for n in range(count)):
             (folder / "released").touch()
         return ()
 
-    executor.run("who", tasks, context, lambda state: state, both)
-    found = [marked(folder / f"started{n}") for n in range(2)]
-    assert [len(each) for each in found] == [1, 1]
-    return {number for each in found for number in each}
+    executor.run("who", tasks, context, lambda state: state, each)
+    found = [marked(folder / f"started{n}") for n in range(count)]
+    assert [len(numbers) for numbers in found] == [1] * count
+    return {number for numbers in found for number in numbers}
 
 
 def contents(context, jobs) -> list[bytes]:
@@ -134,7 +134,9 @@ def free_cpus() -> float:
 class TestImages:
     """These come first: the workers of the executor would take the CPUs."""
 
-    def test_encoded_images_stream_like_those_in_memory(self, tmp_path):
+    def test_encoded_images_stream_beside_workers_like_those_in_memory(
+        self, context, digits, tmp_path
+    ):
         from rum_ray.cluster.embed import stream_moments
 
         pixels = (Seed(0) / "pixels").integers(620 * 64, 256).reshape(620, 8, 8).astype(np.uint8)
@@ -151,7 +153,10 @@ class TestImages:
                 embed(model, x)[:real].double().numpy()
                 for x, real in fixed_batches(torch.from_numpy(pixels)[:, None], torch.device("cpu"))
             ]
-        found = stream_moments(source, model, groups, workers=2)
+        with beside(3) as executor:
+            workers_of(executor, context, digits, tmp_path / "who", count=3)
+            assert free_cpus() < 1
+            found = stream_moments(source, model, groups, workers=2)
         for group in range(3):
             ranges = [
                 p[groups[k : k + 250] == group] for p, k in zip(parts, (0, 250, 500), strict=True)
