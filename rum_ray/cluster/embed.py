@@ -77,8 +77,7 @@ def stream_moments(
 
     The images may exceed the memory: they are read and decoded range by range, each once.
     `rum_ray.entanglement_score` takes the moments of a retain set and a forget set. Ray is started
-    on this machine if this process has joined no cluster. The actors ask for slices of CPUs, so
-    they also find room beside the workers of a `RayExecutor`.
+    on this machine if this process has joined no cluster. Actors find room beside busy workers.
 
     Args:
         rows: images, all grey or all coloured; `rum_ray.open_source(path)`.
@@ -107,12 +106,12 @@ def stream_moments(
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     group_of = _check_groups(groups, len(rows.y))
-    device = torch.device("cuda" if gpus else "cpu")
     probe = EmbeddingProbe("", shipped(model), layer, MeasureMoments(group_of))
-    streamed, accumulator = RowSource(rows.encoded, len(group_of), device, 1), Accumulator()
-    resources = {**slice_resources(ClusterConfig()), "GPU": gpus}
+    device, accumulator = torch.device("cuda" if gpus else "cpu"), Accumulator()
+    streamed = RowSource(rows.encoded, len(group_of), device, 1)
+    needs = {**slice_resources(ClusterConfig()), "GPU": gpus}
     with connect(workers=workers):
-        for _, part in stream_ranges(streamed, [probe], workers, resources):
+        for _, part in stream_ranges(streamed, [probe], workers, needs):
             accumulator.add(part)
     accumulator.check(len(group_of))
     return {int(group): sums.moments for group, sums in accumulator.sums.items()}

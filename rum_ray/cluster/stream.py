@@ -59,14 +59,9 @@ def stream_ranges(
         [{"id": n} for n in range(ranges)], override_num_blocks=tasks
     )
     if not isinstance(rows.source, Tensor):
-        # Tasks that ask for a slice of a CPU would all run at once.
-        most = max(int(ray.cluster_resources()["CPU"]), 1) if gpus else None  # type: ignore[no-untyped-call]
-        source = source.map_batches(
-            partial(_read, ray.put(rows)),
-            batch_size=None,
-            compute=ray.data.TaskPoolStrategy(most),
-            num_cpus=cpus,
-        )
+        read, most = partial(_read, ray.put(rows)), _most_tasks() if gpus else None
+        compute = ray.data.TaskPoolStrategy(most)
+        source = source.map_batches(read, batch_size=None, compute=compute, num_cpus=cpus)
     parts = source.map_batches(
         # Ray Data names an actor after its class.
         type(f"{title}-embeddings", (_Embedder,), {}),
@@ -79,6 +74,11 @@ def stream_ranges(
     batches = parts.iter_batches(batch_format="pandas", batch_size=None)
     for number, part in in_order(_parts(batches), ranges, len(probes)):
         yield number, _unpickle(part)
+
+
+def _most_tasks() -> int:
+    """Return the CPUs of the cluster; more tasks than that may ask for slices of them."""
+    return max(int(ray.cluster_resources()["CPU"]), 1)  # type: ignore[no-untyped-call]
 
 
 def _parts(batches: Any) -> Iterator[tuple[int, int, bytes]]:
