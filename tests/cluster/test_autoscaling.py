@@ -1,10 +1,9 @@
-"""A cluster without workers: Ray's autoscaler starts machines for a command, and ends them."""
+"""A cluster without workers: Ray's autoscaler starts machines for a command."""
 
 import json
 import re
 import subprocess
 import sys
-import time
 
 import pytest
 from heads import free_port, running_head
@@ -30,7 +29,7 @@ def machines(port: int) -> dict[str, object]:
     return {
         "cluster_name": "zero",
         "max_workers": 2,
-        "idle_timeout_minutes": 0.1,
+        "idle_timeout_minutes": 1,
         "provider": provider,
         "head_node_type": "ray.head.default",
         "available_node_types": {
@@ -69,7 +68,7 @@ def cluster(place, environment):
         yield address, cpus
 
 
-def test_machines_start_for_a_command_and_end_after_it(mini, run, cluster):
+def test_machines_start_for_a_command(mini, run, cluster):
     address, cpus = cluster
     assert cpus() == 0
     scaled = run("scaled")
@@ -77,7 +76,3 @@ def test_machines_start_for_a_command_and_end_after_it(mini, run, cluster):
     assert code == 0, err
     assert scaled.artifacts() == mini.artifacts()
     assert of_science(scaled.report()) == of_science(mini.report())
-    deadline = time.monotonic() + 600
-    while cpus():
-        assert time.monotonic() < deadline, "the machines stay"
-        time.sleep(1)
