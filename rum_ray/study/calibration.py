@@ -150,7 +150,7 @@ def _once(work: Callable[[], object]) -> float:
 def _now() -> float:
     """Return the time of this process on the CPU; on a GPU or several threads, of the clock.
 
-    The time on the CPU leaves out other programs: their load now says nothing about the run.
+    The time on the CPU leaves out the waiting for other programs.
     """
     alone = torch.get_num_threads() == 1 and not torch.cuda.is_available()
     return time.process_time() if alone else time.perf_counter()
