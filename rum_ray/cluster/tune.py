@@ -75,7 +75,7 @@ def _tuner(
 ) -> tune.Tuner:
     """Return the run of Tune that passes proposals to the queue, a batch at a time.
 
-    As many trials run at a time as there are workers. Tune gives a process that is free to the next
+    At most as many trials run at a time as there are workers. Tune gives a process that is free to the next
     trial of the batch instead of starting another.
     """
     judge = tune.with_parameters(HandedOver, queue=pool.queue, name=f"{pool.title}-{name}")
@@ -84,8 +84,7 @@ def _tuner(
         tune_config=tune.TuneConfig(
             num_samples=search.config.trials,
             search_alg=_ProposalSearcher(proposals),
-            # Without a limit Tune starts one process at a time, and gives its trial to a process
-            # that is free meanwhile: short trials would then run one after another.
+            # Without a limit Tune keeps one trial pending, so it starts one process at a time.
             max_concurrent_trials=min(search.config.batch, pool.config.workers),
             reuse_actors=True,
             trial_dirname_creator=lambda trial: str(trial.trial_id),
