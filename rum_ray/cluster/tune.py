@@ -75,8 +75,8 @@ def _tuner(
 ) -> tune.Tuner:
     """Return the run of Tune that passes proposals to the queue, a batch at a time.
 
-    At most as many trials run at a time as there are workers. Tune gives a process that is free to the next
-    trial of the batch instead of starting another.
+    At most as many trials run at a time as there are workers. Tune gives a process that is free to
+    the next trial of the batch instead of starting another.
     """
     judge = tune.with_parameters(HandedOver, queue=pool.queue, name=f"{pool.title}-{name}")
     return tune.Tuner(
