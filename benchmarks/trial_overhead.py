@@ -20,8 +20,10 @@ from _harness import Row, Side, interleave, process, refuse_spread, save
 from _search import digits, prepared
 from torch import nn
 
+from rum_ray.experiment import ClusterConfig
 from rum_ray.jobs import Context, SearchJob
 from rum_ray.search.candidates import Candidate
+from rum_ray.study.progress import ProgressState
 from rum_ray.training import Runtime
 from rum_ray.training.domains import Domain, Integers
 from rum_ray.unlearning import UnlearningTask
@@ -73,14 +75,18 @@ def judging(folder: Path) -> Side:
 
 def tuned(folder: Path) -> list[float]:
     """Return trials a second under Ray Tune, one worker: of each part but the first."""
-    from rum_ray.cluster import tune
-    from rum_ray.cluster.connect import connect
+    from rum_ray.cluster.executor import RayExecutor
 
     context, search = searching(folder)
     ends: list[float] = []
+
+    def on_progress(state: ProgressState) -> ProgressState:
+        ends.append(perf_counter())
+        return state
+
     # The workers find Copy by its name: Ray gives them the script's folder.
-    with connect(workers=1):
-        tune.run(search, context, 1, lambda state: ends.append(perf_counter()))
+    with RayExecutor(config=ClusterConfig(workers=1)) as executor:
+        executor.search("trials", search, context, on_progress)
     last = ends[TRIALS - 1 :: TRIALS]
     return [TRIALS / (end - start) for start, end in itertools.pairwise(last)]
 

@@ -20,6 +20,7 @@ class Worker:
         rank: its number there.
         device: the GPUs, or the host, whose memory it shares with other workers of the same name.
         last_heartbeat: time of its last message.
+        memory: share of the device's memory in use, in [0, 1]; None if unknown.
         chunk_started: time at which it took its last chunk.
         chunk_size: number of jobs in that chunk.
         leased: numbers of the jobs that it has, in the order in which it runs them.
@@ -32,6 +33,7 @@ class Worker:
     rank: int
     device: str
     last_heartbeat: float
+    memory: float | None = None
     chunk_started: float = 0.0
     chunk_size: int = 0
     leased: list[int] = field(default_factory=list)

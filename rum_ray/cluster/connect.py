@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import ray
+from ray.job_config import JobConfig
 
 from rum_ray.errors import ConfigError, RumRayError, StalledError
 from rum_ray.study.worker_pool import WORKER_SETTINGS
@@ -33,6 +34,7 @@ def connect(
     dashboard: bool = False,
     modules: Sequence[str] = (),
     say: Say = lambda line: None,
+    metadata: Mapping[str, str] | None = None,
 ) -> Iterator[bool]:
     """Join the cluster at `address` for the length of a `with` block.
 
@@ -44,6 +46,7 @@ def connect(
         dashboard: True starts the dashboard of a local cluster.
         modules: folders of Python modules that are shipped to the workers.
         say: receives where the dashboard is, and why a start is repeated.
+        metadata: what Ray tells about this command; the dashboard shows "job_name" of it.
 
     Yields:
         True if this call started the cluster.
@@ -64,7 +67,9 @@ def connect(
         yield False
         return
     with inherited(WORKER_SETTINGS if local else {}):
-        url = _init(address, environment, _local(workers, dashboard) if local else {}, say)
+        options = _local(workers, dashboard) if local else {}
+        options |= {"job_config": JobConfig(metadata=dict(metadata or {}))}
+        url = _init(address, environment, options, say)
     if url and (dashboard or not local):
         say(f"Ray dashboard: http://{url} (Jobs, Actors, Cluster and Metrics)")
     try:

@@ -14,10 +14,12 @@ from torch import nn
 
 from rum_ray.cluster.connect import connect
 from rum_ray.cluster.stream import stream_ranges
+from rum_ray.cluster.train_run import slice_resources
 from rum_ray.data.bundle import Indices
 from rum_ray.data.images import Source
 from rum_ray.data.rows import checked_rows
 from rum_ray.errors import DataError
+from rum_ray.experiment import ClusterConfig
 from rum_ray.jobs import Context
 from rum_ray.jobs.accumulators import Accumulator, MeasureMoments
 from rum_ray.jobs.job import Streamed
@@ -26,7 +28,11 @@ from rum_ray.scores.entanglement import Moments
 
 
 def stream(
-    context: Context, jobs: Sequence[Streamed], workers: int, resources: Mapping[str, float]
+    context: Context,
+    jobs: Sequence[Streamed],
+    workers: int,
+    resources: Mapping[str, float],
+    title: str,
 ) -> None:
     """Measure the embeddings of D for each job and save the results.
 
@@ -35,11 +41,13 @@ def stream(
         jobs: their models are in the store.
         workers: actors that embed.
         resources: "CPU" and "GPU" of an actor.
+        title: name of the experiment, for the names of the actors.
 
     Raises:
         IntegrityError: the stream lost or doubled rows.
     """
-    stream_jobs(context, jobs, partial(stream_ranges, workers=workers, resources=resources))
+    streamed = partial(stream_ranges, workers=workers, resources=resources, title=title)
+    stream_jobs(context, jobs, streamed)
 
 
 def shipped(model: nn.Module) -> Callable[[], nn.Module]:
@@ -69,7 +77,7 @@ def stream_moments(
 
     The images may exceed the memory: they are read and decoded range by range, each once.
     `rum_ray.entanglement_score` takes the moments of a retain set and a forget set. Ray is started
-    on this machine if this process has joined no cluster.
+    on this machine if this process has joined no cluster. Actors find room beside busy workers.
 
     Args:
         rows: images, all grey or all coloured; `rum_ray.open_source(path)`.
@@ -98,11 +106,12 @@ def stream_moments(
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     group_of = _check_groups(groups, len(rows.y))
-    device = torch.device("cuda" if gpus else "cpu")
     probe = EmbeddingProbe("", shipped(model), layer, MeasureMoments(group_of))
-    streamed, accumulator = RowSource(rows.encoded, len(group_of), device, 1), Accumulator()
+    device, accumulator = torch.device("cuda" if gpus else "cpu"), Accumulator()
+    streamed = RowSource(rows.encoded, len(group_of), device, 1)
+    needs = {**slice_resources(ClusterConfig()), "GPU": gpus}
     with connect(workers=workers):
-        for _, part in stream_ranges(streamed, [probe], workers, {"CPU": 1.0, "GPU": gpus}):
+        for _, part in stream_ranges(streamed, [probe], workers, needs):
             accumulator.add(part)
     accumulator.check(len(group_of))
     return {int(group): sums.moments for group, sums in accumulator.sums.items()}

@@ -87,7 +87,7 @@ class RayExecutor:
         pool = self._pool
         from rum_ray.cluster.embed import stream
 
-        stream(context, jobs, pool.config.workers, pool.beside)
+        stream(context, jobs, pool.config.workers, pool.beside, self._title)
 
     def search(
         self,
@@ -112,9 +112,12 @@ class RayExecutor:
             from rum_ray.cluster.pool import Pool
 
             config = self.config
-            started = self._exits.enter_context(
-                connect(self.address, config.workers, self._dashboard, config.modules, self._say)
+            job = {"experiment": self._title, "run": self._command}
+            job |= {"job_name": "-".join(job.values())}
+            joined = connect(
+                self.address, config.workers, self._dashboard, config.modules, self._say, job
             )
+            started = self._exits.enter_context(joined)
             self._joined = Pool(self._title, config, started, self._say, self._command)
             self._exits.callback(self._joined.close)
         return self._joined

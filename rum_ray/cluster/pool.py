@@ -64,7 +64,7 @@ class Pool:
         say: Callable[[str], None] = lambda line: None,
         command: str = "",
     ) -> None:
-        self.config, self._local, self._say = config, local, say
+        self.title, self.config, self._local, self._say = title, config, local, say
         self._told: set[str] = set()
         self._rejections: list[RumRayError] = []
         self._note = ""
@@ -133,6 +133,11 @@ class Pool:
             raise StalledError(f"stage '{name}': {error}") from error
         finally:
             self.queue.open.remote([], 1)
+
+    def hand_in(self, payloads: Sequence[Any]) -> list[int]:
+        """Add units of searches to the stage; return their numbers in the queue."""
+        numbers: list[int] = self._get(self.queue.hand_in.remote("EvaluatePlan", payloads))
+        return numbers
 
     def watch(self, on_progress: OnProgress) -> bool:
         """Wait a moment, report the progress, and return True if the stage is over."""

@@ -52,7 +52,6 @@ class Queue:
         self.closed = False
         self._most = 1
         self._workers: dict[str, Worker] = {}
-        self._memory: dict[str, float] = {}
         self._capacity: dict[str, int] = {}
         self._restarts = 0
         self._expired = time.monotonic()
@@ -121,8 +120,7 @@ class Queue:
         """
         if name in self._workers:
             self._workers[name].last_heartbeat = time.monotonic()
-            if memory is not None:
-                self._memory[self._workers[name].device] = memory
+            self._workers[name].memory = memory
 
     def take(self, name: str) -> Lease | None:
         """Lease jobs to a worker: some, none for now (ask again), or None for good.
@@ -284,6 +282,7 @@ class Queue:
         """Return the progress of the stage, with the workers that are alive."""
         now, stage = time.monotonic(), self.stage
         alive = [w for w in self._workers.values() if now - w.last_heartbeat <= LEASE_SECONDS]
+        alive.sort(key=lambda worker: worker.last_heartbeat)
         return ProgressState(
             done=len(stage.done - stage.cancelled),
             total=len(stage.kinds) - len(stage.cancelled),
@@ -291,7 +290,7 @@ class Queue:
             again=stage.requeued,
             failed=len(stage.errors),
             restarts=self._restarts,
-            memory=dict(self._memory),
+            memory={w.device: w.memory for w in alive if w.memory is not None},
             workers=len(alive),
             shards=len({worker.shard for worker in alive}),
             rejected=len(self.rejections),

@@ -105,16 +105,20 @@ class QueueActor:
         self._queue.stage.cancel(indices)
         await self._wake()
 
-    async def compute(self, kind: str, payload: Any) -> Any:
-        """Add a job and return its result, or its error, when it has one.
+    async def hand_in(self, kind: str, payloads: Sequence[Any]) -> list[int]:
+        """Add jobs, and return their numbers."""
+        numbers = [self._queue.stage.add(kind, payload) for payload in payloads]
+        await self._wake()
+        return numbers
+
+    async def result(self, index: int) -> Any:
+        """Return the result of a job, or its error, when it has one.
 
         Returns:
             A tuple of the result and the permanent error; one of them is None. Both are None if
             the stage was dropped.
         """
         stage = self._queue.stage
-        index = stage.add(kind, payload)
-        await self._wake()
         while not stage.is_settled(index) and stage is self._queue.stage:
             await self._wait(self._settled, self._take_seconds)
         return stage.results.get(index), stage.errors.get(index)

@@ -29,6 +29,7 @@ def stream_ranges(
     probes: Sequence[EmbeddingProbe],
     workers: int,
     resources: Mapping[str, float],
+    title: str = "rum_ray",
 ) -> Measured:
     """Yield the number of each probe and its measurements of each range, in the order of ranges.
 
@@ -39,6 +40,7 @@ def stream_ranges(
         probes: the models and their measures.
         workers: actors that embed.
         resources: "CPU" and "GPU" of an actor; a task that decodes images takes the same CPU.
+        title: name of the experiment, for the names of the actors.
 
     Raises:
         IntegrityError: a range is missing, or there twice.
@@ -57,9 +59,12 @@ def stream_ranges(
         [{"id": n} for n in range(ranges)], override_num_blocks=tasks
     )
     if not isinstance(rows.source, Tensor):
-        source = source.map_batches(partial(_read, ray.put(rows)), batch_size=None, num_cpus=cpus)
+        read, most = partial(_read, ray.put(rows)), _most_tasks() if gpus else None
+        compute = ray.data.TaskPoolStrategy(most)
+        source = source.map_batches(read, batch_size=None, compute=compute, num_cpus=cpus)
     parts = source.map_batches(
-        _Embedder,
+        # Ray Data names an actor after its class.
+        type(f"{title}-embeddings", (_Embedder,), {}),
         fn_constructor_args=(ray.put((rows, probes)),),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
@@ -69,6 +74,11 @@ def stream_ranges(
     batches = parts.iter_batches(batch_format="pandas", batch_size=None)
     for number, part in in_order(_parts(batches), ranges, len(probes)):
         yield number, _unpickle(part)
+
+
+def _most_tasks() -> int:
+    """Return the CPUs of the cluster; more tasks than that may ask for slices of them."""
+    return max(int(ray.cluster_resources()["CPU"]), 1)  # type: ignore[no-untyped-call]
 
 
 def _parts(batches: Any) -> Iterator[tuple[int, int, bytes]]:

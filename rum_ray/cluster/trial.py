@@ -1,4 +1,4 @@
-"""A trial of Ray Tune: it hands a plan to the queue and waits; its process imports no PyTorch."""
+"""A trial of Ray Tune: it waits for the result of a unit; its process imports no PyTorch."""
 
 from typing import Any
 
@@ -7,21 +7,25 @@ from ray import tune
 
 
 class HandedOver(tune.Trainable):
-    """An actor that waits for the results of one proposal after another."""
+    """An actor that waits for the results of units in the queue, one after another."""
 
-    def setup(self, config: dict[str, Any], queue: Any) -> None:  # type: ignore[override]
-        """Keep the actor of the queue; Tune gives it by `with_parameters`."""
+    def setup(self, config: dict[str, Any], queue: Any, name: str) -> None:  # type: ignore[override]
+        """Keep the actor of the queue and a name; Tune gives them by `with_parameters`."""
         del config
-        self._queue = queue
+        self._queue, self._name = queue, name
+
+    def __repr__(self) -> str:
+        """Return the name, which the dashboard shows."""
+        return self._name
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Return True: this process takes another proposal."""
+        """Return True: this process waits for another unit."""
         del new_config
         return True
 
     def step(self) -> dict[str, Any]:
         """Return J, cost and rung of the unit in `self.config`; a trial has one step."""
-        result, error = ray.get(self._queue.compute.remote("EvaluatePlan", dict(self.config)))
+        result, error = ray.get(self._queue.result.remote(self.config["job"]))
         if result is None:
             return {"objective": float("-inf"), "error": str(error), "done": True}
         return {**result, "done": True}

@@ -1,8 +1,9 @@
 """Searches in Ray Tune: `Searches` proposes, the pool's workers judge, and Tune keeps the books.
 
-A trial of Tune is one plan on one seed. It asks for no CPU of its own: it hands its answers to the
-queue and waits for the result. All searches share one run, so one fills the time in which another
-waits for its batch. The store keeps the result of each unit, so searches that were killed resume by
+A trial of Tune is one plan on one seed. It asks for no CPU of its own, and waits for a result. The
+units themselves are handed to the queue as soon as they are proposed, a batch at a time, so workers
+never wait for Tune. All searches share one run, so one fills the time in which another waits for
+its batch. The store keeps the result of each unit, so searches that were killed resume by
 replay: they make the same proposals again, and those that were judged are cache hits.
 """
 
@@ -68,18 +69,18 @@ def run(
 def _tuner(
     name: str, context: Context, pool: Pool, running: Searches, watch: "_Watch"
 ) -> tune.Tuner:
-    """Return the run of Tune that passes units to the queue.
+    """Return the run of Tune, whose trials wait for the results of units.
 
-    On this machine as many processes of trials have room as there are workers. Tune gives one that
-    is free to the next unit instead of starting another.
+    At most as many trials run at a time as there are workers. Tune gives a process that is free to
+    the next unit instead of starting another.
     """
-    judge = tune.with_parameters(HandedOver, queue=pool.queue)
+    judge = tune.with_parameters(HandedOver, queue=pool.queue, name=f"{pool.title}-{name}")
     return tune.Tuner(
         tune.with_resources(judge, {"cpu": pool.trial_cpus}),
         tune_config=tune.TuneConfig(
             num_samples=-1,
-            max_concurrent_trials=2 * pool.config.workers,
-            search_alg=_UnitSearcher(running, watch),
+            max_concurrent_trials=pool.config.workers,
+            search_alg=_UnitSearcher(running, pool, watch),
             reuse_actors=True,
             trial_dirname_creator=lambda trial: str(trial.trial_id),
         ),
@@ -104,28 +105,38 @@ def _reason(error: BaseException) -> str:
 class _UnitSearcher(Searcher):
     """The searcher of Tune that passes the units of `Searches` on."""
 
-    def __init__(self, running: Searches, watch: "_Watch") -> None:
+    def __init__(self, running: Searches, pool: Pool, watch: "_Watch") -> None:
         super().__init__(metric="objective", mode="max")
-        self._running, self._watch = running, watch
+        self._running, self._pool, self._watch = running, pool, watch
+        self._handed_in: list[tuple[Request, int]] = []
         self._requests: dict[str, Request] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """Return the next unit; None while all searches wait for results."""
         if self._running.finished:
             return Searcher.FINISHED
-        request = self._running.propose()
-        if request is None:
+        self._hand_in()
+        if not self._handed_in:
             return None
+        request, number = self._handed_in.pop(0)
         self._requests[trial_id] = request
-        unit, answers = request.proposal.unit, dict(request.proposal.answers)
-        search = self._running.searches[request.search]
-        return {
-            "search": request.search,
-            "space": search.name,
-            "trial": unit.trial,
-            "seed": unit.seed,
-            "answers": answers,
-        }
+        unit, search = request.proposal.unit, self._running.searches[request.search]
+        # Tune's tables show these values; the unit itself is in the queue.
+        return {"job": number, "space": search.name, "trial": unit.trial, "seed": unit.seed}
+
+    def _hand_in(self) -> None:
+        """Hand all units that are proposed to the queue."""
+        requests = [*iter(self._running.propose, None)]
+        payloads = [
+            {
+                "search": request.search,
+                "seed": request.proposal.unit.seed,
+                "answers": dict(request.proposal.answers),
+            }
+            for request in requests
+        ]
+        if requests:
+            self._handed_in += zip(requests, self._pool.hand_in(payloads), strict=True)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False

@@ -47,6 +47,8 @@ def work(config: dict[str, Any]) -> None:
     queue, me = config["queue"], uuid.uuid4().hex
     rank = get_context().get_world_rank()
     ray.get(queue.register.remote(me, config["shard"], rank, _device_name()))
+    # Train does not name its workers; the dashboard shows this log next to each.
+    print(f"worker {rank} of {config['shard']}", flush=True)
     metrics = WorkerMetrics(config["experiment"], config["command"], config["shard"])
     heart = Heart(queue, me, metrics)
     heart.start()

@@ -46,7 +46,6 @@ from rum_ray.results.schema import (
     FinalistSummary,
     Pick,
     PlanStep,
-    StageForecast,
     StageSummary,
 )
 from rum_ray.study.costs import training_cost, training_count
@@ -91,8 +90,7 @@ def load_outcome(study: Study, stages: Iterable[StageTime] = ()) -> Outcome:
 
 def stage_summary(stage: StageTime) -> StageSummary:
     """Return the wall time of a stage, and its forecast if there is one."""
-    forecast = None if stage.forecast is None else StageForecast(**asdict(stage.forecast))
-    return StageSummary(**{**asdict(stage), "forecast": forecast})
+    return StageSummary(**{**asdict(stage), "forecast": stage.forecast})
 
 
 def load_examples(study: Study) -> Examples:

@@ -27,6 +27,7 @@ from rum_ray.jobs.embeddings import SAMPLE
 from rum_ray.models import embed
 from rum_ray.partition import Partition, Subset
 from rum_ray.seeding import Seed
+from rum_ray.study.neighbours import busy_neighbours, neighbour_count
 from rum_ray.study.study import Study
 from rum_ray.training import LocalRuntime, Recipe
 from rum_ray.unlearning import UNLEARNERS, Retrain, Unlearner, UnlearningTask
@@ -39,8 +40,8 @@ LEAST_CALL = 0.005
 """Seconds of one measurement with no budget."""
 STEP_BYTES = 256 * 2**20
 """Most memory that a measured step keeps for its backward pass."""
-STEPS = 4
-"""Steps of a measured epoch."""
+STEPS, REPETITIONS = 16, 4
+"""Most steps of a measured epoch, and epochs that a measurement has time for."""
 FORGET_SHARE = 20
 """One example in so many is forgotten by a measured unlearner."""
 MOST_EVALUATED = 2000
@@ -78,7 +79,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Rates, measured on a device that computes nothing else.
+    """Rates, measured while other processes keep the cores of the other workers busy.
 
     Attributes:
         device: where the steps ran, "cpu" or "cuda".
@@ -100,9 +101,16 @@ def calibrate(study: Study, budget: float = CALIBRATION_SECONDS) -> Calibration:
 
     Args:
         study: the experiment and its data.
-        budget: seconds after which no other measurement begins; with 0, only models are measured.
+        budget: seconds after which no other measurement begins; with 0, only models, without load.
     """
     device = study.context.device if torch.cuda.is_available() else torch.device("cpu")
+    shared = budget and device.type == "cpu"
+    with busy_neighbours(neighbour_count(study) if shared else 0):
+        return _calibrate(study, budget, device)
+
+
+def _calibrate(study: Study, budget: float, device: torch.device) -> Calibration:
+    """Measure on a device."""
     LocalRuntime(Seed(0), device, study.recipe.threads)
     call, scorers = max(LEAST_CALL, budget / CALLS), study.scoring.scorers
     recipes = dict.fromkeys((study.recipe, scorers[0].recipe if scorers else study.recipe))
@@ -142,7 +150,7 @@ def _once(work: Callable[[], object]) -> float:
 def _now() -> float:
     """Return the time of this process on the CPU; on a GPU or several threads, of the clock.
 
-    The time on the CPU leaves out other programs: their load now says nothing about the run.
+    The time on the CPU leaves out the waiting for other programs.
     """
     alone = torch.get_num_threads() == 1 and not torch.cuda.is_available()
     return time.process_time() if alone else time.perf_counter()
@@ -156,7 +164,7 @@ def _speed(study: Study, recipe: Recipe, device: torch.device, call: float) -> S
     model = slow.build(train, Seed(0)).to(device)
     optimizer, two = slow.optimizer(model), train.take(range(min(2, len(train))))
 
-    def epoch(batch: int, steps: int = STEPS) -> tuple[Callable[[], object], int, int]:
+    def epoch(batch: int, steps: int) -> tuple[Callable[[], object], int, int]:
         rows = min(len(train), steps * batch)
         batches = Batches(train.take(range(rows)), batch, device, recipe.augment)
         work = lambda: slow.epoch(model, optimizer, batches, runtime.seed)  # noqa: E731
@@ -167,11 +175,11 @@ def _speed(study: Study, recipe: Recipe, device: torch.device, call: float) -> S
     one = _once(epoch(2, 1)[0]) / len(two)
     fitting = min(recipe.batch_size, len(train), STEP_BYTES / max(kept, 1), call / one)
     large = max(2, int(fitting))
-    steps = max(1, min(STEPS, int(call / one / large)))
+    steps = max(1, min(STEPS, int(call / REPETITIONS / _once(epoch(large, 1)[0]))))
     work, steps, rows = epoch(large, steps)
     full, small, fixed = _time(work, call), large // 4, 0.0
     if small >= 2:
-        work, times, few = epoch(small)
+        work, times, few = epoch(small, steps)
         # Two batch sizes tell the time of a step from the time of its examples.
         quick, share = _time(work, call) / times, (few / times) / (rows / steps)
         fixed = min(max(0.0, (quick - share * full / steps) / (1 - share)), full / steps)

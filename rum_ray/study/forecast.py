@@ -23,8 +23,10 @@ from rum_ray.study.study import Study
 from rum_ray.study.times import job_seconds, training_seconds
 from rum_ray.study.timing import Clock, StageForecast
 
-START_SECONDS = 8.0
-"""Time to start the workers of a command, on two cores; the stages of a command share them."""
+START_SECONDS = 20.0
+"""Time to start Ray and the workers of a command, on two cores; its stages share them."""
+STAGE_SECONDS = {"jobs": 0.5, "stream": 6.0, "search": 3.0}
+"""Fixed time of a stage with missing jobs on two cores: Data starts actors, Tune its trials."""
 LEAST_SECONDS = 30.0
 """A command that is expected to be shorter is not compared with its forecast."""
 
@@ -108,13 +110,15 @@ def counted(study: Study, command: str) -> list[Forecast]:
 def timed(study: Study, lines: Sequence[Forecast], rates: Calibration) -> list[Forecast]:
     """Return the forecast with the expected times of the missing jobs.
 
-    The start of the workers belongs to the first stage that has some.
+    The start of the workers belongs to the first stage that has some. Each such stage has its
+    fixed time.
     """
     found, start = [], START_SECONDS
     for line in lines:
         work = _work(study, line, rates)
         if line.missing:
-            work, start = replace(work, serial=work.serial + start), 0.0
+            fixed = start + STAGE_SECONDS[line.kind]
+            work, start = replace(work, serial=work.serial + fixed), 0.0
         found.append(replace(line, work=work))
     return found
 

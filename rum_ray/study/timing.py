@@ -13,7 +13,7 @@ from rum_ray.files import write_bytes
 
 @dataclass(frozen=True)
 class StageForecast:
-    """The forecast of a stage, made before its first job.
+    """Forecast of a stage, made before its first job.
 
     Attributes:
         jobs: missing jobs, at most.

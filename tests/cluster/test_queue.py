@@ -675,6 +675,28 @@ def test_the_progress_counts_workers_and_shards_that_are_alive(clock):
     assert (state.workers, state.shards, state.seconds) == (1, 1, LEASE_SECONDS + 1)
 
 
+@pytest.mark.parametrize("way", ["died", "lost", "rejected", "silent"])
+def test_the_progress_forgets_the_devices_of_workers_that_are_gone(clock, way):
+    queue = opened(9, "a", "b")
+    queue.register("c", "another", 0, "another GPU")
+    queue.heartbeat("c", 0.25)
+    queue.heartbeat("b", 0.75)
+    clock[0] += 1
+    queue.heartbeat("a", 0.5)
+    # The last heartbeat of a device counts.
+    assert queue.progress().memory == {"a GPU": 0.5, "another GPU": 0.25}
+    if way == "died":
+        queue.died("another", 0)
+    elif way == "lost":
+        queue.lost("another")
+    elif way == "rejected":
+        queue.reject("c", StalledError("a worker cannot train."))
+    else:
+        clock[0] += LEASE_SECONDS
+        queue.heartbeat("a", 0.5)
+    assert queue.progress().memory == {"a GPU": 0.5}
+
+
 @dataclass
 class Simulated:
     """A worker of the simulation: its shard, its rank, and the jobs in its hands."""

@@ -75,14 +75,14 @@ def test_an_idle_worker_is_woken_at_once(play, news):
             await actor.open(["Job"], 2)
             lease = await actor.take("busy", 0, {})
             assert [*lease.jobs] == [0]
-        elif news == "compute":
+        elif news == "hand_in":
             await actor.open([], 2)
         (task,) = await waiting(actor, "idle")
         before = now()
         error = IntegrityError("another PyTorch")
         happens = {
             "open": lambda: actor.open(["Job"], 2),
-            "compute": lambda: actor.compute("Trial", "answers"),
+            "hand_in": lambda: actor.hand_in("Trial", ["answers"]),
             "requeue": lambda: actor.requeue("busy", 0, 0, "KeyError: 3"),
             "died": lambda: actor.died("shard", 1),
             "lost": lambda: actor.lost("shard"),
@@ -185,11 +185,12 @@ def test_watch_returns_when_the_rest_is_cancelled(play):
 
 
 @pytest.mark.parametrize("end", ["finish", "take", "fail", "open"])
-def test_compute_returns_the_result_or_the_error_or_none_of_a_dropped_stage(play, end):
+def test_a_result_is_that_of_the_job_or_the_error_or_none_of_a_dropped_stage(play, end):
     async def scene() -> None:
         actor = await joined("a")
         await actor.open([], 1)
-        asked = asyncio.create_task(actor.compute("Trial", {"x": 1}))
+        assert await actor.hand_in("Trial", [{"x": 1}]) == [0]
+        asked = asyncio.create_task(actor.result(0))
         lease = await actor.take("a", -1, {})
         assert lease.payloads == {0: {"x": 1}}
         await asyncio.sleep(3600)

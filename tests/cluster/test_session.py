@@ -80,22 +80,22 @@ def beside(workers: int = 1):
         yield executor
 
 
-def workers_of(executor, context, digits, folder: Path) -> set[int]:
-    """The processes of the workers: each has one job of a stage that waits for both."""
+def workers_of(executor, context, digits, folder: Path, count: int = 2) -> set[int]:
+    """The processes of the workers: each has one job of a stage that waits for all of them."""
     from ray_jobs import Task, marked
 
-    context, tasks = Context(digits, Store(folder)), [Task(n, waits=True) for n in range(2)]
+    context, tasks = Context(digits, Store(folder)), [Task(n, waits=True) for n in range(count)]
     folder.mkdir()
 
-    def both():
-        if all((folder / f"started{n}").exists() for n in range(2)):
+    def each():
+        if all((folder / f"started{n}").exists() for n in range(count)):
             (folder / "released").touch()
         return ()
 
-    executor.run("who", tasks, context, lambda state: state, both)
-    found = [marked(folder / f"started{n}") for n in range(2)]
-    assert [len(each) for each in found] == [1, 1]
-    return {number for each in found for number in each}
+    executor.run("who", tasks, context, lambda state: state, each)
+    found = [marked(folder / f"started{n}") for n in range(count)]
+    assert [len(numbers) for numbers in found] == [1] * count
+    return {number for numbers in found for number in numbers}
 
 
 def contents(context, jobs) -> list[bytes]:
@@ -118,11 +118,11 @@ def wait_for_cpus() -> float:
 
 def searched(study, *candidates, **changes):
     """The search of V4, with other candidates and another budget."""
-    (whole,) = study.rungs
+    whole = study.rungs[-1]
     space = Space("V4", candidates, study.partition, ordered=True)
-    return dataclasses.replace(
-        whole, space=space, config=dataclasses.replace(whole.config, max_cost=99, **changes)
-    )
+    changes = {"max_cost": 99, "budget": None, "finalists": 1, **changes}
+    config = dataclasses.replace(whole.config, **changes)
+    return dataclasses.replace(whole, space=space, config=config, parents=())
 
 
 def free_cpus() -> float:
@@ -134,7 +134,9 @@ def free_cpus() -> float:
 class TestImages:
     """These come first: the workers of the executor would take the CPUs."""
 
-    def test_encoded_images_stream_like_those_in_memory(self, tmp_path):
+    def test_encoded_images_stream_beside_workers_like_those_in_memory(
+        self, context, digits, tmp_path
+    ):
         from rum_ray.cluster.embed import stream_moments
 
         pixels = (Seed(0) / "pixels").integers(620 * 64, 256).reshape(620, 8, 8).astype(np.uint8)
@@ -151,7 +153,10 @@ class TestImages:
                 embed(model, x)[:real].double().numpy()
                 for x, real in fixed_batches(torch.from_numpy(pixels)[:, None], torch.device("cpu"))
             ]
-        found = stream_moments(source, model, groups, workers=2)
+        with beside(3) as executor:
+            workers_of(executor, context, digits, tmp_path / "who", count=3)
+            assert free_cpus() < 1
+            found = stream_moments(source, model, groups, workers=2)
         for group in range(3):
             ranges = [
                 p[groups[k : k + 250] == group] for p, k in zip(parts, (0, 250, 500), strict=True)
@@ -236,7 +241,7 @@ class TestTrain:
         before = workers_of(executor, study.context, digits, tmp_path / "before")
         candidate = Candidate("ray_jobs:Footprint", {"epochs": 1, "batch_size": 256})
         executor.search(
-            "search V4", searched(study, candidate, trials=4), study.context, lambda s: s
+            "search", [searched(study, candidate, trials=4)], study.context, lambda s: s
         )
         trials = {*marked(place / "footprints" / "unlearners")}
         assert trials
@@ -325,17 +330,22 @@ class TestTune:
         path, found = Path(context.store.path(search.key(context))), []
         for each in (executor, LocalExecutor()):
             states = []
-            each.search("search V4", search, context, lambda s, into=states: into.append(s) or s)
-            assert (states[-1].done, states[-1].total, states[-1].before) == (8, 8, 0)
-            jobs = [search.proposed(trial["answers"]) for trial in search.load(context)]
-            made = [context.store.provenance(job.key(context)) for job in context.distinct(jobs)]
-            plans = {tuple(step.unlearner for step in job.plan.steps) for job in jobs}
-            prefixes = {plan[:n] for plan in plans for n in (1, 2, 3)}
-            seeds = len(jobs[0].originals)
-            assert sum(each["steps_run"] for each in made) == seeds * len(prefixes)
-            assert sum(each["cache_hits"] for each in made) == seeds * (
-                3 * len(plans) - len(prefixes)
-            )
+            each.search("search", [search], context, lambda s, into=states: into.append(s) or s)
+            ledger = search.ledger(context)
+            assert (states[-1].done, states[-1].before) == (len(ledger.units), 0)
+            jobs = [
+                search.proposed(trial.answers, seed)
+                for trial in ledger.trials
+                for seed in range(len(trial.results))
+            ]
+            assert len(jobs) == len(ledger.units) > len(ledger.trials) == 8
+            made = [context.store.provenance(job.key(context)) for job in jobs]
+            paths = [
+                (job.original, tuple(step.unlearner for step in job.plan.steps)) for job in jobs
+            ]
+            prefixes = {(original, plan[:n]) for original, plan in paths for n in (1, 2, 3)}
+            assert sum(each["steps_run"] for each in made) == len(prefixes)
+            assert sum(each["cache_hits"] for each in made) == 3 * len(paths) - len(prefixes)
             assert not list(path.parents[1].glob("prefix/*"))
             found.append(path.read_bytes())
             path.unlink()
@@ -353,11 +363,12 @@ class TestTune:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            executor.search("search V4", search, context, interrupt)
+            executor.search("search", [search], context, interrupt)
         assert not context.store.has(search.key(context))
         states = []
-        LocalExecutor().search("search V4", search, context, lambda s: states.append(s) or s)
-        assert (states[-1].done, states[-1].total) == (6, 6)
+        LocalExecutor().search("search", [search], context, lambda s: states.append(s) or s)
+        ledger = search.ledger(context)
+        assert (states[-1].done, len(ledger.trials)) == (len(ledger.units), 6)
         assert states[-1].before >= 1
 
     @pytest.mark.parametrize(
@@ -371,7 +382,7 @@ class TestTune:
         search = searched(study, Candidate(name), trials=12, batch=1)
         states = []
         with pytest.raises(error, match=message):
-            executor.search("search V4", search, study.context, lambda s: states.append(s) or s)
+            executor.search("search", [search], study.context, lambda s: states.append(s) or s)
         assert states == []
         assert not study.context.store.has(search.key(study.context))
 

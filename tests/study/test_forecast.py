@@ -17,7 +17,7 @@ from rum_ray.study import validation
 from rum_ray.study.calibration import Calibration, Speed, calibrate
 from rum_ray.study.estimate import DEVICES, estimate
 from rum_ray.study.executor import LocalExecutor
-from rum_ray.study.forecast import START_SECONDS, Work, counted, expect, timed
+from rum_ray.study.forecast import STAGE_SECONDS, START_SECONDS, Work, counted, expect, timed
 from rum_ray.study.pipeline import Pipeline
 from rum_ray.study.progress import LoggedProgress
 from rum_ray.study.resources import store_bytes
@@ -83,8 +83,8 @@ def test_trainings_take_their_examples(tmp_path):
     train, *others = timed(ours, counted(ours, "run"), rates(ours))
     # Two originals, three of the search, two fresh ones; 16 models on half of 1,200 examples.
     assert sum(train.work.seconds) == pytest.approx(2 * 1.2 * (2 + 3 + 2 + 16 / 2))
-    assert train.work.serial == START_SECONDS
-    assert [other.work.serial for other in others] == [0.0] * len(others)
+    assert train.work.serial == START_SECONDS + STAGE_SECONDS["jobs"]
+    assert [other.work.serial for other in others] == [STAGE_SECONDS[o.kind] for o in others]
     (retrain,) = (line for line in others if line.stage == "retrain")
     assert sum(retrain.work.seconds) == pytest.approx(2 * 1.17 * (2 + 2 + 3))
 

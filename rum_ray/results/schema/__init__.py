@@ -28,10 +28,10 @@ from rum_ray.results.schema.study import (
     Environment,
     ExperimentSummary,
     Selection,
-    StageForecast,
     StageSummary,
 )
 from rum_ray.results.schema.summary import Summary, json_schema, to_json
+from rum_ray.study.timing import StageForecast
 
 __all__ = [
     "Claim",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from rum_ray.results.schema.rows import OPTIONAL
+from rum_ray.study.timing import StageForecast
 
 
 @dataclass(frozen=True)
@@ -40,21 +41,6 @@ class ExperimentSummary:
     name: str
     digest: str
     config: str
-
-
-@dataclass(frozen=True)
-class StageForecast:
-    """Forecast of a stage, made before its first job.
-
-    Attributes:
-        jobs: missing jobs, at most.
-        trainings: cost of the missing jobs at most, in trainings of the original.
-        seconds: expected wall time.
-    """
-
-    jobs: int
-    trainings: float
-    seconds: float
 
 
 @dataclass(frozen=True)
