@@ -7,6 +7,7 @@ its batch. The store keeps the result of each unit, so searches that were killed
 replay: they make the same proposals again, and those that were judged are cache hits.
 """
 
+import json
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -111,6 +112,10 @@ class _UnitSearcher(Searcher):
         self._handed_in: list[tuple[Request, int]] = []
         self._requests: dict[str, Request] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle nothing: Tune saves its searcher, but the pool belongs to this process."""
+        return {}
+
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """Return the next unit; None while all searches wait for results."""
         if self._running.finished:
@@ -146,7 +151,7 @@ class _UnitSearcher(Searcher):
         if error or not result or "error" in result:
             self._watch.fail()
             return
-        self._running.tell(request, Result.read(result["result"]))
+        self._running.tell(request, Result.read(json.loads(result["result"])))
         self._watch.count(bool(result.get("before")))
 
     def save(self, checkpoint_path: str) -> None:

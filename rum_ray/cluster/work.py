@@ -1,6 +1,7 @@
 """The work of a stage, as a worker loads it from the object store: jobs, or trials of a search."""
 
 import functools
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -114,7 +115,8 @@ class TrialWork:
                 "objective": objective(Result.read(value), search.config),
                 "cost": search.unit_cost(job.plan, context),
                 "rung": payload["seed"],
-                "result": value,
+                # As text, since Tune flattens mappings.
+                "result": json.dumps(value),
                 "before": made < self.began,
             }
             yield Outcome(number, job, result=found, seconds=time.monotonic() - start)

@@ -20,7 +20,7 @@ from rum_ray.search.race import Unit, promoted
 from rum_ray.seeding import Seed
 from rum_ray.training.domains import Choice, Domain, Integers, LogUniform
 
-SAMPLED = 100
+SAMPLED = 30
 """Most draws per proposal by the sampler; the others are drawn at random, which is faster."""
 
 
