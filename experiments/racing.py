@@ -63,7 +63,9 @@ def study(store: str, root: int, cap: float, spaces: str, batch: int = 12) -> St
 def prepare(store: str) -> None:
     """Train what all roots share: the pool, the originals, and the references on T."""
     demo = study(store, ROOTS[0], 0.5, "[V0, V5]")
-    for job in (*demo.scoring.jobs, *demo.originals, *demo.retrained):
+    for job in (*demo.scoring.jobs, *demo.originals):
+        demo.context.get_or_compute(job)
+    for job in demo.retrained:
         demo.context.get_or_compute(job)
 
 
