@@ -12,12 +12,15 @@ from typing import Any
 
 import numpy as np
 
+SPARSE: Mapping[str, bool] = {"sparse": True}
+"""Metadata of a field that has no part in digests where it is None."""
+
 
 def canonical(value: Any) -> Any:
     """Return `value` as plain JSON types.
 
-    - A dataclass becomes the name of its type and its fields, except those with `compare=False`.
-      The name of a plug-in includes its module.
+    - A dataclass becomes the name of its type and its fields, except those with `compare=False`,
+      and those with the metadata `SPARSE` that are None. The name of a plug-in includes its module.
     - An array or tensor becomes its dtype, its shape and the SHA-256 of its bytes.
     - A class or function becomes its importable name.
 
@@ -27,7 +30,7 @@ def canonical(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = (field.name for field in dataclasses.fields(value) if field.compare)
+        names = (field.name for field in dataclasses.fields(value) if _counts(field, value))
         fields = {name: canonical(getattr(value, name)) for name in names}
         return {"type": _type_name(type(value)), **fields}
     if isinstance(value, Mapping):
@@ -47,6 +50,12 @@ def digest(value: Any) -> str:
     """Return the SHA-256 of the canonical form, as 64 hexadecimal digits."""
     text = json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _counts(field: "dataclasses.Field[Any]", value: object) -> bool:
+    """Return True if a field is part of the canonical form."""
+    sparse = "sparse" in field.metadata and getattr(value, field.name) is None
+    return field.compare and not sparse
 
 
 def _type_name(kind: type) -> str:

@@ -101,6 +101,20 @@ def compare(a: ArrayLike, b: ArrayLike) -> Comparison:
     return Comparison(mean.mean, mean.mean - half, mean.mean + half, p)
 
 
+def detectable(a: ArrayLike, b: ArrayLike, power: float = 0.8) -> float:
+    """Return the mean difference that a paired t-test at 5 % finds with a given probability.
+
+    Args:
+        a: one value per seed, at least two.
+        b: as many values.
+        power: the probability.
+    """
+    difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    error = difference.std(ddof=1) / np.sqrt(len(difference))
+    quantiles = special.stdtrit(len(difference) - 1, [0.975, power])
+    return float(error * quantiles.sum())
+
+
 def kendall(a: ArrayLike, b: ArrayLike) -> float | None:
     """Return Kendall's tau-b of two rankings, in [-1, 1]; None if one of them has only ties."""
     # Importing scipy.stats takes half a second, and only reports need it.

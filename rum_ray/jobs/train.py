@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from safetensors.numpy import save
 from torch import nn
 
 from rum_ray.data.bundle import Indices, complement
+from rum_ray.digest import SPARSE
 from rum_ray.errors import DivergedError, StoreError
 from rum_ray.jobs.context import Context
 from rum_ray.resume import StoredRuntime
@@ -34,12 +35,14 @@ class TrainModel:
         seed: the root of the random draws; initial weights come from `seed / "init"`.
         forget: rows left out; None trains on all of D and records learning events.
         weights: the SHA-256 of a file of pretrained weights; see `rum_ray.jobs.pretrained`.
+        init: initial weights come from `init / "init"` instead, with the order of `seed`.
     """
 
     recipe: Recipe
     seed: Seed
     forget: Indices | None = None
     weights: str | None = None
+    init: Seed | None = field(default=None, metadata=SPARSE)
 
     def key(self, context: Context) -> Key:
         """Return the key of the model."""
@@ -55,7 +58,7 @@ class TrainModel:
             )
         if self.forget is not None:
             retain = complement(self.forget, len(train))
-            return Artifact(weights(self.recipe.fit(train, runtime, rows=retain)))
+            return Artifact(weights(self.recipe.fit(train, runtime, rows=retain, init=self.init)))
         events = LearningEvents(len(train))
         model = self.recipe.fit(train, runtime, observe=events)
         scores = {f"events/{name}": s.values for name, s in events.scores().items()}

@@ -12,7 +12,6 @@ import numpy as np
 from rum_ray.errors import ConfigError
 from rum_ray.evaluation import AttackResult, PoolEvidence, klom
 from rum_ray.evaluation.attack import Attack, Needs
-from rum_ray.evaluation.divergence import BINS
 from rum_ray.evaluation.sets import Members
 from rum_ray.evaluation.statistics import Mean, PairedGap
 from rum_ray.evaluation.tow import Evaluation
@@ -23,6 +22,9 @@ from rum_ray.results.schema import Klom, Metric
 Metrics: TypeAlias = dict[str, Metric]
 CHANCE = 0.5
 """AUC of an attack that cannot tell targets from non-members."""
+NO_SHADOWS = "only plans of RUM, and the best single unlearner"
+KLOM_MODELS = 100
+"""Least models on each side: of 20, two samples of one distribution differ by 3 nats."""
 NO_NUMBER = "the attack gave no number"
 
 
@@ -43,8 +45,8 @@ def klom_summaries(method: Method, retrained: Method) -> dict[str, Klom]:
 
 def _klom(method: Method, retrained: Method, name: str) -> Klom:
     """Return KLoM of one set, or the reason why there is none."""
-    if len(method.evaluations) < BINS:
-        return Klom(None, None, f"needs {BINS} seeds")
+    if len(method.evaluations) < KLOM_MODELS:
+        return Klom(None, None, f"needs {KLOM_MODELS} seeds")
     ours, theirs = (np.stack([e.logits(name) for e in m.evaluations]) for m in (method, retrained))
     values = klom(ours, theirs)
     return Klom(float(values.mean()), float(np.quantile(values, 0.95)))
@@ -116,7 +118,7 @@ def _pool_result(
 
 
 def _by_shadows(attack: Attack, measured: Measured) -> list[Metrics]:
-    """Return the results of an attack with shadow models of each plan of RUM.
+    """Return the results of an attack with shadow models of each plan that has them.
 
     Models that are measured as they are get the shadow models of the first plan.
     """
@@ -126,7 +128,7 @@ def _by_shadows(attack: Attack, measured: Measured) -> list[Metrics]:
         shadows = first if not method.plan else method.shadows
         if shadows is None:
             names = (attack.name, f"{attack.name}_gap")
-            found.append(dict.fromkeys(names, Metric.missing("only plans of RUM")))
+            found.append(dict.fromkeys(names, Metric.missing(NO_SHADOWS)))
             continue
         pairs = zip(method.evaluations, retrained, strict=True)
         logits = ((ours.logits("forget"), theirs.logits("forget")) for ours, theirs in pairs)

@@ -1,12 +1,14 @@
-"""The cost of a study by part, in trainings of the original."""
+"""The cost of a study by part, and of its plan, in trainings of the original."""
 
+import math
 from collections.abc import Sequence
 
 from rum_ray.results.outcome import Outcome
-from rum_ray.results.schema import Costs, Row
+from rum_ray.results.rows import find_row
+from rum_ray.results.schema import Bill, Costs, Row
 from rum_ray.unlearning.base import FORWARD_ONLY
 
-_MODELS = ("retrained", "retrained_again", "original")
+_MODELS = ("retrained", "retrained_again", "retrained_reordered", "original")
 
 
 def costs(outcome: Outcome, rows: Sequence[Row]) -> Costs:
@@ -24,11 +26,53 @@ def costs(outcome: Outcome, rows: Sequence[Row]) -> Costs:
         unit="trainings of the original",
         scores=outcome.examples.cost,
         originals=trained * seeds,
-        search=prepared + sum(search.cost for search in outcome.searches) + outcome.tuning,
-        references=2 * seeds,
+        search=prepared
+        + sum(search.cost for search in outcome.searches)
+        + outcome.ranges
+        + outcome.tuning,
+        references=3 * seeds,
         plans=sum(cost * seeds for cost in plans),
         attacks=_attacks(outcome),
     )
+
+
+def bill(outcome: Outcome, rows: Sequence[Row]) -> Bill | None:
+    """Return the whole cost of the plan of the search, or of the file; None without a plan."""
+    plan = find_row(rows, "rum") or find_row(rows, "rum", "file")
+    cost = None if plan is None else plan.metrics["cost"].mean
+    if plan is None or cost is None:
+        return None
+    search, references, asked = 0.0, 0.0, False
+    if outcome.searches and plan.source == "search":
+        main, *_ = outcome.references
+        last = [each for each in outcome.searches if each.config.reference == main][-1]
+        trained = 0 if outcome.experiment.recipe.weights else outcome.originals
+        search = outcome.ranges + trained + last.whole + last.cost - last.spent
+        references, asked = outcome.references[main], main == "oracle"
+    return bill_of(outcome.examples.cost, search, references, cost, asked)
+
+
+def bill_of(scores: float, search: float, references: float, plan: float, asked: bool) -> Bill:
+    """Return a bill; `asked` is True if each request needs references of its own."""
+    fixed = scores + search + (0.0 if asked else references)
+    per_request = plan + (references if asked else 0.0)
+    total = scores + search + references + plan
+    return Bill(
+        *(scores, search, references, plan, total, fixed, per_request),
+        break_even=break_even(fixed, per_request),
+    )
+
+
+def break_even(fixed: float, per_request: float) -> int | None:
+    """Return the first number of requests that cost less than retraining per request.
+
+    Args:
+        fixed: paid once, in trainings.
+        per_request: paid per request, in trainings; retraining costs 1.
+    """
+    if per_request >= 1:
+        return None
+    return math.floor(fixed / (1 - per_request)) + 1
 
 
 def _attacks(outcome: Outcome) -> float:

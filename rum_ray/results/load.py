@@ -79,7 +79,8 @@ def load_outcome(study: Study, stages: Iterable[StageTime] = ()) -> Outcome:
         forget=load_forget_set(study),
         measured=load_methods(study, method_rows(study)),
         searches=load_searches(study),
-        tuning=_tuning(study),
+        ranges=_ranges(study),
+        tuning=sum(job.ledger(study.context).spent for job in study.row_searches.values()),
         references={
             name: sum(map(training_count, known.models)) for name, known in study.references.items()
         },
@@ -217,12 +218,11 @@ def _pool_answers(study: Study, retrained: Evaluation) -> PoolAnswers | None:
     return PoolAnswers(sets, unseen)
 
 
-def _tuning(study: Study) -> float:
-    """Return the cost of range tests and of the searches of rows, in trainings of the original."""
-    rows = sum(job.ledger(study.context).spent for job in study.row_searches.values())
+def _ranges(study: Study) -> float:
+    """Return the cost of the range tests of learning rates, in trainings of the original."""
     tests = [job for tested in study.range_tests.values() for _, job in tested]
     total = len(study.context.bundle.train)
-    return rows + sum(relative_cost(job.plan, job.recipe, total) for job in tests)
+    return sum(relative_cost(job.plan, job.recipe, total) for job in tests)
 
 
 def _search(study: Study, name: str, search: SearchJob) -> SearchOutcome:

@@ -263,7 +263,8 @@ class Outcome:
         forget: the forget set.
         measured: the methods.
         searches: in their order; empty without a search.
-        tuning: cost of range tests and of the searches of rows, in trainings of the original.
+        ranges: cost of the range tests of learning rates, in trainings of the original.
+        tuning: cost of the searches of the rows of `compare`, in trainings of the original.
         references: trainings of the models that each reference of the search is made of.
         originals: originals of the search seeds.
         stages: wall time by stage.
@@ -277,6 +278,7 @@ class Outcome:
     forget: ForgetSet
     measured: Measured
     searches: tuple[SearchOutcome, ...]
+    ranges: float
     tuning: float
     references: Mapping[str, int]
     originals: int

@@ -11,7 +11,8 @@ from rum_ray.errors import DataError
 from rum_ray.experiment.parts import LABELS
 from rum_ray.results.schema import Row, SearchSummary, Summary, to_json
 
-_PARTS = {"best", "front", "expected_best"}  # fields of a search that are not single values
+_PARTS = {"best", "finalists", "front", "expected_best"}
+"""Fields of a search that are not single values."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

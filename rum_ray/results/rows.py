@@ -1,22 +1,30 @@
-"""The rows of the report: metrics over seeds, and claims that one row is better than another."""
+"""The rows of the report: metrics over seeds, and names of rows that are the same."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
+
+import numpy as np
 
 from rum_ray.errors import ConfigError
-from rum_ray.evaluation.statistics import LEAST_SEEDS, Mean, PairedGap, compare, holm
+from rum_ray.evaluation.statistics import Mean, PairedGap
 from rum_ray.evaluation.tow import Evaluation
 from rum_ray.results.attacks import attack_metrics, klom_summaries
 from rum_ray.results.metrics import by_seed, metric
 from rum_ray.results.outcome import Measured, Method
 from rum_ray.results.residuals import residual_metrics
-from rum_ray.results.schema import Claim, Metric, Row
+from rum_ray.results.schema import Metric, Row, RowName
 
 _OF_ATTACK = {"svm": "mia_gap", "auc": "auc_gap"}
+LEAST_TRIALS = 8
+"""A row of `compare` that was chosen from fewer plans is untuned."""
+_COMPARED = ("vanilla", "shuffle", "rum_f")
+_PICKED = ("rum", "best_single", "refined", "ordered", "untuned", "unjoined")
+"""Methods whose rows are one row if their plans are equal, in the order of their names."""
+_SOURCES = ("search", "file")
 
 
 def row_summaries(measured: Measured) -> tuple[Row, ...]:
-    """Return the rows, each with its excess over the noise floor."""
+    """Return the rows, each with its excess over the noise floor; equal plans are one row."""
     attacks, residuals = attack_metrics(measured), residual_metrics(measured)
     rows = [
         _row(measured, method, {**of_attacks, **of_residuals})
@@ -25,7 +33,7 @@ def row_summaries(measured: Measured) -> tuple[Row, ...]:
         )
     ]
     (floor,) = (row for row in rows if row.method == "retrained_again")
-    return tuple(_with_excess(row, floor) for row in rows)
+    return merged([_with_excess(row, floor) for row in rows])
 
 
 def _row(measured: Measured, method: Method, others: dict[str, Metric]) -> Row:
@@ -36,6 +44,7 @@ def _row(measured: Measured, method: Method, others: dict[str, Metric]) -> Row:
         raise ConfigError(
             f"evaluate.also: an attack has the name '{name}' of another metric. Rename the attack."
         )
+    worst, collapsed = collapses(metrics["objective"])
     return Row(
         method=method.name,
         unlearner=method.unlearner,
@@ -45,20 +54,32 @@ def _row(measured: Measured, method: Method, others: dict[str, Metric]) -> Row:
         seeds=measured.seeds,
         metrics={**metrics, **others},
         klom=klom_summaries(method, retrained),
+        worst=worst,
+        collapsed=collapsed,
+        untuned=method.name in _COMPARED and (method.trials or 0) < LEAST_TRIALS,
     )
+
+
+def collapses(objective: Metric) -> tuple[float | None, int | None]:
+    """Return the lowest value of a seed, and the number of seeds below half of the mean."""
+    values = by_seed(objective)
+    if not len(values) or not np.isfinite(values).all():
+        return None, None
+    return float(values.min()), int((values < 0.5 * values.mean()).sum())
 
 
 def _metrics(method: Method, retrained: Method, attack_gap: str) -> dict[str, Metric]:
     """Return the metrics of the evaluations against those of the retrained models, by name."""
     pairs = list(zip(method.evaluations, retrained.evaluations, strict=True))
     found = [ours.against(theirs) for ours, theirs in pairs]
+    answers = [(_answers(ours), _answers(theirs)) for ours, theirs in pairs]
     for values in found:
         values["objective"] = values["tow"] - values[attack_gap]
-    answers = [(_answers(ours), _answers(theirs)) for ours, theirs in pairs]
+        for attack, gap in _OF_ATTACK.items():
+            values[f"objective_{attack}"] = values["tow"] - values[gap]
+    names = [name for name in found[0] if all(name in values for values in found)]
     metrics = {}
-    for name in found[0]:
-        if not all(name in values for values in found):
-            continue
+    for name in dict.fromkeys([*names, *answers[0][0]]):
         if name in answers[0][0]:
             gaps = [ours[name] - theirs[name] for ours, theirs in answers]
             metrics[name] = metric(PairedGap.of(gaps))
@@ -69,10 +90,13 @@ def _metrics(method: Method, retrained: Method, attack_gap: str) -> dict[str, Me
 
 def _answers(evaluation: Evaluation) -> dict[str, float]:
     """Return the answers that have a gap, by the name of the gap."""
+    accuracies = evaluation.accuracies
     answers = {
         "mia_gap": evaluation.mia,
         "auc_gap": evaluation.auc,
         **{f"auc_gap_{name}": auc for name, auc in evaluation.subset_aucs.items()},
+        "retain_gap": accuracies.retain,
+        "test_gap": accuracies.test,
     }
     if evaluation.relearned is not None:
         answers["relearned_gap"] = evaluation.relearned
@@ -85,56 +109,52 @@ def _with_excess(row: Row, floor: Row) -> Row:
     return replace(row, metrics={**row.metrics, "excess": metric(Mean.of(values))})
 
 
-def comparisons(rows: Sequence[Row]) -> tuple[Claim, ...]:
-    """Return the claims that the searched plan is better than each competing row."""
-    searched = [row for row in rows if row.method == "rum" and row.source == "search"]
-    if not searched:
-        return ()
-    best_single = [row for row in rows if row.method == "best_single"]
-    # Plans that other references of the search led to have their own comparison: regret.
-    others = [
-        row
-        for row in rows
-        if row.source in (None, "search", "file")
-        and (row.method, row.source) != ("rum", "search")
-        and row.method not in ("retrained", "retrained_again", "best_single")
-    ]
-    first, *rest = [*searched, *best_single, *others]
-    return claims([(row_label(first), first, row_label(other), other) for other in rest])
+def merged(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Return the rows, with those of equal plans in one row, which has the names of all.
 
-
-def row_label(row: Row) -> str:
-    """Return the name of a row in claims."""
-    if row.method == "rum":
-        return f"rum ({row.source})"
-    return f"{row.method} {row.unlearner}" if row.unlearner else row.method
-
-
-def claims(pairs: Sequence[tuple[str, Row, str, Row]]) -> tuple[Claim, ...]:
-    """Return claims "A is better than B" in J, paired by seed; none with fewer than three seeds.
-
-    Args:
-        pairs: label and row of A, label and row of B.
-
-    Returns:
-        Claims whose p-values are corrected by Holm over all of them. A claim is shown if the lower
-        bound of the difference is above 0 and the corrected p below 0.05.
+    Only picks of searches and the plan of the file are compared. Equal plans have equal results,
+    since a plan and a seed determine every draw.
     """
-    values = [
-        (by_seed(a.metrics["objective"]), by_seed(b.metrics["objective"])) for _, a, _, b in pairs
-    ]
-    if not pairs or len(values[0][0]) < LEAST_SEEDS:
-        return ()
-    results = [compare(a, b) for a, b in values]
-    corrected = holm([result.p for result in results])
-    return tuple(
-        Claim(
-            a=a,
-            b=b,
-            metric="objective",
-            **asdict(result),
-            p_holm=p_holm,
-            shown=result.low > 0 and p_holm < 0.05,
-        )
-        for (a, _, b, _), result, p_holm in zip(pairs, results, corrected, strict=True)
-    )
+    kept: list[Row] = []
+    for row in sorted(rows, key=_rank):
+        place = next((n for n, each in enumerate(kept) if _is_same(each, row)), None)
+        if place is None:
+            kept.append(row)
+        else:
+            name = RowName(row.method, row.unlearner, row.source, row.trials)
+            kept[place] = replace(kept[place], also=(*kept[place].also, name))
+    order = {name_of(row): place for place, row in enumerate(rows)}
+    return tuple(sorted(kept, key=lambda row: order[name_of(row)]))
+
+
+def name_of(row: Row | RowName) -> tuple[str, str | None, str | None]:
+    """Return method, unlearner and source."""
+    return row.method, row.unlearner, row.source
+
+
+def _rank(row: Row) -> tuple[int, int]:
+    """Return the place of a row among those of its plan: the first one names it."""
+    method = _PICKED.index(row.method) if row.method in _PICKED else len(_PICKED)
+    return method, _SOURCES.index(row.source) if row.source in _SOURCES else len(_SOURCES)
+
+
+def _is_same(a: Row, b: Row) -> bool:
+    """Return True if two rows are picks with one plan."""
+    return {a.method, b.method} <= {*_PICKED} and bool(a.plan) and a.plan == b.plan
+
+
+def find_row(rows: Sequence[Row], method: str, source: str | None = "search") -> Row | None:
+    """Return the row that has a name, of its own or beside another one."""
+    return next((row for row in rows if _named(row, method, source) is not None), None)
+
+
+def trials_of(row: Row, method: str, source: str | None = "search") -> int | None:
+    """Return the number of trials of one of a row's names."""
+    found = _named(row, method, source)
+    return None if found is None else found.trials
+
+
+def _named(row: Row, method: str, source: str | None) -> Row | RowName | None:
+    """Return the name of a row with this method and source."""
+    names: list[Row | RowName] = [row, *row.also]
+    return next((each for each in names if (each.method, each.source) == (method, source)), None)

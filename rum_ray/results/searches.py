@@ -2,17 +2,16 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 
-from rum_ray.evaluation.statistics import LEAST_SEEDS, compare, expected_best, pareto
-from rum_ray.results.metrics import by_seed, numbers
+from rum_ray.evaluation.statistics import expected_best, pareto
+from rum_ray.results.claims import Deciding, Pair, claims, regret
+from rum_ray.results.metrics import numbers
 from rum_ray.results.outcome import SearchOutcome, Trial
-from rum_ray.results.rows import claims
+from rum_ray.results.rows import find_row, trials_of
 from rum_ray.results.schema import (
     FrontPoint,
     Ladder,
     ReferenceSummary,
-    Regret,
     Row,
     Rung,
     SearchSummary,
@@ -83,7 +82,7 @@ def _front(trials: Sequence[Trial]) -> tuple[FrontPoint, ...]:
     return tuple(FrontPoint(t.objective, t.cost, t.plan, number) for number, t in points)
 
 
-def ladder(searches: Sequence[SearchOutcome], rows: Sequence[Row]) -> Ladder | None:
+def ladder(searches: Sequence[SearchOutcome], rows: Sequence[Row], rule: Deciding) -> Ladder | None:
     """Return the worth of each space, measured on the reported seeds and on test data.
 
     Each rung is compared with the one before it, the first on subsets with its control on random
@@ -98,59 +97,60 @@ def ladder(searches: Sequence[SearchOutcome], rows: Sequence[Row]) -> Ladder | N
     found = {search.space: _row_of(rows, search.method) for search in rungs}
     first, *_, last = found
     pairs = list(zip(found, [*found][1:], strict=False))
-    if any(row.method == "shuffled" for row in rows):
+    told = [_rung(search.space, search.method, rows, search.whole) for search in rungs]
+    if find_row(rows, "shuffled") is not None:
         found["shuffle"] = _row_of(rows, "shuffled")
+        told.append(_rung("shuffle", "shuffled", rows, None))
         pairs.append(("shuffle", "V1"))
     if len(rungs) > 2:
         pairs.append((first, last))
-    return Ladder(
-        rungs=tuple(_rung(space, row) for space, row in found.items()),
-        claims=claims([(b, found[b], a, found[a]) for a, b in pairs]),
-    )
+    named: list[Pair] = [(b, found[b], a, found[a]) for a, b in pairs]
+    return Ladder(rungs=tuple(told), claims=claims(named, rule))
 
 
-def _rung(space: str, row: Row) -> Rung:
+def _rung(space: str, method: str, rows: Sequence[Row], whole: float | None) -> Rung:
     """Return the worth of a space."""
-    assert row.trials is not None
+    row = _row_of(rows, method)
+    trials = trials_of(row, method)
+    assert trials is not None
     objective, tow, cost = (row.metrics[name] for name in ("objective", "tow", "cost"))
-    return Rung(space, row.method, row.trials, objective, tow, cost)
+    return Rung(space, method, trials, objective, tow, cost, whole)
 
 
 def _row_of(rows: Sequence[Row], method: str, source: str = "search") -> Row:
     """Return the row of a search."""
-    return next(row for row in rows if (row.method, row.source) == (method, source))
+    found = find_row(rows, method, source)
+    assert found is not None
+    return found
 
 
 def reference_summaries(
-    references: Mapping[str, int], rows: Sequence[Row]
+    references: Mapping[str, int], rows: Sequence[Row], rule: Deciding
 ) -> tuple[ReferenceSummary, ...]:
     """Return the cost of each reference of the search, and the worth of the plan it led to.
 
-    Regret is J of the oracle's plan minus J of this plan, both as reported: lower is better.
+    Regret is the metric that decides of the oracle's plan minus that of this plan, both as
+    reported: lower is better.
 
     Args:
         references: trainings of the models that each is made of, the main one first.
         rows: of the report.
+        rule: has the metric that decides.
     """
     if len(references) < 2:
         return ()
     main, *_ = references
-    found = {name: _row_of(rows, "rum", "search" if name == main else name) for name in references}
+    sources = {name: "search" if name == main else name for name in references}
+    found = {name: _row_of(rows, "rum", source) for name, source in sources.items()}
     best = found.get("oracle")
     return tuple(
         ReferenceSummary(
             reference=name,
             main=name == main,
-            trials=row.trials,
+            trials=trials_of(row, "rum", sources[name]),
             trainings=references[name],
             objective=row.metrics["objective"],
-            regret=None if best is None or name == "oracle" else _regret(best, row),
+            regret=None if best is None or name == "oracle" else regret(best, row, rule),
         )
         for name, row in found.items()
     )
-
-
-def _regret(best: Row, row: Row) -> Regret | None:
-    """Return J of the best row minus J of a row, paired by seed; None with too few seeds."""
-    ours, theirs = (by_seed(r.metrics["objective"]) for r in (best, row))
-    return Regret(**asdict(compare(ours, theirs))) if len(ours) >= LEAST_SEEDS else None

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from rum_ray.results.costs import costs
+from rum_ray.results.claims import Deciding, comparisons, variants
+from rum_ray.results.costs import bill, costs
 from rum_ray.results.outcome import Outcome
-from rum_ray.results.rows import comparisons, row_summaries
+from rum_ray.results.rows import row_summaries
 from rum_ray.results.schema import (
     Row,
     SearchSummary,
@@ -25,6 +26,7 @@ def summarize(outcome: Outcome) -> Summary:
     """Return report.json of a finished study."""
     experiment, examples, forget = outcome.experiment, outcome.examples, outcome.forget
     rows = row_summaries(outcome.measured)
+    rule = Deciding.of(experiment.search if outcome.searches else None, experiment.evaluate.attack)
     searches = search_summaries(outcome.searches, outcome.stages)
     scores, subsets = score_summary(examples, forget), subset_summaries(examples, forget)
     return Summary(
@@ -37,10 +39,10 @@ def summarize(outcome: Outcome) -> Summary:
         subsets=subsets,
         entanglement=entanglement_summary(subsets),
         rows=rows,
-        comparisons=comparisons(rows),
+        comparisons=comparisons(rows, rule),
         searches=searches,
-        ladder=ladder(outcome.searches, rows),
-        references=reference_summaries(outcome.references, rows),
+        ladder=ladder(outcome.searches, rows, rule),
+        references=reference_summaries(outcome.references, rows, rule),
         stages=outcome.stages,
         costs=costs(outcome, rows),
         selected_on=_selected_on(outcome),
@@ -50,6 +52,9 @@ def summarize(outcome: Outcome) -> Summary:
             *_plan_warnings(rows),
         ),
         attack_titles={a.name: a.title for a in outcome.measured.attacks} or None,
+        decides=rule.metric,
+        variants=variants(rows, rule),
+        bill=bill(outcome, rows),
     )
 
 
@@ -78,7 +83,7 @@ def _selected_on(outcome: Outcome) -> tuple[Selection, ...]:
             Selection(
                 "plans of the searches, and the values in vanilla, shuffle and rum_f",
                 f"validation{half}",
-                f"{search.seeds} search seeds, and 2 fresh ones for the finalists",
+                f"{search.seeds} search seeds, and {search.fresh} fresh ones for the finalists",
             )
         )
     seeds = ", ".join(map(str, outcome.experiment.seeds))

@@ -46,10 +46,10 @@ def embed(study: Study) -> list[Bound]:
 
 
 def retrain(study: Study) -> list[Bound]:
-    """Return the bound of the stage "retrain": twice per seed, and the searches' references."""
+    """Return the bound of the stage "retrain": 3 per seed, and the searches' references."""
     models, trainings = _references(study)
-    pairs = 2 * len(study.originals)
-    return [Bound("retrain", pairs + models, pairs + trainings)]
+    own = 3 * len(study.originals)
+    return [Bound("retrain", own + models, own + trainings)]
 
 
 def references(study: Study) -> list[Bound]:
@@ -91,14 +91,14 @@ def rows(study: Study) -> list[Bound]:
     """Return the bound of the stage "rows": every method on every seed."""
     seeds, relearn = len(study.originals), study.experiment.evaluate.relearn
     plans, pool = _plans(study) * seeds, len(study.scoring.pool) * study.asks_pool
-    total = plans + 3 * seeds
+    total = plans + 4 * seeds
     again = total * relearn.epochs / study.experiment.recipe.epochs if relearn else 0.0
     return [Bound("rows", total + pool, plans * _cap(study) + again)]
 
 
 def residuals(study: Study) -> list[Bound]:
     """Return the bound of the stage "residuals": models whose weights are kept."""
-    return [_streamed("residuals", study, (2 + _kept(study)) * len(study.originals))]
+    return [_streamed("residuals", study, (3 + _kept(study)) * len(study.originals))]
 
 
 def shadows(study: Study) -> list[Bound]:
@@ -141,7 +141,8 @@ def _plans(study: Study) -> int:
 def _kept(study: Study) -> int:
     """Return the number of plans whose unlearned weights are kept."""
     searched: Sequence[str] = study.search_names
-    return int(bool(searched)) + int(study.experiment.plan is not None)
+    picks = int(bool(searched)) + int("V0" in searched)
+    return picks + int(study.experiment.plan is not None)
 
 
 def _cap(study: Study) -> float:

@@ -83,11 +83,12 @@ def plan_row(study: Study) -> Row:
 
 
 def _models(study: Study) -> list[Row]:
-    """Return the rows without a plan: references, noise floor and originals."""
+    """Return the rows without a plan: references, originals, and both noise floors."""
     models = {
         "retrained": study.retrained,
         "retrained_again": study.retrained_again,
         "original": study.originals,
+        "retrained_reordered": study.retrained_reordered,
     }
     return [
         Row(name, tuple(_evaluation(study, model, model.seed) for model in group))
@@ -97,7 +98,9 @@ def _models(study: Study) -> list[Row]:
 
 def method_of(study: Study, search: SearchJob) -> str:
     """Return the method of a search's pick: "rum" for the last space."""
-    return "rum" if search.name == study.rungs[-1].name else METHODS[search.name]
+    if search.name == study.rungs[-1].name:
+        return "rum"
+    return "unjoined" if METHODS[search.name] == "rum" else METHODS[search.name]
 
 
 def _searched(study: Study, search: SearchJob) -> Row:
@@ -105,9 +108,10 @@ def _searched(study: Study, search: SearchJob) -> Row:
     plan, config = picked_plan(search, study.context, study.partition), study.require_search()
     method, single = method_of(study, search), search.single(plan)
     is_rum, counts = method == "rum", search.config.reference == config.reference
+    keep = counts and method in ("rum", "best_single")
     return Row(
         method,
-        _evaluations(study, plan, keep=is_rum and counts),
+        _evaluations(study, plan, keep),
         unlearner=None if is_rum or single is None else single.name,
         source="search" if counts else search.config.reference,
         trials=len(search.ledger(study.context).trials),
@@ -181,7 +185,7 @@ def measuring_jobs(study: Study, rows: Sequence[Row]) -> list[Job]:
 
 
 def shadow_jobs(study: Study, rows: Sequence[Row]) -> list[UnlearnShadow]:
-    """Return the jobs that run each plan "rum" of these rows on each model of the pool.
+    """Return the jobs that run the plans of "rum" and "best_single" on each model of the pool.
 
     There are none if no attack needs shadow models.
     """

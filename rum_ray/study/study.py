@@ -162,6 +162,14 @@ class Study:
         return tuple(TrainModel(self.recipe, seed, self.forget) for seed in again)
 
     @cached_property
+    def retrained_reordered(self) -> tuple[TrainModel, ...]:
+        """The second noise floor: retrained from the same initial weights, in another order."""
+        return tuple(
+            TrainModel(o.recipe, o.seed / "reordered", self.forget, init=o.seed)
+            for o in self.originals
+        )
+
+    @cached_property
     def references(self) -> Mapping[str, RetrainedReference | PoolReference]:
         """The references of the searches, by name, the main one first."""
         inputs = self.partition, self.search_originals, self.scoring
@@ -290,7 +298,8 @@ class Study:
     @property
     def retrain_jobs(self) -> list[Job]:
         """The jobs that retrain without the forget set."""
-        return [*self.retrained, *self.retrained_again, *self.reference_jobs]
+        floors = (*self.retrained_again, *self.retrained_reordered)
+        return [*self.retrained, *floors, *self.reference_jobs]
 
     @property
     def reference_jobs(self) -> list[Evaluate]:

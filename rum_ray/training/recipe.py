@@ -127,6 +127,7 @@ class Recipe:
         observe: Observe | None = None,
         probe: Probe | None = None,
         rows: Indices | None = None,
+        init: Seed | None = None,
     ) -> nn.Module:
         """Return a model trained on `data`, in eval mode.
 
@@ -140,11 +141,12 @@ class Recipe:
             probe: callback before every step, with its state likewise; it must not change the
                 model.
             rows: rows of `data` to train on; all by default.
+            init: initial weights come from `init / "init"` instead.
 
         Raises:
             DivergedError: the loss or a weight is not finite.
         """
-        model = self.build(data, runtime.seed / "init").to(runtime.device)
+        model = self.build(data, (init or runtime.seed) / "init").to(runtime.device)
         optimizer = self.optimizer(model)
         batches = Batches(data, self.batch_size, runtime.device, self.augment, rows)
         state: dict[str, Stateful] = {"model": model, "optimizer": optimizer}

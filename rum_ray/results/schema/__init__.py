@@ -12,7 +12,17 @@ from rum_ray.results.schema.examples import (
     ScoreSummary,
     SubsetSummary,
 )
-from rum_ray.results.schema.rows import Claim, Klom, Metric, Numbers, PlanStep, Regret, Row
+from rum_ray.results.schema.rows import (
+    Claim,
+    Difference,
+    Klom,
+    Metric,
+    Numbers,
+    PlanStep,
+    Regret,
+    Row,
+    RowName,
+)
 from rum_ray.results.schema.searches import (
     FinalistSummary,
     FrontPoint,
@@ -23,6 +33,7 @@ from rum_ray.results.schema.searches import (
     SearchSummary,
 )
 from rum_ray.results.schema.study import (
+    Bill,
     Costs,
     DataSummary,
     Environment,
@@ -34,9 +45,11 @@ from rum_ray.results.schema.summary import Summary, json_schema, to_json
 from rum_ray.study.timing import StageForecast
 
 __all__ = [
+    "Bill",
     "Claim",
     "Costs",
     "DataSummary",
+    "Difference",
     "Entanglement",
     "Environment",
     "ExperimentSummary",
@@ -54,6 +67,7 @@ __all__ = [
     "ReferenceSummary",
     "Regret",
     "Row",
+    "RowName",
     "Rung",
     "ScoreSummary",
     "SearchSummary",

@@ -76,12 +76,30 @@ class PlanStep:
 
 
 @dataclass(frozen=True)
+class RowName:
+    """Another name of a row: a method whose plan is the same.
+
+    Attributes:
+        method: see `Row`.
+        unlearner: for methods that use a single one.
+        source: where the hyperparameters come from.
+        trials: how many trials they were chosen from.
+    """
+
+    method: str
+    unlearner: str | None
+    source: str | None
+    trials: int | None
+
+
+@dataclass(frozen=True)
 class Row:
     """A method of the report.
 
     Attributes:
-        method: "retrained", "retrained_again", "original", "vanilla", "shuffle", "rum_f",
-            "best_single", "refined", "ordered", "untuned", "shuffled" or "rum".
+        method: "retrained", "retrained_again", "original", "retrained_reordered", "vanilla",
+            "shuffle", "rum_f", "best_single", "refined", "ordered", "untuned", "unjoined",
+            "shuffled" or "rum".
         unlearner: for methods that use a single one.
         source: where the hyperparameters come from: "search", "file", or another reference of the
             search.
@@ -90,6 +108,10 @@ class Row:
         seeds: the reported seeds.
         metrics: by name.
         klom: by set: "forget", "retain" and "test".
+        worst: the lowest J of a seed; None if J is unknown.
+        collapsed: number of seeds whose J is below half of the mean; None if J is unknown.
+        untuned: True for a row of `compare` that was chosen from fewer than 8 plans.
+        also: other methods with the same plan, which have no rows of their own.
     """
 
     method: str
@@ -100,6 +122,33 @@ class Row:
     seeds: tuple[int, ...]
     metrics: Mapping[str, Metric]
     klom: Mapping[str, Klom]
+    worst: float | None = None
+    collapsed: int | None = None
+    untuned: bool = False
+    also: tuple[RowName, ...] = ()
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The lead of A over B in one metric, paired by seed.
+
+    Attributes:
+        metric: its name; of metrics that are better when lower, the sign is turned.
+        mean: of the lead: above 0 where A is better.
+        low: lower end of the 95 % interval.
+        high: upper end.
+        p: two-sided, of a paired t-test.
+        p_holm: corrected over the claims of the table, in this metric (Holm).
+        verdict: "shown" if A is shown to be better, "worse" if B is, else "not shown".
+    """
+
+    metric: str
+    mean: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    verdict: str
 
 
 @dataclass(frozen=True)
@@ -109,13 +158,22 @@ class Claim:
     Attributes:
         a: a row, or a space.
         b: another one.
-        metric: that decides.
-        mean: of A - B.
+        metric: that decides: the one that the search maximised.
+        mean: of the lead of A over B in this metric.
         low: lower end of the 95 % interval.
         high: upper end.
         p: two-sided, of a paired t-test.
         p_holm: corrected over all claims of the table (Holm).
-        shown: True if `low` is above 0 and `p_holm` below 0.05.
+        shown: True if the verdict is "shown".
+        verdict: "shown" if `low` is above 0 and `p_holm` below 0.05, and no other co-primary metric
+            is shown against A; "shown by ToW - gap only" if one is ("shown by agreement only" if
+            the search maximised agreement); "worse" if B is shown to be better by the metric that
+            decides; else "not shown".
+        against: the co-primary metrics by which B is shown to be better.
+        by: the lead in every co-primary metric, first in the one that decides.
+        detectable: the lead that a test of this claim alone finds with a probability of 80 %.
+        repeats: number of forget sets; with 1, the claim is for this forget set.
+        also: other pairs of names whose rows are the same, so that the claim is theirs, too.
     """
 
     a: str
@@ -127,13 +185,30 @@ class Claim:
     p: float
     p_holm: float
     shown: bool
+    verdict: str | None = None
+    against: tuple[str, ...] = ()
+    by: tuple[Difference, ...] = ()
+    detectable: float | None = None
+    repeats: int = 1
+    also: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class Regret:
-    """J of the oracle's plan minus J of another one, paired by seed: lower is better."""
+    """J of the oracle's plan minus J of another one, paired by seed: lower is better.
+
+    Attributes:
+        mean: of the difference in `metric`.
+        low: lower end of the 95 % interval.
+        high: upper end.
+        p: two-sided, of a paired t-test.
+        metric: the one that the search maximised.
+        by: the difference in every co-primary metric, first in the one that decides.
+    """
 
     mean: float
     low: float
     high: float
     p: float
+    metric: str = "objective"
+    by: tuple[Difference, ...] = ()

@@ -70,10 +70,6 @@ class SearchSummary:
         space: "V0" to "V5".
         sampler: "tpe" or "random".
         trials: plans that were tried, those of smaller spaces included.
-        inherited: how many of them smaller spaces had tried before.
-        budget: limit of the cost, in trainings of the original; None for a number of trials.
-        spent: cost of the units of this space, in trainings of the original.
-        whole: the same, with the parts of smaller spaces from which the search started.
         starts: how many of them were given by `search.start`.
         objective: what was maximised.
         split: on which data.
@@ -87,19 +83,19 @@ class SearchSummary:
         drawn_again: proposals above the cap or known ones, which were replaced.
         diverged: trials that diverged.
         best: the pick.
-        finalists: the plans that were compared on fresh seeds, best first.
         front: the Pareto front, by rising cost.
         expected_best: the best J that 1, 2, ... trials can be expected to reach.
+        inherited: how many of the trials smaller spaces had tried before.
+        budget: limit of the cost, in trainings of the original; None for a number of trials.
+        spent: cost of the units of this space, in trainings of the original; None if unknown.
+        whole: the same, with the parts of smaller spaces from which the search started.
+        finalists: the plans that were compared on fresh seeds, best first.
     """
 
     name: str
     space: str
     sampler: str
     trials: int
-    inherited: int
-    budget: float | None
-    spent: float
-    whole: float
     starts: int
     objective: str
     split: str
@@ -113,14 +109,29 @@ class SearchSummary:
     drawn_again: int
     diverged: int
     best: Pick
-    finalists: tuple[FinalistSummary, ...]
     front: tuple[FrontPoint, ...]
     expected_best: Numbers
+    inherited: int = 0
+    budget: float | None = None
+    spent: float | None = None
+    whole: float | None = None
+    finalists: tuple[FinalistSummary, ...] = ()
 
 
 @dataclass(frozen=True)
 class Rung:
-    """A space of the ladder, measured on the reported seeds and on test data."""
+    """A space of the ladder, measured on the reported seeds and on test data.
+
+    Attributes:
+        space: "V0" to "V5", or "shuffle" for the plan of V1 on random subsets.
+        method: of its row.
+        trials: of its search.
+        objective: J of its plan.
+        tow: of its plan.
+        cost: of its plan, as a share of retraining.
+        whole: cost of its search and of the parts of smaller spaces from which it started, in
+            trainings of the original; None for the control.
+    """
 
     space: str
     method: str
@@ -128,6 +139,7 @@ class Rung:
     objective: Metric
     tow: Metric
     cost: Metric
+    whole: float | None = None
 
 
 @dataclass(frozen=True)
@@ -148,7 +160,8 @@ class ReferenceSummary:
         trials: of its search.
         trainings: models that were trained for it, in trainings of the original.
         objective: J of its plan on the reported seeds and on test data.
-        regret: against the oracle's plan; None for the oracle, and with fewer than three seeds.
+        regret: against the oracle's plan, by the metric that decides; None for the oracle, and with
+            fewer than three seeds.
     """
 
     reference: str

@@ -78,6 +78,37 @@ class Costs:
 
 
 @dataclass(frozen=True)
+class Bill:
+    """The whole cost of the reported plan, in trainings of the original.
+
+    Models that only the report needs are no part of it: the reported originals, the models that
+    they are compared with, and all other rows.
+
+    Attributes:
+        scores: the models that score the examples.
+        search: range tests, the originals of the search seeds, and all units of the plan's search
+            and of the smaller ones from which it started; 0 for a plan of the file.
+        references: models retrained for the search.
+        plan: one run of the plan.
+        total: the sum of these.
+        fixed: the part that many requests share.
+        per_request: the part that each request pays: the plan, and the references if they are
+            retrained without the examples of the request ("oracle").
+        break_even: first number of requests at which all of this costs less than retraining per
+            request; None if there is none.
+    """
+
+    scores: float
+    search: float
+    references: float
+    plan: float
+    total: float
+    fixed: float
+    per_request: float
+    break_even: int | None
+
+
+@dataclass(frozen=True)
 class Selection:
     """A choice that was made: what was chosen, on which split, with which seeds."""
 

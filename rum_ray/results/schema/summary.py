@@ -14,6 +14,7 @@ from rum_ray.results.schema.examples import Entanglement, ForgetSummary, ScoreSu
 from rum_ray.results.schema.rows import OPTIONAL, Claim, Row
 from rum_ray.results.schema.searches import Ladder, ReferenceSummary, SearchSummary
 from rum_ray.results.schema.study import (
+    Bill,
     Costs,
     DataSummary,
     Environment,
@@ -28,7 +29,9 @@ class Summary:
     """report.json: all numbers of a finished study.
 
     `attack_titles` has the title of each attack in `evaluate.also`, by the name of its metrics; it
-    is left out if there is none.
+    is left out if there is none. `decides` is the metric that decides all claims. `variants` are
+    the claims that RUM^F is better than vanilla, by unlearner. `bill` is the whole cost of the
+    reported plan; it is left out without a plan.
     """
 
     format: Literal[1] = 1
@@ -51,6 +54,9 @@ class Summary:
     selected_on: tuple[Selection, ...]
     warnings: tuple[str, ...]
     attack_titles: Mapping[str, str] | None = field(default=None, metadata=OPTIONAL)
+    decides: str = "objective"
+    variants: tuple[Claim, ...] = ()
+    bill: Bill | None = field(default=None, metadata=OPTIONAL)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; numbers that are not finite become null."""
