@@ -146,13 +146,17 @@ def show(answer: Mapping[str, Any]) -> None:
 
 
 def show_report(summary: Summary, path: str) -> None:
-    """Print the headline table, the references, the ladder if there is one, and the path."""
+    """Print the headline table, verdict, bill, references, the ladder if any, and the path."""
+    from rum_ray.report import verdicts
     from rum_ray.report.sections import ladder, references, result
     from rum_ray.report.text import printable
 
     shown = printable(summary)
     rows, name = shown.rows, shown.experiment.name
     show_table(result.headline(rows, shown.attack, shown.searches, name))
+    for sentence in (verdicts.headline(shown), verdicts.expected(shown), verdicts.bill(shown.bill)):
+        if sentence:
+            print(sentence)
     if shown.references:
         print(f"{references.finding(shown.references)}.")
     if shown.ladder is not None and ladder.climbed(shown.ladder):
@@ -178,17 +182,21 @@ def show_subsets(subsets: Sequence[SubsetSummary]) -> None:
 
 def show_searches(searches: Sequence[SearchSummary]) -> None:
     """Print the searches, the plan that was picked, and the searches that outdid it."""
-    from rum_ray.report.sections import search
-    from rum_ray.report.text import OBJECTIVE, format_plan, printable
+    from rum_ray.report.sections import picks
+    from rum_ray.report.text import format_number, format_plan, printable, searched_title
 
     shown = printable(tuple(searches))
-    header, rows = search.searches(shown).texts()
-    columns = ["space", "trials", "diverged", "J of its pick", "on fresh seeds", "cost"]
+    header, rows = picks.searches(shown).texts()
+    columns = ["space", "trainings", "trials", "diverged", "expected J", "cost"]
     places = [header.index(name) for name in columns]
-    title = f"J = {OBJECTIVE} on validation data, by the {shown[0].reference}"
+    title = f"J = {searched_title(shown[0])} on validation data, by the {shown[0].reference}"
     table(title, columns, [[row[place] for place in places] for row in rows])
-    print(f"picked: {format_plan(search.main(shown)[-1].best.plan)}")
-    for warning in search.outdone(shown):
+    last = picks.main(shown)[-1]
+    print(f"picked: {format_plan(last.best.plan)}")
+    print(f"expected J, on fresh seeds: {format_number(last.best.validated)}")
+    if last.finalists:
+        print(f"{picks.dropped(last)}.")
+    for warning in picks.outdone(shown):
         print(warning)
 
 

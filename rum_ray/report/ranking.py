@@ -11,7 +11,7 @@ from rum_ray.evaluation.statistics import LEAST_SEEDS, compare, holm
 from rum_ray.report.text import finite, label
 from rum_ray.results.schema import Claim, Metric, Regret, Row
 
-REFERENCES = ("retrained", "retrained_again")
+REFERENCES = ("retrained", "retrained_again", "retrained_reordered")
 LEVEL = 0.05
 _UNKNOWN = Metric(None)
 
@@ -42,7 +42,7 @@ def _by_objective(row: Row) -> tuple[Any, ...]:
 
 
 def references(rows: Sequence[Row]) -> list[Row]:
-    """Return the retrained model and the noise floor."""
+    """Return the retrained model and the noise floors."""
     return [row for name in REFERENCES for row in rows if row.method == name]
 
 
@@ -83,14 +83,18 @@ def is_same(claim: Claim | Regret) -> bool:
 
 def is_worse(claim: Claim) -> bool:
     """Return True if A is shown to be worse than B, by the test that claims use."""
+    if claim.verdict is not None:
+        return claim.verdict == "worse"
     return claim.high < 0 and claim.p_holm < LEVEL
 
 
 def verdict(claim: Claim) -> str:
     """Return the verdict on the claim "A is better than B", in words."""
-    if claim.shown:
-        return "shown"
-    return "the same" if is_same(claim) else "worse" if is_worse(claim) else "not shown"
+    if is_same(claim):
+        return "the same"
+    if claim.verdict is not None:
+        return claim.verdict
+    return "shown" if claim.shown else "worse" if is_worse(claim) else "not shown"
 
 
 def paired_p(a: Row, b: Row | None) -> float | None:

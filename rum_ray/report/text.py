@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-from rum_ray.results.schema import Claim, Metric, PlanStep, Row
+from rum_ray.results.schema import Claim, Metric, PlanStep, Row, RowName, SearchSummary
 from rum_ray.unlearning import UNLEARNERS
 
 T = TypeVar("T")
@@ -14,6 +14,16 @@ T = TypeVar("T")
 DASH = "\u2013"
 MINUS = "\u2212"
 OBJECTIVE = f"ToW {MINUS} MIA gap"
+METRICS = {
+    "objective": OBJECTIVE,
+    "objective_svm": OBJECTIVE,
+    "objective_auc": f"ToW {MINUS} AUC gap",
+    "tow_examples": "ToW by example",
+    "js_forget": "JS divergence",
+    "u_lira_gap": "U-LiRA gap",
+    "pool_lira_gap": "pool LiRA gap",
+    "pool_rmia_gap": "pool RMIA gap",
+}
 
 # Escape sequences, other control characters, and marks that change the direction of text.
 _UNPRINTABLE = re.compile(
@@ -27,6 +37,7 @@ SPACES = {
     "V2": "one, and the order",
     "V3": "one per subset, untuned",
     "V4": "one per subset, tuned",
+    "V5": "steps may be shared",
     "shuffle": "random subsets",
 }
 KNOWLEDGE = {
@@ -37,11 +48,13 @@ KNOWLEDGE = {
 VARIANTS = {"vanilla": "vanilla", "shuffle": "shuffle", "rum_f": "RUM^F"}
 METHODS = {
     "retrained_again": "retrained again",
+    "retrained_reordered": "retrained, reordered",
     "original": "doing nothing",
     "refined": "best single, refined",
     "ordered": "best single, ordered",
     "shuffled": "best single, shuffled",
     "untuned": "RUM, untuned",
+    "unjoined": "RUM, no shared step",
 }
 
 
@@ -175,8 +188,26 @@ def format_plan(steps: Sequence[PlanStep], settings: bool = False) -> str:
     return " → ".join(parts) or DASH
 
 
+def metric_title(name: str) -> str:
+    """Return the name of a metric of claims."""
+    return METRICS.get(name, name.replace("_", " "))
+
+
+def searched_title(search: SearchSummary) -> str:
+    """Return the name of the objective that a search maximised."""
+    if search.objective == "tow_examples":
+        return "agreement"
+    return METRICS[f"objective_{search.attack}"]
+
+
 def label(row: Row) -> str:
-    """Return the name of a row, the same in tables, figures and claims."""
+    """Return the names of a row, the same in tables, figures and claims."""
+    names: list[Row | RowName] = [row, *row.also]
+    return " = ".join(map(_label, names))
+
+
+def _label(row: Row | RowName) -> str:
+    """Return one name of a row."""
     name = unlearner_title(row.unlearner)
     if row.method in VARIANTS:
         return f"{name} {VARIANTS[row.method]}"

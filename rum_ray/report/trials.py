@@ -1,13 +1,16 @@
 """The trials of the searches, as the report reads them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from rum_ray.evaluation.statistics import pareto
+from rum_ray.partition import JOINT
 from rum_ray.report.text import KNOWLEDGE
+from rum_ray.results.schema import PlanStep, to_json
 
 
 def complete(trials: pd.DataFrame) -> pd.DataFrame:
@@ -44,10 +47,41 @@ def choices(
     found: dict[str, dict[str, list[float]]] = {}
     rows = complete(trials)
     for row in rows[rows["search"] == search].to_dict("records"):
-        for step in json.loads(row["plan"]):
-            by_name = found.setdefault(step["subset"], {})
-            by_name.setdefault(step["unlearner"]["name"], []).append(float(row["objective"]))
+        for subset, name in _choices(json.loads(row["plan"]), subsets):
+            by_name = found.setdefault(subset, {})
+            by_name.setdefault(name, []).append(float(row["objective"]))
     return {name: found[name] for name in dict.fromkeys([*subsets, *found]) if name in found}
+
+
+def _choices(plan: Sequence[Mapping[str, Any]], subsets: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the unlearner of each subset; subsets that share a step have the same one."""
+    found = []
+    for step in plan:
+        whole = step["subset"] == "all" and subsets
+        names = subsets if whole else step["subset"].split(JOINT)
+        found += [(name, str(step["unlearner"]["name"])) for name in names]
+    return found
+
+
+def picked(
+    trials: pd.DataFrame, search: str, plan: Sequence[PlanStep], subsets: Sequence[str] = ()
+) -> dict[str, tuple[str, float]]:
+    """Return the unlearner and the objective of the picked plan, by subset.
+
+    Empty if the plan is no trial of the search.
+    """
+    rows, wanted = complete(trials), to_json(plan)
+    for row in rows[rows["search"] == search].to_dict("records"):
+        steps = json.loads(row["plan"])
+        if steps == wanted:
+            value = float(row["objective"])
+            return {subset: (name, value) for subset, name in _choices(steps, subsets)}
+    return {}
+
+
+def trial_name(search: str, trial: int) -> str:
+    """Return the name of a trial, such as "V5 trial 12"."""
+    return f"{search} trial {trial}"
 
 
 def explained(groups: dict[str, list[float]]) -> float | None:

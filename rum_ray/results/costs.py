@@ -72,7 +72,8 @@ def break_even(fixed: float, per_request: float) -> int | None:
     """
     if per_request >= 1:
         return None
-    return math.floor(fixed / (1 - per_request)) + 1
+    # Where both cost the same, neither is cheaper; the quotient may lie a rounding below.
+    return math.floor(fixed / (1 - per_request) + 1e-9) + 1
 
 
 def _attacks(outcome: Outcome) -> float:

@@ -97,10 +97,10 @@ def ladder(searches: Sequence[SearchOutcome], rows: Sequence[Row], rule: Decidin
     found = {search.space: _row_of(rows, search.method) for search in rungs}
     first, *_, last = found
     pairs = list(zip(found, [*found][1:], strict=False))
-    told = [_rung(search.space, search.method, rows, search.whole) for search in rungs]
+    told = [_rung(search.space, search.method, rows, rule, search.whole) for search in rungs]
     if find_row(rows, "shuffled") is not None:
         found["shuffle"] = _row_of(rows, "shuffled")
-        told.append(_rung("shuffle", "shuffled", rows, None))
+        told.append(_rung("shuffle", "shuffled", rows, rule))
         pairs.append(("shuffle", "V1"))
     if len(rungs) > 2:
         pairs.append((first, last))
@@ -108,13 +108,19 @@ def ladder(searches: Sequence[SearchOutcome], rows: Sequence[Row], rule: Decidin
     return Ladder(rungs=tuple(told), claims=claims(named, rule))
 
 
-def _rung(space: str, method: str, rows: Sequence[Row], whole: float | None) -> Rung:
+def _rung(
+    space: str, method: str, rows: Sequence[Row], rule: Deciding, whole: float | None = None
+) -> Rung:
     """Return the worth of a space."""
     row = _row_of(rows, method)
     trials = trials_of(row, method)
     assert trials is not None
     objective, tow, cost = (row.metrics[name] for name in ("objective", "tow", "cost"))
-    return Rung(space, method, trials, objective, tow, cost, whole)
+    return Rung(
+        *(space, method, trials, objective, tow, cost),
+        whole=whole,
+        searched=row.metrics.get(rule.metric),
+    )
 
 
 def _row_of(rows: Sequence[Row], method: str, source: str = "search") -> Row:

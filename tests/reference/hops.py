@@ -33,6 +33,7 @@ EXPERIMENT = {
     "plan": {"low": "nothing", "medium": "nothing", "high": {"name": "finetune", "epochs": 1}},
     "search": {
         "trials": 2,
+        "finalists": 2,
         "spaces": ["V0", "V1"],
         "max_cost": 9.0,
         "unlearners": ["nothing", {"name": "finetune", "epochs": 1}],

@@ -47,10 +47,11 @@ BASE = Experiment(
 )
 FILE = {"name": "small", "data": "digits", "recipe": {"model": "mlp"}, "forget": {"size": 8}}
 CANDIDATES = (Candidate("nothing"), Candidate("finetune", {"epochs": 1}))
-SEARCH = SearchConfig(trials=3, spaces=("V4",), unlearners=CANDIDATES)
+SEARCH = SearchConfig(trials=3, finalists=2, spaces=("V4",), unlearners=CANDIDATES)
 RUINOUS = Candidate("finetune", {"weight_decay": 10.0, "epochs": 10, "batch_size": 4, "lr": 0.1})
 TRIAL_COLUMNS = (
-    "search trial start status objective tow mia_gap cost by_seed seconds steps_run cache_hits plan"
+    "search trial start inherited status objective tow mia_gap auc_gap examples cost by_seed "
+    "seconds steps_run cache_hits plan"
 )
 
 
@@ -86,7 +87,9 @@ def check(summary: Summary, scores: pd.DataFrame, trials: pd.DataFrame) -> None:
         copy = pd.read_parquet(io.BytesIO(frame.to_parquet(None, index=False)))
         assert (list(copy), len(copy)) == (list(frame), len(frame))
     methods = [row.method for row in summary.rows]
-    assert methods[:3] == ["retrained", "retrained_again", "original"]
+    assert methods[:4] == ["retrained", "retrained_again", "original", "retrained_reordered"]
+    plans = [row.plan for row in summary.rows if row.method in ("rum", "best_single", "refined")]
+    assert all(plans.count(plan) == 1 for plan in plans)
     assert len(scores) == summary.data.train
     assert scores["subset"].notna().sum() == summary.forget.size == sum(summary.forget.classes)
     assert len(trials) == sum(search.trials for search in summary.searches)
@@ -106,7 +109,7 @@ def lawful(metric: Metric, name: str) -> None:
 
 def test_without_a_search(report):
     summary, _, trials = report()
-    assert [row.method for row in summary.rows[3:]] == ["rum"]
+    assert [row.method for row in summary.rows[4:]] == ["rum"]
     assert (summary.searches, summary.ladder, summary.references) == ((), None, ())
     assert not summary.comparisons
     assert summary.attack_titles is None
@@ -124,7 +127,7 @@ def test_the_empty_table_of_trials_has_the_types_of_a_full_one(report):
 
 def test_with_nothing_but_the_models(report):
     summary, *_ = report(plan=None)
-    assert len(summary.rows) == 3
+    assert len(summary.rows) == 4
     assert not [warning for warning in summary.warnings if "plan" in warning]
 
 
@@ -249,7 +252,13 @@ def test_a_ladder(report):
     assert summary.ladder is not None
     spaces = [rung.space for rung in summary.ladder.rungs]
     assert spaces == ["V0", "V1", "V2", "V3", "V4", "shuffle"]
-    assert len(summary.ladder.claims) == 6
+    # Claims whose rows are the same are one, with the names of all.
+    told = [(c.a, c.b) for c in summary.ladder.claims]
+    told += [tuple(pair) for c in summary.ladder.claims for pair in c.also]
+    steps = [("V1", "V0"), ("V2", "V1"), ("V3", "V2"), ("V4", "V3"), ("V1", "shuffle")]
+    assert sorted(told) == sorted([*steps, ("V4", "V0")])
+    rungs = {rung.space: rung.trials for rung in summary.ladder.rungs[:-1]}
+    assert rungs == {search.space: search.trials for search in summary.searches}
 
 
 def test_all_attacks(report):
@@ -327,3 +336,51 @@ def test_scores_are_known_before_a_forget_set(bundle, store):
     make(study, study.first_jobs)
     table = score_table(load_examples(study))
     assert table["subset"].isna().all()
+
+
+def test_the_second_floor_has_the_weights_of_the_reference_and_another_order(bundle, store):
+    study = Study(BASE, Context(bundle, store))
+    (reference,), (again,) = study.retrained, study.retrained_reordered
+    train = bundle.train
+
+    def start(job):
+        return study.recipe.build(train, (job.init or job.seed) / "init").state_dict()
+
+    ours, theirs = start(again), start(reference)
+    assert all(ours[name].equal(theirs[name]) for name in theirs)
+    make(study, [reference, again, *study.retrained_again])
+    ours, theirs = (job.load(study.context).state_dict() for job in (again, reference))
+    assert not any(ours[name].equal(theirs[name]) for name in theirs)
+
+
+def test_the_bill_is_that_of_the_plan(report):
+    search = replace(SEARCH, reference="surrogate", also=("oracle",))
+    summary, *_ = report(search=search, plan=None)
+    bill, (main, _) = summary.bill, summary.searches
+    plan = next(row for row in summary.rows if row.method == "rum").metrics["cost"].mean
+    assert bill.plan == bill.per_request == plan
+    assert bill.scores == summary.costs.scores
+    # Originals of the search seeds, at least, and the units.
+    assert bill.search > 3 + main.whole
+    assert bill.references == summary.references[0].trainings
+    assert bill.total == pytest.approx(bill.scores + bill.search + bill.references + plan)
+    assert bill.break_even > bill.fixed
+    oracle = report(search=SEARCH, plan=None)[0].bill
+    assert (oracle.per_request, oracle.break_even) == (oracle.plan + oracle.references, None)
+    file = report()[0].bill
+    assert (file.search, file.references, file.fixed) == (0, 0, file.scores)
+
+
+def test_rows_of_compare_are_untuned_below_eight_plans(report):
+    search = replace(SEARCH, rows=8)
+    for compare, changes in (
+        (FineTune(), {"search": search}),
+        (FineTune(), {"search": replace(search, rows=2)}),
+        (TUNED, {}),
+    ):
+        summary, *_ = report(compare=(compare,), **changes)
+        untuned = {row.method for row in summary.rows if row.untuned}
+        rows = [row for row in summary.rows if row.method in ("vanilla", "shuffle", "rum_f")]
+        assert len(rows) == 3
+        assert untuned == {row.method for row in rows if (row.trials or 0) < 8}
+    assert summary.variants == ()

@@ -19,7 +19,11 @@ Curves = Mapping[str, Sequence[float]]
 
 
 def ladder(
-    rungs: Sequence[Rung], control: Rung | None, floor: float | None, curves: Curves
+    rungs: Sequence[Rung],
+    control: Rung | None,
+    floor: float | None,
+    curves: Curves,
+    metric: str = OBJECTIVE,
 ) -> Figure:
     """Draw each rung's objective, and beside it the expected best of n trials.
 
@@ -28,6 +32,7 @@ def ladder(
         control: the plan on random subsets, drawn in grey after the rungs.
         floor: objective of the noise floor.
         curves: the expected best after 1, 2, ... trials, by space; no second panel if empty.
+        metric: name of the objective.
     """
     figure = new_figure(4.2, layout=None)
     colors = hues([rung.space for rung in rungs])
@@ -41,9 +46,11 @@ def ladder(
         left.axhline(floor, color=COLORS.grey, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
     _name(left, shown, heights, floor)
     left.set_title("The plan of each rung, on test data", pad=8)
-    left.set_ylabel(OBJECTIVE)
+    left.set_ylabel(metric)
     if curves:
-        _expected(figure.add_axes((0.685, 0.2, 0.265, 0.72)), curves, colors)
+        right = figure.add_axes((0.685, 0.2, 0.265, 0.72))
+        right.set_ylabel(f"expected best {metric}")
+        _expected(right, curves, colors)
     return figure
 
 
@@ -103,5 +110,4 @@ def _expected(axes: Axes, curves: Curves, colors: Mapping[str, str]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.set_title("The best of n trials, on validation data", pad=8)
     axes.set_xlabel("trials n")
-    axes.set_ylabel(f"expected best {OBJECTIVE}")
     name_ends(axes, ends)

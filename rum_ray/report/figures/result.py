@@ -11,7 +11,7 @@ from matplotlib.transforms import Bbox
 
 from rum_ray.report.figures.labels import Tag, place
 from rum_ray.report.figures.style import COLORS, Look, new_figure, style_axes
-from rum_ray.report.ranking import contestants, find, mean, metric
+from rum_ray.report.ranking import contestants, find, mean, metric, subject
 from rum_ray.report.text import KNOWLEDGE, VARIANTS, finite, label, unlearner_title
 from rum_ray.results.schema import Row
 
@@ -41,7 +41,7 @@ def families(rows: Sequence[Row]) -> list[str]:
 def marks(rows: Sequence[Row], x: str, y: str) -> list[Mark]:
     """Return the marks of all rows with both metrics, except the retrained model's."""
     hues = {name: COLORS.family(i) for i, name in enumerate(families(rows))}
-    found = []
+    found, picked = [], subject(rows)
     for row in rows:
         across, up = mean(row, x), mean(row, y)
         if row.method == "retrained" or across is None or up is None:
@@ -50,7 +50,7 @@ def marks(rows: Sequence[Row], x: str, y: str) -> list[Mark]:
         if row.method in SHAPES:
             shape, color = SHAPES[row.method], hues[str(row.unlearner)]
         elif row.method == "rum":
-            beside = row.source in KNOWLEDGE
+            beside = row is not picked
             shape, color, size = "*", COLORS.accent, 9.0 if beside else 15.0
         elif row.method in ("original", "retrained_again"):
             shape, color = ("X" if row.method == "original" else "P"), COLORS.grey

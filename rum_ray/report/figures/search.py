@@ -1,6 +1,6 @@
 """Figures of the search: progress, choices, and quality against cost."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,7 @@ def hues(names: Sequence[str]) -> dict[str, str]:
     return {name: COLORS.accent if name == max(names) else next(others) for name in names}
 
 
-def progress(trials: pd.DataFrame) -> Figure:
+def progress(trials: pd.DataFrame, metric: str = OBJECTIVE) -> Figure:
     """Draw the best objective so far over the trials, one line per search."""
     figure = new_figure(3.7, layout=None)
     axes = figure.add_axes((0.065, 0.14, 0.71, 0.83))
@@ -48,7 +48,7 @@ def progress(trials: pd.DataFrame) -> Figure:
         axes.plot(x, y, drawstyle="steps-post", color=colors[name], linewidth=width)
         ends.append((float(best.iloc[-1]), float(until), space_title(name), colors[name], strong))
     axes.set_xlabel("trials so far")
-    axes.set_ylabel(f"{OBJECTIVE} on validation data")
+    axes.set_ylabel(f"{metric} on validation data")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     tops = found.groupby("search")["objective"].cummax()
     axes.set_ylim(float(tops.quantile(0.02)) - 0.03, float(tops.max()) + 0.02)
@@ -75,8 +75,18 @@ def name_ends(axes: Axes, ends: list[LineEnd]) -> None:
         axes.text(right + 4 * gap, at, name, **look)
 
 
-def choice_panels(found: dict[str, dict[str, list[float]]]) -> Figure:
-    """Draw each trial's objective by the unlearner of each subset."""
+def choice_panels(
+    found: dict[str, dict[str, list[float]]],
+    star: Mapping[str, tuple[str, float]],
+    metric: str = OBJECTIVE,
+) -> Figure:
+    """Draw each trial's objective by the unlearner of each subset.
+
+    Args:
+        found: objectives by subset and unlearner.
+        star: unlearner and objective of the picked plan, by subset; empty for no star.
+        metric: name of the objective.
+    """
     medians: dict[str, list[float]] = {}
     for groups in found.values():
         for name, values in groups.items():
@@ -84,7 +94,6 @@ def choice_panels(found: dict[str, dict[str, list[float]]]) -> Figure:
     order = sorted(medians, key=lambda name: float(np.median(medians[name])))
     figure = new_figure(1.1 + 0.33 * len(order))
     panels = figure.subplots(1, len(found), sharex=True, sharey=True, squeeze=False)[0]
-    top = max(max(values) for groups in found.values() for values in groups.values())
     for axes, (subset, groups) in zip(panels, found.items(), strict=True):
         style_axes(axes, "both")
         axes.set_title(subset)
@@ -94,23 +103,27 @@ def choice_panels(found: dict[str, dict[str, list[float]]]) -> Figure:
             axes.plot(values, [row] * len(values), "o", markeredgewidth=0, **look)
             if values:
                 axes.plot(np.median(values), row, "|", color=COLORS.ink, ms=13, markeredgewidth=1.6)
-            if top in values:
-                axes.plot(top, row, "*", color=COLORS.accent, ms=13, markeredgecolor=COLORS.paper)
+            chosen, value = star.get(subset, ("", 0.0))
+            if chosen == name:
+                edge: Look = {"ms": 13, "markeredgecolor": COLORS.paper}
+                axes.plot(value, row, "*", color=COLORS.accent, **edge)
         axes.tick_params(axis="y", length=0)
         axes.xaxis.set_major_locator(MaxNLocator(4, prune="both"))
     panels[0].set_yticks(range(len(order)), [unlearner_title(name) for name in order])
     panels[0].set_ylim(-0.6, len(order) - 0.4)
-    figure.supxlabel(f"{OBJECTIVE} on validation data", size=9, color=COLORS.muted)
+    figure.supxlabel(f"{metric} on validation data", size=9, color=COLORS.muted)
     return figure
 
 
-def cost(trials: pd.DataFrame, rows: Sequence[Row], max_cost: float | None) -> Figure:
+def cost(
+    trials: pd.DataFrame, rows: Sequence[Row], max_cost: float | None, metric: str = OBJECTIVE
+) -> Figure:
     """Draw quality against cost: the trials of the searches, and the methods of the table."""
     has_trials = not complete(trials).empty
     figure = new_figure(4.4)
     panels = list(figure.subplots(1, 1 + has_trials, squeeze=False)[0])
     if has_trials:
-        _trial_cost(panels[0], trials, max_cost)
+        _trial_cost(panels[0], trials, max_cost, metric)
     axes = panels[-1]
     style_axes(axes)
     shown = [m for m in marks(contestants(rows), "cost", "objective") if m.row.method != "original"]
@@ -128,7 +141,7 @@ def cost(trials: pd.DataFrame, rows: Sequence[Row], max_cost: float | None) -> F
     return figure
 
 
-def _trial_cost(axes: Axes, trials: pd.DataFrame, max_cost: float | None) -> None:
+def _trial_cost(axes: Axes, trials: pd.DataFrame, max_cost: float | None, metric: str) -> None:
     style_axes(axes)
     rows = complete(trials)
     names = [str(name) for name in trials["search"].unique()]
@@ -145,7 +158,7 @@ def _trial_cost(axes: Axes, trials: pd.DataFrame, max_cost: float | None) -> Non
     if max_cost is not None:
         axes.axvline(max_cost, color=COLORS.grey, linewidth=0.9, linestyle=(0, (4, 3)))
     axes.set_title("Trials, on validation data", pad=22)
-    axes.set_ylabel(OBJECTIVE)
+    axes.set_ylabel(metric)
     where: Look = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1.0), "borderaxespad": 0.0}
     style: Look = {
         "frameon": False,

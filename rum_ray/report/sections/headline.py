@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rum_ray.report import verdicts
 from rum_ray.report.blocks import KeyNumber, KeyNumbers, Paragraph, Section
 from rum_ray.report.gallery import Gallery
 from rum_ray.report.ranking import (
@@ -14,6 +15,7 @@ from rum_ray.report.ranking import (
     metric,
     paired_p,
     subject,
+    verdict,
 )
 from rum_ray.report.text import (
     DASH,
@@ -27,11 +29,19 @@ from rum_ray.report.text import (
     format_share,
     join_words,
     label,
-    labelled,
+    metric_title,
     unlearner_title,
 )
+from rum_ray.report.verdicts import (
+    SINGLE,
+    bill,
+    expected,
+    headline_claim,
+    shares_best_single,
+    titles,
+)
 from rum_ray.results.report import Report
-from rum_ray.results.schema import Claim, ForgetSummary, Row, Summary
+from rum_ray.results.schema import ForgetSummary, Row, SearchSummary, Summary
 
 PICKS = {
     "spread": "a third each of low, medium and high {score}",
@@ -48,9 +58,11 @@ def section(report: Report, _: Gallery) -> Section:
     summary = report.summary
     data, size = summary.data, format_count(summary.forget.size)
     title = f"Forgetting {size} of {format_count(data.train)} examples of {data.name}"
+    price = " ".join(filter(None, (expected(summary), bill(summary.bill))))
     blocks = (
         Paragraph(lead(summary), "lead"),
         KeyNumbers(tuple(numbers(summary))),
+        *((Paragraph(price),) if price else ()),
         Paragraph(conditions(summary), "conditions"),
     )
     eyebrow = f"Experiment {summary.experiment.name} · unlearning with RUM"
@@ -58,7 +70,7 @@ def section(report: Report, _: Gallery) -> Section:
 
 
 def lead(summary: Summary) -> str:
-    """Return one sentence: the forget set, the plan, its cost and its quality."""
+    """Return the forget set, the plan, its cost and its quality, and the verdict on it."""
     row = subject(summary.rows)
     picked = _picked(summary.forget, summary.scores.name)
     examples = f"{format_count(summary.forget.size, 'example')} ({picked})"
@@ -70,7 +82,8 @@ def lead(summary: Summary) -> str:
     listed = f" {DASH} {join_words(steps)} {DASH}" if steps else ""
     cost = f"{format_share(metric(row, 'cost'))} of the cost of one retraining"
     quality = distance(summary.rows, row)
-    return f"{examples} are forgotten by {method}{listed} for {cost}. In {OBJECTIVE} it {quality}."
+    told = f"{examples} are forgotten by {method}{listed} for {cost}. In {OBJECTIVE} it {quality}."
+    return " ".join(filter(None, (told, verdicts.headline(summary))))
 
 
 def _picked(forget: ForgetSummary, score: str) -> str:
@@ -117,8 +130,15 @@ def numbers(summary: Summary) -> list[KeyNumber]:
             f"{_half(floor)}retrained again",
         ),
         KeyNumber("Cost", format_percent(mean(row, "cost")), "of one retraining"),
-        _margin(labelled(summary.comparisons, summary.rows)),
+        _margin(summary),
     ]
+
+
+def budget(search: SearchSummary) -> str:
+    """Return the budget of a search: trainings of the original, or trials."""
+    if search.budget is None:
+        return format_count(search.trials, "trial")
+    return format_count(search.budget, "training")
 
 
 def _half(row: Row | None) -> str:
@@ -126,20 +146,24 @@ def _half(row: Row | None) -> str:
     return "" if half is None else f"± {format_number(half)} · "
 
 
-def _margin(claims: Sequence[Claim]) -> KeyNumber:
+def _margin(summary: Summary) -> KeyNumber:
     """Return the margin over the best single unlearner: the first of the claims."""
-    if not claims:
-        return KeyNumber("Better than the best single unlearner", DASH, "not tested")
-    claim = claims[0]
-    single = claim.b.startswith("best single")
-    name = "the best single unlearner" if single else claim.b
-    ends = format_interval(claim.low, claim.high)
+    if shares_best_single(subject(summary.rows)):
+        return KeyNumber(f"Better than {SINGLE}", "the same", "one plan")
+    claim = headline_claim(summary)
+    if claim is None:
+        return KeyNumber(f"Better than {SINGLE}", DASH, "not tested")
+    name = SINGLE if claim.b.startswith("best single") else claim.b
+    ends = f"{format_interval(claim.low, claim.high)} in {metric_title(claim.metric)}"
+    if is_same(claim):
+        return KeyNumber(f"Better than {name}", "the same", "on every seed")
+    if claim.against and not is_worse(claim):
+        note = f"{verdict(claim)}; against it: {titles(claim.against)}"
+        return KeyNumber(f"Better than {name}", f"by {format_number(claim.mean)}", note)
     if claim.shown or is_worse(claim):
         note = f"{ends} · p = {format_p(claim.p_holm)}".replace("= <", "<")
         which, by = ("Worse", -claim.mean) if is_worse(claim) else ("Better", claim.mean)
         return KeyNumber(f"{which} than {name}", f"by {format_number(by)}", note)
-    if is_same(claim):
-        return KeyNumber(f"Better than {name}", "the same", "on every seed")
     note = f"{format_number(claim.mean, sign=True)} {ends}"
     return KeyNumber(f"Better than {name}", "not shown", note)
 
@@ -151,11 +175,11 @@ def conditions(summary: Summary) -> str:
     attack = "AUC" if gap_name(summary.attack) == "auc_gap" else "SVM"
     if not summary.searches:
         return " · ".join([*parts, "no search", f"attack: {attack}", "reported on test"])
-    search = summary.searches[0]
+    search = [s for s in summary.searches if s.reference == summary.searches[0].reference][-1]
     drawn = " at random" if search.sampler == "random" else ""
     cap = f", each at most {format_percent(search.max_cost)} of a retraining"
     parts += [
-        f"{format_count(search.trials, 'trial')} per search{drawn}{cap if search.max_cost else ''}",
+        f"{budget(search)} per search{drawn}{cap if search.max_cost else ''}",
         f"reference: {search.reference}",
         f"attack: {search.attack.upper()} in the search, {attack} in the report",
         f"tuned on {search.split}, reported on test",

@@ -8,8 +8,8 @@ from rum_ray.report.figures.ladder import ladder as draw_ladder
 from rum_ray.report.figures.style import draw
 from rum_ray.report.gallery import Gallery
 from rum_ray.report.ranking import find, is_same, is_worse, mean, verdict
+from rum_ray.report.sections.picks import main
 from rum_ray.report.sections.reliability import claims_table
-from rum_ray.report.sections.search import main
 from rum_ray.report.text import (
     DASH,
     OBJECTIVE,
@@ -20,13 +20,16 @@ from rum_ray.report.text import (
     format_number,
     format_share,
     join_words,
+    metric_title,
     space_title,
 )
+from rum_ray.report.verdicts import titles
 from rum_ray.results.report import Report
-from rum_ray.results.schema import Claim, Ladder, Rung, Summary
+from rum_ray.results.schema import Claim, Ladder, Metric, Rung, Summary
 
 CONTROL = "shuffled"
 """The method that is not a rung: the plan of V1 on random subsets."""
+KNOWN = ("shown", "worse", "the same", "not shown")
 NO_LADDER = Ladder((), ())
 
 
@@ -37,7 +40,7 @@ def section(report: Report, _: Gallery) -> Section | None:
     if not climbed(ladder):
         return None
     blocks: list[Block] = [rungs(ladder)]
-    if all(finite(rung.objective.mean) is not None for rung in climbed(ladder)):
+    if all(finite(measured(rung).mean) is not None for rung in climbed(ladder)):
         blocks = [_figure(summary, ladder), replace(rungs(ladder), title="")]
     if ladder.claims:
         title = subsets(ladder)
@@ -66,10 +69,15 @@ def finding(ladder: Ladder) -> str:
     text = f"{names[-1]} is {_worth(whole)} over {names[0]}"
     steps = [step for a, b in pairwise(names) if (step := _claim(ladder, b, a)) is not None]
     shown = [f"{step.a} adds {format_number(step.mean)}" for step in steps if step.shown]
+    alone = [
+        f"{step.a} adds {format_number(step.mean)}, {verdict(step)} (not by {titles(step.against)})"
+        for step in steps
+        if verdict(step) not in KNOWN
+    ]
     worse = [f"{s.a} is worse than {s.b} by {format_number(-s.mean)}" for s in steps if is_worse(s)]
     same = [f"{s.a} found the plan of {s.b}" for s in steps if is_same(s)]
     others = [step.a for step in steps if verdict(step) == "not shown"]
-    parts = [join_words(found) for found in (shown, worse, same) if found]
+    parts = [join_words(found) for found in (shown, alone, worse, same) if found]
     if others:
         parts.append(f"no gain is shown for {join_words(others)}")
     return f"{text}: {'; '.join(parts)}" if len(names) > 2 and parts else text
@@ -92,14 +100,31 @@ def rungs(ladder: Ladder) -> Table:
     cells = [
         (
             space_title(rung.space),
-            format_metric(rung.objective),
+            format_metric(measured(rung)),
             format_share(rung.cost),
+            format_number(rung.whole, 1),
             _gain(ladder, rung.space, below[rung.space]) if rung.space in below else DASH,
         )
         for rung in (*climbed(ladder), *([random] if random else []))
     ]
-    columns = ("rung", OBJECTIVE, "cost", "worth over the one before")
+    columns = (
+        "rung",
+        metric(ladder),
+        "cost",
+        "trainings of its search",
+        "worth over the one before",
+    )
     return text_table("Rungs of the ladder", columns, cells, title=finding(ladder), style="compact")
+
+
+def measured(rung: Rung) -> Metric:
+    """Return the metric of a rung that decides the claims about it."""
+    return rung.objective if rung.searched is None else rung.searched
+
+
+def metric(ladder: Ladder) -> str:
+    """Return the name of the metric that decides."""
+    return metric_title(ladder.claims[0].metric) if ladder.claims else OBJECTIVE
 
 
 def _gain(ladder: Ladder, space: str, below: str) -> str:
@@ -128,14 +153,15 @@ def curves(summary: Summary, ladder: Ladder) -> dict[str, list[float]]:
 def _figure(summary: Summary, ladder: Ladder) -> Figure:
     """Return the figure of the rungs and of the expected best."""
     shown, random, lines = climbed(ladder), control(ladder), curves(summary, ladder)
-    if random is not None and finite(random.objective.mean) is None:
+    if random is not None and finite(measured(random).mean) is None:
         random = None
     title = finding(ladder)
-    floor = mean(find(summary.rows, "retrained_again"), "objective")
+    decides = ladder.claims[0].metric if ladder.claims else "objective"
+    floor = mean(find(summary.rows, "retrained_again"), decides)
     caption = (
         "Each rung is a space of plans, named by its free choices, and searched with the same "
-        "number of trials under the same cap. Dots: its plan, with the 95 % interval over seeds. "
-        "The dashed line is the noise floor. "
+        "budget under the same cap; V0, the rival of all, with the budget of all. Dots: its plan, "
+        "with the 95 % interval over seeds. The dashed line is the noise floor. "
     )
     if random is not None:
         caption += "Grey, at the end: the plan of V1 on random subsets. "
@@ -146,18 +172,25 @@ def _figure(summary: Summary, ladder: Ladder) -> Figure:
             "the space, not the speed of its search. "
         )
     seeds, trials = len(shown[0].objective.values), max(rung.trials for rung in shown)
-    caption += f"n = {format_count(seeds, 'seed')}, {format_count(trials, 'trial')} per rung."
-    svg = draw("ladder", title, lambda: draw_ladder(shown, random, floor, lines))
+    caption += (
+        f"n = {format_count(seeds, 'seed')}, at most {format_count(trials, 'trial')} per rung."
+    )
+    drawn = [replace(rung, objective=measured(rung)) for rung in shown]
+    last = None if random is None else replace(random, objective=measured(random))
+    svg = draw("ladder", title, lambda: draw_ladder(drawn, last, floor, lines, metric(ladder)))
     return Figure("ladder", title, caption, svg)
 
 
 def _claim(ladder: Ladder, a: str, b: str) -> Claim | None:
     """Return the claim that the plan of space `a` is better than that of space `b`."""
-    return next((each for each in ladder.claims if (each.a, each.b) == (a, b)), None)
+    found = (c for c in ladder.claims if (a, b) in ((c.a, c.b), *c.also))
+    return next(found, None)
 
 
 def _worth(claim: Claim) -> str:
     if is_same(claim):
         return "worth nothing"
-    known = claim.shown or is_worse(claim)
-    return f"worth {format_number(claim.mean)}" if known else "not shown to be worth anything"
+    if verdict(claim) == "not shown":
+        return "not shown to be worth anything"
+    only = "" if verdict(claim) in KNOWN else f" ({verdict(claim)})"
+    return f"worth {format_number(claim.mean)}{only}"

@@ -28,7 +28,7 @@ from rum_ray.report.text import (
     format_percent,
 )
 from rum_ray.results.report import Report
-from rum_ray.results.schema import Costs, StageSummary, Summary
+from rum_ray.results.schema import Bill, Costs, StageSummary, Summary
 
 
 def section(report: Report, _: Gallery) -> Section:
@@ -39,6 +39,8 @@ def section(report: Report, _: Gallery) -> Section:
         shares = tuple(_share(stage, summary.stages) for stage in summary.stages)
         blocks = [Strip(stages_finding(summary.stages), shares), stages(summary.stages)]
     blocks.append(Pair(costs(summary.costs), environment(summary)))
+    if summary.bill is not None:
+        blocks.append(bill(summary.bill))
     if summary.rows:
         table = all_metrics(summary.rows)
         blocks.append(Details("All metrics of all methods", (table,)))
@@ -89,6 +91,22 @@ def costs(costs: Costs) -> Table:
     total = sum(finite(value) or 0.0 for _, value in parts)
     cells = [(name, format_number(value, 1)) for name, value in (*parts, ("together", total))]
     return text_table("Costs", ("part", costs.unit), cells, title="Cost", style="compact")
+
+
+def bill(found: Bill) -> Table:
+    """Return the whole cost of the reported plan, and the number of requests that pay for it."""
+    names = [field.name for field in fields(found) if field.name != "break_even"]
+    cells = [(name.replace("_", " "), format_number(getattr(found, name), 2)) for name in names]
+    first = "never" if found.break_even is None else format_count(found.break_even)
+    cells.append(("cheaper than retraining from request", first))
+    columns = ("part", "trainings of the original")
+    caption = (
+        "Fixed: the part that many requests share. Per request: the plan, and the references if "
+        "they are retrained without the examples of each request. Models that only this report "
+        "needs are no part of the bill."
+    )
+    title = "The bill of the plan"
+    return text_table("Bill", columns, cells, title=title, caption=caption, style="compact")
 
 
 def environment(summary: Summary) -> Table:

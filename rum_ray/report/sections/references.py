@@ -14,6 +14,7 @@ from rum_ray.report.text import (
     format_metric,
     format_number,
     format_p,
+    metric_title,
 )
 from rum_ray.results.report import Report
 from rum_ray.results.schema import ReferenceSummary, Regret
@@ -39,15 +40,10 @@ def section(report: Report, _: Gallery) -> Section | None:
 
 def references(entries: Sequence[ReferenceSummary]) -> Table:
     """Return the worth of each reference's plan, and the cost of the reference."""
+    decides = next((e.regret.metric for e in entries if e.regret is not None), "objective")
     columns = (
-        "reference",
-        "knowledge",
-        "trials",
-        "trainings",
-        OBJECTIVE,
-        "regret",
-        "95 % interval",
-        "p",
+        *("reference", "knowledge", "trials", "trainings", OBJECTIVE),
+        *(f"regret in {metric_title(decides)}", "95 % interval", "p"),
     )
     cells = [
         (

@@ -18,7 +18,6 @@ from rum_ray.report.gallery import Gallery
 from rum_ray.report.ranking import find, is_same, mean, metric, subject, verdict
 from rum_ray.report.text import (
     DASH,
-    OBJECTIVE,
     finite,
     format_count,
     format_interval,
@@ -26,8 +25,11 @@ from rum_ray.report.text import (
     format_number,
     format_p,
     format_percent,
+    label,
     labelled,
+    metric_title,
 )
+from rum_ray.report.verdicts import SCOPE, others
 from rum_ray.results.report import Report
 from rum_ray.results.schema import Claim, PrecisionSummary, Row, ScoreSummary, Selection
 from rum_ray.scores.reliability import CHANGED_GOAL, SPLIT_HALF_GOAL
@@ -42,6 +44,9 @@ def section(report: Report, _: Gallery) -> Section:
         blocks.append(claims_table(summary.comparisons, summary.rows, "Claims", title))
     else:
         blocks.append(Paragraph("No claim was tested: a test takes a search and 3 seeds.", "note"))
+    if summary.variants:
+        title = f"RUM^F against vanilla, by unlearner: {claims_finding(summary.variants)}"
+        blocks.append(claims_table(summary.variants, summary.rows, "RUM^F against vanilla", title))
     if summary.selected_on:
         blocks.append(_selections(summary.selected_on))
     blocks.append(Bullets("Warnings", summary.warnings, "There are no warnings."))
@@ -80,11 +85,30 @@ def reliability(scores: ScoreSummary, rows: Sequence[Row]) -> list[str]:
             f"The noise floor, between two retrained models, is a gap of {svm} for the SVM attack "
             f"and of {auc} for the AUC attack; a smaller gap means nothing."
         )
+    found += _second_floor(rows)
     found.append(
         "Forget set, retain set and scores are the same for every seed. The intervals cover other "
         "seeds and other non-members, but not other examples to forget."
     )
     return found
+
+
+def _second_floor(rows: Sequence[Row]) -> list[str]:
+    """Return the accuracies on R and T beside their noise floor; empty without one."""
+    floor, row = find(rows, "retrained_reordered"), subject(rows)
+    if mean(floor, "retain_gap") is None:
+        return []
+    names = ("retain_gap", "test_gap")
+    retain, test = (format_metric(metric(floor, name)) for name in names)
+    text = (
+        "An unlearned model and its reference share their initial weights. Retrained from these "
+        f"weights in another order, accuracy differs by {retain} on the retain set and by {test} "
+        "on test data."
+    )
+    if row is None:
+        return [text]
+    retain, test = (format_metric(metric(row, name)) for name in names)
+    return [f"{text} Of {label(row)}, it differs by {retain} and {test}."]
 
 
 def _reaches(goal: bool) -> str:
@@ -108,6 +132,9 @@ def claims_finding(claims: Sequence[Claim]) -> str:
 
 def claims_table(claims: Sequence[Claim], rows: Sequence[Row], name: str, title: str) -> Table:
     """Return each claim with its interval and verdict."""
+    first = claims[0].metric
+    known_leads = dict.fromkeys(lead.metric for claim in claims for lead in claim.by)
+    beside = [name for name in known_leads if name != first]
     columns = (
         Column("claim", words=True),
         Column("difference"),
@@ -115,23 +142,36 @@ def claims_table(claims: Sequence[Claim], rows: Sequence[Row], name: str, title:
         Column("", medium="page"),
         Column("p"),
         Column("p, Holm"),
+        *(Column(metric_title(name), medium="text") for name in beside),
+        Column("other metrics", words=True),
         Column("verdict", words=True),
     )
     ends = [0.0, *(end for claim in claims for end in (claim.low, claim.high))]
     known = [end for end in ends if finite(end) is not None]
-    cells = [_claim(claim, min(known), max(known)) for claim in labelled(claims, rows)]
+    cells = [_claim(claim, min(known), max(known), beside) for claim in labelled(claims, rows)]
     row = subject(rows)
     seeds = format_count(len(row.seeds) if row else 0, "seed")
     caption = (
-        f"Differences in {OBJECTIVE}, paired by seed, with 95 % intervals. A claim is "
+        f"Differences in {metric_title(first)}, paired by seed, with 95 % intervals. A claim is "
         "shown if its interval lies above zero and p stays below 0.05 after Holm's correction over "
-        f"all claims of the table. n = {seeds}."
+        "all claims of the table, and if no other co-primary metric is shown against it. Other "
+        "metrics: those that are shown for the claim or against it, by the same rule. (finds x): "
+        f"a test of this claim alone finds x with a probability of 80 %. {_reach(claims)}"
+        f"n = {seeds}."
     )
     legend = "The dashed line is no difference."
     return Table(name, columns, tuple(cells), title, caption, legend)
 
 
-def _claim(claim: Claim, left: float, right: float) -> TableRow:
+def _reach(claims: Sequence[Claim]) -> str:
+    """Return the sentence about the forget sets that the claims are about."""
+    repeats = claims[0].repeats
+    if repeats > 1:
+        return f"The claims are about {repeats} forget sets. "
+    return f"The claims hold {SCOPE}. "
+
+
+def _claim(claim: Claim, left: float, right: float, beside: Sequence[str]) -> TableRow:
     same = is_same(claim)
     texts = (
         f"{claim.a} better than {claim.b}",
@@ -141,7 +181,12 @@ def _claim(claim: Claim, left: float, right: float) -> TableRow:
     tests = (DASH if same else format_p(claim.p), DASH if same else format_p(claim.p_holm))
     known = None not in map(finite, (claim.low, claim.mean, claim.high))
     drawing = Range(claim.low, claim.mean, claim.high, left, right) if known else None
-    cells = (*texts, "", *tests, verdict(claim))
+    leads = {lead.metric: format_number(lead.mean, sign=True) for lead in claim.by}
+    told = verdict(claim)
+    if told == "not shown" and claim.detectable is not None:
+        told = f"{told} (finds {format_number(claim.detectable)})"
+    by_others = (leads.get(name, DASH) for name in beside)
+    cells = (*texts, "", *tests, *by_others, others(claim), told)
     drawn = [
         Cell(text, drawing=None if place != 3 else drawing) for place, text in enumerate(cells)
     ]

@@ -35,6 +35,7 @@ from rum_ray.report.ranking import (
 from rum_ray.report.sections.headline import distance
 from rum_ray.report.text import (
     DASH,
+    METRICS,
     MINUS,
     OBJECTIVE,
     finite,
@@ -45,8 +46,10 @@ from rum_ray.report.text import (
     label,
 )
 from rum_ray.results.report import Report
+from rum_ray.results.rows import LEAST_TRIALS
 from rum_ray.results.schema import Row, SearchSummary, Summary
 
+UNTUNED = ", untuned"
 ABOVE = ", above the cap"
 NO_FIGURE = "No method has a result, so there is no figure."
 
@@ -74,12 +77,21 @@ def _figure(summary: Summary) -> Figure | None:
         "Retraining a second time, from other initial weights, is the noise floor: the shaded "
         "corner is better than that, and no method belongs there. A line joins the variants of one "
         "unlearner: ● vanilla (the whole forget set at once), ▲ shuffle (in random parts), "
-        f"■ RUM^F (in parts by score). n = {format_count(seeds, 'seed')}, "
+        f"■ RUM^F (in parts by score). {_star(rows)}n = {format_count(seeds, 'seed')}, "
         f"{format_count(summary.forget.size)} forgotten examples, "
         f"{format_count(summary.data.test)} test examples."
     )
     svg = draw("result", title, lambda: draw_result(rows, gap))
     return Figure("result", title, caption, svg)
+
+
+def _star(rows: Sequence[Row]) -> str:
+    """Return the meaning of the stars."""
+    row = subject(rows)
+    if row is None or row.method != "rum":
+        return ""
+    picked = "that was picked" if row.source == "search" else "of the file"
+    return f"The large ★ is the plan {picked}. "
 
 
 def finding(rows: Sequence[Row]) -> str:
@@ -104,7 +116,8 @@ def results(summary: Summary) -> Table:
     drawn = (Column(f"forget accuracy: {', '.join(subsets)}", medium="page"),) if subsets else ()
     columns = (
         Column("method", words=True),
-        *map(Column, (OBJECTIVE, "ToW", "MIA gap", "AUC gap")),
+        *map(Column, (OBJECTIVE, METRICS["objective_auc"], "ToW", "MIA gap", "AUC gap")),
+        Column("worst seed"),
         Column("test accuracy", medium="text"),
         *(Column(f"forget accuracy, {name}", medium="text") for name in subsets),
         *drawn,
@@ -112,12 +125,14 @@ def results(summary: Summary) -> Table:
     )
     rows, marks = [*references(summary.rows), *contestants(summary.rows)], _marks(summary.rows)
     cells = [_result(row, summary, subsets, marks[place]) for place, row in enumerate(rows)]
-    seeds = max(len(row.seeds) for row in rows)
+    seeds, ours = max(len(row.seeds) for row in rows), METRICS[f"objective_{summary.attack}"]
     caption = (
         f"Mean ± half of the 95 % interval over {format_count(seeds, 'seed')}; methods from best "
-        f"to worst by {OBJECTIVE}. ≈ best: a paired test over seeds, Holm-corrected over the "
-        f"table, shows no difference from the best. Cost: share of one retraining. "
-        f"{cap_note(summary)}MIA gap: SVM attack. AUC gap: AUC attack, which ranks examples by "
+        f"to worst by {ours}. ≈ best: a paired test over seeds, Holm-corrected over the "
+        "table, shows no difference from the best. Worst seed: the lowest "
+        f"{ours}; a seed collapsed if it is below half of the mean. Untuned: chosen from "
+        f"fewer than {LEAST_TRIALS} plans. Cost: share of one retraining. {cap_note(summary)}"
+        "MIA gap: SVM attack. AUC gap: AUC attack, which ranks examples by "
         "their logit."
     )
     legend = (
@@ -136,10 +151,13 @@ def _result(row: Row, summary: Summary, subsets: Sequence[str], mark: str) -> Ta
         Bar(subset, mean(row, name), mean(retrained, name))
         for subset, name in zip(subsets, names, strict=True)
     )
-    shown = ("objective", "tow", "mia_gap", "auc_gap", "test_accuracy")
+    shown = ("objective_svm", "objective_auc", "tow", "mia_gap", "auc_gap")
+    found = {**dict.fromkeys(shown[:1], metric(row, "objective")), **row.metrics}
     cells = (
-        Cell(label(row), mark),
-        *(Cell(format_metric(metric(row, name))) for name in shown),
+        Cell(label(row) + (UNTUNED if row.untuned else ""), mark),
+        *(Cell(format_metric(found.get(name))) for name in shown),
+        Cell(_worst(row)),
+        Cell(format_metric(metric(row, "test_accuracy"))),
         *(Cell(format_number(bar.value)) for bar in bars),
         *((Cell(drawing=Bars(bars)),) if bars else ()),
         Cell(_cost(row, summary.searches), drawing=Share(min(mean(row, "cost") or 0.0, 1.0))),
@@ -149,9 +167,19 @@ def _result(row: Row, summary: Summary, subsets: Sequence[str], mark: str) -> Ta
     return TableRow(cells, "best" if mark == "best" else "", group=row.method not in REFERENCES)
 
 
+def _worst(row: Row) -> str:
+    """Return the lowest J of a seed, and the number of seeds that collapsed."""
+    seeds = f" ({row.collapsed} collapsed)" if row.collapsed else ""
+    return format_number(row.worst) + seeds
+
+
 def _marks(rows: Sequence[Row]) -> list[str]:
     """Return the mark of each row, in the order of the table."""
-    names = {"retrained": "reference", "retrained_again": "noise floor"}
+    names = {
+        "retrained": "reference",
+        "retrained_again": "noise floor",
+        "retrained_reordered": "noise floor for R and T",
+    }
     best, ties = measured(rows)[:1], tied(rows)
     marks = [
         "best" if row in best else "≈ best" if row in ties else "" for row in contestants(rows)
@@ -183,12 +211,13 @@ def headline(
     rows: Sequence[Row], attack: str, searches: Sequence[SearchSummary] = (), name: str = ""
 ) -> Table:
     """Return the table for the terminal: references first, then methods from best to worst."""
-    columns = ("method", "ToW", "MIA gap", f"ToW {MINUS} gap", "cost")
+    columns = ("method", "ToW", "MIA gap", f"ToW {MINUS} gap", "cost", "worst seed")
     cells = [
         (
-            label(row),
+            label(row) + (UNTUNED if row.untuned else ""),
             *(format_metric(metric(row, each)) for each in ("tow", gap_name(attack), "objective")),
             _cost(row, searches),
+            _worst(row),
         )
         for row in (*references(rows), *contestants(rows))
     ]

@@ -13,27 +13,33 @@ from rum_ray.report.blocks import (
     PlanBox,
     PlanSteps,
     Section,
-    Table,
-    text_table,
 )
 from rum_ray.report.figures import search as figures
 from rum_ray.report.figures.style import draw
 from rum_ray.report.gallery import Gallery
 from rum_ray.report.ranking import mean, metric, subject
+from rum_ray.report.sections.picks import finalists, main, pareto, searches
 from rum_ray.report.text import (
     OBJECTIVE,
     format_count,
-    format_duration,
     format_number,
     format_percent,
-    format_plan,
     format_settings,
     format_share,
     label,
-    space_title,
+    searched_title,
     unlearner_title,
 )
-from rum_ray.report.trials import choices, comparable, complete, explained, freest_search, front
+from rum_ray.report.trials import (
+    choices,
+    comparable,
+    complete,
+    explained,
+    freest_search,
+    front,
+    picked,
+    trial_name,
+)
 from rum_ray.results.report import Report
 from rum_ray.results.schema import PlanStep, Row, SearchSummary, Summary, to_json
 
@@ -63,6 +69,9 @@ def section(report: Report, _: Gallery) -> Section:
         blocks += [pareto(widest), PICK]
     if summary.searches:
         blocks.append(searches(summary.searches))
+        last = main(summary.searches)[-1]
+        if last.finalists:
+            blocks.append(finalists(last))
     return Section("search", "How the plan was found", tuple(blocks))
 
 
@@ -96,11 +105,6 @@ def _box(summary: Summary, step: PlanStep) -> PlanBox:
     return PlanBox(step.subset, note, unlearner_title(step.name), tuple(format_settings(step)))
 
 
-def main(searches: Sequence[SearchSummary]) -> list[SearchSummary]:
-    """Return the searches by the main reference; the last one's pick is RUM's plan."""
-    return [each for each in searches if each.reference == searches[0].reference]
-
-
 def freest(searches: Sequence[SearchSummary]) -> SearchSummary | None:
     """Return the main search of the largest space, if its Pareto front is known."""
     known = [search for search in main(searches) if search.front]
@@ -119,7 +123,8 @@ def _progress(summary: Summary, trials: pd.DataFrame) -> Figure | None:
         "Trials without a dot are above the cap, diverged, or lie below the frame. "
         f"n = {format_count(len(found))} complete of {total}."
     )
-    svg = draw("progress", title, lambda: figures.progress(trials))
+    name = searched_title(summary.searches[0])
+    svg = draw("progress", title, lambda: figures.progress(trials, name))
     return Figure("progress", title, caption, svg)
 
 
@@ -127,11 +132,11 @@ def progress_finding(searches: Sequence[SearchSummary], found: pd.DataFrame) -> 
     """Return the best of the complete trials, and its relation to the pick."""
     best = found.loc[found["objective"] == found["objective"].max()].iloc[0]
     value, search = format_number(float(best["objective"])), main(searches)[-1]
-    text = f"The best trial is number {int(best['trial'])} of {best['search']}, with {value}"
+    name = trial_name(str(best["search"]), int(best["trial"]))
+    text, fresh = f"The best trial is {name}, with {value}", format_number(search.best.validated)
     if json.loads(best["plan"]) == to_json(search.best.plan):
-        return f"{text}; its plan was picked"
-    picked = format_number(search.best.objective)
-    return f"{text}; the picked plan is another one, of {search.space}, with {picked}"
+        return f"{text}; its plan was picked, with {fresh} on fresh seeds"
+    return f"{text}; the picked plan is another one, of {search.space}, with {fresh} on fresh seeds"
 
 
 def _choices(summary: Summary, trials: pd.DataFrame) -> Figure | None:
@@ -144,13 +149,21 @@ def _choices(summary: Summary, trials: pd.DataFrame) -> Figure | None:
         return None
     title = _choice_finding(found)
     total = sum(len(values) for values in next(iter(found.values())).values())
+    pick = main(summary.searches)[-1].best.plan
+    star = picked(trials, search, pick, [subset.name for subset in summary.subsets])
+    shown = (
+        "the star is the plan that was picked"
+        if star
+        else "there is no star, since the picked plan is a trial of another search"
+    )
     caption = (
         f"Each dot is a trial of the search {search}, drawn in each panel at the unlearner of that "
-        "subset; strokes are medians, the star is the best trial. Unless they are drawn at random, "
+        f"subset; strokes are medians, {shown}. Unless they are drawn at random, "
         "later trials depend on earlier ones, so this describes the search; it is no evidence "
         f"about the unlearners. n = {format_count(total, 'trial')}."
     )
-    svg = draw("choices", title, lambda: figures.choice_panels(found))
+    name = searched_title(main(summary.searches)[-1])
+    svg = draw("choices", title, lambda: figures.choice_panels(found, star, name))
     return Figure("choices", title, caption, svg)
 
 
@@ -179,7 +192,8 @@ def _cost(summary: Summary, trials: pd.DataFrame) -> Figure | None:
         )
     seeds = max((len(row.seeds) for row in rows), default=0)
     caption += f"n = {format_count(len(found), 'trial')}, {format_count(seeds, 'seed')}."
-    svg = draw("cost", title, lambda: figures.cost(trials, rows, cap))
+    name = searched_title(summary.searches[0]) if summary.searches else OBJECTIVE
+    svg = draw("cost", title, lambda: figures.cost(trials, rows, cap, name))
     return Figure("cost", title, caption, svg)
 
 
@@ -194,95 +208,3 @@ def cost_finding(trials: pd.DataFrame) -> str:
     if near["cost"] >= best["cost"]:
         return f"{text}; no cheaper one comes within 0.02 of it"
     return f"{text}; one for {format_percent(float(near['cost']))} comes within 0.02 of it"
-
-
-def pareto(search: SearchSummary) -> Table:
-    """Return the Pareto front of a search, by rising cost."""
-    cells = [
-        (
-            format_count(point.trial) + (", picked" if point.plan == search.best.plan else ""),
-            format_percent(point.cost),
-            format_number(point.objective),
-            format_plan(point.plan),
-        )
-        for point in search.front
-    ]
-    caption = f"Trials of the search {search.space}, with the objective on validation data."
-    if search.pick:
-        caption += f" The plan of this report was picked among trials of {search.pick}."
-    return text_table(
-        "Pareto front",
-        ("trial", "cost", OBJECTIVE, "plan"),
-        cells,
-        words=(0, 3),
-        title=_pareto_finding(search),
-        caption=caption,
-        style="compact",
-    )
-
-
-def _pareto_finding(search: SearchSummary) -> str:
-    first, last = search.front[0], search.front[-1]
-    if first is last:
-        cost = format_percent(last.cost)
-        return f"One trial is both the best and the cheapest, for {cost} of a retraining"
-    ends = [f"{format_number(p.objective)} for {format_percent(p.cost)}" for p in (first, last)]
-    return f"The Pareto front of trials leads from {ends[0]} of a retraining to {ends[1]}"
-
-
-def searches(searches: Sequence[SearchSummary]) -> Table:
-    """Return the budget, the counts and the pick of each search."""
-    columns = (
-        "space",
-        "trials",
-        "drawn again",
-        "infeasible",
-        "diverged",
-        "J of its pick",
-        "on fresh seeds",
-        "cost",
-        "time",
-        "its pick",
-    )
-    cells = [
-        (
-            space_title(each.space) + _reference(searches, each),
-            *map(format_count, (each.trials, each.drawn_again, each.infeasible, each.diverged)),
-            format_number(each.best.objective),
-            format_number(each.best.validated),
-            format_percent(each.best.cost),
-            format_duration(each.seconds),
-            format_plan(each.best.plan),
-        )
-        for each in searches
-    ]
-    caption = (
-        "Its pick: the best trials of a search are run again on fresh seeds, and the plan with the "
-        f"best mean over all seeds is picked. The pick of {main(searches)[-1].space} is the plan "
-        "of this report. J is on validation data: first on the seeds of the search, where the best "
-        "of many trials is partly luck, then on the fresh ones. J is measured on the forget set "
-        "or, where the table says so, on the matched set: examples that stay, on which the "
-        "surrogate tries its plans. J on one set is not comparable with J on the other."
-    )
-    title = "The pick of each search"
-    return text_table("Searches", columns, cells, words=(0, 9), title=title, caption=caption)
-
-
-def _reference(searches: Sequence[SearchSummary], search: SearchSummary) -> str:
-    """Return the reference of a search if it is not the main one's, and its matched set."""
-    matched = " on its matched set" if search.reference == "surrogate" else ""
-    if search.reference == searches[0].reference:
-        return matched
-    return f", by the {search.reference}{matched}"
-
-
-def outdone(searches: Sequence[SearchSummary]) -> list[str]:
-    """Return a line per main search whose pick is better on fresh seeds than RUM's plan."""
-    *others, last = main(searches)
-    return [
-        f"On fresh seeds the pick of {other.space} is better: "
-        f"{format_number(other.best.validated)}, against {format_number(last.best.validated)} for "
-        f"{last.space}."
-        for other in others
-        if other.best.validated > last.best.validated
-    ]

@@ -131,6 +131,7 @@ class Rung:
         cost: of its plan, as a share of retraining.
         whole: cost of its search and of the parts of smaller spaces from which it started, in
             trainings of the original; None for the control.
+        searched: the metric that decides, of its plan; None if it is unknown.
     """
 
     space: str
@@ -140,6 +141,7 @@ class Rung:
     tow: Metric
     cost: Metric
     whole: float | None = None
+    searched: Metric | None = None
 
 
 @dataclass(frozen=True)
