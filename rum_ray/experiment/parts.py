@@ -109,7 +109,7 @@ LABELS = ("method", "unlearner", "source", "seed")
 """Columns of the table of rows that are no metrics."""
 METRICS = (
     *("tow", "tow_mia", "tow_examples", "objective", "excess", "cost", "seconds"),
-    *("objective_svm", "objective_auc", "retain_gap", "test_gap"),
+    *("objective_svm", "objective_auc", "accuracy_gap_retain", "accuracy_gap_test"),
     *("mia", "mia_gap", "auc", "auc_gap", "relearned_forget_accuracy", "relearned_gap"),
     *("forget_accuracy", "retain_accuracy", "test_accuracy", "residual_forget"),
     *(f"{name}_{part}" for name in ("disagreement", "js") for part in ("forget", "retain", "test")),

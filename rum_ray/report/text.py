@@ -18,7 +18,7 @@ METRICS = {
     "objective": OBJECTIVE,
     "objective_svm": OBJECTIVE,
     "objective_auc": f"ToW {MINUS} AUC gap",
-    "tow_examples": "ToW by example",
+    "tow_examples": "example-level ToW",
     "js_forget": "JS divergence",
     "u_lira_gap": "U-LiRA gap",
     "pool_lira_gap": "pool LiRA gap",

@@ -47,7 +47,7 @@ def sentence(claim: Claim) -> str:
         return f"{a} is worse than {b}{scope(claim)}: {measured(claim)}."
     told = f"{a} better than {b}: {verdict(claim)}{scope(claim)} ({measured(claim)}"
     if claim.against:
-        return f"{told}), and worse by {titles(claim.against)}."
+        return f"{told}), and worse in {titles(claim.against)}."
     return f"{told}{power(claim) if verdict(claim) == 'not shown' else ''})."
 
 

@@ -95,8 +95,8 @@ def _answers(evaluation: Evaluation) -> dict[str, float]:
         "mia_gap": evaluation.mia,
         "auc_gap": evaluation.auc,
         **{f"auc_gap_{name}": auc for name, auc in evaluation.subset_aucs.items()},
-        "retain_gap": accuracies.retain,
-        "test_gap": accuracies.test,
+        "accuracy_gap_retain": accuracies.retain,
+        "accuracy_gap_test": accuracies.test,
     }
     if evaluation.relearned is not None:
         answers["relearned_gap"] = evaluation.relearned

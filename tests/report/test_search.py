@@ -6,19 +6,20 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from rum_ray.report.figures.search import hues, progress
+from rum_ray.report.figures.search import choice_panels, hues, progress
 from rum_ray.report.figures.style import COLORS
-from rum_ray.report.sections.search import (
-    freest,
-    main,
-    outdone,
-    pareto,
-    plan_finding,
-    progress_finding,
-    searches,
-)
+from rum_ray.report.sections.picks import dropped, finalists, main, outdone, pareto, searches
+from rum_ray.report.sections.search import freest, plan_finding, progress_finding
 from rum_ray.report.text import format_number, format_percent, format_plan
-from rum_ray.report.trials import choices, comparable, complete, explained, freest_search, front
+from rum_ray.report.trials import (
+    choices,
+    comparable,
+    complete,
+    explained,
+    freest_search,
+    front,
+    picked,
+)
 
 from .shapes import busy, by_label, demo, steps
 
@@ -39,7 +40,8 @@ def test_the_front_is_that_of_the_largest_space_by_its_trials():
     edge = front(report.trials[report.trials["search"] == "V4"])
     rows = pareto(search).texts()[1]
     numbers = [str(trial) for trial in edge["trial"]]
-    assert [row[0] for row in rows] == [*numbers[:-1], f"{numbers[-1]}, picked"]
+    names = [f"V4 trial {number}" for number in numbers]
+    assert [row[0] for row in rows] == [*names[:-1], f"{names[-1]}, picked"]
     assert [row[1] for row in rows] == [format_percent(cost) for cost in edge["cost"]]
     assert [row[2] for row in rows] == [format_number(value) for value in edge["objective"]]
     assert [row[3] for row in rows] == [format_plan(steps(plan)) for plan in edge["plan"]]
@@ -65,7 +67,8 @@ def test_the_best_trial_and_the_pick_are_distinguished():
     assert "its plan was picked" in progress_finding(report.summary.searches, found)
     other = replace(last, best=report.summary.searches[0].best)
     told = progress_finding((*report.summary.searches[:4], other), found)
-    assert told.endswith(f"of V4, with {format_number(other.best.objective)}")
+    assert told.startswith("The best trial is V")
+    assert told.endswith(f"of V4, with {format_number(other.best.validated)} on fresh seeds")
     assert not any("picked" in row[0] for row in pareto(other).texts()[1])
 
 
@@ -129,3 +132,52 @@ def test_the_explained_variance_is_corrected_for_chance():
     assert explained({"a": [1.0, 1.0], "b": [0.0, 0.0]}) == 1.0
     assert explained({"a": [0.0, 1.0], "b": [0.0, 1.0]}) == 0.0
     assert explained({"a": [0.5], "b": [0.5]}) is None
+
+
+def test_the_finalists_are_listed_and_those_that_were_dropped_told():
+    search = main(busy().summary.searches)[-1]
+    header, rows = finalists(search).texts()
+    assert [row[-1] for row in rows] == ["picked", "fails on a fresh seed"]
+    first = dict(zip(header, rows[0], strict=True))
+    assert first["J fresh"] == format_number(search.best.validated)
+    assert first["J searched"] == format_number(search.best.objective)
+    assert dropped(search) == "2 finalists of V4; 1 dropped: fails on a fresh seed"
+    assert dropped(replace(search, finalists=search.finalists[:1])).endswith("none was dropped")
+
+
+def test_the_expected_value_of_a_pick_is_that_of_the_fresh_seeds():
+    header, rows = searches(busy().summary.searches).texts()
+    for search, row in zip(busy().summary.searches, rows, strict=True):
+        told = dict(zip(header, row, strict=True))
+        assert told["expected J"] == format_number(search.best.validated)
+        assert format_number(search.best.objective) not in row
+
+
+def test_subsets_that_share_a_step_have_its_unlearner():
+    plan = [{"subset": "low+high", "unlearner": {"name": "salun"}}]
+    plan += [{"subset": "mid", "unlearner": {"name": "nothing"}}]
+    one = [{"subset": "all", "unlearner": {"name": "finetune"}}]
+    trial = {"search": "V5", "trial": 0, "status": "complete", "objective": 0.5}
+    trials = pd.DataFrame([{**trial, "plan": json.dumps(each)} for each in (plan, one)])
+    names = ["low", "mid", "high"]
+    found = choices(trials, "V5", names)
+    assert found["low"] == found["high"] == {"salun": [0.5], "finetune": [0.5]}
+    assert found["mid"] == {"nothing": [0.5], "finetune": [0.5]}
+
+
+def test_the_star_is_the_picked_plan():
+    plan = [{"subset": name, "unlearner": {"name": "salun"}} for name in ("low", "high")]
+    better = [{**step, "unlearner": {"name": "nothing"}} for step in plan]
+    trial = {"search": "V5", "trial": 0, "status": "complete"}
+    rows = [
+        {**trial, "objective": value, "plan": json.dumps(p)}
+        for value, p in ((0.5, plan), (0.6, better))
+    ]
+    trials = pd.DataFrame(rows)
+    star = picked(trials, "V5", steps(json.dumps(plan)))
+    assert star == {"low": ("salun", 0.5), "high": ("salun", 0.5)}
+    assert picked(trials, "V4", steps(json.dumps(plan))) == {}
+    found = choices(trials, "V5", ["low", "high"])
+    for stars, shown in ((star, 2), ({}, 0)):
+        lines = [line for axes in choice_panels(found, stars).axes for line in axes.lines]
+        assert sum(line.get_marker() == "*" for line in lines) == shown

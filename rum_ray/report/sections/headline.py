@@ -157,7 +157,7 @@ def _margin(summary: Summary) -> KeyNumber:
     ends = f"{format_interval(claim.low, claim.high)} in {metric_title(claim.metric)}"
     if is_same(claim):
         return KeyNumber(f"Better than {name}", "the same", "on every seed")
-    if claim.against and not is_worse(claim):
+    if verdict(claim).startswith("shown by"):
         note = f"{verdict(claim)}; against it: {titles(claim.against)}"
         return KeyNumber(f"Better than {name}", f"by {format_number(claim.mean)}", note)
     if claim.shown or is_worse(claim):

@@ -68,7 +68,8 @@ def finding(ladder: Ladder) -> str:
         return f"{seeds} cannot show a difference between the rungs of the ladder"
     text = f"{names[-1]} is {_worth(whole)} over {names[0]}"
     steps = [step for a, b in pairwise(names) if (step := _claim(ladder, b, a)) is not None]
-    shown = [f"{step.a} adds {format_number(step.mean)}" for step in steps if step.shown]
+    shown = [s for s in steps if verdict(s) == "shown"]
+    added = [f"{step.a} adds {format_number(step.mean)}" for step in shown]
     alone = [
         f"{step.a} adds {format_number(step.mean)}, {verdict(step)} (not by {titles(step.against)})"
         for step in steps
@@ -77,7 +78,7 @@ def finding(ladder: Ladder) -> str:
     worse = [f"{s.a} is worse than {s.b} by {format_number(-s.mean)}" for s in steps if is_worse(s)]
     same = [f"{s.a} found the plan of {s.b}" for s in steps if is_same(s)]
     others = [step.a for step in steps if verdict(step) == "not shown"]
-    parts = [join_words(found) for found in (shown, alone, worse, same) if found]
+    parts = [join_words(found) for found in (added, alone, worse, same) if found]
     if others:
         parts.append(f"no gain is shown for {join_words(others)}")
     return f"{text}: {'; '.join(parts)}" if len(names) > 2 and parts else text
@@ -135,7 +136,7 @@ def _gain(ladder: Ladder, space: str, below: str) -> str:
     if is_same(claim):
         return "the same plan"
     difference = format_number(claim.mean, sign=True)
-    told = "" if claim.shown else f", {verdict(claim)}"
+    told = "" if verdict(claim) == "shown" else f", {verdict(claim)}"
     return f"{difference} {format_interval(claim.low, claim.high)}{told}"
 
 

@@ -64,7 +64,6 @@ def searches(searches: Sequence[SearchSummary]) -> Table:
         "trainings",
         "trials",
         "drawn again",
-        "infeasible",
         "diverged",
         "expected J",
         "cost",
@@ -75,7 +74,7 @@ def searches(searches: Sequence[SearchSummary]) -> Table:
         (
             space_title(each.space) + _reference(searches, each),
             format_number(each.whole, 1),
-            *map(format_count, (each.trials, each.drawn_again, each.infeasible, each.diverged)),
+            *map(format_count, (each.trials, each.drawn_again, each.diverged)),
             format_number(each.best.validated),
             format_percent(each.best.cost),
             format_duration(each.seconds),
@@ -94,7 +93,7 @@ def searches(searches: Sequence[SearchSummary]) -> Table:
         "surrogate tries its plans. J on one set is not comparable with J on the other."
     )
     title = "The pick of each search"
-    return text_table("Searches", columns, cells, words=(0, 9), title=title, caption=caption)
+    return text_table("Searches", columns, cells, words=(0, 8), title=title, caption=caption)
 
 
 def finalists(search: SearchSummary) -> Table:

@@ -96,9 +96,9 @@ def reliability(scores: ScoreSummary, rows: Sequence[Row]) -> list[str]:
 def _second_floor(rows: Sequence[Row]) -> list[str]:
     """Return the accuracies on R and T beside their noise floor; empty without one."""
     floor, row = find(rows, "retrained_reordered"), subject(rows)
-    if mean(floor, "retain_gap") is None:
+    if mean(floor, "accuracy_gap_retain") is None:
         return []
-    names = ("retain_gap", "test_gap")
+    names = ("accuracy_gap_retain", "accuracy_gap_test")
     retain, test = (format_metric(metric(floor, name)) for name in names)
     text = (
         "An unlearned model and its reference share their initial weights. Retrained from these "

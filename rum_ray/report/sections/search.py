@@ -133,7 +133,8 @@ def progress_finding(searches: Sequence[SearchSummary], found: pd.DataFrame) -> 
     best = found.loc[found["objective"] == found["objective"].max()].iloc[0]
     value, search = format_number(float(best["objective"])), main(searches)[-1]
     name = trial_name(str(best["search"]), int(best["trial"]))
-    text, fresh = f"The best trial is {name}, with {value}", format_number(search.best.validated)
+    text = f"The best trial is {name}, with {value} on search seeds"
+    fresh = format_number(search.best.validated)
     if json.loads(best["plan"]) == to_json(search.best.plan):
         return f"{text}; its plan was picked, with {fresh} on fresh seeds"
     return f"{text}; the picked plan is another one, of {search.space}, with {fresh} on fresh seeds"
