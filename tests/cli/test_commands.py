@@ -32,6 +32,7 @@ METHODS = [
     ("retrained", None, None),
     ("retrained_again", None, None),
     ("original", None, None),
+    ("retrained_reordered", None, None),
     ("vanilla", "finetune", ["all"]),
     ("shuffle", "finetune", ["shuffle1", "shuffle2", "shuffle3"]),
     ("rum_f", "finetune", ["low", "medium", "high"]),
@@ -352,7 +353,7 @@ def test_each_command_on_a_finished_study(mini):
     tuned = {**yaml.safe_load(DEMO.read_text()), **plan}
     assert config.parse(tuned).plan.keys() == {"low", "medium", "high"}
     rows = [row["method"] for row in answers["evaluate"]["rows"]]
-    assert rows == ["retrained", "retrained_again", "original", "rum"]
+    assert rows == ["retrained", "retrained_again", "original", "retrained_reordered", "rum"]
     report = json.loads(files["run"][1].read_text())
     assert answers["run"] == report
     assert of_science(report) == of_science(mini.report())

@@ -133,7 +133,7 @@ def test_page_and_markdown_have_verdict_bill_and_finalists(busy_folder):
             verdicts.bill(summary.bill),
             ONLY,
             "2 finalists of V4; 1 dropped: fails on a fresh seed",
-            "RUM^F against vanilla, by unlearner",
+            "against vanilla, by unlearner",
             "22 trainings per search",
         ):
             assert sentence in text, (name, sentence)

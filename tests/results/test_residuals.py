@@ -156,7 +156,7 @@ def test_residuals_are_streamed_once_and_counted(evaluated, tmp_path):
     spent = [summarize(load_outcome(s)).costs.attacks for s in (study, plain)]
     assert spent[0] - spent[1] == pytest.approx(12 / 3 / 3)
     ahead = {stage.stage: stage for stage in forecast(study)}
-    assert (ahead["residuals"].total, ahead["residuals"].missing) == (9, 0)
+    assert (ahead["residuals"].total, ahead["residuals"].missing) == (12, 0)
 
 
 def test_the_layer_that_embeds_is_the_experiment_s(evaluated):

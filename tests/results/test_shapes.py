@@ -384,3 +384,22 @@ def test_rows_of_compare_are_untuned_below_eight_plans(report):
         assert len(rows) == 3
         assert untuned == {row.method for row in rows if (row.trials or 0) < 8}
     assert summary.variants == ()
+
+
+def test_the_best_single_unlearner_is_measured_as_the_plan_is(report):
+    also = ("pool_lira", "u_lira")
+    summary, *_ = report(
+        score=ScoreConfig(models=16, fraction=0.5),
+        evaluate=EvaluateConfig(also=also, residual=True),
+        search=replace(
+            SEARCH, spaces=("V0", "V4"), unlearners=(Candidate("finetune"),), max_cost=50.0
+        ),
+        plan=None,
+        compare=(TUNED,),
+    )
+    rows = {row.method: row.metrics for row in summary.rows}
+    found = ("u_lira_gap", "pool_lira_gap", "residual_forget")
+    for name in found:
+        assert rows["rum"][name].mean is not None, name
+        assert rows["best_single"][name].mean is not None, name
+    assert rows["vanilla"]["u_lira_gap"].reason
