@@ -154,7 +154,8 @@ def show_report(summary: Summary, path: str) -> None:
     shown = printable(summary)
     rows, name = shown.rows, shown.experiment.name
     show_table(result.headline(rows, shown.attack, shown.searches, name))
-    for sentence in (verdicts.headline(shown), verdicts.expected(shown), verdicts.bill(shown.bill)):
+    told = (verdicts.headline, verdicts.variants, verdicts.expected)
+    for sentence in (*(tell(shown) for tell in told), verdicts.bill(shown.bill)):
         if sentence:
             print(sentence)
     if shown.references:

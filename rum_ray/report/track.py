@@ -92,6 +92,8 @@ def numbers(summary: Summary) -> dict[str, float]:
         found |= {f"{_row_name(row)}/{name}": value for name, value in _row_numbers(row)}
     found |= {f"scores/{name}": value for name, value in asdict(summary.scores).items()}
     found |= {f"costs/{name}": value for name, value in asdict(summary.costs).items()}
+    if summary.bill is not None:
+        found |= {f"bill/{name}": value for name, value in asdict(summary.bill).items()}
     found |= {f"seconds/{stage.name}": stage.seconds for stage in summary.stages}
     return {
         _allowed(name): float(value)
@@ -110,6 +112,7 @@ def _row_numbers(row: Row) -> Iterator[tuple[str, float | None]]:
     for name, metric in row.metrics.items():
         yield name, metric.mean
         yield f"{name}_ci95", metric.ci95
+    yield from (("worst", row.worst), ("collapsed", row.collapsed))
     for name, klom in row.klom.items():
         yield f"klom_{name}", klom.mean
 

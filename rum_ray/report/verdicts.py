@@ -86,6 +86,15 @@ def headline(summary: Summary) -> str:
     return "" if claim is None else sentence(claim)
 
 
+def variants(summary: Summary) -> str:
+    """Return the verdict on RUM^F against vanilla for each unlearner; empty if not tested."""
+    claims = labelled(summary.variants, summary.rows)
+    if not claims:
+        return ""
+    told = [f"{each.a.removesuffix(' RUM^F')} {verdict(each)}" for each in claims]
+    return f"RUM^F better than vanilla{scope(claims[0])}: {join_words(told)}."
+
+
 def expected(summary: Summary) -> str:
     """Return the value that the search expects of its plan; empty without a search."""
     row = subject(summary.rows)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rum_ray.evaluation.statistics import LEAST_SEEDS, Comparison, compare, detectable, holm
 from rum_ray.experiment import SearchConfig
 from rum_ray.results.metrics import by_seed
+from rum_ray.results.rows import find_row
 from rum_ray.results.schema import Claim, Difference, Regret, Row
 
 Pair: TypeAlias = tuple[str, Row, str, Row]
@@ -166,14 +167,16 @@ def comparisons(rows: Sequence[Row], rule: Deciding) -> tuple[Claim, ...]:
     searched = [row for row in rows if row.method == "rum" and row.source == "search"]
     if not searched:
         return ()
-    best_single = [row for row in rows if row.method == "best_single"]
+    single = find_row(rows, "best_single")
+    best_single = [row for row in rows if row is single and row is not searched[0]]
     # Plans that other references of the search led to have their own comparison: regret.
     others = [
         row
         for row in rows
         if row.source in (None, "search", "file")
-        and (row.method, row.source) != ("rum", "search")
-        and row.method not in (*REFERENCES, "best_single")
+        and row is not searched[0]
+        and row is not single
+        and row.method not in REFERENCES
     ]
     first, *rest = [*searched, *best_single, *others]
     return claims([(row_label(first), first, row_label(other), other) for other in rest], rule)

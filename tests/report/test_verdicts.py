@@ -118,6 +118,17 @@ def test_the_bill_stands_beside_the_headline(capsys):
     assert verdicts.bill(None) == ""
 
 
+def test_variants_are_told_by_unlearner(capsys):
+    summary = busy().summary
+    sentence = verdicts.variants(summary)
+    names = [name.removesuffix(" RUM^F") for name in by_label(busy()) if name.endswith("RUM^F")]
+    assert all(f"{name} " in sentence for name in names)
+    assert f"{names[0]} {ONLY}" in sentence
+    show({"answer": summary, "report": "report.html"})
+    assert sentence in capsys.readouterr().out
+    assert verdicts.variants(demo().summary) == ""
+
+
 def test_the_expected_value_is_that_of_the_fresh_seeds():
     summary = demo().summary
     assert f"{summary.searches[-1].best.validated:.3f}" in verdicts.expected(summary)
@@ -133,7 +144,7 @@ def test_page_and_markdown_have_verdict_bill_and_finalists(busy_folder):
             verdicts.bill(summary.bill),
             ONLY,
             "2 finalists of V4; 1 dropped: fails on a fresh seed",
-            "against vanilla, by unlearner",
+            "better than vanilla for this forget set: ",
             "22 trainings per search",
         ):
             assert sentence in text, (name, sentence)

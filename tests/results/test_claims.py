@@ -17,7 +17,7 @@ from rum_ray.results.claims import (
     row_label,
     variants,
 )
-from rum_ray.results.schema import Claim, Metric, Row
+from rum_ray.results.schema import Claim, Metric, Row, RowName
 from rum_ray.seeding import Seed
 
 SEEDS = 6
@@ -227,3 +227,13 @@ def test_regret_is_by_the_metric_that_decides():
     assert [lead.metric for lead in found.by] == [lead.metric for lead in claim_of(a, b).by]
     few = [replace(each, seeds=(0, 1)) for each in (a, b)]
     assert regret(*few, RULE) is None
+
+
+def test_a_row_with_two_names_is_compared_once():
+    single = RowName("best_single", "salun", "search", 8)
+    ours = method("rum", "search")
+    rows = [ours, replace(method("rum", "file"), also=(single,)), method("original")]
+    assert [claim.b for claim in comparisons(rows, RULE)] == ["rum (file)", "original"]
+    # The plan is that of the best single unlearner: there is nothing to claim about the two.
+    rows = [replace(ours, also=(single,)), method("original")]
+    assert [claim.b for claim in comparisons(rows, RULE)] == ["original"]

@@ -153,7 +153,7 @@ def _margin(summary: Summary) -> KeyNumber:
     claim = headline_claim(summary)
     if claim is None:
         return KeyNumber(f"Better than {SINGLE}", DASH, "not tested")
-    name = SINGLE if claim.b.startswith("best single") else claim.b
+    name = SINGLE if "best single" in claim.b else claim.b
     ends = f"{format_interval(claim.low, claim.high)} in {metric_title(claim.metric)}"
     if is_same(claim):
         return KeyNumber(f"Better than {name}", "the same", "on every seed")

@@ -29,7 +29,7 @@ from rum_ray.report.text import (
     labelled,
     metric_title,
 )
-from rum_ray.report.verdicts import SCOPE, others
+from rum_ray.report.verdicts import SCOPE, others, variants
 from rum_ray.results.report import Report
 from rum_ray.results.schema import Claim, PrecisionSummary, Row, ScoreSummary, Selection
 from rum_ray.scores.reliability import CHANGED_GOAL, SPLIT_HALF_GOAL
@@ -45,7 +45,7 @@ def section(report: Report, _: Gallery) -> Section:
     else:
         blocks.append(Paragraph("No claim was tested: a test takes a search and 3 seeds.", "note"))
     if summary.variants:
-        title = f"RUM^F against vanilla, by unlearner: {claims_finding(summary.variants)}"
+        title = variants(summary).removesuffix(".")
         blocks.append(claims_table(summary.variants, summary.rows, "RUM^F against vanilla", title))
     if summary.selected_on:
         blocks.append(_selections(summary.selected_on))
