@@ -53,7 +53,7 @@ def run(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     report = rr.run(config.parse(tree), store=folder)
         >>> list(report.rows["method"])
-        ['retrained', 'retrained_again', 'original']
+        ['retrained', 'retrained_again', 'original', 'retrained_reordered']
     """
     value = experiment if isinstance(experiment, Experiment) else config.load(experiment)
     check_gpu(value, getattr(executor, "address", "local"))

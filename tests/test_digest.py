@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rum_ray.data import LabeledData
-from rum_ray.digest import canonical, digest
+from rum_ray.digest import SPARSE, canonical, digest
 from rum_ray.partition import Subset
 from rum_ray.seeding import Seed
 from rum_ray.training import Recipe
@@ -134,6 +134,17 @@ def test_arrays_without_axes():
     assert digest(np.array(3)) == digest(np.int64(3)) == digest(torch.tensor(3))
     assert digest(np.array(3)) != digest(np.array([3]))
     assert digest(np.array(3)) != digest(np.array(4))
+
+
+def test_a_sparse_field_counts_only_where_it_is_set():
+    @dataclass(frozen=True)
+    class Job:
+        seed: int
+        init: int | None = field(default=None, metadata=SPARSE)
+
+    assert canonical(Job(1)).keys() == {"type", "seed"}
+    assert canonical(Job(1, 0))["init"] == 0
+    assert len({digest(Job(1)), digest(Job(1, 0)), digest(Job(1, 1))}) == 3
 
 
 def test_data_and_subsets():

@@ -111,8 +111,10 @@ def detectable(a: ArrayLike, b: ArrayLike, power: float = 0.8) -> float:
     """
     difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
     error = difference.std(ddof=1) / np.sqrt(len(difference))
-    quantiles = special.stdtrit(len(difference) - 1, [0.975, power])
-    return float(error * quantiles.sum())
+    degrees = len(difference) - 1
+    # The noncentrality at which the statistic exceeds its critical value with this probability.
+    needed = special.nctdtrinc(degrees, 1 - power, special.stdtrit(degrees, 0.975))
+    return float(error * needed)
 
 
 def kendall(a: ArrayLike, b: ArrayLike) -> float | None:

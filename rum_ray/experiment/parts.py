@@ -128,11 +128,12 @@ class EvaluateConfig:
         also: attacks beside "svm" and "auc": names of `ATTACKS`, or `package.module:name` of an
             `Attack`. An SVM learns from confidence, or from the feature in its name. Those of the
             pool keep its models, so asking for one later trains the pool again; "u_lira" runs each
-            reported plan "rum" on each of them.
+            reported plan "rum" and the best single unlearner on each of them.
         relearn: relearning test: fine-tune on the retain set and measure how much forget accuracy
             returns; null for none.
         residual: measure the residual of the forget set in embedding space, for models whose
-            weights are stored: retrained and original models, and those of a plan "rum".
+            weights are stored: retrained and original models, those of a plan "rum", and those of
+            the best single unlearner.
     """
 
     attack: Literal["svm", "auc"] = "svm"

@@ -9,12 +9,26 @@ from rum_ray.evaluation.statistics import (
     Mean,
     PairedGap,
     compare,
+    detectable,
     expected_best,
     holm,
     kendall,
     pareto,
 )
 from rum_ray.seeding import Seed
+
+
+@pytest.mark.parametrize("count", [3, 5, 10])
+@pytest.mark.parametrize("power", [0.5, 0.8])
+def test_a_detectable_difference_is_found_as_often_as_asked(count, power):
+    a, b = Seed(count).uniform(2 * count).reshape(2, count)
+    shift = detectable(a, b, power) / stats.sem(a - b)
+    critical = stats.t.ppf(0.975, count - 1)
+    assert stats.nct.sf(critical, count - 1, shift) == pytest.approx(power, abs=1e-4)
+    # Draws: the t-statistic of pairs whose true difference is the detectable one.
+    draws = np.random.default_rng(count).normal(shift / np.sqrt(count), 1, (20_000, count))
+    found = stats.ttest_1samp(draws, 0, axis=1).statistic > critical
+    assert found.mean() == pytest.approx(power, abs=0.015)
 
 
 @pytest.mark.parametrize("count", [2, 3, 10])

@@ -195,9 +195,8 @@ def test_the_power_is_that_of_the_paired_test():
     difference = np.array(a.metrics["objective_auc"].values) - b.metrics["objective_auc"].values
     error = difference.std(ddof=1) / np.sqrt(SEEDS)
     needed = claim_of(a, b).detectable
-    # With the noncentral t-distribution, the exact power at this lead is near 80 %.
     power = stats.nct.sf(stats.t.ppf(0.975, SEEDS - 1), SEEDS - 1, needed / error)
-    assert power == pytest.approx(0.8, abs=0.03)
+    assert power == pytest.approx(0.8, abs=1e-4)
 
 
 def test_rum_f_is_compared_with_vanilla_by_unlearner():

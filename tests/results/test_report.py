@@ -11,7 +11,7 @@ import pytest
 
 from rum_ray.errors import DataError
 from rum_ray.results.report import Report
-from rum_ray.results.schema import Metric
+from rum_ray.results.schema import Metric, Summary
 
 DEMO = Path(__file__).parents[1] / "report" / "demo"
 
@@ -83,3 +83,16 @@ def test_a_report_that_cannot_be_read_is_a_data_error(damage, tmp_path):
             (folder / "report.json").write_text(json.dumps({**tree, "format": 2}))
     with pytest.raises(DataError, match="format" if damage == "format" else folder.name):
         Report.read(folder)
+
+
+def test_keys_of_a_report_are_only_added():
+    tree = json.loads((DEMO / "report.json").read_text())
+
+    def contains(new: object, old: object) -> bool:
+        if isinstance(old, dict):
+            return all(key in new and contains(new[key], value) for key, value in old.items())
+        if isinstance(old, list):
+            return len(new) == len(old) and all(map(contains, new, old))
+        return new == old
+
+    assert contains(Summary.from_json(tree).to_json(), tree)

@@ -83,6 +83,7 @@ def finding(entries: Sequence[ReferenceSummary]) -> str:
     if is_same(regret):
         return "The deployable plan, the surrogate's, is the oracle's plan"
     loss = f"{format_number(regret.mean)} {format_interval(regret.low, regret.high)}"
+    loss += f" in {metric_title(regret.metric)}"
     if regret.low > 0 and regret.p < LEVEL:
         return f"The deployable plan, the surrogate's, loses {loss} against the oracle's"
     return f"No loss of the deployable plan, the surrogate's, against the oracle's is shown: {loss}"
