@@ -80,15 +80,17 @@ class Plan:
     ) -> "Plan":
         """Return the plan with these unlearners, in the order of the partition.
 
-        Subsets that share a step have one entry, such as "low+high". With such an entry, the steps
-        are in the order of `assignment`.
+        Subsets that share a step have one entry, such as "low+high"; "all" is one step for all
+        subsets. With such an entry, the steps are in the order of `assignment`.
 
         Raises:
             PlanError: a subset has no unlearner, an unlearner has no subset, or a value is no
                 unlearner.
         """
-        if any(JOINT in name and name not in partition.names for name in assignment):
+        unknown = [name for name in assignment if name not in partition.names]
+        if [*assignment] == ["all"] or any(JOINT in name for name in unknown):
             partition = regroup(partition, [*assignment])
+            assignment = dict(zip(partition.names, assignment.values(), strict=True))
         for name in assignment:
             if name not in partition.names:
                 hint = did_you_mean(name, partition.names)

@@ -43,9 +43,9 @@ class SearchConfig:
             so this is an upper bound. "surrogate": models retrained without a matched set of retain
             examples; plans unlearn that set instead of the forget set. "pool": no retrained model,
             but the predictions of leave-k-out models for examples they were not trained on.
-        also: further references, each with another search of the last space. The report adds a row
-            per plan, and its regret against the oracle's plan. With "pool", half of the models
-            score the examples, so the forget set differs.
+        also: further references, each with searches of its own. The report adds a row for the plan
+            of the last space, and its regret against the oracle's plan. With "pool", half of the
+            models score the examples, so the forget set differs.
         objective: "tow_gap" is ToW minus the gap of the attack. "examples" is the agreement with
             the models of the reference, example by example; it needs a reference other than "pool".
         attack: attack of the objective, "auc" or "svm" (the paper's).

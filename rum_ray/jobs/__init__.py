@@ -7,7 +7,13 @@ on one machine, `rum_ray.cluster` on a cluster.
 
 from rum_ray.jobs.context import Context
 from rum_ray.jobs.embeddings import CentroidDistances, EmbeddingMoments, SubsetMoments
-from rum_ray.jobs.evaluate import Evaluate, UnlearnedModel, relative_cost, retraining_cost
+from rum_ray.jobs.evaluate import (
+    Evaluate,
+    UnlearnedModel,
+    evaluation_cost,
+    relative_cost,
+    retraining_cost,
+)
 from rum_ray.jobs.job import Job
 from rum_ray.jobs.pool import PoolLogits, UnlearnShadow, pool_logits, shadow_logits
 from rum_ray.jobs.prefix import PlanPrefix
@@ -44,6 +50,7 @@ __all__ = [
     "TrainPoolModel",
     "UnlearnShadow",
     "UnlearnedModel",
+    "evaluation_cost",
     "format_weights",
     "is_fused",
     "load_model",

@@ -17,6 +17,7 @@ from rum_ray.seeding import Seed
 from rum_ray.store import Artifact, Key
 from rum_ray.training.prediction import predict
 from rum_ray.training.recipe import Recipe
+from rum_ray.unlearning.base import FORWARD_ONLY
 from rum_ray.unlearning.finetune import FineTune
 
 
@@ -146,3 +147,8 @@ def relative_cost(plan: Plan, recipe: Recipe, total: int) -> float:
 def retraining_cost(recipe: Recipe, forget: int, total: int) -> float:
     """Return the cost of retraining on `total - forget` examples, in the unit of `Plan.cost`."""
     return float(recipe.epochs * (total - forget))
+
+
+def evaluation_cost(recipe: Recipe, forget: int, total: int, unseen: int) -> float:
+    """Return the cost of an evaluation on D and `unseen` other examples, in trainings."""
+    return FORWARD_ONLY * (total + unseen) / retraining_cost(recipe, forget, total)

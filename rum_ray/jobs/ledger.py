@@ -1,6 +1,7 @@
 """The ledger of a search: the plans that were tried, and their results by seed."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -133,20 +134,22 @@ class Ledger:
         self.units.append(unit)
         self.costs.append(cost)
 
-    def first(self, parts: int) -> "Ledger":
-        """Return the ledger as it was when the first of `parts` equal parts was spent."""
-        kept, spent, limit = Ledger(), 0.0, self.spent / parts
-        own = [0] * len(self.trials)
+    def first(self, limit: float) -> "Ledger":
+        """Return the ledger as it was when this much was spent, in trainings of the original.
+
+        The replaced draws are not counted.
+        """
+        kept, spent = Ledger(), 0.0
         for unit, cost in zip(self.units, self.costs, strict=True):
             spent += cost
             if spent > limit:
                 break
             kept.units.append(unit)
             kept.costs.append(cost)
-            own[unit.trial] += 1
-        counts = [sum(unit.trial == n for unit in self.units) for n in range(len(self.trials))]
-        for trial, count, some in zip(self.trials, counts, own, strict=True):
-            results = trial.results[: len(trial.results) - count + some]
+        later = Counter(unit.trial for unit in self.units[len(kept.units) :])
+        for number, trial in enumerate(self.trials):
+            results = trial.results[: len(trial.results) - later[number]]
+            # Trials are in the order of their first units, so those without a result come last.
             if results:
                 kept.trials.append(dataclasses.replace(trial, results=results))
         return kept
@@ -194,11 +197,17 @@ def read_ledger(stored: Mapping[str, Any], space: Space) -> Ledger:
 
 
 def inherited(space: Space, trials: Sequence[Trial]) -> list[Trial]:
-    """Return the trials of a smaller space that lie in a space, each plan once."""
+    """Return the trials of smaller spaces that lie in a space; each plan once, with most results.
+
+    The order is that of the first trial of each plan.
+    """
     found: dict[Plan, Trial] = {}
     for trial in trials:
+        known = found.get(trial.plan)
+        if known is not None and len(known.results) >= len(trial.results):
+            continue
         answers = space.find(trial.plan)
-        if answers is not None and trial.plan not in found:
+        if answers is not None:
             found[trial.plan] = dataclasses.replace(
                 trial, answers=answers, start=False, inherited=True
             )

@@ -12,7 +12,7 @@ import numpy as np
 from rum_ray.errors import StalledError
 from rum_ray.experiment import SearchConfig
 from rum_ray.jobs.context import Context
-from rum_ray.jobs.evaluate import relative_cost, retraining_cost
+from rum_ray.jobs.evaluate import evaluation_cost, relative_cost
 from rum_ray.jobs.ledger import Ledger, Result, Trial, inherited, mean_of, objective, read_ledger
 from rum_ray.jobs.prefix import PREFIX
 from rum_ray.jobs.reference import PoolReference, RetrainedReference
@@ -21,11 +21,11 @@ from rum_ray.jobs.trial import EvaluatePlan
 from rum_ray.partition import whole
 from rum_ray.rum import Plan
 from rum_ray.search import race
+from rum_ray.search.objective import INFEASIBLE
 from rum_ray.search.spaces import FREE, Space, SpaceName, replay
 from rum_ray.store import Artifact, Key
 from rum_ray.training.domains import Domain, LogUniform, Uniform
 from rum_ray.unlearning import Nothing, Unlearner
-from rum_ray.unlearning.base import FORWARD_ONLY
 
 DRAWS = 1000
 """Most draws per proposal; after them, a search makes no more proposals."""
@@ -130,10 +130,9 @@ class SearchJob:
 
     def unit_cost(self, plan: Plan, context: Context) -> float:
         """Return the cost of a plan and of its evaluation, in trainings of the original."""
-        total, forget = len(context.bundle.train), len(self.reference.partition.rows)
-        evaluated = FORWARD_ONLY * (total + len(context.bundle.valid))
-        retraining = retraining_cost(self.originals[0].recipe, forget, total)
-        return self.plan_cost(plan, total) + evaluated / retraining
+        total, unseen = len(context.bundle.train), len(context.bundle.valid)
+        forget, recipe = len(self.reference.partition.rows), self.originals[0].recipe
+        return self.plan_cost(plan, total) + evaluation_cost(recipe, forget, total, unseen)
 
     def single(self, plan: Plan) -> Unlearner | None:
         """Return the unlearner of all searched steps; None if the space assigns one per subset."""
@@ -160,12 +159,20 @@ class SearchJob:
         """Return the ledger of a finished search."""
         return read_ledger(context.load(self).value, self.space)
 
+    def first(self, context: Context, parts: int) -> Ledger:
+        """Return the ledger as it was when the first of `parts` equal parts was spent.
+
+        With a budget in trainings, it is the ledger of a search with that part of the budget.
+        """
+        ledger = self.ledger(context)
+        if parts == 1:
+            return ledger
+        return ledger.first((self.config.budget or ledger.spent) / parts)
+
     def known(self, context: Context) -> list[Trial]:
         """Return the trials of the parents that lie in the space; the parents are finished."""
         found = [
-            trial
-            for parent, parts in self.parents
-            for trial in parent.ledger(context).first(parts).trials
+            trial for parent, parts in self.parents for trial in parent.first(context, parts).trials
         ]
         return inherited(self.space, found)
 
@@ -179,6 +186,12 @@ class SearchJob:
     def _no_finalist(self, ledger: Ledger) -> str:
         """Return the reason why no trial qualifies."""
         config, name = self.config, self.name
+        if not ledger.trials:
+            return (
+                f"search: {name} has no trial: no plan within max_cost={config.max_cost:g} was "
+                f"found, or the first one costs more than {config.size}. Set a larger budget or "
+                "max_cost, or cheaper unlearners."
+            )
         complete = [trial for trial in ledger.trials if trial.status == "complete"]
         if not complete:
             return (
@@ -194,8 +207,8 @@ class SearchJob:
                 "search.max_cost."
             )
         return (
-            f"search: each of the {len(affordable)} trials of {name} fails on some seed: J below "
-            "half of its mean. Set a larger budget, or other unlearners."
+            f"search: each of the {len(affordable)} trials of {name} fails on some seed: J is "
+            "below half of the mean. Set a larger budget, or other unlearners."
         )
 
     def candidates(self, context: Context) -> list[Trial]:
@@ -209,7 +222,7 @@ class SearchJob:
         if not found:
             raise StalledError(self._no_finalist(ledger))
         for parent, parts in self.parents:
-            of_parent = parent.best(parent.ledger(context).first(parts))
+            of_parent = parent.best(parent.first(context, parts))
             for trial in inherited(self.space, of_parent):
                 found.setdefault(trial.plan, trial)
         return [*found.values()]
@@ -256,7 +269,7 @@ class SearchJob:
 
 def _verdict(fresh: tuple[Result, ...], config: SearchConfig) -> float:
     """Return the value by which finalists are ranked: both attacks count alike."""
-    found = [r.judged.verdict(config.objective) if r.judged else -1.0 for r in fresh]
+    found = [r.judged.verdict(config.objective) if r.judged else INFEASIBLE for r in fresh]
     return float(np.mean(found))
 
 
@@ -264,7 +277,8 @@ def _reason(
     fresh: tuple[Result, ...], idle: tuple[Result, ...], config: SearchConfig
 ) -> str | None:
     """Return the reason why a finalist cannot be picked; None if it can."""
-    if race.collapses([objective(result, config) for result in fresh]):
+    by_seed = [objective(result, config) for result in fresh]
+    if None in (result.judged for result in fresh) or race.collapses(by_seed):
         return "fails on a fresh seed"
     alike, unchanged = (mean_of(results, "examples") for results in (fresh, idle))
     if alike is not None and unchanged is not None and alike < unchanged:

@@ -229,7 +229,7 @@ def _search(study: Study, name: str, search: SearchJob) -> SearchOutcome:
     """Return a finished search."""
     context, ledger = study.context, search.ledger(study.context)
     finalists = tuple(_finalist(study, search, each) for each in search.finalists(context))
-    parts = [parent.ledger(context).first(count).spent for parent, count in search.parents]
+    parts = [parent.first(context, count).spent for parent, count in search.parents]
     best = finalists[0]
     return SearchOutcome(
         name=name,

@@ -107,7 +107,8 @@ def _check(name: str, key: str, part: Any, declared: Domain | None) -> None:
     allowed = LogUniform(5e-324, math.inf) if isinstance(declared, Rate) else declared
     for value in bounds(part) if isinstance(part, Domain) else (part,):
         if not contains(allowed, value):
-            raise ConfigError(f"{place} may be {describe(allowed)}; got {value}.")
+            known = "any rate above 0" if isinstance(declared, Rate) else describe(allowed)
+            raise ConfigError(f"{place} may be {known}; got {value}.")
     if isinstance(part, Choice):
         if not part.options or len(set(part.options)) < len(part.options):
             raise ConfigError(

@@ -1,6 +1,7 @@
 """The objectives of a search, on validation data (docs/protocol.md 5)."""
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
@@ -80,6 +81,17 @@ def floor(retrained: Sequence[Evaluation], attack: AttackName) -> float:
     values = [answer(evaluation, attack) for evaluation in retrained]
     gaps = [abs(a - b) for a, b in itertools.combinations(values, 2)]
     return float(np.quantile(gaps, 0.95, method="higher"))
+
+
+def agreement_floor(retrained: Sequence[Predicted]) -> float:
+    """Return the noise floor of `examples`: the standard error of an agreement on held-out data.
+
+    It is sqrt(d (1 - d) / n), with the share d of the n examples on which two retrained models
+    differ, mean over all pairs.
+    """
+    pairs = [(a["test"], b["test"]) for a, b in itertools.combinations(retrained, 2)]
+    differ = float(np.mean([np.mean(a != b) for a, b in pairs]))
+    return math.sqrt(differ * (1 - differ) / len(retrained[0]["test"]))
 
 
 @dataclass(frozen=True)

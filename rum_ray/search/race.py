@@ -63,5 +63,6 @@ def finalists(results: Sequence[Sequence[float]], seeds: int, count: int) -> lis
 
 
 def collapses(by_seed: Sequence[float]) -> bool:
-    """Return True if a plan fails on some seed: J below half of its mean."""
-    return min(by_seed) < 0.5 * float(np.mean(by_seed))
+    """Return True if a plan fails on some seed: J is below the mean by more than half of it."""
+    mean = float(np.mean(by_seed))
+    return min(by_seed) < mean - abs(mean) / 2

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from rum_ray.study.costs import job_cost
 from rum_ray.study.ranges import RATES
+from rum_ray.study.spaces import is_tuned
 from rum_ray.study.study import Study
 from rum_ray.unlearning.base import FORWARD_ONLY
 
@@ -19,7 +20,7 @@ class Bound:
 
     Attributes:
         name: name of the part in progress reports.
-        jobs: number of jobs; for a search, of trials.
+        jobs: number of jobs; for the searches, their number.
         trainings: cost in trainings of the original.
     """
 
@@ -68,12 +69,13 @@ def search(study: Study) -> list[Bound]:
     config, names = study.require_search(), study.search_names
     # V0 with the main reference gets the budget of the whole chain.
     parts = len(names) + ("V0" in names) * (len(study.rung_names) - 1)
-    rows = 3 * len(study.experiment.compare) * config.rows
+    tuned = 3 * sum(map(is_tuned, study.experiment.compare))
+    searches, rows = len(names) + tuned, tuned * config.rows
     each = config.seeds * config.max_cost
     if config.budget is not None:
-        return [Bound("search", len(names), config.budget * parts + rows * each)]
+        return [Bound("search", searches, config.budget * parts + rows * each)]
     assert config.trials is not None
-    return [Bound("search", len(names), (config.trials * parts + rows) * each)]
+    return [Bound("search", searches, (config.trials * parts + rows) * each)]
 
 
 def validate(study: Study) -> list[Bound]:

@@ -69,7 +69,8 @@ class Searches:
 
     def propose(self) -> Request | None:
         """Return the next unit; None while every search waits for results, and at the end."""
-        for number, proposals in self._open.items():
+        # Others wait for the first ones: spaces have children, rows have none.
+        for number, proposals in sorted(self._open.items()):
             proposal = proposals.propose()
             if proposal is not None:
                 return Request(number, proposal)
@@ -87,7 +88,8 @@ class Searches:
         )
         proposals.tell(unit, result)
         self._end(number)
-        self._begin()
+        if number not in self._open:
+            self._begin()
 
     def _end(self, number: int) -> None:
         """Save a search whose budget is spent."""

@@ -1,5 +1,6 @@
 """The searches of an experiment: spaces, references and start plans, and their validation."""
 
+import dataclasses
 from collections.abc import Sequence
 
 from rum_ray import config
@@ -12,10 +13,11 @@ from rum_ray.jobs import (
     RetrainedReference,
     SearchJob,
     TrainModel,
+    evaluation_cost,
     relative_cost,
     retraining_cost,
 )
-from rum_ray.partition import Partition, regroup
+from rum_ray.partition import JOINT, Partition, regroup
 from rum_ray.refinement.matched import matched
 from rum_ray.rum import Plan
 from rum_ray.search.candidates import Candidate
@@ -96,6 +98,19 @@ def search_spaces(
     )
 
 
+def is_tuned(unlearner: Unlearner) -> bool:
+    """Return True if rows of an unlearner are searched: it declares domains, and has its defaults.
+
+    An unlearner with required hyperparameters has no defaults.
+    """
+    fields = [each for each in dataclasses.fields(unlearner) if each.init]  # type: ignore[arg-type]
+    required = any(
+        dataclasses.MISSING is each.default and dataclasses.MISSING is each.default_factory
+        for each in fields
+    )
+    return hasattr(unlearner, "space") and not required and unlearner == type(unlearner)()
+
+
 def row_space(
     experiment: Experiment,
     unlearner: Unlearner,
@@ -150,18 +165,21 @@ def plans_in(space: Space, plans: Sequence[Plan]) -> tuple[Plan, ...]:
     return tuple(plan for plan in plans if _mismatch(space, plan) is None)
 
 
-def check_plans(experiment: Experiment, partition: Partition, total: int) -> None:
+def check_plans(experiment: Experiment, partition: Partition, total: int, unseen: int) -> None:
     """Validate the plan and the searches of an experiment, once the subsets are known.
 
     Args:
         experiment: has the plan and the search.
         partition: the subsets.
         total: number of training examples.
+        unseen: number of validation examples.
 
     Raises:
         ConfigError: a fixed step has no subset, a start plan lies in no space or costs more than
-            the cap, or every plan of a space costs more than the cap or the limit of the pick.
-        PlanError: a plan does not match the subsets.
+            the cap, or every plan of a space costs more than the cap, the limit of the pick, or the
+            budget.
+        PlanError: a plan does not match the subsets, or subsets that may share a step have "+" in
+            their names.
     """
     if experiment.plan is not None:
         Plan.assign(partition, experiment.plan, experiment.retain)
@@ -182,15 +200,36 @@ def check_plans(experiment: Experiment, partition: Partition, total: int) -> Non
                 f"search.start: {name} costs {cost:.3g} of retraining, more than "
                 f"search.max_cost={search.max_cost:g}. Set a higher max_cost, or a cheaper plan."
             )
-    retraining = retraining_cost(experiment.recipe, len(partition.rows), total)
+    if "V5" in search.spaces:
+        check_names(partition)
+    forget = len(partition.rows)
+    retraining = retraining_cost(experiment.recipe, forget, total)
+    evaluation = evaluation_cost(experiment.recipe, forget, total, unseen)
     for space in spaces:
         least = space.least_cost(total) / retraining
+        if search.budget is not None and least + evaluation > search.budget:
+            raise ConfigError(
+                f"search.budget: the cheapest plan of {space.name} costs {least + evaluation:.3g} "
+                f"trainings per seed, {evaluation:.3g} of them for its evaluation; the budget is "
+                f"{search.budget:g}. Set a larger budget. The default is 22."
+            )
         if least > search.cost_limit:
             key = "max_cost" if least > search.max_cost else "pick"
             raise ConfigError(
                 f"search.{key}: the cheapest plan of {space.name} costs {least:.3g} of retraining, "
                 f"more than the limit of {search.cost_limit:g}. Set a higher {key}, or add a "
                 "cheaper unlearner; 'nothing' costs 0."
+            )
+
+
+def check_names(partition: Partition) -> None:
+    """Raise PlanError if a subset has "+" in its name, which joins the names of subsets."""
+    for name in partition.names:
+        if JOINT in name:
+            raise PlanError(
+                f"refine: the subset '{name}' has '{JOINT}' in its name, which joins the names of "
+                "subsets that share a step. Rename the subset, or search other spaces than V5 "
+                "(joined)."
             )
 
 

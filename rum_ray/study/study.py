@@ -43,6 +43,7 @@ from rum_ray.study.ranges import range_tests, tested_candidates
 from rum_ray.study.scoring import Scoring
 from rum_ray.study.spaces import (
     check_plans,
+    is_tuned,
     load_start_plans,
     make_reference,
     plans_in,
@@ -137,7 +138,7 @@ class Study:
                 f"refine: a subset has the name '{name}', which is reserved for a whole set. "
                 "Rename the subset."
             )
-        check_plans(experiment, partition, len(bundle.train))
+        check_plans(experiment, partition, len(bundle.train), len(bundle.valid))
         return partition
 
     @cached_property
@@ -258,7 +259,7 @@ class Study:
             "rum_f": reference.partition,
         }
         for unlearner in self.experiment.compare:
-            if unlearner != type(unlearner)():
+            if not is_tuned(unlearner):
                 continue
             for method, partition in partitions.items():
                 space = row_space(self.experiment, unlearner, method, partition, self._candidates)

@@ -21,7 +21,7 @@ from rum_ray.refinement import REFINERS
 from rum_ray.refinement.matched import matched
 from rum_ray.scores.base import Scores
 from rum_ray.scores.memorization import included_rows
-from rum_ray.search.objective import floor
+from rum_ray.search.objective import agreement_floor, floor
 from rum_ray.seeding import Seed
 from rum_ray.study.forget import choose_forget_set, order_subsets, refine_forget_set
 from rum_ray.study.spaces import check_plans
@@ -67,7 +67,8 @@ def check(study: Study) -> None:
         check_surrogate(experiment, partition, scores, bundle.train.y.numpy())
         # The names of the subsets depend on the forget set, unless the refiner sets them.
         if hasattr(experiment.refine, "into") or _forget_set_is_known(experiment):
-            check_plans(experiment, order_subsets(experiment, partition), len(bundle.train))
+            ordered, sizes = order_subsets(experiment, partition), (bundle.train, bundle.valid)
+            check_plans(experiment, ordered, *map(len, sizes))
 
 
 def _forget_set_is_known(experiment: Experiment) -> bool:
@@ -160,26 +161,34 @@ def check_valid(study: Study) -> None:
 
 
 def check_floor(study: Study) -> None:
-    """Raise ConfigError if the attack of the search separates retrained models from each other.
+    """Raise ConfigError if the noise of the objective hides differences between plans.
 
-    A gap above 0.05 between them hides differences between plans. The noise of an attack falls with
-    the root of the number of non-members; the message estimates the number that is necessary
-    (docs/protocol.md 4).
+    An attack may separate the retrained models of a reference by 0.05, and the agreement of two of
+    them may have a standard error of 0.05. The noise falls with the root of the number of
+    validation examples; the message estimates the number that is necessary (docs/protocol.md 4).
     """
-    attack, unseen = study.require_search().attack, len(study.context.bundle.valid)
+    search, unseen = study.require_search(), len(study.context.bundle.valid)
     for name, reference in study.references.items():
         if not isinstance(reference, RetrainedReference):
             continue
-        gap = floor([model.load(study.context) for model in reference.models], attack)
-        if gap > LARGEST_FLOOR:
-            pairs = math.comb(len(reference.models), 2)
-            needed = math.ceil(unseen * (gap / LARGEST_FLOOR) ** 2)
-            other = "auc" if attack == "svm" else "a larger forget set"
+        retrained = [model.load(study.context) for model in reference.models]
+        if search.objective == "examples":
+            noise = agreement_floor([model.predicted for model in retrained])
+            place, other = "objective", "objective=tow_gap"
+            seen = f"the agreement of two retrained models of the {name} has a standard error of"
+        else:
+            noise, pairs = floor(retrained, search.attack), math.comb(len(retrained), 2)
+            place, other = "attack", "auc" if search.attack == "svm" else "a larger forget set"
+            seen = (
+                f"{search.attack} sees a gap between the retrained models of the {name} (95th "
+                f"percentile of {pairs} pairs) of"
+            )
+        if noise > LARGEST_FLOOR:
+            needed = math.ceil(unseen * (noise / LARGEST_FLOOR) ** 2)
             raise ConfigError(
-                f"search.attack: {attack} sees a gap of {gap:.3f} between the retrained models of "
-                f"the {name} (95th percentile of {pairs} pairs); at most {LARGEST_FLOOR} is "
-                f"allowed. About {needed:,} validation examples would do, and there are "
-                f"{unseen:,}; set more aside, or use {other}."
+                f"search.{place}: {seen} {noise:.3f}; at most {LARGEST_FLOOR} is allowed. About "
+                f"{needed:,} validation examples would do, and there are {unseen:,}; set more "
+                f"aside, or use {other}."
             )
 
 
