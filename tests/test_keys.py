@@ -202,13 +202,16 @@ def searches() -> dict[str, Any]:
     pool = PoolReference(PARTITION, on_valid(ORIGINAL), POOL)
     jobs: dict[str, Any] = {"pool reference": pool}
     for name, reference in {"oracle": oracle, "pool": pool}.items():
-        jobs[f"trial {name}"] = EvaluatePlan(plan("salun"), (ORIGINAL,), reference, "auc", 0.5, 2)
+        jobs[f"trial {name}"] = EvaluatePlan(plan("salun"), ORIGINAL, reference, 2)
     names = [name for name in PINNED_UNLEARNERS if name != "retrain"]
     originals = tuple(TrainModel(RECIPE, Seed(1) / k) for k in range(5))
     wide = SearchConfig(unlearners=tuple(map(Candidate, names)), trials=8)
     for name in FREE:
         space = Space(name, wide.unlearners, PARTITION, "remaining")
-        jobs[f"search {name}"] = SearchJob(space, wide, originals, oracle, ())
+        jobs[f"search {name}"] = SearchJob(space, wide, originals, oracle)
+    parents = ((jobs["search V0"], 2), (jobs["search V2"], 1))
+    space = Space("V5", wide.unlearners, PARTITION, "remaining")
+    jobs["search nested"] = SearchJob(space, wide, originals, oracle, parents=parents)
     narrow = config.parse(NARROWED).search
     assert narrow is not None
     space = Space(
@@ -243,6 +246,7 @@ def test_digests_of_experiments_are_stable():
     found = {
         "experiment everything": config.parse(EVERYTHING),
         "experiment demo": config.load(Path(rum_ray.__file__).with_name("demo.yaml")),
+        "experiment without a search": config.parse({**EVERYTHING, "search": None}),
     }
     for name in refiners:
         changed = {**EVERYTHING, "refine": {"name": name}}
