@@ -1,5 +1,6 @@
 """Partitions of a forget set: named, disjoint subsets in the order of unlearning."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -119,6 +120,13 @@ class Partition:
         return Partition(self.subsets[::-1])
 
 
+def members(name: str, subsets: Sequence[str]) -> list[str]:
+    """Return the names of the subsets that the name of a step stands for; "all" is each of them."""
+    if name in subsets:
+        return [name]
+    return [*subsets] if name == "all" else name.split(JOINT)
+
+
 def whole(partition: Partition) -> Partition:
     """Return the unrefined forget set, as one subset with the name "all"."""
     return Partition((Subset("all", partition.rows),))
@@ -144,14 +152,14 @@ def regroup(partition: Partition, names: Sequence[str]) -> Partition:
     if [*names] == ["all"]:
         return whole(partition)
     rows_of = {subset.name: subset.rows for subset in partition}
-    members = [[name] if name in rows_of else name.split(JOINT) for name in names]
-    if sorted(member for group in members for member in group) != sorted(rows_of):
+    groups = [members(name, partition.names) for name in names]
+    if sorted(itertools.chain(*groups)) != sorted(rows_of):
         raise PlanError(
             f"the steps of a plan must hold each of {', '.join(rows_of)} once, alone or joined by "
             f"'{JOINT}'; got {', '.join(names)}."
         )
     subsets = []
-    for group in members:
+    for group in groups:
         name = JOINT.join(sorted(group, key=partition.names.index))
         subsets.append(Subset(name, np.sort(np.concatenate([rows_of[each] for each in group]))))
     return Partition(tuple(subsets))

@@ -16,7 +16,7 @@ from rum_ray.experiment.parts import (
 )
 from rum_ray.experiment.score import Precision, ScoreConfig
 from rum_ray.experiment.search import SearchConfig
-from rum_ray.partition import WHOLE_SETS
+from rum_ray.partition import WHOLE_SETS, members
 from rum_ray.refinement import ByScore, Refiner
 from rum_ray.rum import Retain
 from rum_ray.search.spaces import FREE
@@ -78,24 +78,32 @@ class Experiment:
             raise ConfigError(
                 f"refine.into: '{subset}' is the name of a whole set. Rename the subset."
             )
-        for subset in self.plan or {}:
-            if into is not None and subset not in into:
-                raise ConfigError(f"plan: unknown subset '{subset}'. {did_you_mean(subset, into)}")
-        if self.order and into and sorted(self.order) != sorted(into):
-            raise ConfigError(
-                f"order: list each of {', '.join(into)} once; got {', '.join(self.order)}."
-            )
-        missing = [s for s in into or () if self.plan is not None and s not in self.plan]
-        if missing:
-            raise ConfigError(
-                f"plan: subset '{missing[0]}' has no unlearner. Add one; 'nothing' is allowed. "
-                f"The subsets are {', '.join(into or ())}."
-            )
-
+        if into is not None:
+            self._check_subsets(into)
         self._check_search(into)
         self._check_scoring()
         if self.evaluate.of_pool:
             self._check_pool(f"evaluate.also: {self.evaluate.of_pool[0]}")
+
+    def _check_subsets(self, into: Sequence[str]) -> None:
+        """Raise ConfigError unless the plan and the order hold each subset once, maybe joined."""
+        given = [member for step in self.plan or () for member in members(step, into)]
+        for subset in given:
+            if subset not in into:
+                raise ConfigError(f"plan: unknown subset '{subset}'. {did_you_mean(subset, into)}")
+            if given.count(subset) > 1:
+                raise ConfigError(f"plan: subset '{subset}' is in two steps. Remove one of them.")
+        order = [member for step in self.order or () for member in members(step, into)]
+        if order and sorted(order) != sorted(into):
+            raise ConfigError(
+                f"order: list each of {', '.join(into)} once; got {', '.join(self.order or ())}."
+            )
+        missing = [subset for subset in into if self.plan is not None and subset not in given]
+        if missing:
+            raise ConfigError(
+                f"plan: subset '{missing[0]}' has no unlearner. Add one; 'nothing' is allowed. "
+                f"The subsets are {', '.join(into)}."
+            )
 
     def _check_search(self, into: Sequence[str] | None) -> None:
         """Raise ConfigError if the search refers to a subset, plan or pool that does not exist."""

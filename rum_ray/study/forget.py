@@ -1,11 +1,12 @@
 """The forget set of an experiment and its subsets, from scores and distances."""
 
+import itertools
 from typing import Any
 
 from rum_ray.data.bundle import DataBundle, Indices
 from rum_ray.data.ids import read_rows
 from rum_ray.experiment import Experiment
-from rum_ray.partition import Partition
+from rum_ray.partition import Partition, members
 from rum_ray.refinement import forget_set, needs
 from rum_ray.scores.base import Scores
 
@@ -59,4 +60,7 @@ def refine_forget_set(
 
 def order_subsets(experiment: Experiment, partition: Partition) -> Partition:
     """Return the subsets in the experiment's order, or in the refiner's."""
-    return partition if experiment.order is None else partition.ordered(experiment.order)
+    if experiment.order is None:
+        return partition
+    names = (members(step, partition.names) for step in experiment.order)
+    return partition.ordered([*itertools.chain(*names)])

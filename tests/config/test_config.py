@@ -30,6 +30,7 @@ from rum_ray.rum import Plan
 from rum_ray.scores import PROXIES
 from rum_ray.search.candidates import Candidate
 from rum_ray.search.spaces import ALIASES, FREE
+from rum_ray.study.forget import order_subsets
 from rum_ray.training.domains import Choice, Integers, LogUniform, Uniform
 from rum_ray.training.recipe import Recipe
 from rum_ray.unlearning import UNLEARNERS, FineTune, Nothing, Retrain, SalUn
@@ -90,7 +91,7 @@ def test_the_example_is_parsed_key_by_key(example):
     assert example.search.trials == 32
     names = ("nothing", "finetune", "neggrad+", "salun")
     assert example.search.unlearners == tuple(map(Candidate, names))
-    assert example.search.spaces == ("V0", "V1", "V4")
+    assert example.search.spaces == ("V0", "V5")
     assert example.evaluate.attack == "svm"
     assert example.seeds == tuple(range(10))
     assert example.cluster == ClusterConfig(workers=2, gpus_per_worker=0.0, max_failures=-1)
@@ -258,7 +259,7 @@ ERRORS = [
         "got ['salun', 'salun']",
     ),
     ("search.unlearners=salun", "search.unlearners", "got 'salun'"),
-    ("search.spaces=[V5]", "search.spaces.0", "got ['V5']"),
+    ("search.spaces=[V6]", "search.spaces.0", "got ['V6']"),
     ("search.spaces=[V4, V4]", "search.spaces", "got ['V4', 'V4']"),
     ("search.spaces=[V0]", "search.spaces", "got ['V0']"),
     ("search.spaces=[]", "search.spaces", "got []"),
@@ -270,16 +271,41 @@ ERRORS = [
     ("search.grid=1", "search.grid", "got 1"),
     ("search.sampler=rnadom", "search.sampler", "got 'rnadom'"),
     ("search.start=[plan, plan]", "search.start", "got ['plan', 'plan']"),
-    ("search={trials: 1, start: [plan, x]}", "search.start", "got ['plan', 'x']"),
+    (
+        "search={trials: 1, finalists: 1, start: [plan, x]}",
+        "search.start",
+        "got ['plan', 'x']",
+    ),
+    ("search={trials: 5, budget: 5.0}", "search.trials", "got 5 and 5"),
+    ("search.budget=9.5", "search.trials", "got 32 and 9.5"),
+    ("search={budget: 0}", "search.budget", "got 0"),
+    ("search={trials: 5}", "search: finalists", "got 6 of 5"),
+    ("search.finalists=33", "search.finalists", "got 33 of 32"),
+    ("search.finalists=0", "search.finalists", "got 0"),
+    ("search.fresh=0", "search.fresh", "got 0"),
+    ("search.rows=0", "search.rows", "got 0"),
+    ("search.objective=js", "search.objective", "got 'js'"),
+    (
+        "search={objective: examples, also: [pool]}",
+        "search.objective",
+        "tow_gap",
+        "got examples",
+    ),
+    ("search.spaces=[joined, V0]", "search.spaces", "got ['joined', 'V0']"),
+    ("search.spaces=[joined, joined]", "search.spaces", "got ['joined', 'joined']"),
+    ("plan={low+high: salun}", "plan", "'medium'"),
+    ("plan={low+high: salun, medium: salun, low: salun}", "plan", "'low'"),
+    ("plan={low+hihg: salun, medium: salun}", "plan", "'hihg'", "'high'?"),
+    ("order=[low+high]", "order", "low, medium, high"),
     ("search.steps={high: retrain}", "search.steps", "retrain"),
     ("search.steps={hihg: salun}", "search.steps", "'hihg'", "'high'?"),
     ("search.steps={high: salum}", "search.steps.high", "'salum'", "'salun'?"),
     # Narrowed domains of a candidate.
     (narrowed("lr: {low: 0.1, high: 0.01}"), "search.unlearners[1]: salun.lr", "0.1 and 0.01"),
     (narrowed("lr: {low: 0.1, high: 0.1}"), "search.unlearners[1]: salun.lr", "0.1 and 0.1"),
-    (narrowed("lr: {low: 0.2}"), "search.unlearners[1]: salun.lr", "0.001 to 0.2"),
-    (narrowed("lr: {low: 0.5}"), "search.unlearners[1]: salun.lr", "0.5"),
-    (narrowed("lr: {high: 0.5}"), "search.unlearners[1]: salun.lr", "0.5"),
+    (narrowed("lr: {low: 0.2}"), "search.unlearners[1]: salun.lr", "0.2 and 0.2"),
+    (narrowed("lr: {low: 0.5}"), "search.unlearners[1]: salun.lr", "0.5 and 0.2"),
+    (narrowed("lr: {low: -0.5}"), "search.unlearners[1]: salun.lr", "got -0.5"),
     (narrowed("lr: {top: 0.1}"), "unknown key 'search.unlearners[1].lr.top'"),
     (narrowed("lr: []"), "search.unlearners[1]: salun.lr"),
     (narrowed("epochs: [1, 1]"), "search.unlearners[1]: salun.epochs"),
@@ -369,7 +395,7 @@ def test_the_last_override_wins_and_the_tree_is_unchanged():
     assert experiment.recipe.lr == 0.2
     assert experiment.plan["low"] == FineTune(lr=0.3)
     assert tree == yaml.safe_load(EXAMPLE)
-    assert config.parse(SMALL, ["search.trials=3"]).search.trials == 3
+    assert config.parse(SMALL, ["search.trials=8"]).search.trials == 8
     assert config.parse(SMALL, ["data.label_noise=0.2"]).data.options == {"label_noise": 0.2}
 
 
@@ -489,9 +515,36 @@ def test_the_keys_of_a_search_are_parsed():
         config.parse(SMALL, ["search.start=[plan]"])
 
 
-def test_names_of_spaces_are_aliases_of_v0_to_v4():
-    numbers = config.parse(SMALL, ["search.spaces=[V0, V1, V2, V3, V4]"])
-    names = config.parse(SMALL, ["search.spaces=[single, refined, ordered, assigned, rum]"])
+def test_a_search_has_a_budget_or_a_number_of_trials():
+    found = [config.parse(SMALL, [f"search={text}"]).search for text in
+             ("{}", "{budget: 5}", "{trials: 8}", "{trials: 8, finalists: 8}")]  # fmt: skip
+    assert [(s.budget, s.trials) for s in found] == [(22, None), (5, None), (None, 8), (None, 8)]
+    assert [s.times(3).budget for s in found] == [66, 15, None, None]
+    assert [s.times(3).trials for s in found] == [None, None, 24, 24]
+    assert all(s.finalists <= (s.trials or s.finalists) and s.objective == "tow_gap" for s in found)
+    for search in found:
+        assert dataclasses.replace(search, seed=1).times(1) == dataclasses.replace(search, seed=1)
+
+
+def test_a_plan_file_with_joined_steps_is_a_plan_of_an_experiment(example, tmp_path):
+    path = tmp_path / "plan.yaml"
+    scores = rum_ray.Scores(values=[0.0, 1.0, 2.0, 3.0], standard_errors=[0.0] * 4, name="s")
+    partition = rum_ray.refine([0, 1, 2, 3], scores)
+    for steps, order in (
+        ({"medium+high": SalUn(), "low": Nothing()}, ("medium", "high", "low")),
+        ({"all": SalUn(epochs=3)}, ("low", "medium", "high")),
+    ):
+        plan = Plan.assign(partition, steps)
+        path.write_text(config.dump_plan(plan))
+        read = config.parse(yaml.safe_load(EXAMPLE), [f"plan={path}"])
+        assert order_subsets(read, partition).names == order
+        assert Plan.assign(order_subsets(read, partition), read.plan) == plan
+        assert config.parse(parse_value(config.dump(read), "dumped")) == read
+
+
+def test_names_of_spaces_are_aliases_of_v0_to_v5():
+    numbers = config.parse(SMALL, ["search.spaces=[V0, V1, V2, V3, V4, V5]"])
+    names = config.parse(SMALL, ["search.spaces=[single, refined, ordered, assigned, rum, joined]"])
     assert names == numbers
     assert names.digest == numbers.digest
     assert list(ALIASES.values()) == list(FREE)
@@ -635,7 +688,7 @@ FLIPS: Mapping[str, Any] = {
 
 
 # Keys that exclude another key, do not count, or allow no value here.
-UNFLIPPED = {"forget.ids", "search.pick", "score.recipe.weights"}
+UNFLIPPED = {"forget.ids", "search.pick", "search.budget", "score.recipe.weights"}
 
 
 def flipped(value: Any, hint: Any) -> Any:

@@ -75,7 +75,8 @@ WRONG = [
     ("salun", {"lr": Uniform(0.01, 0.1)}, r"^salun\.lr .*LogUniform or a Choice; got Un"),
     ("salun", {"epochs": LogUniform(1, 2)}, r"^salun\.epochs .*Integers"),
     ("salun", {"lr": LogUniform(0.1, 0.01)}, r"^salun\.lr: .* 0\.1 and 0\.01"),
-    ("salun", {"lr": LogUniform(0.01, 1)}, r"^salun\.lr may be 0\.001 to 0\.2, .*; got 1\.$"),
+    ("salun", {"lr": LogUniform(0.0, 1)}, r"^salun\.lr may be any rate above 0; got 0\.0\.$"),
+    ("salun", {"keep": Uniform(0.5, 2)}, r"^salun\.keep may be 0\.1 to 0\.9; got 2\.$"),
     ("salun", {"epochs": True}, r"^salun\.epochs may be 1 to 10; got True\.$"),
     ("salun", {"epochs": Choice(())}, r"^salun\.epochs: .* got \[\]"),
     ("salun", {"epochs": Choice((1, 1))}, r"^salun\.epochs: .* got \[1, 1\]"),
@@ -101,3 +102,26 @@ def test_a_plug_in_is_named_by_module():
 def test_influence_has_a_mode_that_can_be_fixed():
     candidate = Candidate("influence", {"mode": "fisher"})
     assert candidate.unlearner({"alpha": 2.0}) == Influence(alpha=2.0, mode="fisher")
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.1, 0.5])
+def test_declared_rates_follow_the_recipe_and_narrowed_ones_do_not(rate):
+    declared = SalUn.space["lr"]
+    scaled = Candidate("salun").at_rate(rate).domains["lr"]
+    assert type(scaled) is LogUniform
+    assert scaled.low / rate == pytest.approx(declared.low / declared.AT)
+    assert scaled.high / rate == pytest.approx(declared.high / declared.AT)
+    for part in (LogUniform(0.05, 0.1), Choice((0.3, 3.0)), 7.0):
+        candidate = Candidate("salun", {"lr": part})
+        assert candidate.at_rate(rate) == candidate
+
+
+def test_defaults_lie_in_the_domain_of_the_recipe():
+    low = Candidate("salun").at_rate(1e-3)
+    assert low.defaults["lr"] == low.domains["lr"].high < SalUn().lr
+
+
+def test_a_tested_domain_ends_at_a_rate():
+    candidate = Candidate("salun").at_rate(0.1).below("lr", 0.05)
+    assert candidate.domains["lr"] == LogUniform(SalUn.space["lr"].low, 0.05)
+    assert candidate.domains["epochs"] == SalUn.space["epochs"]

@@ -174,8 +174,9 @@ def test_unlearners_not_chosen_have_no_questions(name):
     chooser = Chooser()
     plan = space(name, ordered=True).plan(chooser)
     assert all(step.unlearner == Nothing() for step in plan.steps)
-    assert all(asked.endswith("unlearner") for asked in chooser.asked)
-    assert len(chooser.asked) == (3 if name in ("V3", "V4") else 1)
+    asked = [question for question in chooser.asked if not question.endswith("joins")]
+    assert all(question.endswith("unlearner") for question in asked)
+    assert len(asked) == (3 if name in ("V3", "V4", "V5") else 1)
 
 
 @pytest.mark.parametrize("name", FREE)
@@ -184,7 +185,8 @@ def test_a_fixed_order_has_no_questions(name):
     for number in range(50):
         plan = ordered.plan(chooser := Drawer(number))
         assert not any(asked.endswith("place") for asked in chooser.asked)
-        assert named(plan) == (["all"] if name == "V0" else ["low", "medium", "high"])
+        names = "+".join(named(plan)).split("+")
+        assert names == ["all"] if name == "V0" else names in (["all"], ["low", "medium", "high"])
     free.plan(chooser := Drawer(0))
     places = {asked for asked in chooser.asked if asked.endswith("place")}
     assert len(places) == (2 if "order" in FREE[name] else 0)
@@ -386,7 +388,12 @@ OUTSIDE = {
     "V2, two": ("V2", {"low": FineTune()}, {}, "'high' is nothing, .* is finetune"),
     "V1, reversed": ("V1", {}, {}, "it unlearns 'high' where the space unlearns 'low'"),
     "V3, tuned": ("V3", {"low": FineTune(lr=0.1)}, {}, "lr of 'low' is 0.1 .* 0.01"),
-    "value": ("V4", {"high": SalUn(lr=0.5)}, {}, r"high.salun.lr is 0.5, and may be 0.001 to 0.2"),
+    "value": (
+        "V4",
+        {"high": SalUn(lr=0.5)},
+        {},
+        r"high.salun.lr is 0.5, and may be 0.01 to",
+    ),
     "field": ("V4", {"high": SalUn(momentum=0)}, {}, "momentum of 'high' is 0 .* 0.9"),
     "unlearner": ("V4", {"high": Scrub()}, {}, "high.unlearner is scrub, and may be nothing, fin"),
     "order": ("V4", {}, {"ordered": True}, "it unlearns 'high' where the space unlearns 'low'"),

@@ -7,6 +7,7 @@ from rum_ray.training.domains import (
     Choice,
     Integers,
     LogUniform,
+    Rate,
     Uniform,
     bounds,
     contains,
@@ -87,3 +88,12 @@ def test_contains_checks_type_and_bounds():
     for value in (-0.1, 1.1, "x", None, math.nan, True):
         assert not contains(Uniform(0, 1), value)
     assert not contains(Choice((1, 2)), 3)
+
+
+def test_a_rate_is_a_multiple_of_the_rate_of_the_recipe():
+    rate = Rate(1e-3, 0.2)
+    assert rate.scaled(Rate.AT) == LogUniform(1e-3, 0.2)
+    scaled = rate.scaled(0.01)
+    assert (scaled.low, scaled.high) == pytest.approx((1e-4, 0.02))
+    assert not isinstance(scaled, Rate)
+    assert describe(rate) == "0.01 to 2 times the recipe's lr, logarithmic"
