@@ -226,7 +226,7 @@ def trials(bundle, tmp_path) -> tuple[Context, list[EvaluatePlan]]:
     steps = [FineTune(epochs=2), FineTune(epochs=3, lr=0.05), NegGrad(epochs=1)]
     known = RetrainedReference((reference,))
     plans = [Plan.assign(partition, dict.fromkeys(partition.names, step)) for step in steps]
-    return context, [EvaluatePlan(plan, (model,), known, "auc", 99.0) for plan in plans]
+    return context, [EvaluatePlan(plan, model, known) for plan in plans]
 
 
 def test_a_trial_does_not_resume_from_another_trial(trials, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 
 from rum_ray import config
 from rum_ray.data import load
-from rum_ray.errors import ConfigError, ScoreError, StalledError
+from rum_ray.errors import ConfigError, ScoreError
 from rum_ray.evaluation.mia import auc
 from rum_ray.jobs import Context, PoolReference, RetrainedReference, SearchJob, pool_bits
 from rum_ray.partition import whole
@@ -16,6 +16,7 @@ from rum_ray.rum import Plan
 from rum_ray.scores.memorization import memorization
 from rum_ray.store import Artifact, Store
 from rum_ray.study.methods import method_rows
+from rum_ray.study.rehearsal import Rehearsal
 from rum_ray.study.spaces import picked_plan
 from rum_ray.study.study import Study
 from rum_ray.study.validation import check
@@ -27,7 +28,12 @@ BASE: dict[str, Any] = {
     "recipe": {"model": "mlp", "epochs": 10, "lr": 0.1, "batch_size": 64},
     "score": {"models": 40, "fraction": 0.6, "confidences": True},
     "forget": {"size": 60},
-    "search": {"trials": 3, "also": ["surrogate", "pool"]},
+    "search": {
+        "trials": 3,
+        "spaces": ["V0", "V1", "V4"],
+        "finalists": 3,
+        "also": ["surrogate", "pool"],
+    },
 }
 
 
@@ -41,10 +47,17 @@ def trained(digits, tmp_path_factory):
     """A study with a trained pool and evaluated references."""
     store = Store(tmp_path_factory.mktemp("references"))
     ours = Study(config.parse(BASE), Context(digits, store))
-    for jobs in (lambda: ours.first_jobs, lambda: ours.reference_jobs):
+    tests = lambda: [job for found in ours.range_tests.values() for _, job in found]  # noqa: E731
+    for jobs in (lambda: ours.first_jobs, lambda: ours.reference_jobs, tests):
         for job in jobs():
             ours.context.get_or_compute(job)
     return ours
+
+
+def drawn(trained, experiment):
+    """A study whose searches have drawn results."""
+    context = trained.context
+    return Study(experiment, Rehearsal(context.bundle, context.store))
 
 
 def test_references_have_the_models_of_their_sets(trained):
@@ -127,11 +140,22 @@ def test_a_plan_for_a_surrogate_becomes_a_plan_for_the_forget_set(trained, monke
     assert moved == Plan.assign(whole(trained.partition), {"all": SalUn()})
 
 
-def test_only_the_last_space_is_searched_with_other_references(trained):
-    assert [*trained.searches] == ["V0", "V1", "V4", "V4 surrogate", "V4 pool"]
-    assert [search.name for search in trained.rungs] == ["V0", "V1", "V4"]
-    keys = {search.key(trained.context).digest for search in trained.searches.values()}
-    assert len(keys) == 5
+def test_every_reference_has_a_chain_of_searches(trained):
+    spaces, searches = ("V0", "V1", "V4"), trained.searches
+    names = [*spaces, *(f"{space} {name}" for name in ("surrogate", "pool") for space in spaces)]
+    assert [*searches] == names == [*trained.search_names]
+    assert [search.name for search in trained.rungs] == [*spaces]
+    keys = {search.key(trained.context).digest for search in searches.values()}
+    assert len(keys) == 9
+    for name, search in searches.items():
+        space, _, reference = name.partition(" ")
+        smaller = spaces[: spaces.index(space)]
+        # The rival of the main chain has the whole budget, and one part of it counts.
+        parts = {"V0": 1 if reference else 3, "V1": 1, "V4": 1}
+        assert search.config.trials == 3 * parts[space]
+        assert search.reference == trained.references[reference or "oracle"]
+        suffix = f" {reference}" if reference else ""
+        assert search.parents == tuple((searches[s + suffix], parts[s]) for s in smaller)
 
 
 def test_other_references_change_no_search(trained):
@@ -139,65 +163,13 @@ def test_other_references_change_no_search(trained):
     both = config.parse(BASE, ["search.also=[surrogate]"])
     turned = config.parse(BASE, ["search.reference=surrogate", "search.also=[oracle]"])
     picky = config.parse(BASE, ["search.also=[]", "search.pick=cost<=0.2"])
-    searches = [Study(e, trained.context).searches for e in (both, turned, picky)]
+    searches = [drawn(trained, e).searches for e in (both, turned, picky)]
     keys = [{n: s.key(trained.context).digest for n, s in of.items()} for of in searches]
-    assert keys[0]["V4 surrogate"] == keys[1]["V4"]
-    assert keys[0]["V4"] == keys[1]["V4 oracle"] == keys[2]["V4"]
-
-
-TRIALS = [
-    ("complete", 0.5, 0.10),
-    ("complete", 0.9, 0.40),
-    ("complete", 0.6, 0.20),
-    ("complete", 0.55, 0.30),
-    ("complete", 0.8, 0.35),
-    ("complete", 0.4, 0.15),
-    ("infeasible", -1.0, 0.7),
-    ("diverged", -1.0, 0.05),
-]
-
-
-EPOCH = {"finetune.epochs": 1}
-
-
-@pytest.fixture
-def finished(trained, monkeypatch):
-    """A search with these trials, each with its own learning rate."""
-    trials = [
-        {
-            "answers": {"unlearner": "finetune", "finetune.lr": 0.001 * (1 + n), **EPOCH},
-            "plan": [n],
-            **dict(zip(("status", "objective", "cost"), trial, strict=True)),
-        }
-        for n, trial in enumerate(TRIALS)
-    ]
-    monkeypatch.setattr(SearchJob, "load", lambda search, context: trials)
-
-    def make(**changes):
-        search = trained.searches["V0"]
-        return replace(search, config=replace(search.config, **changes))
-
-    return make
-
-
-def test_no_cheaper_trial_matches_a_trial_of_the_front(finished):
-    front = finished().front(None)
-    assert [trial["number"] for trial in front] == [0, 2, 4, 1]
-    cheaper = [min(t["cost"] for t in front if t["objective"] >= j) for _, j, _ in TRIALS[:6]]
-    assert all(cost <= own for cost, (_, _, own) in zip(cheaper, TRIALS[:6], strict=True))
-
-
-def test_a_pick_is_a_trial_within_the_limit(finished):
-    def rates(**changes):
-        plans = finished(**changes).finalists(None)
-        return [round(1000 * plan.steps[0].unlearner.lr) - 1 for plan in plans]
-
-    assert rates() == [1, 4, 2]
-    assert rates(pick="cost<=0.35") == [4, 2, 3]
-    assert rates(pick=" cost <= .2 ") == [2, 0, 5]
-    assert rates(pick="cost<=0.1") == [0]
-    with pytest.raises(StalledError, match=r"^search\.pick: .*V0 .*cost<=0\.05.* 0\.1\b"):
-        rates(pick="cost<=0.05")
+    assert keys[0]["V4"] == keys[2]["V4"]
+    # The main chain differs from another one by the budget of its rival.
+    for main, other, name in ((keys[0], keys[1], "oracle"), (keys[1], keys[0], "surrogate")):
+        assert not {main[space] for space in ("V0", "V1", "V4")} & {*other.values()}
+        assert {f"V0 {name}", f"V1 {name}", f"V4 {name}"} <= {*other}
 
 
 def first(search, context):
@@ -209,7 +181,7 @@ def first(search, context):
 
 def test_there_is_one_control_with_several_references(trained, monkeypatch):
     changes = ["search.spaces=[V0, V1]", "search.also=[surrogate]"]
-    study = Study(config.parse(BASE, changes), trained.context)
+    study = drawn(trained, config.parse(BASE, changes))
     monkeypatch.setattr(SearchJob, "pick", first)
     rows = [(row.method, row.source) for row in method_rows(study)[3:]]
     assert rows == [
@@ -222,6 +194,7 @@ def test_there_is_one_control_with_several_references(trained, monkeypatch):
 
 def test_every_pick_has_a_row_and_only_the_main_one_keeps_weights(trained, monkeypatch):
     monkeypatch.setattr(SearchJob, "pick", first)
+    trained = drawn(trained, trained.experiment)
     rows = [(row.method, row.source) for row in method_rows(trained)[3:]]
     assert rows == [
         ("best_single", "search"),
@@ -253,7 +226,7 @@ def test_the_control_has_the_fixed_steps(trained, monkeypatch):
 
     fixed = config.parse(BASE, ["search.steps={low: nothing}", "search.also=[]"])
     monkeypatch.setattr(SearchJob, "pick", pick)
-    rows = {row.method: row for row in method_rows(Study(fixed, trained.context))}
+    rows = {row.method: row for row in method_rows(drawn(trained, fixed))}
     assert [s.unlearner for s in rows["shuffled"].plan.steps] == [Nothing(), SalUn(), SalUn()]
     assert rows["shuffled"].unlearner == rows["refined"].unlearner == "salun"
 
@@ -262,7 +235,7 @@ def test_a_ladder_has_every_space_and_its_own_name():
     experiment = config.parse(BASE)
     ladder = experiment.ladder()
     assert ladder.name == "x-ladder"
-    assert ladder.search.spaces == ("V0", "V1", "V2", "V3", "V4")
+    assert ladder.search.spaces == ("V0", "V1", "V2", "V3", "V4", "V5")
     assert replace(ladder.search, spaces=experiment.search.spaces) == experiment.search
     with pytest.raises(ConfigError, match=r"^search: "):
         config.parse(BASE, ["search="]).ladder()
@@ -299,4 +272,4 @@ def test_a_reference_is_computed_once(trained, monkeypatch):
     known = trained.references["pool"]
     first = known.load(trained.context)
     monkeypatch.setattr(PoolReference, "run", lambda *_: Artifact(value={}))
-    assert known.load(trained.context) == first
+    assert vars(known.load(trained.context)) == vars(first)

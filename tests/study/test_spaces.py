@@ -1,6 +1,7 @@
 """Searches of a study, and errors that are raised before anything is trained."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import pytest
 
@@ -8,11 +9,12 @@ from rum_ray import config
 from rum_ray.data import load
 from rum_ray.errors import ConfigError, PlanError
 from rum_ray.experiment import SearchConfig
-from rum_ray.jobs import Context, SearchJob
+from rum_ray.jobs import EvaluatePlan, SearchJob
 from rum_ray.rum import Plan
 from rum_ray.search.candidates import Candidate
-from rum_ray.store import Store
+from rum_ray.store import Artifact, Store
 from rum_ray.study.methods import method_rows
+from rum_ray.study.rehearsal import Rehearsal
 from rum_ray.study.spaces import check_plans, load_start_plans, search_spaces
 from rum_ray.study.study import Study
 from rum_ray.study.validation import check
@@ -25,8 +27,23 @@ BASE: dict[str, Any] = {
     "score": {"name": "confidence"},
     "forget": {"size": 60},
     "plan": {"low": "nothing", "medium": "finetune", "high": {"name": "salun", "lr": 0.1}},
-    "search": {"trials": 2},
+    "search": {"trials": 3, "finalists": 3, "spaces": ["V0", "V1", "V4"]},
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """A plug-in that declares no domain."""
+
+    name: ClassVar[str] = "given"
+
+    def __call__(self, model, task, runtime):
+        return model
+
+    def cost(self, forget, retain):
+        return 0.0
+
+
 PLAN = {"low": Nothing(), "medium": FineTune(), "high": SalUn(lr=0.1)}
 
 
@@ -39,7 +56,8 @@ def digits():
 def study(digits, tmp_path):
     def make(*overrides: str) -> Study:
         experiment = config.parse(BASE, overrides)
-        return Study(experiment, Context(digits, Store(tmp_path / "store")))
+        # The range tests, and searches that are not finished, have drawn results.
+        return Study(experiment, Rehearsal(digits, Store(tmp_path / "store")))
 
     return make
 
@@ -76,15 +94,22 @@ def test_spaces_are_those_of_the_experiment(scored):
         assert space.partition.names == ("high", "low", "medium")
         assert (space.ordered, space.grid, space.retain) == (True, 3, "final")
         assert space.steps == {"low": Nothing()}
-        assert space.candidates == SearchConfig().unlearners
+        rates = [each.at_rate(ours.recipe.lr) for each in SearchConfig().unlearners]
+        assert space.candidates == tuple(rates)
     assert not scored().rungs[0].space.ordered
 
 
 def test_a_search_does_not_depend_on_the_others(scored):
     plain, more = keys(scored()), keys(scored("search.spaces=[V0, V1, V2, V3, V4]"))
-    assert plain.items() < more.items()
+    # V0 gets the budget of the whole chain; a larger space depends on its parents.
+    assert plain.keys() < more.keys()
+    assert not plain.items() & more.items()
+    fewer = keys(scored("search.spaces=[V0, V1, V2]"))
+    assert fewer.items() & keys(scored("search.spaces=[V0, V1, V3]")).items() == {
+        (name, fewer[name]) for name in ("V0", "V1")
+    }
     for override in (
-        "search.trials=3", "search.sampler=random", "search.grid=2", "search.steps={low: neggrad}",
+        "search.trials=4", "search.sampler=random", "search.grid=2", "search.steps={low: neggrad}",
         "search.unlearners=[nothing, finetune]", "order=[high, low, medium]", "search.batch=1",
     ):  # fmt: skip
         assert not keys(scored(override)).items() & plain.items(), override
@@ -102,6 +127,44 @@ def test_declared_domains_change_a_search(scored, monkeypatch):
     assert not keys(scored()).items() & before.items()
 
 
+def test_a_rate_that_diverges_narrows_the_domains(scored, monkeypatch):
+    load, recipe = Rehearsal.load, scored().recipe
+
+    def diverging(context, job):
+        if isinstance(job, EvaluatePlan) and job.plan.steps[0].unlearner.lr > recipe.lr:
+            return Artifact(value={"status": "diverged"})
+        return load(context, job)
+
+    def tops(ours):
+        return {
+            (search.name, candidate.name): candidate.domains["lr"].high
+            for search in (*ours.rungs, *ours.row_searches.values())
+            for candidate in search.space.candidates
+            if candidate.name != "nothing"
+        }
+
+    narrowed = "search.unlearners=[nothing, finetune, {name: salun, lr: {low: 0.01, high: 0.15}}]"
+    changes = (narrowed, "compare=[finetune]")
+    wide = tops(scored(*changes))
+    monkeypatch.setattr(Rehearsal, "load", diverging)
+    found = tops(scored(*changes))
+    assert {name for _, name in found} == {"finetune", "salun"}
+    for (space, name), top in found.items():
+        # A domain that the file narrows stays.
+        assert top == (0.15 if name == "salun" else pytest.approx(2 * recipe.lr / 3)), space
+        assert wide[space, name] == (0.15 if name == "salun" else pytest.approx(2 * recipe.lr))
+
+
+def test_rows_with_values_of_the_file_are_not_tuned(scored):
+    own = f"{__name__}:Given"
+    ours = scored(f"compare=[{{name: finetune, lr: 0.03}}, salun, '{own}', retrain]")
+    assert {name for name, _ in ours.row_searches} == {"salun"}
+    # All rows are tuned alike, and without the chain.
+    for job in ours.row_searches.values():
+        assert (job.config.trials, job.config.budget, job.parents, job.starts) == (8, None, (), ())
+    assert not scored("compare=[salun]", "search=").row_searches
+
+
 def test_searches_start_with_the_plans_in_their_space(scored, tmp_path):
     path = tmp_path / "plan.yaml"
     reverse = Plan.assign(scored().partition.reversed(), PLAN)
@@ -110,7 +173,7 @@ def test_searches_start_with_the_plans_in_their_space(scored, tmp_path):
     untuned.write_text("plan: {low: salun, medium: salun, high: salun}")
     ours = scored(
         "search.spaces=[V0, V1, V2, V3, V4]", f"search.start=[plan, {path}, {untuned}]",
-        "search.trials=3", "search.max_cost=4",
+        "search.max_cost=4",
     )  # fmt: skip
     assert list(load_start_plans(ours.experiment, ours.partition)) == [
         "plan",
@@ -169,6 +232,21 @@ WRONG = [
         r"^search\.start: plan .*2\.55 .*search\.max_cost=2\.5",
     ),
     (["search.start=[nil]"], ConfigError, r"\bnil\b"),
+    (
+        ["search={budget: 0.1, unlearners: [finetune], max_cost: 3}"],
+        ConfigError,
+        r"^search\.budget: .*V0 .*0\.35.* 0\.1\.",
+    ),
+    (
+        ["search={budget: 0.01}"],
+        ConfigError,
+        r"^search\.budget: .*V0 .*0\.1\d*.* 0\.01\.",
+    ),
+    (
+        ["search={spaces: [V5]}", "refine={name: by_score, into: [a+b, c]}", "plan="],
+        PlanError,
+        r"^refine: .*'a\+b'",
+    ),
     (["search.unlearners=[ct]"], PlanError, r"\bct\b.* convolution"),
     (["search.steps={low: ct}"], PlanError, r"\bct\b.* convolution"),
 ]
@@ -199,7 +277,7 @@ def test_a_start_plan_must_match_the_subsets(study, tmp_path):
         ),
         (
             "{plan: {low: salun, medium: salun, high: salun}, order: [low]}",
-            r"^search\.start: \S+plan\.yaml: .*order.*low, medium, high",
+            r"^search\.start: \S+plan\.yaml: .*low, medium, high once.* low\.",
         ),
     ):
         path.write_text(text)
@@ -246,68 +324,49 @@ def test_subsets_named_by_their_refiner_are_checked_once_they_are_known(scored):
 def test_without_a_search_there_are_no_spaces(scored):
     ours = scored("search=")
     assert search_spaces(ours.experiment, ours.partition) == ()
-    check_plans(ours.experiment, ours.partition, 1200)
+    check_plans(ours.experiment, ours.partition, 1200, 200)
 
 
 def test_the_forecast_counts_the_searched_spaces(study):
-    from rum_ray.study.forecast import forecast
+    from rum_ray.study.forecast import counted
 
-    for spaces, rows in (("V0, V1, V4", 8), ("V2, V4", 6)):
-        ours = study(f"search.spaces=[{spaces}]", "search.trials=5")
-        stages = {stage.stage: stage for stage in forecast(ours)}
-        names = spaces.split(", ")
-        searched = len(names)
-        for name in names:
-            stage = stages[f"search {name}"]
-            assert (stage.total, stage.missing) == (5, 5)
-        assert stages["validate"].total == 3 * searched
-        # Three models as they are, the file's plan, each space's, and the control of V1.
+    for spaces, rows in (("V0, V1, V4", 11), ("V2, V4", 9)):
+        ours = study(f"search.spaces=[{spaces}]", "compare=[salun]")
+        stages = {stage.stage: stage for stage in counted(ours, "run")}
+        searched = len(spaces.split(", "))
+        # Each space, and three rows of `compare`.
+        assert stages["search"].total == stages["search"].missing == searched + 3
+        # Its finalists, those of smaller spaces, and doing nothing; on five seeds.
+        assert stages["validate"].total == 5 * (3 * searched * (searched + 1) // 2 + 1)
+        # Three models as they are, the file's plan, each space's, the control of V1, and rows.
         assert stages["rows"].total == rows
 
 
-TRIALS = {
-    "V0": [(0.3, SalUn(lr=0.02)), (0.9, SalUn(lr=0.03)), (1.0, FineTune(lr=0.1))],
-    "V1": [(0.3, SalUn(lr=0.04)), (0.2, SalUn(lr=0.05)), (1.0, FineTune(lr=0.1))],
-}
+@pytest.mark.parametrize("tuned", [True, False])
+def test_rows_have_the_hyperparameters_of_their_own_searches(scored, monkeypatch, tuned):
+    ours = scored("compare=[salun, {name: finetune, lr: 0.03}]")
+    best, alone = SearchJob.best, {*ours.row_searches.values()}
 
+    def qualified(job, ledger):
+        return [] if job in alone and not tuned else best(job, ledger)
 
-@pytest.mark.parametrize("spaces", ["V0, V1, V4", "V1, V4", "V0, V2", "V2, V3"])
-def test_rows_have_the_hyperparameters_of_the_searches(scored, monkeypatch, spaces):
-    ours = scored(f"search.spaces=[{spaces}]", "compare=[salun]", "search.steps={low: nothing}")
-
-    def load(search, context):
-        found = []
-        for objective, unlearner in TRIALS.get(search.name, ()):
-            fixed = {} if search.name == "V0" else search.space.steps
-            subsets = search.space.plan(lambda name, domain: answer(domain)).partition
-            same = dict.fromkeys(subsets.names, unlearner)
-            plan = Plan.assign(subsets, {**same, **fixed})
-            known = {"unlearner": unlearner.name}
-            known |= {f"{unlearner.name}.{k}": getattr(unlearner, k) for k in unlearner.space}
-            assert search.plan(known) == plan
-            found.append(
-                {"answers": known, "status": "complete", "objective": objective, "cost": 0}
-            )
-        return found
-
-    def answer(domain):
-        return domain.options[0] if hasattr(domain, "options") else domain.low
-
-    monkeypatch.setattr(SearchJob, "load", load)
-    monkeypatch.setattr(
-        SearchJob, "pick", lambda search, _: search.space.plan(lambda n, d: answer(d))
-    )
-    rows = {row.method: row for row in method_rows(ours) if row.source != "file" or row.unlearner}
-    named = {"V0": "best_single", "V1": "refined", "V2": "ordered", "V3": "untuned"}
-    *others, last = spaces.split(", ")
-    assert {*named.values(), "rum"} & {*rows} == {"rum", *(named[name] for name in others)}
-    assert rows["rum"].plan == ours.searches[last].pick(None)
-    assert ("shuffled" in rows) == ("V1" in spaces)
-    tuned = {m: rows[m].plan.steps[-1].unlearner.lr for m in ("vanilla", "shuffle", "rum_f")}
-    refined = 0.04 if "V1" in spaces else 0.01
-    single = 0.03 if "V0" in spaces else 0.01
-    assert tuned == {"vanilla": single, "shuffle": refined, "rum_f": refined}
-    assert rows["vanilla"].trials == (2 if "V0" in spaces else None)
+    monkeypatch.setattr(SearchJob, "best", qualified)
+    rows = {(row.method, row.unlearner): row for row in method_rows(ours)}
+    partitions = {"shuffle": ours.shuffled, "rum_f": ours.partition}
+    for method in ("vanilla", "shuffle", "rum_f"):
+        search = ours.row_searches["salun", method]
+        row, ledger = rows[method, "salun"], search.ledger(ours.context)
+        used = {step.unlearner for step in row.plan.steps}
+        assert row.plan.partition == partitions.get(method, row.plan.partition)
+        if tuned:
+            assert used == {step.unlearner for step in best(search, ledger)[0].plan.steps}
+            assert (row.source, row.trials) == ("search", len(ledger.trials))
+        else:
+            assert used == {SalUn()}
+            assert (row.source, row.trials) == ("file", None)
+        given = rows[method, "finetune"]
+        assert {step.unlearner for step in given.plan.steps} == {FineTune(lr=0.03)}
+        assert (given.source, given.trials) == ("file", None)
 
 
 def test_a_fixed_candidate_is_checked_with_its_own_values(study):
