@@ -64,10 +64,14 @@ class Pipeline:
             times.made += len(missing)
 
     def _search(self, name: str, searches: Sequence[SearchJob]) -> None:
-        """Run the searches whose results are not in the store."""
-        context, missing = self.study.context, self.study.context.missing(searches)
-        total = len(missing)
-        reused = 0
+        """Run the searches whose results are not in the store.
+
+        Progress counts units; before the first one, and if there is none, it counts searches.
+        """
+        context = self.study.context
+        everything = context.distinct(searches)
+        missing = context.missing(everything)
+        total, reused = len(everything), len(everything) - len(missing)
 
         def size() -> tuple[int, int]:
             return total, total - reused

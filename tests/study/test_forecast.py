@@ -31,7 +31,7 @@ FILE = {
     "score": {"name": "memorization", "models": 16, "fraction": 0.5},
     "forget": {"size": 30},
     "plan": {"low": "nothing", "medium": "nothing", "high": {"name": "finetune", "epochs": 1}},
-    "search": {"trials": 6, "spaces": ["V0", "V4"], "attack": "auc"},
+    "search": {"trials": 6, "spaces": ["V0", "V4"], "finalists": 2, "fresh": 2, "rows": 2},
     "compare": ["finetune"],
     "seeds": [0, 1],
 }
@@ -67,15 +67,6 @@ def test_a_stage_takes_as_long_as_its_busiest_worker(seconds, workers):
 @given(st.integers(1, 40), st.integers(1, 9))
 def test_equal_jobs_run_in_rounds(count, workers):
     assert Work([2.0] * count).wall(workers) == 2.0 * math.ceil(count / workers)
-
-
-@given(st.lists(st.integers(0, 9), max_size=9), st.integers(1, 4), st.integers(1, 9))
-def test_a_search_waits_for_each_batch(seconds, batch, workers):
-    starts = range(0, len(seconds), batch)
-    rounds = [Work(seconds[start : start + batch]).wall(workers) for start in starts]
-    assert Work(seconds, batch, serial=3.0).wall(workers) == 3.0 + sum(rounds)
-    # Workers beyond the batch are idle.
-    assert Work(seconds, batch).wall(batch) == Work(seconds, batch).wall(batch + workers)
 
 
 def test_trainings_take_their_examples(tmp_path):

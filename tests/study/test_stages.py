@@ -25,6 +25,9 @@ FILE = {
     "evaluate": {"residual": True, "also": ["u_lira", "pool_rmia"]},
     "search": {
         "trials": 2,
+        "finalists": 2,
+        "fresh": 2,
+        "rows": 2,
         "max_cost": 9.0,
         "spaces": ["V0", "V1"],
         "unlearners": ["nothing", {"name": "finetune", "epochs": 1, "batch_size": 256}],
