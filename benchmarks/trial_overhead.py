@@ -54,7 +54,7 @@ class Copy:
 def searching(folder: Path) -> tuple[Context, SearchJob]:
     """Return a search for copies."""
     context = digits(folder)
-    return context, prepared(context, (Candidate(COPY),), TRIALS * (REPETITIONS + 1), SEEDS)
+    return context, prepared(context, (Candidate(COPY),), TRIALS * (REPETITIONS + 1))
 
 
 def judging(folder: Path) -> Side:
@@ -67,7 +67,8 @@ def judging(folder: Path) -> Side:
         for number in itertools.islice(numbers, TRIALS):
             chosen = {f"{name}.unlearner": COPY for name in names}
             values = {f"{name}.{COPY}.number": number for name in names}
-            context.get_or_compute(search.proposed({**places, **chosen, **values}))
+            for seed in range(SEEDS):
+                context.get_or_compute(search.proposed({**places, **chosen, **values}, seed))
         return TRIALS
 
     return run

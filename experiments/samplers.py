@@ -1,4 +1,4 @@
-"""TPE against random search at equal trials, on the digits of the demo.
+"""TPE against random search at equal trainings, on the digits of the demo.
 
 Each search seed is the root of all draws of its search: originals, retrained references, proposals.
 The two samplers share the models. Proposals are the package's own, in its batches, and judged in
@@ -25,8 +25,8 @@ from scipy.stats import binomtest
 import rum_ray
 from rum_ray import config
 from rum_ray.jobs import Context, SearchJob
-from rum_ray.jobs.proposals import Judged, Proposals
-from rum_ray.jobs.search import FRESH_SEEDS
+from rum_ray.jobs.ledger import Result
+from rum_ray.jobs.proposals import Proposals
 from rum_ray.results.environment import machine
 from rum_ray.store import Store
 from rum_ray.study.study import Study
@@ -34,15 +34,16 @@ from rum_ray.study.worker_pool import WORKER_SETTINGS
 
 DEMO = Path(rum_ray.__file__).parent / "demo.yaml"
 RESULT = Path(__file__).parent / "results" / "samplers.json"
-SEEDS, TRIALS, PROCESSES = range(20, 40), 48, 2
+SEEDS, BUDGET, PROCESSES = range(20, 40), 22, 2
 SAMPLERS = ("tpe", "random")
-Found = Mapping[str, Sequence[float]]
-"""J of each trial, in the order of proposal, by sampler."""
+Spent = Sequence[tuple[float, float]]
+"""Trainings spent after each batch, and J of the best plan with all seeds so far."""
+Found = Mapping[str, Spent]
 
 
 def study(store: str, seed: int, sampler: str) -> Study:
     """Return the demo with a search of V4 alone."""
-    search = {"seed": seed, "sampler": sampler, "trials": TRIALS, "spaces": "[V4]"}
+    search = {"seed": seed, "sampler": sampler, "trials": "", "budget": BUDGET, "spaces": "[V4]"}
     experiment = config.load(DEMO, [f"search.{key}={value}" for key, value in search.items()])
     return Study(experiment, Context(experiment.load_data(), Store(store)))
 
@@ -54,46 +55,54 @@ def prepare(store: str) -> None:
         demo.context.get_or_compute(job)
 
 
-def objectives(search: SearchJob, context: Context) -> list[float]:
-    """Return J of each trial, in the order of proposal."""
-    proposer, found = Proposals(search, len(context.bundle.train)), []
-    for _ in range(0, search.config.trials, search.config.batch):
-        batch = [proposer.propose() for _ in range(search.config.batch)]
-        for proposal in batch:
-            assert proposal is not None
-            value = context.get_or_compute(search.proposed(proposal.answers)).value
-            proposer.tell(proposal.number, Judged(value["objective"], value["cost"]))
-            found.append(value["objective"])
+def progress(search: SearchJob, context: Context) -> list[tuple[float, float]]:
+    """Return the trainings spent after each batch, and J of the best plan with all seeds so far."""
+    proposer, found = Proposals(search, context), []
+    while not proposer.finished:
+        for proposal in [*iter(proposer.propose, None)]:
+            unit = proposal.unit
+            value = context.get_or_compute(search.proposed(proposal.answers, unit.seed)).value
+            proposer.tell(unit, Result.read(value))
+        results = proposer.ledger.results(search.config)
+        full = [mean(by_seed) for by_seed in results if len(by_seed) == search.config.seeds]
+        if full:
+            found.append((proposer.ledger.spent, max(full)))
     return found
 
 
-def searched(store: str, seed: int) -> tuple[int, dict[str, list[float]]]:
-    """Return a search seed, and J of each trial by sampler."""
+def searched(store: str, seed: int) -> tuple[int, dict[str, list[tuple[float, float]]]]:
+    """Return a search seed, and the progress of each sampler."""
     torch.set_num_threads(1)
     found = {}
     for sampler in SAMPLERS:
         of = study(store, seed, sampler)
-        (search,) = of.rungs
-        for job in (*of.search_originals[:-FRESH_SEEDS], *of.reference_jobs):
+        seeds = of.require_search().seeds
+        tests = [job for tested in of.range_tests.values() for _, job in tested]
+        for job in (*of.search_originals[:seeds], *of.reference_jobs, *tests):
             of.context.get_or_compute(job)
-        found[sampler] = objectives(search, of.context)
+        (search,) = of.rungs
+        found[sampler] = progress(search, of.context)
     return seed, found
 
 
-def needed(found: Found) -> float:
-    """Return the trials until TPE is as good as random's best, as a share of all.
+def best(spent: Spent) -> float:
+    """Return J of the best plan."""
+    return max(value for _, value in spent)
 
-    Where it never is, that is more than all: one trial more.
+
+def needed(found: Found) -> float:
+    """Return the trainings until TPE is as good as random's best, as a share of the budget.
+
+    Where it never is, that is the share 1.
     """
-    tpe, goal = found["tpe"], max(found["random"])
-    reached = (n for n, objective in enumerate(tpe, start=1) if objective >= goal)
-    return next(reached, len(tpe) + 1) / len(tpe)
+    goal = best(found["random"])
+    return next((cost for cost, value in found["tpe"] if value >= goal), BUDGET) / BUDGET
 
 
 def summary(found: Mapping[int, Found]) -> dict[str, Any]:
     """Return what the searches say, with the goals; ties of the best count for neither."""
-    best = {seed: {name: max(of[name]) for name in SAMPLERS} for seed, of in found.items()}
-    gains = [each["tpe"] - each["random"] for each in best.values()]
+    bests = {seed: {name: best(of[name]) for name in SAMPLERS} for seed, of in found.items()}
+    gains = [each["tpe"] - each["random"] for each in bests.values()]
     wins, losses = sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains)
     shares = {seed: needed(of) for seed, of in found.items()}
     test = binomtest(wins, wins + losses) if wins + losses else None
@@ -102,10 +111,10 @@ def summary(found: Mapping[int, Found]) -> dict[str, Any]:
         "losses": losses,
         "p": test.pvalue if test else 1.0,
         "mean_gain": mean(gains),
-        "median_trials_to_random_best": median(shares.values()),
-        "goals": {"wins": ">= 15 of 20", "median_trials_to_random_best": "<= 0.6"},
-        "best": best,
-        "trials_to_random_best": shares,
+        "median_share_to_random_best": median(shares.values()),
+        "goals": {"wins": ">= 15 of 20", "median_share_to_random_best": "<= 0.6"},
+        "best": bests,
+        "share_to_random_best": shares,
     }
 
 
@@ -118,10 +127,10 @@ def main() -> None:
     with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
         for seed, of in pool.imap_unordered(partial(searched, store), SEEDS):
             found[seed] = of
-            best = ", ".join(f"{name} {max(of[name]):.4f}" for name in SAMPLERS)
+            line = ", ".join(f"{name} {best(of[name]):.4f}" for name in SAMPLERS)
             left = (perf_counter() - began) / len(found) * (len(SEEDS) - len(found)) / 60
             print(
-                f"{len(found)} of {len(SEEDS)}: seed {seed}, {best}; {left:.0f} min left",
+                f"{len(found)} of {len(SEEDS)}: seed {seed}, {line}; {left:.0f} min left",
                 flush=True,
             )
     found = dict(sorted(found.items()))
@@ -129,13 +138,13 @@ def main() -> None:
         "experiment": "samplers",
         "date": date.today().isoformat(),
         **summary(found),
-        "trials": TRIALS,
-        "objectives": found,
+        "budget": BUDGET,
+        "progress": found,
         "minutes": (perf_counter() - began) / 60,
         "environment": machine(),
     }
     RESULT.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-    print({key: result[key] for key in ("wins", "losses", "p", "median_trials_to_random_best")})
+    print({key: result[key] for key in ("wins", "losses", "p", "median_share_to_random_best")})
 
 
 if __name__ == "__main__":

@@ -27,7 +27,10 @@ SETTINGS = (
     "plan.high={name: salun, epochs: 1, batch_size: 256}",
     "compare=[{name: finetune, epochs: 1, batch_size: 256}]",
     "search.unlearners=[nothing, {name: finetune, epochs: 1, batch_size: 256}]",
-    "search.trials=6",
+    "search.trials=4",
+    "search.finalists=2",
+    "search.fresh=2",
+    "search.rows=2",
     "search.max_cost=9",
     "seeds=[0, 1]",
 )
