@@ -27,6 +27,7 @@ SETTINGS = (
     "plan.high={name: salun, epochs: 1, batch_size: 256}",
     "compare=[{name: finetune, epochs: 1, batch_size: 256}]",
     "search.unlearners=[nothing, {name: finetune, epochs: 1, batch_size: 256}]",
+    "search.budget=",
     "search.trials=4",
     "search.finalists=2",
     "search.fresh=2",
