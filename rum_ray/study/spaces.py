@@ -202,7 +202,18 @@ def check_plans(experiment: Experiment, partition: Partition, total: int, unseen
             )
     if "V5" in search.spaces:
         check_names(partition)
-    forget = len(partition.rows)
+    _check_costs(experiment, spaces, len(partition.rows), total, unseen)
+
+
+def _check_costs(
+    experiment: Experiment, spaces: Sequence[Space], forget: int, total: int, unseen: int
+) -> None:
+    """Raise ConfigError if every plan of a space costs more than the cap, the pick or the budget.
+
+    The other arguments are numbers of examples, as in `check_plans`.
+    """
+    search = experiment.search
+    assert search is not None
     retraining = retraining_cost(experiment.recipe, forget, total)
     evaluation = evaluation_cost(experiment.recipe, forget, total, unseen)
     for space in spaces:
