@@ -33,6 +33,7 @@ from rum_ray.scores.base import Scores
 from rum_ray.search.candidates import Candidate
 from rum_ray.search.spaces import FREE
 from rum_ray.seeding import Seed
+from rum_ray.study.chains import Searched, row_searches, search_chain
 from rum_ray.study.forget import (
     choose_forget_set,
     needs_distances,
@@ -41,15 +42,7 @@ from rum_ray.study.forget import (
 )
 from rum_ray.study.ranges import range_tests, tested_candidates
 from rum_ray.study.scoring import Scoring
-from rum_ray.study.spaces import (
-    check_plans,
-    is_tuned,
-    load_start_plans,
-    make_reference,
-    plans_in,
-    row_space,
-    search_spaces,
-)
+from rum_ray.study.spaces import check_plans, make_reference
 from rum_ray.training.recipe import Recipe
 from rum_ray.unlearning import Unlearner
 
@@ -171,7 +164,7 @@ class Study:
         )
 
     @cached_property
-    def references(self) -> Mapping[str, RetrainedReference | PoolReference]:
+    def references(self) -> Mapping[ReferenceName, RetrainedReference | PoolReference]:
         """The references of the searches, by name, the main one first."""
         inputs = self.partition, self.search_originals, self.scoring
         names = self._reference_names
@@ -210,62 +203,24 @@ class Study:
         same space with another reference.
         """
         searches: dict[str, SearchJob] = {}
-        for name in self._reference_names:
+        for name, reference in self.references.items():
             is_main = not searches
-            for search in self._chain(name, is_main):
+            for search in search_chain(self._searched(reference), name, is_main):
                 searches[search.name if is_main else f"{search.name} {name}"] = search
         return searches
 
-    def _chain(self, name: ReferenceName, is_main: bool) -> list[SearchJob]:
-        """Return the search of each space with one reference; each starts from the ones before.
-
-        With the main reference, V0 is the rival of all others: it gets the sum of their budgets.
-        """
-        config = dataclasses.replace(self.require_search(), reference=name, also=())
-        reference, found = self.references[name], list[SearchJob]()
-        plans = [*load_start_plans(self.experiment, reference.partition).values()]
-        spaces = search_spaces(self.experiment, reference.partition, self._candidates)
-        for space in spaces:
-            parts = len(spaces) if is_main and space.name == "V0" else 1
-            parents = tuple(
-                (parent, len(spaces) if is_main and parent.name == "V0" else 1) for parent in found
-            )
-            found.append(
-                SearchJob(
-                    *(space, config.times(parts), self.search_originals, reference),
-                    starts=plans_in(space, plans),
-                    parents=parents,
-                )
-            )
-        return found
-
     @cached_property
     def row_searches(self) -> Mapping[tuple[str, str], SearchJob]:
-        """The searches of the rows of `compare`, by unlearner and method.
-
-        Each row is tuned alike, with a number of plans of its own. Hyperparameters that the file
-        sets are not searched.
-        """
+        """The searches of the rows of `compare`, by unlearner and method."""
         if not self._reference_names:
             return {}
-        config = self.require_search()
-        config = dataclasses.replace(
-            config, trials=config.rows, budget=None, also=(), start=(), finalists=1
-        )
-        reference, found = self.references[config.reference], {}
-        partitions = {
-            "vanilla": reference.partition,
-            "shuffle": self._shuffle(reference.partition),
-            "rum_f": reference.partition,
-        }
-        for unlearner in self.experiment.compare:
-            if not is_tuned(unlearner):
-                continue
-            for method, partition in partitions.items():
-                space = row_space(self.experiment, unlearner, method, partition, self._candidates)
-                job = SearchJob(space, config, self.search_originals, reference)
-                found[unlearner.name, method] = job
-        return found
+        reference = self.references[self.require_search().reference]
+        shuffled = self._shuffle(reference.partition)
+        return row_searches(self._searched(reference), shuffled)
+
+    def _searched(self, reference: RetrainedReference | PoolReference) -> Searched:
+        """Return what the searches with one reference have in common."""
+        return Searched(self.experiment, self.search_originals, reference, self._candidates)
 
     @cached_property
     def range_tests(self) -> Mapping[str, Sequence[tuple[float, EvaluatePlan]]]:
@@ -328,11 +283,7 @@ class Study:
         ]
 
     def require_search(self) -> SearchConfig:
-        """Return the configuration of the searches.
-
-        Raises:
-            ConfigError: the experiment has no search.
-        """
+        """Return the configuration of the searches; raise ConfigError if there is none."""
         if self.experiment.search is None:
             raise ConfigError(
                 "search: this key is missing, so there is nothing to tune. Add it, for example "
@@ -341,11 +292,7 @@ class Study:
         return self.experiment.search
 
     def require_plan(self) -> Mapping[str, Unlearner]:
-        """Return the plan of the file: one unlearner per subset.
-
-        Raises:
-            ConfigError: the file has no plan.
-        """
+        """Return the plan of the file; raise ConfigError if it has none."""
         if self.experiment.plan is None:
             raise ConfigError(
                 "plan: this key is missing, so there is nothing to run. Add an unlearner per "

@@ -19,7 +19,7 @@ plan:
   medium: {name: finetune, lr: 0.1, epochs: 1}
   high: {name: finetune, lr: 0.1, epochs: 1}
 compare: [finetune]
-search: {trials: 4, spaces: [V4], unlearners: [nothing, finetune], max_cost: 0.9, batch: 2}
+search: {trials: 6, spaces: [V4], unlearners: [nothing, finetune], max_cost: 0.9, batch: 2}
 seeds: [0, 1]
 cluster: {workers: 4}
 """

@@ -29,7 +29,7 @@ def test_hosts_join_are_cut_heal_and_die_and_the_bits_are_those_of_one_host(host
     assert run.artifacts() == alone
     assert {"a", "b", "c"} <= {*run.made_by()}
     print(f"made by {run.made_by()}; longest silence {run.silence('train'):.1f} s")
-    for stage in ("train", "embed", "retrain", "search V4", "validate", "rows"):
+    for stage in ("train", "embed", "retrain", "ranges", "search", "validate", "rows"):
         lines = [line for line in run.lines() if line.get("stage") == stage]
         print(f"{stage}: {lines[-1]['time'] - lines[0]['time']:.1f} s")
 
