@@ -256,7 +256,11 @@ class Command:
 
     def silence(self, stage: str) -> float:
         """The longest time of a stage in which no job was done, in seconds."""
-        done = [(line["time"], line["done"]) for line in self.lines() if line.get("stage") == stage]
+        done = [
+            (line["time"], line["done"])
+            for line in self.lines()
+            if line.get("stage") == stage and "done" in line
+        ]
         news = [
             when for (when, now), (_, before) in zip(done[1:], done, strict=False) if now > before
         ]

@@ -109,6 +109,7 @@ class RayExecutor:
         if self._joined is None:
             # Ray takes seconds to import, and a command with all results in the store needs none.
             from rum_ray.cluster.connect import connect
+            from rum_ray.cluster.head import watched_head
             from rum_ray.cluster.pool import Pool
 
             config = self.config
@@ -118,6 +119,7 @@ class RayExecutor:
                 self.address, config.workers, self._dashboard, config.modules, self._say, job
             )
             started = self._exits.enter_context(joined)
+            self._exits.enter_context(watched_head(self._say))
             self._joined = Pool(self._title, config, started, self._say, self._command)
             self._exits.callback(self._joined.close)
         return self._joined
