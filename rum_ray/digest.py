@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-SPARSE: Mapping[str, bool] = {"sparse": True}
-"""Metadata of a field that has no part in digests where it is None."""
+SPARSE: Mapping[str, Any] = {"sparse": None}
+"""Metadata of a field that has no part in digests where it has this value: here None."""
 
 
 def canonical(value: Any) -> Any:
     """Return `value` as plain JSON types.
 
     - A dataclass becomes the name of its type and its fields, except those with `compare=False`,
-      and those with the metadata `SPARSE` that are None. The name of a plug-in includes its module.
+      and those with the value in their metadata `SPARSE`. The name of a plug-in includes its module.
     - An array or tensor becomes its dtype, its shape and the SHA-256 of its bytes.
     - A class or function becomes its importable name.
 
@@ -54,8 +54,8 @@ def digest(value: Any) -> str:
 
 def _counts(field: "dataclasses.Field[Any]", value: object) -> bool:
     """Return True if a field is part of the canonical form."""
-    sparse = "sparse" in field.metadata and getattr(value, field.name) is None
-    return field.compare and not sparse
+    sparse = field.metadata.get("sparse", dataclasses.MISSING)
+    return field.compare and getattr(value, field.name) != sparse
 
 
 def _type_name(kind: type) -> str:

@@ -13,6 +13,7 @@ from rum_ray.experiment.parts import (
     DataConfig,
     EvaluateConfig,
     ForgetConfig,
+    moved,
 )
 from rum_ray.experiment.score import Precision, ScoreConfig
 from rum_ray.experiment.search import SearchConfig
@@ -21,7 +22,7 @@ from rum_ray.refinement import ByScore, Refiner
 from rum_ray.rum import Retain
 from rum_ray.search.spaces import FREE
 from rum_ray.training.fused import FUSED
-from rum_ray.training.recipe import Recipe
+from rum_ray.training.recipe import Recipe, check_positive
 from rum_ray.unlearning import Unlearner
 
 
@@ -47,6 +48,9 @@ class Experiment:
         search: search for plans; null for none.
         evaluate: reported attacks, and the attack of the objective.
         seeds: seeds of the reported runs.
+        repeats: number of whole studies, each with another split, pool, forget set, search and
+            seeds. Their seeds follow from those of the file. The report has intervals over the
+            studies.
         cluster: workers and resources.
     """
 
@@ -64,6 +68,7 @@ class Experiment:
     search: SearchConfig | None = None
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     seeds: tuple[int, ...] = (0,)
+    repeats: int = field(default=1, metadata={"sparse": 1})
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
 
     def __post_init__(self) -> None:
@@ -71,6 +76,7 @@ class Experiment:
             raise ValueError(f"name must be letters, digits, - and _, got '{self.name}'")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds must be distinct and at least one, got {list(self.seeds)}")
+        self._check_repeats()
         if len({u.name for u in self.compare}) < len(self.compare):
             raise ValueError("compare names an unlearner twice")
         into = getattr(self.refine, "into", None)
@@ -104,6 +110,24 @@ class Experiment:
                 f"plan: subset '{missing[0]}' has no unlearner. Add one; 'nothing' is allowed. "
                 f"The subsets are {', '.join(into)}."
             )
+
+    def _check_repeats(self) -> None:
+        """Raise an error if there is no repeat, or if repeats would share what they vary."""
+        check_positive(self, "repeats")
+        if self.repeats == 1:
+            return
+        if self.forget.ids is not None:
+            raise ConfigError(
+                f"repeats: {self.repeats} studies need {self.repeats} forget sets, but forget.ids "
+                f"lists one ({self.forget.ids}). Choose by forget.size or forget.class, or remove "
+                "'repeats'."
+            )
+        if self.recipe.weights is not None:
+            raise ConfigError(
+                f"repeats: recipe.weights is one given original, so {self.repeats} studies with "
+                "splits of their own cannot share it. Remove recipe.weights or 'repeats'."
+            )
+        self.data.moved(1)
 
     def _check_search(self, into: Sequence[str] | None) -> None:
         """Raise ConfigError if the search refers to a subset, plan or pool that does not exist."""
@@ -177,6 +201,33 @@ class Experiment:
                 f"evaluate.also: {self.evaluate.of_shadows[0]} runs a plan on the models of the "
                 "pool, but the experiment has no plan. Add 'plan' or 'search'."
             )
+
+    def repeated(self, number: int) -> "Experiment":
+        """Return the experiment of one repeat; it has no repeats itself.
+
+        Repeat 0 has the seeds of the file, so it equals the experiment without repeats. In repeat
+        k, the seeds of the data set, the scores, the forget set, the refiner and the search are k
+        larger. The reported seeds are moved past those of the repeats before.
+
+        Args:
+            number: of the repeat, from 0.
+
+        Raises:
+            ConfigError: the data set has no seed.
+        """
+        one = dataclasses.replace(self, repeats=1)
+        if number == 0:
+            return one
+        span = max(self.seeds) - min(self.seeds) + 1
+        return dataclasses.replace(
+            one,
+            data=self.data.moved(number),
+            score=moved(self.score, number),
+            forget=moved(self.forget, number),
+            refine=moved(self.refine, number),
+            search=moved(self.search, number),
+            seeds=tuple(seed + number * span for seed in self.seeds),
+        )
 
     def load_data(self) -> DataBundle:
         """Return the data set; examples of V listed in `forget.ids` are moved to D.

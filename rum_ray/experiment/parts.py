@@ -1,10 +1,11 @@
 """Sections of an experiment: data, forget set, evaluation and cluster."""
 
+import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeVar
 
-from rum_ray.data import DataBundle, load
+from rum_ray.data import DATASETS, DataBundle, load
 from rum_ray.errors import ConfigError
 from rum_ray.evaluation import ALWAYS, ATTACKS
 from rum_ray.evaluation.attack import Attack, Needs
@@ -13,6 +14,14 @@ from rum_ray.plugins import find
 from rum_ray.refinement import Middle, Pick
 from rum_ray.training.recipe import check_not_negative, check_positive
 from rum_ray.unlearning.finetune import FineTune
+
+T = TypeVar("T")
+
+
+def moved(part: T, by: int) -> T:
+    """Return a section with its `seed` moved; one without an integer seed as it is."""
+    seed = getattr(part, "seed", None)
+    return replace(part, seed=seed + by) if isinstance(seed, int) else part  # type: ignore[type-var]
 
 
 @dataclass(frozen=True)
@@ -26,6 +35,22 @@ class DataConfig:
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def moved(self, by: int) -> "DataConfig":
+        """Return the same data set with another seed of its split.
+
+        Raises:
+            ConfigError: the function of the data set takes no integer `seed`.
+        """
+        function = find(self.name, DATASETS, "data set")
+        parameter = inspect.signature(function).parameters.get("seed")
+        seed = self.options.get("seed", None if parameter is None else parameter.default)
+        if parameter is None or not isinstance(seed, int):
+            raise ConfigError(
+                f"repeats: each study has a split of its own, but the data set '{self.name}' takes "
+                "no integer 'seed'. Add this parameter to its function, or remove 'repeats'."
+            )
+        return replace(self, options={**self.options, "seed": seed + by})
 
     def load(self) -> DataBundle:
         """Return the data set.

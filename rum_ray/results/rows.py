@@ -17,7 +17,8 @@ from rum_ray.results.schema import Metric, Row, RowName
 _OF_ATTACK = {"svm": "mia_gap", "auc": "auc_gap"}
 LEAST_TRIALS = 8
 """A row of `compare` that was chosen from fewer plans is untuned."""
-_COMPARED = ("vanilla", "shuffle", "rum_f")
+COMPARED = ("vanilla", "shuffle", "rum_f")
+"""Methods with one row per unlearner of `compare`."""
 _PICKED = ("rum", "best_single", "refined", "ordered", "untuned", "unjoined")
 """Methods whose rows are one row if their plans are equal, in the order of their names."""
 _SOURCES = ("search", "file")
@@ -56,7 +57,7 @@ def _row(measured: Measured, method: Method, others: dict[str, Metric]) -> Row:
         klom=klom_summaries(method, retrained),
         worst=worst,
         collapsed=collapsed,
-        untuned=method.name in _COMPARED and (method.trials or 0) < LEAST_TRIALS,
+        untuned=method.name in COMPARED and (method.trials or 0) < LEAST_TRIALS,
     )
 
 

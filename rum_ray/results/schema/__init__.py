@@ -38,6 +38,7 @@ from rum_ray.results.schema.study import (
     DataSummary,
     Environment,
     ExperimentSummary,
+    RepeatSummary,
     Selection,
     StageSummary,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "ProxySummary",
     "ReferenceSummary",
     "Regret",
+    "RepeatSummary",
     "Row",
     "RowName",
     "Rung",

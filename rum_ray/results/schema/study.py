@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from rum_ray.results.schema.rows import OPTIONAL
+from rum_ray.results.schema.rows import OPTIONAL, PlanStep
 from rum_ray.study.timing import StageForecast
 
 
@@ -106,6 +106,31 @@ class Bill:
     fixed: float
     per_request: float
     break_even: int | None
+
+
+@dataclass(frozen=True)
+class RepeatSummary:
+    """One repeat of a study, whose own report is in the folder `repeat1`, `repeat2` and so on.
+
+    Attributes:
+        number: from 1.
+        digest: of its experiment.
+        seeds: the reported seeds.
+        forget: size of the forget set.
+        split_half: reliability of its scores; None if they are not those of a pool.
+        retain_accuracy: of the originals on the retain set, mean over seeds.
+        objective: of the plan, mean over seeds; None without a plan.
+        plan: its steps; empty without a plan.
+    """
+
+    number: int
+    digest: str
+    seeds: tuple[int, ...]
+    forget: int
+    split_half: float | None
+    retain_accuracy: float | None
+    objective: float | None
+    plan: tuple[PlanStep, ...]
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from rum_ray.results.schema.study import (
     DataSummary,
     Environment,
     ExperimentSummary,
+    RepeatSummary,
     Selection,
     StageSummary,
 )
@@ -32,6 +33,11 @@ class Summary:
     is left out if there is none. `decides` is the metric that decides all claims. `variants` are
     the claims that RUM^F is better than vanilla, by unlearner. `bill` is the whole cost of the
     reported plan; it is left out without a plan.
+
+    `repeats` is empty for one study. In the report over several, the values of a metric are means
+    over the seeds of each repeat, the seeds of a row are the numbers of the repeats, numbers of
+    data, scores, forget set, subsets and bill are means over repeats, and stages and costs are
+    sums.
     """
 
     format: Literal[1] = 1
@@ -57,6 +63,7 @@ class Summary:
     decides: str = "objective"
     variants: tuple[Claim, ...] = ()
     bill: Bill | None = field(default=None, metadata=OPTIONAL)
+    repeats: tuple[RepeatSummary, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; numbers that are not finite become null."""
