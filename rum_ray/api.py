@@ -1,15 +1,18 @@
 """Whole experiments from Python: `rr.run` and `rr.read_report`."""
 
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
 
 from rum_ray import config
-from rum_ray.errors import ConfigError
+from rum_ray.errors import ConfigError, RumRayError
 from rum_ray.experiment import Experiment
 from rum_ray.jobs import Context
 from rum_ray.results.load import load_outcome
 from rum_ray.results.parquet import score_table, trial_table
+from rum_ray.results.repeats import combined
 from rum_ray.results.report import Report
 from rum_ray.results.summary import summarize
 from rum_ray.store import Store
@@ -17,7 +20,7 @@ from rum_ray.study.executor import Executor, LocalExecutor
 from rum_ray.study.forecast import expect
 from rum_ray.study.output_folder import check_writable, lock_folder, write_plans
 from rum_ray.study.pipeline import Pipeline
-from rum_ray.study.progress import Journal, LoggedProgress
+from rum_ray.study.progress import Journal, LoggedProgress, Progress
 from rum_ray.study.study import Study
 from rum_ray.study.timing import Clock
 from rum_ray.study.validation import check, check_share
@@ -36,7 +39,8 @@ def run(
 
     Args:
         experiment: a value, or the path of a YAML file.
-        out: folder of the report, its tables and plan.yaml; None writes no report.
+        out: folder of the report, its tables and plan.yaml; None writes no report. With `repeats`,
+            the reports of the single studies are in its folders `repeat1`, `repeat2` and so on.
         store: folder or URI of artifacts.
         executor: where the jobs run; by default `LocalExecutor()`, in this process and without
             Ray. Results have the same bits with every executor. It is closed in the end.
@@ -57,22 +61,15 @@ def run(
     """
     value = experiment if isinstance(experiment, Experiment) else config.load(experiment)
     check_gpu(value, getattr(executor, "address", "local"))
-    study = open_study(value, store)
-    check_writable(study.context.store)
+    studies = open_repeats(value, lambda each: open_study(each, store))
+    check_writable(Store(store))
     with executor or LocalExecutor() as running:
         if out is None:
-            clock = Clock()
-            Pipeline(study, running, LoggedProgress(), clock).run("run")
-            return make_report(study, clock)
+            return report_repeats(value, studies, "run", LoggedProgress(), running)
         folder = Path(out)
         with lock_folder(folder, value):
             journal = Journal(folder / "progress.jsonl", LoggedProgress())
-            clock = Clock(folder / "stages.json")
-            expect(study, "run", clock)
-            Pipeline(study, running, journal, clock).run("run")
-            report = make_report(study, clock)
-            publish(folder, report, study)
-    return report
+            return report_repeats(value, studies, "run", journal, running, folder)
 
 
 def check_gpu(experiment: Experiment, address: str) -> None:
@@ -114,6 +111,76 @@ def open_study(
         # Listed ids are training data in every stage, so they are read here, too.
         _ = study.forget
     return study
+
+
+def open_repeats(experiment: Experiment, opened: Callable[[Experiment], Study]) -> Iterator[Study]:
+    """Return the study of each repeat, in order; its data are read again when its turn comes.
+
+    Args:
+        experiment: with one repeat or several.
+        opened: returns the study of an experiment. It is called for all of them at once, so that a
+            repeat that does not fit its data is found before the first one starts.
+    """
+    repeats = [experiment.repeated(number) for number in range(experiment.repeats)]
+    if len(repeats) == 1:
+        return iter([opened(repeats[0])])
+    for number, each in enumerate(repeats, 1):
+        try:
+            opened(each)
+        except RumRayError as error:
+            raise type(error)(f"repeat {number} of {len(repeats)}: {error}") from error
+    return map(opened, repeats)
+
+
+def run_repeats(
+    experiment: Experiment,
+    studies: Iterable[Study],
+    command: str,
+    progress: Progress,
+    executor: Executor,
+    out: Path | None = None,
+) -> Iterator[tuple[Study, Path | None, Clock]]:
+    """Run the stages of a command in each study; yield it with its folder and its stage times.
+
+    The folder of a single study is `out`, that of a repeat is `out/repeat1` and so on.
+    """
+    for number, study in enumerate(studies, 1):
+        folder = out
+        with contextlib.ExitStack() as exits:
+            if experiment.repeats > 1:
+                progress.say(f"repeat {number} of {experiment.repeats}")
+                if out is not None:
+                    folder = out / f"repeat{number}"
+                    exits.enter_context(lock_folder(folder, study.experiment))
+            clock = Clock(None if folder is None else folder / "stages.json")
+            if folder is not None:
+                expect(study, command, clock)
+            Pipeline(study, executor, progress, clock).run(command)
+            yield study, folder, clock
+
+
+def report_repeats(
+    experiment: Experiment,
+    studies: Iterable[Study],
+    command: str,
+    progress: Progress,
+    executor: Executor,
+    out: Path | None = None,
+) -> Report:
+    """Run all studies and write a report of each; return that over the repeats, or the only one."""
+    reports = []
+    for study, folder, clock in run_repeats(experiment, studies, command, progress, executor, out):
+        reports.append(make_report(study, clock))
+        if folder is not None:
+            publish(folder, reports[-1], study)
+    if experiment.repeats == 1:
+        return reports[0]
+    report = combined(experiment, reports)
+    if out is not None:
+        from rum_ray.report.files import write
+
+        write(out, report)
+    return report
 
 
 def make_report(study: Study, clock: Clock) -> Report:

@@ -20,7 +20,8 @@ def canonical(value: Any) -> Any:
     """Return `value` as plain JSON types.
 
     - A dataclass becomes the name of its type and its fields, except those with `compare=False`,
-      and those with the value in their metadata `SPARSE`. The name of a plug-in includes its module.
+      and those with the value of their metadata "sparse". The name of a plug-in includes its
+      module.
     - An array or tensor becomes its dtype, its shape and the SHA-256 of its bytes.
     - A class or function becomes its importable name.
 
@@ -54,8 +55,8 @@ def digest(value: Any) -> str:
 
 def _counts(field: "dataclasses.Field[Any]", value: object) -> bool:
     """Return True if a field is part of the canonical form."""
-    sparse = field.metadata.get("sparse", dataclasses.MISSING)
-    return field.compare and getattr(value, field.name) != sparse
+    sparse = "sparse" in field.metadata and getattr(value, field.name) == field.metadata["sparse"]
+    return field.compare and not sparse
 
 
 def _type_name(kind: type) -> str:

@@ -4,7 +4,7 @@ import inspect
 import io
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +17,7 @@ from rum_ray.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from rum_ray.cli.commands import Options
+    from rum_ray.experiment import Experiment
     from rum_ray.study.study import Study
 
 HELP = {
@@ -157,10 +158,10 @@ def _estimate(
     """Forecast jobs, device-hours, bytes, memory and time of a command, by number of devices."""
     if command not in HELP and command != "tune":
         raise ConfigError(f"--command: {did_you_mean(command, [*HELP, 'tune'])}")
-    study, _ = _open(command, file, flags)
+    _, studies, _ = _open(command, file, flags)
     from rum_ray.cli import commands
 
-    return commands.estimated(study, command, price)
+    return commands.estimated(studies, command, price)
 
 
 @_command("report")
@@ -188,12 +189,12 @@ def _do(
     track: str | None = None,
 ) -> dict[str, Any]:
     """Run a command on an experiment file, or forecast it."""
-    study, options = _open(command, file, flags, overrides, track)
+    experiment, studies, options = _open(command, file, flags, overrides, track)
     from rum_ray.cli import commands
 
     if flags.dry_run:
-        return commands.dry_run(study, command)
-    return commands.COMMANDS[command](study, options)
+        return commands.dry_run(studies, command)
+    return commands.do(command, experiment, studies, options)
 
 
 def _open(
@@ -202,8 +203,8 @@ def _open(
     flags: Flags,
     overrides: Sequence[str] = (),
     track: str | None = None,
-) -> "tuple[Study, Options]":
-    """Return the study of a file for a command, and the options; nothing is written."""
+) -> "tuple[Experiment, Iterator[Study], Options]":
+    """Return a file's experiment, the study of each repeat, and the options; write nothing."""
     from rum_ray import config
 
     changes = [*(flags.sets or ()), *overrides]
@@ -218,7 +219,7 @@ def _open(
 
     tracker = None if track is None else Tracker.parse(track)
     options = commands.Options(flags.out, flags.store, flags.address, flags.dashboard, tracker)
-    return commands.open_study(experiment, options, command), options
+    return experiment, commands.open_studies(experiment, options, command), options
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """The commands: each runs its stages and returns the answer that is printed."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,16 +23,18 @@ from rum_ray.results.load import (
     stage_summary,
 )
 from rum_ray.results.parquet import score_table, trial_table
+from rum_ray.results.report import Report
 from rum_ray.results.rows import row_summaries
 from rum_ray.results.scores import precision_summary, subset_summaries
 from rum_ray.results.searches import search_summaries
-from rum_ray.study.estimate import estimate
+from rum_ray.store import Store
+from rum_ray.study.calibration import Calibration, calibrate
+from rum_ray.study.estimate import estimate, together
 from rum_ray.study.executor import Executor, LocalExecutor
-from rum_ray.study.forecast import counts, expect, forecast
+from rum_ray.study.forecast import counts, forecast, summed
 from rum_ray.study.methods import method_rows, plan_row
 from rum_ray.study.output_folder import check_writable, lock_folder, write_plans
-from rum_ray.study.pipeline import Pipeline
-from rum_ray.study.progress import Journal
+from rum_ray.study.progress import Journal, Progress
 from rum_ray.study.stages import check_finished
 from rum_ray.study.study import Study
 from rum_ray.study.timing import Clock
@@ -67,70 +69,94 @@ class Options:
         return self.out or Path("out") / experiment.name
 
 
-def open_study(experiment: Experiment, options: Options, command: str = "run") -> Study:
-    """Read the data of an experiment and check everything that can be checked; write nothing."""
+def open_studies(experiment: Experiment, options: Options, command: str) -> Iterator[Study]:
+    """Read the data of each repeat and check everything that can be checked; write nothing."""
+
+    def opened(each: Experiment) -> Study:
+        study = api.open_study(
+            each, options.store, plan_only=command in PLAN_ONLY, forgets=command != "score"
+        )
+        _check(study, command)
+        return study
+
     api.check_gpu(experiment, options.address)
-    return api.open_study(
-        experiment, options.store, plan_only=command in PLAN_ONLY, forgets=command != "score"
-    )
+    return api.open_repeats(experiment, opened)
 
 
-def _executor(study: Study, options: Options, say: Callable[[str], None]) -> Executor:
-    """Return the executor at an address."""
-    config = study.experiment.cluster
-    if options.address == "none":
-        return LocalExecutor(config.workers)
-    from rum_ray.cluster.executor import RayExecutor
-
-    return RayExecutor(options.address, config, options.dashboard, say)
+def do(command: str, experiment: Experiment, studies: Iterable[Study], options: Options) -> Answer:
+    """Run the stages of a command in each study, and return the answer."""
+    out = options.folder(experiment)
+    with _session(experiment, options) as (progress, executor):
+        if command in REPORTS:
+            report = api.report_repeats(experiment, studies, command, progress, executor, out)
+            return _published(report, experiment, options, progress)
+        running = api.run_repeats(experiment, studies, command, progress, executor, out)
+        answers = [ANSWERS[command](study, folder or out, c) for study, folder, c in running]
+    return answers[0] if experiment.repeats == 1 else {"studies": answers}
 
 
 @contextlib.contextmanager
-def _running(study: Study, options: Options, command: str) -> Iterator[Pipeline]:
-    """Hold the output folder, and yield the pipeline after it has run the stages of a command."""
-    out = options.folder(study.experiment)
-    check_writable(study.context.store)
-    with lock_folder(out, study.experiment), redirect_output(out / LOG) as terminal:
+def _session(experiment: Experiment, options: Options) -> Iterator[tuple[Progress, Executor]]:
+    """Hold the output folder, and yield the progress and the executor of a command."""
+    out = options.folder(experiment)
+    check_writable(Store(options.store))
+    with lock_folder(out, experiment), redirect_output(out / LOG) as terminal:
         bars = Bars(terminal)
 
         try:
-            journal, clock = Journal(out / "progress.jsonl", bars), Clock(out / "stages.json")
-            expect(study, command, clock)
-            with _executor(study, options, journal.say) as executor:
-                pipeline = Pipeline(study, executor, journal, clock)
-                pipeline.run(command)
-                yield pipeline
+            journal = Journal(out / "progress.jsonl", bars)
+            with _executor(experiment, options, journal.say) as executor:
+                yield journal, executor
         finally:
             bars.close()
 
 
-def _run(study: Study, options: Options, command: str) -> Clock:
-    """Run the stages of a command and return their times."""
-    with _running(study, options, command) as pipeline:
-        return pipeline.clock
+def _executor(experiment: Experiment, options: Options, say: Callable[[str], None]) -> Executor:
+    """Return the executor at an address."""
+    if options.address == "none":
+        return LocalExecutor(experiment.cluster.workers)
+    from rum_ray.cluster.executor import RayExecutor
+
+    return RayExecutor(options.address, experiment.cluster, options.dashboard, say)
 
 
-def run(study: Study, options: Options) -> Answer:
-    """Run everything that is missing, then write the report."""
-    with _running(study, options, "run") as pipeline:
-        return _publish(pipeline, options)
+def dry_run(studies: Iterable[Study], command: str) -> Answer:
+    """Return the forecast of a command; with repeats, the sum over them and their number."""
+    rates = _once()
+    found = [
+        [counts(line, study.experiment.cluster.workers) for line in forecast(study, command, rates)]
+        for study in studies
+    ]
+    return {"forecast": summed(found), **_repeats(len(found))}
 
 
-def dry_run(study: Study, command: str) -> Answer:
-    """Return the forecast of a command."""
-    _check(study, command)
-    workers = study.experiment.cluster.workers
-    return {"forecast": [counts(line, workers) for line in forecast(study, command)]}
+def _once() -> Callable[[Study], Calibration]:
+    """Return a calibration that measures once: repeats train the same models on as many rows."""
+    rates: list[Calibration] = []
+
+    def measured(study: Study) -> Calibration:
+        rates[:] = rates or [calibrate(study)]
+        return rates[0]
+
+    return measured
 
 
-def estimated(study: Study, command: str, price: float | None) -> Answer:
+def _repeats(number: int) -> Answer:
+    """Return the number of repeats, if there are several."""
+    return {"repeats": number} if number > 1 else {}
+
+
+def estimated(studies: Iterable[Study], command: str, price: float | None) -> Answer:
     """Return the forecast of a command with its bytes, its time by number of devices and a price.
+
+    With repeats, it is the sum over them, and states their number.
 
     Raises:
         ConfigError: the price is negative.
     """
-    _check(study, command)
-    return asdict(estimate(study, command, price))
+    rates = _once()
+    found = [estimate(study, command, price, rates) for study in studies]
+    return {**asdict(together(found)), **_repeats(len(found))}
 
 
 def _check(study: Study, command: str) -> None:
@@ -143,16 +169,8 @@ def _check(study: Study, command: str) -> None:
         check_finished(study)
 
 
-def report(study: Study, options: Options) -> Answer:
-    """Write the report of a finished study."""
-    check_finished(study)
-    with _running(study, options, "report") as pipeline:
-        return _publish(pipeline, options)
-
-
-def train(study: Study, options: Options) -> Answer:
+def train(study: Study, out: Path, clock: Clock) -> Answer:
     """Train the original and the retrained models."""
-    _run(study, options, "train")
     models = {"originals": study.originals, "retrained": study.retrained}
     return {
         name: [study.context.store.path(job.key(study.context)) for job in jobs]
@@ -160,10 +178,9 @@ def train(study: Study, options: Options) -> Answer:
     }
 
 
-def score(study: Study, options: Options) -> Answer:
+def score(study: Study, out: Path, clock: Clock) -> Answer:
     """Score the training set."""
-    _run(study, options, "score")
-    path, examples = options.folder(study.experiment) / "scores.parquet", load_examples(study)
+    path, examples = out / "scores.parquet", load_examples(study)
     write_bytes(path, score_table(examples).to_parquet(None, index=False))
     values = study.scores.values
     return {
@@ -185,20 +202,16 @@ def _mean(values: NDArray[np.float64]) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
-def refine(study: Study, options: Options) -> Answer:
+def refine(study: Study, out: Path, clock: Clock) -> Answer:
     """Choose the forget set, split it into subsets, and measure their entanglement."""
-    _run(study, options, "refine")
-    path = options.folder(study.experiment) / "scores.parquet"
+    path = out / "scores.parquet"
     examples, forget = load_examples(study), load_forget_set(study)
     write_bytes(path, score_table(examples, forget).to_parquet(None, index=False))
     return {"scores": str(path), "subsets": subset_summaries(examples, forget)}
 
 
-def unlearn(study: Study, options: Options) -> Answer:
+def unlearn(study: Study, out: Path, clock: Clock) -> Answer:
     """Run the plan of the file on the original of every seed, and write the unlearned models."""
-    study.require_plan()
-    _run(study, options, "unlearn")
-    out = options.folder(study.experiment)
     paths = []
     for seed, job in zip(study.experiment.seeds, plan_row(study).jobs, strict=True):
         path = out / "unlearned" / f"seed{seed}.safetensors"
@@ -207,20 +220,16 @@ def unlearn(study: Study, options: Options) -> Answer:
     return {"unlearned": paths}
 
 
-def evaluate(study: Study, options: Options) -> Answer:
+def evaluate(study: Study, out: Path, clock: Clock) -> Answer:
     """Measure the plan of the file, the original and the noise floor against retrained models."""
-    study.require_plan()
-    _run(study, options, "evaluate")
     rows = row_summaries(load_methods(study, method_rows(study)))
     return {"attack": study.experiment.evaluate.attack, "rows": rows}
 
 
-def tune(study: Study, options: Options) -> Answer:
+def tune(study: Study, out: Path, clock: Clock) -> Answer:
     """Search the assignment, and write the trials and the plan that was found."""
-    study.require_search()
-    clock = _run(study, options, "tune")
     stages = [stage_summary(stage) for stage in clock.stages.values()]
-    out, searches = options.folder(study.experiment), load_searches(study)
+    searches = load_searches(study)
     path = out / "trials.parquet"
     write_bytes(path, trial_table(searches).to_parquet(None, index=False))
     return {
@@ -230,27 +239,26 @@ def tune(study: Study, options: Options) -> Answer:
     }
 
 
-def _publish(pipeline: Pipeline, options: Options) -> Answer:
-    """Write the report, track it, and return the answer of `run` and `report`."""
-    experiment = pipeline.study.experiment
+def _published(
+    report: Report, experiment: Experiment, options: Options, progress: Progress
+) -> Answer:
+    """Track a report that is written, and return the answer of `run` and `report`."""
     out = options.folder(experiment)
-    report = api.make_report(pipeline.study, pipeline.clock)
-    api.publish(out, report, pipeline.study)
     if options.tracker is not None:
         warning = options.tracker.send(report.summary, experiment, out)
         if warning is not None:
-            pipeline.progress.say(warning)
+            progress.say(warning)
     return {"out": str(out), "report": str(out / "report.html"), "answer": report.summary}
 
 
-COMMANDS: Mapping[str, Callable[[Study, Options], Answer]] = {
-    "run": run,
+REPORTS = ("run", "ladder", "report")
+"""Commands that write a report."""
+ANSWERS: Mapping[str, Callable[[Study, Path, Clock], Answer]] = {
     "train": train,
     "score": score,
     "refine": refine,
     "unlearn": unlearn,
     "evaluate": evaluate,
     "tune": tune,
-    "ladder": run,
-    "report": report,
 }
+"""The answers of the other commands, by the study, its folder and its stage times."""

@@ -129,7 +129,7 @@ def show(answer: Mapping[str, Any]) -> None:
     elif "devices" in answer:
         _show_estimate(answer)
     elif "forecast" in answer:
-        _show_forecast(answer["forecast"], "dry run, at most")
+        _show_forecast(answer["forecast"], f"dry run{_of_repeats(answer)}, at most")
     elif "checks" in answer:
         rows = [[c["check"], c["state"], c["found"]] for c in answer["checks"]]
         table("doctor", ["check", "state", "found"], rows)
@@ -138,9 +138,9 @@ def show(answer: Mapping[str, Any]) -> None:
         for key in ("trials", "plan"):
             print(f"{key}: {answer[key]}")
         print(f"to use it: rum-ray unlearn FILE --set plan={answer['plan']} --out FOLDER")
-    elif "reports" in answer:
-        for one in answer["reports"]:
-            show_report(one["answer"], one["report"])
+    elif "reports" in answer or "studies" in answer:
+        for one in answer.get("reports") or answer["studies"]:
+            show(one)
     else:
         _show_parts(answer)
 
@@ -230,7 +230,9 @@ def _show_estimate(answer: Mapping[str, Any]) -> None:
     """Print a forecast, the time and the price by number of devices, and the bytes."""
     from rum_ray.report.text import format_duration
 
-    _show_forecast(answer["forecast"], f"estimate of {answer['command']}, at most")
+    _show_forecast(
+        answer["forecast"], f"estimate of {answer['command']}{_of_repeats(answer)}, at most"
+    )
     columns = ["devices", "workers", "wall time", "device-hours", "busy"]
     priced = answer["devices"][0]["price"] is not None
     rows = [
@@ -245,6 +247,11 @@ def _show_estimate(answer: Mapping[str, Any]) -> None:
     print(f"work: {answer['device_hours']:.3g} device-hours, measured on {answer['measured_on']}")
     for name in ("store", "object_store", "worker"):
         print(f"{name.replace('_', ' ')}: {_bytes(answer[f'{name}_bytes'])}")
+
+
+def _of_repeats(answer: Mapping[str, Any]) -> str:
+    """Return the number of repeats of a forecast, if there are several."""
+    return f" of {answer['repeats']} repeats" if "repeats" in answer else ""
 
 
 def _bytes(count: float) -> str:

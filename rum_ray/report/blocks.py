@@ -97,11 +97,13 @@ class Cell:
         text: what every medium shows.
         tag: a mark behind the text, such as "best".
         drawing: what HTML draws beside the text.
+        link: a page beside this one, to which the text leads in HTML.
     """
 
     text: str = ""
     tag: str = ""
     drawing: Bars | Share | Range | Chip | None = None
+    link: str = ""
 
     @property
     def plain(self) -> str:

@@ -10,7 +10,7 @@ from rum_ray.report.sections import sections
 from rum_ray.results.report import Report
 
 
-def write(out: Path, report: Report, gallery: Gallery) -> None:
+def write(out: Path, report: Report, gallery: Gallery | None = None) -> None:
     """Write `report.html`, `report.md`, `report.json`, `scores.parquet` and `trials.parquet`.
 
     Equal inputs give equal bytes. Writes are atomic, and the page is the last: if there is a page,
@@ -19,9 +19,9 @@ def write(out: Path, report: Report, gallery: Gallery) -> None:
     Args:
         out: the folder; created if it is missing.
         report: summary, scores and trials.
-        gallery: pictures of examples.
+        gallery: pictures of examples; None for none.
     """
-    shown = sections(report, gallery)
+    shown = sections(report, gallery or Gallery())
     tree = json.dumps(report.summary.to_json(), indent=2, allow_nan=False)
     files = {
         "scores.parquet": report.scores.to_parquet(None, index=False),

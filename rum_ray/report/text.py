@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-from rum_ray.results.schema import Claim, Metric, PlanStep, Row, RowName, SearchSummary
+from rum_ray.results.schema import Claim, Metric, PlanStep, Row, RowName, SearchSummary, Summary
 from rum_ray.unlearning import UNLEARNERS
 
 T = TypeVar("T")
@@ -193,6 +193,11 @@ def metric_title(name: str) -> str:
     return METRICS.get(name, name.replace("_", " "))
 
 
+def unit(summary: Summary) -> str:
+    """Return the noun for the values of a metric: one per seed, or one per repeat."""
+    return "repeat" if summary.repeats else "seed"
+
+
 def searched_title(search: SearchSummary) -> str:
     """Return the name of the objective that a search maximised."""
     if search.objective == "tow_examples":
@@ -214,7 +219,7 @@ def _label(row: Row | RowName) -> str:
     if row.method == "rum":
         return f"RUM ({row.source or 'search'})"
     if row.method == "best_single":
-        return f"best single ({name})"
+        return f"best single ({name})" if row.unlearner else "best single"
     return METHODS.get(row.method, row.method)
 
 

@@ -42,7 +42,7 @@ def sentence(claim: Claim) -> str:
     """Return the verdict on a claim as a sentence, with what is shown against it."""
     a, b = claim.a, claim.b
     if is_same(claim):
-        return f"{a} and {b} are equal on every seed."
+        return f"{a} and {b} are equal on every {'seed' if claim.repeats == 1 else 'repeat'}."
     if is_worse(claim):
         return f"{a} is worse than {b}{scope(claim)}: {measured(claim)}."
     told = f"{a} better than {b}: {verdict(claim)}{scope(claim)} ({measured(claim)}"

@@ -29,6 +29,7 @@ from rum_ray.results.schema import (
     PlanStep,
     RepeatSummary,
     Row,
+    RowName,
     StageSummary,
     Summary,
 )
@@ -98,20 +99,20 @@ def _rows(repeats: Sequence[Summary]) -> tuple[Row, ...]:
 
 def _named(rows: Sequence[Row]) -> dict[Name, Row]:
     """Return one row per name."""
-    return {
-        (name.method, name.unlearner if name.method in COMPARED else None, name.source): (
-            dataclasses.replace(
+    found = {}
+    for row in rows:
+        names: list[Row | RowName] = [row, *row.also]
+        for each in names:
+            unlearner = each.unlearner if each.method in COMPARED else None
+            found[each.method, unlearner, each.source] = dataclasses.replace(
                 row,
-                method=name.method,
-                unlearner=name.unlearner,
-                source=name.source,
-                trials=name.trials,
+                method=each.method,
+                unlearner=each.unlearner,
+                source=each.source,
+                trials=each.trials,
                 also=(),
             )
-        )
-        for row in rows
-        for name in (row, *row.also)
-    }
+    return found
 
 
 def _row(rows: Sequence[Row]) -> Row:
@@ -146,7 +147,7 @@ def merged(values: Sequence[Any]) -> Any:
     A number that a repeat lacks is None. Different texts are listed.
     """
     first = values[0]
-    if isinstance(first, Metric):
+    if all(isinstance(value, Metric) for value in values):
         return over_repeats(values)
     if dataclasses.is_dataclass(first) and all(type(value) is type(first) for value in values):
         parts = [field.name for field in dataclasses.fields(first)]
@@ -203,9 +204,13 @@ def _bill(bills: Sequence[Bill | None]) -> Bill | None:
     known = [each for each in bills if each is not None]
     if len(known) < len(bills):
         return None
-    names = ("scores", "search", "references", "plan")
-    parts = [_mean([getattr(each, name) for each in known]) for name in names]
-    return bill_of(*parts, asked=known[0].per_request > known[0].plan)
+    return bill_of(
+        scores=_mean([each.scores for each in known]),
+        search=_mean([each.search for each in known]),
+        references=_mean([each.references for each in known]),
+        plan=_mean([each.plan for each in known]),
+        asked=known[0].per_request > known[0].plan,
+    )
 
 
 def _warnings(repeats: Sequence[Summary]) -> tuple[str, ...]:

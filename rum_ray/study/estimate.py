@@ -1,13 +1,13 @@
 """Estimate of a command: device-hours, bytes, memory, and wall time by number of devices."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rum_ray.errors import ConfigError
-from rum_ray.study.calibration import calibrate
-from rum_ray.study.forecast import Forecast, counted, counts, timed
+from rum_ray.study.calibration import Calibration, calibrate
+from rum_ray.study.forecast import Forecast, counted, counts, summed, timed
 from rum_ray.study.resources import object_store_bytes, store_bytes, worker_bytes
 from rum_ray.study.study import Study
 
@@ -62,20 +62,26 @@ class Estimate:
     devices: Sequence[OnDevices]
 
 
-def estimate(study: Study, command: str = "run", price: float | None = None) -> Estimate:
+def estimate(
+    study: Study,
+    command: str = "run",
+    price: float | None = None,
+    measure: Callable[[Study], Calibration] = calibrate,
+) -> Estimate:
     """Return the estimate of a command; it takes about 10 s and writes nothing.
 
     Args:
         study: the experiment and its data.
         command: a key of `COMMANDS`.
         price: of a device and hour.
+        measure: returns the speed of this machine.
 
     Raises:
         ConfigError: the price is negative.
     """
     if price is not None and not 0 <= price < math.inf:
         raise ConfigError(f"--price must be a number of at least 0, got {price:g}.")
-    rates = calibrate(study)
+    rates = measure(study)
     lines = timed(study, counted(study, command), rates)
     share = study.experiment.cluster.gpus_per_worker or 1.0
     hours = share * sum(sum(line.work.seconds) for line in lines) / 3600
@@ -89,6 +95,36 @@ def estimate(study: Study, command: str = "run", price: float | None = None) -> 
         worker_bytes=worker_bytes(study, rates),
         measured_on=rates.device,
         devices=[_on_devices(lines, count, share, hours, price) for count in DEVICES],
+    )
+
+
+def together(estimates: Sequence[Estimate]) -> Estimate:
+    """Return the estimate of studies that run one after another, at least one."""
+    first, *others = estimates
+    if not others:
+        return first
+    return replace(
+        first,
+        forecast=summed([each.forecast for each in estimates]),
+        trainings=sum(each.trainings for each in estimates),
+        device_hours=sum(each.device_hours for each in estimates),
+        store_bytes=sum(each.store_bytes for each in estimates),
+        object_store_bytes=max(each.object_store_bytes for each in estimates),
+        worker_bytes=max(each.worker_bytes for each in estimates),
+        devices=[_sum(same) for same in zip(*(each.devices for each in estimates), strict=True)],
+    )
+
+
+def _sum(parts: Sequence[OnDevices]) -> OnDevices:
+    """Return the time and the price of several studies on the same devices."""
+    paid = sum(part.device_hours for part in parts)
+    prices = [part.price for part in parts if part.price is not None]
+    return replace(
+        parts[0],
+        seconds=sum(part.seconds for part in parts),
+        device_hours=paid,
+        busy=sum(part.busy * part.device_hours for part in parts) / paid if paid else 0.0,
+        price=sum(prices) if prices else None,
     )
 
 

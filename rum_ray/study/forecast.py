@@ -6,7 +6,7 @@ are upper bounds until earlier results are in the store. Times are expected ones
 
 import contextlib
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -80,13 +80,18 @@ class Forecast:
     work: Work = field(default_factory=Work)
 
 
-def forecast(study: Study, command: str = "run") -> list[Forecast]:
+def forecast(
+    study: Study, command: str = "run", measure: Callable[[Study], Calibration] = calibrate
+) -> list[Forecast]:
     """Return the forecast of each stage of a command, in order.
 
-    The speed is measured here if a job is missing.
+    Args:
+        study: the experiment and its data.
+        command: a key of `COMMANDS`.
+        measure: returns the speed of this machine; it is called if a job is missing.
     """
     lines = counted(study, command)
-    return timed(study, lines, calibrate(study)) if any(line.missing for line in lines) else lines
+    return timed(study, lines, measure(study)) if any(line.missing for line in lines) else lines
 
 
 def counted(study: Study, command: str) -> list[Forecast]:
@@ -154,6 +159,15 @@ def counts(line: Forecast, workers: int) -> dict[str, Any]:
         "trainings": line.trainings,
         "seconds": line.work.wall(workers),
     }
+
+
+def summed(forecasts: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the sums by stage of the plain values of several forecasts."""
+    found: dict[str, dict[str, Any]] = {}
+    for line in (line for lines in forecasts for line in lines):
+        known = found.setdefault(line["stage"], {"stage": line["stage"]})
+        known |= {key: known.get(key, 0) + line[key] for key in line if key != "stage"}
+    return [*found.values()]
 
 
 def _known(stage: Stage, study: Study, name: str, jobs: Sequence[Keyed]) -> Forecast:

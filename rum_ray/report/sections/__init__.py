@@ -17,6 +17,7 @@ from rum_ray.report.sections import (
     making,
     references,
     reliability,
+    repeats,
     result,
     scores,
     search,
@@ -37,10 +38,21 @@ SECTIONS: tuple[Callable[[Report, Gallery], Section | None], ...] = (
     making.section,
 )
 """In the order of the page. The first is the page's head."""
+OVER_REPEATS: tuple[Callable[[Report, Gallery], Section | None], ...] = (
+    headline.section,
+    result.section,
+    attacks.section,
+    repeats.section,
+    references.section,
+    reliability.section,
+    making.section,
+)
+"""The same of a report over repeats; examples, trials and forecasts are in the single reports."""
 
 
 def sections(report: Report, gallery: Gallery) -> tuple[Section, ...]:
     """Return the sections of a report, with control characters removed from all names."""
     report, gallery = replace(report, summary=printable(report.summary)), printable(gallery)
-    found = (section(report, gallery) for section in SECTIONS)
+    chosen = OVER_REPEATS if report.summary.repeats else SECTIONS
+    found = (section(report, gallery) for section in chosen)
     return tuple(section for section in found if section is not None)

@@ -30,6 +30,7 @@ from rum_ray.report.text import (
     join_words,
     label,
     metric_title,
+    unit,
     unlearner_title,
 )
 from rum_ray.report.verdicts import (
@@ -66,6 +67,8 @@ def section(report: Report, _: Gallery) -> Section:
         Paragraph(conditions(summary), "conditions"),
     )
     eyebrow = f"Experiment {summary.experiment.name} · unlearning with RUM"
+    if summary.repeats:
+        eyebrow += f" · {format_count(len(summary.repeats), 'repeat')}"
     return Section("top", title, blocks, eyebrow)
 
 
@@ -81,7 +84,7 @@ def lead(summary: Summary) -> str:
     steps = [f"{unlearner_title(step.name)} on {step.subset}" for step in row.plan]
     listed = f" {DASH} {join_words(steps)} {DASH}" if steps else ""
     cost = f"{format_share(metric(row, 'cost'))} of the cost of one retraining"
-    quality = distance(summary.rows, row)
+    quality = distance(summary.rows, row, unit(summary))
     told = f"{examples} are forgotten by {method}{listed} for {cost}. In {OBJECTIVE} it {quality}."
     return " ".join(filter(None, (told, verdicts.headline(summary))))
 
@@ -93,8 +96,14 @@ def _picked(forget: ForgetSummary, score: str) -> str:
     return PICKS[forget.pick].format(score="distance" if forget.by == "entanglement" else score)
 
 
-def distance(rows: Sequence[Row], row: Row) -> str:
-    """Return the distance of a row from the noise floor, as the end of a sentence."""
+def distance(rows: Sequence[Row], row: Row, noun: str = "seed") -> str:
+    """Return the distance of a row from the noise floor, as the end of a sentence.
+
+    Args:
+        rows: of the report.
+        row: one of them.
+        noun: "seed" or "repeat"; a row has a value for each.
+    """
     again = find(rows, "retrained_again")
     floor, value = mean(again, "objective"), mean(row, "objective")
     if floor is None or value is None:
@@ -104,9 +113,9 @@ def distance(rows: Sequence[Row], row: Row) -> str:
     if p is None:
         return f"reaches {ours}, and retraining again {theirs}"
     if value >= floor or p >= LEVEL:
-        seeds = format_count(len(row.seeds), "seed")
+        over = format_count(len(row.seeds), noun)
         return (
-            f"does not differ significantly from retraining again over {seeds}: {ours} and {theirs}"
+            f"does not differ significantly from retraining again over {over}: {ours} and {theirs}"
         )
     nothing = mean(find(rows, "original"), "objective")
     worst = "" if nothing is None else f"; doing nothing is {format_number(floor - nothing)} below"
@@ -156,7 +165,7 @@ def _margin(summary: Summary) -> KeyNumber:
     name = SINGLE if "best single" in claim.b else claim.b
     ends = f"{format_interval(claim.low, claim.high)} in {metric_title(claim.metric)}"
     if is_same(claim):
-        return KeyNumber(f"Better than {name}", "the same", "on every seed")
+        return KeyNumber(f"Better than {name}", "the same", f"on every {unit(summary)}")
     if verdict(claim).startswith("shown by"):
         note = f"{verdict(claim)}; against it: {titles(claim.against)}"
         return KeyNumber(f"Better than {name}", f"by {format_number(claim.mean)}", note)
@@ -171,8 +180,12 @@ def _margin(summary: Summary) -> KeyNumber:
 def conditions(summary: Summary) -> str:
     """Return the line below the numbers: seeds, budget, reference, attack, split."""
     row = subject(summary.rows)
-    parts = [format_count(len(row.seeds), "seed")] if row else []
+    parts = [format_count(len(row.seeds), unit(summary))] if row else []
     attack = "AUC" if gap_name(summary.attack) == "auc_gap" else "SVM"
+    if summary.repeats:
+        each = "each with a split, a pool and a forget set of its own"
+        seeds = format_count(len(summary.repeats[0].seeds), "seed")
+        return " · ".join([*parts, each, f"{seeds} per repeat", f"attack: {attack}", "on test"])
     if not summary.searches:
         return " · ".join([*parts, "no search", f"attack: {attack}", "reported on test"])
     search = [s for s in summary.searches if s.reference == summary.searches[0].reference][-1]

@@ -22,7 +22,7 @@ from rum_ray.results.schema import ReferenceSummary, Regret
 READING = (
     "Main: the search that the rest of this report is about. Trainings: the models trained for the "
     "reference, in trainings of the original. Regret: the loss of the plan against the oracle's on "
-    "test data, paired by seed; lower is better. The oracle uses models retrained without the "
+    "test data, paired; lower is better. The oracle uses models retrained without the "
     "forget set. With those models at hand, unlearning would be unnecessary; treat it as an upper "
     "bound. The surrogate can be deployed: it is tuned on a matched set of examples that stay, and "
     "its plan is applied to the forget set unchanged. The pool needs no retraining; its expected "

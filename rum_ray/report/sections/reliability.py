@@ -28,22 +28,26 @@ from rum_ray.report.text import (
     label,
     labelled,
     metric_title,
+    unit,
 )
 from rum_ray.report.verdicts import SCOPE, others, variants
 from rum_ray.results.report import Report
 from rum_ray.results.schema import Claim, PrecisionSummary, Row, ScoreSummary, Selection
 from rum_ray.scores.reliability import CHANGED_GOAL, SPLIT_HALF_GOAL
 
+NO_CLAIM = "No claim was tested: a test takes a search and"
+
 
 def section(report: Report, _: Gallery) -> Section:
     """Return the reliability of scores and attacks, the claims, the selections, the warnings."""
     summary = report.summary
-    blocks: list[Block] = [Paragraph(text) for text in reliability(summary.scores, summary.rows)]
+    known = reliability(summary.scores, summary.rows, len(summary.repeats))
+    blocks: list[Block] = [Paragraph(text) for text in known]
     if summary.comparisons:
         title = claims_finding(summary.comparisons)
         blocks.append(claims_table(summary.comparisons, summary.rows, "Claims", title))
     else:
-        blocks.append(Paragraph("No claim was tested: a test takes a search and 3 seeds.", "note"))
+        blocks.append(Paragraph(f"{NO_CLAIM} 3 {unit(summary)}s.", "note"))
     if summary.variants:
         title = variants(summary).removesuffix(".")
         blocks.append(claims_table(summary.variants, summary.rows, "RUM^F against vanilla", title))
@@ -53,8 +57,14 @@ def section(report: Report, _: Gallery) -> Section:
     return Section("reliability", "How reliable are these results?", tuple(blocks))
 
 
-def reliability(scores: ScoreSummary, rows: Sequence[Row]) -> list[str]:
-    """Return the known limits of scores and attacks, one sentence each."""
+def reliability(scores: ScoreSummary, rows: Sequence[Row], repeats: int = 0) -> list[str]:
+    """Return the known limits of scores and attacks, one sentence each.
+
+    Args:
+        scores: of the report.
+        rows: of the report.
+        repeats: their number; 0 for a single study.
+    """
     half, error = finite(scores.split_half), finite(scores.standard_error)
     changed, flipped = finite(scores.changed_share), finite(scores.auc_flipped)
     found = []
@@ -86,11 +96,18 @@ def reliability(scores: ScoreSummary, rows: Sequence[Row]) -> list[str]:
             f"and of {auc} for the AUC attack; a smaller gap means nothing."
         )
     found += _second_floor(rows)
-    found.append(
-        "Forget set, retain set and scores are the same for every seed. The intervals cover other "
-        "seeds and other non-members, but not other examples to forget."
-    )
-    return found
+    if repeats:
+        text = (
+            f"The intervals are over {repeats} repeats, each the mean over its seeds: they cover "
+            "other splits, pools, forget sets and searches. Numbers of scores are means over the "
+            "repeats."
+        )
+    else:
+        text = (
+            "Forget set, retain set and scores are the same for every seed. The intervals cover "
+            "other seeds and other non-members, but not other examples to forget."
+        )
+    return [*found, text]
 
 
 def _second_floor(rows: Sequence[Row]) -> list[str]:
@@ -149,10 +166,10 @@ def claims_table(claims: Sequence[Claim], rows: Sequence[Row], name: str, title:
     ends = [0.0, *(end for claim in claims for end in (claim.low, claim.high))]
     known = [end for end in ends if finite(end) is not None]
     cells = [_claim(claim, min(known), max(known), beside) for claim in labelled(claims, rows)]
-    row = subject(rows)
-    seeds = format_count(len(row.seeds) if row else 0, "seed")
+    row, noun = subject(rows), "seed" if claims[0].repeats == 1 else "repeat"
+    seeds = format_count(len(row.seeds) if row else 0, noun)
     caption = (
-        f"Differences in {metric_title(first)}, paired by seed, with 95 % intervals. A claim is "
+        f"Differences in {metric_title(first)}, paired by {noun}, with 95 % intervals. A claim is "
         "shown if its interval lies above zero and p stays below 0.05 after Holm's correction over "
         "all claims of the table, and if no other co-primary metric is shown against it. Other "
         "metrics: those that are shown for the claim or against it, by the same rule. (finds x): "

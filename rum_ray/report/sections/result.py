@@ -44,6 +44,7 @@ from rum_ray.report.text import (
     format_number,
     format_share,
     label,
+    unit,
 )
 from rum_ray.results.report import Report
 from rum_ray.results.rows import LEAST_TRIALS
@@ -65,19 +66,19 @@ def section(report: Report, _: Gallery) -> Section:
 
 def _figure(summary: Summary) -> Figure | None:
     """Return the figure of the result."""
-    rows, gap = summary.rows, gap_name(summary.attack)
+    rows, gap, noun = summary.rows, gap_name(summary.attack), unit(summary)
     known = [row for row in rows if None not in (mean(row, "tow"), mean(row, gap))]
     if not [row for row in known if row.method != "retrained"]:
         return None
     row = subject(rows)
-    title = "No method has a result" if row is None else f"{label(row)} {distance(rows, row)}"
+    title = "No method has a result" if row is None else f"{label(row)} {distance(rows, row, noun)}"
     seeds = max(len(row.seeds) for row in known)
     caption = (
-        "Each mark is a method; bars are 95 % intervals over seeds. The upper left is best. "
+        f"Each mark is a method; bars are 95 % intervals over {noun}s. The upper left is best. "
         "Retraining a second time, from other initial weights, is the noise floor: the shaded "
         "corner is better than that, and no method belongs there. A line joins the variants of one "
         "unlearner: ● vanilla (the whole forget set at once), ▲ shuffle (in random parts), "
-        f"■ RUM^F (in parts by score). {_star(rows)}n = {format_count(seeds, 'seed')}, "
+        f"■ RUM^F (in parts by score). {_star(rows)}n = {format_count(seeds, noun)}, "
         f"{format_count(summary.forget.size)} forgotten examples, "
         f"{format_count(summary.data.test)} test examples."
     )
@@ -94,8 +95,13 @@ def _star(rows: Sequence[Row]) -> str:
     return f"The large ★ is the plan {picked}. "
 
 
-def finding(rows: Sequence[Row]) -> str:
-    """Return the best method, and how many others differ from it significantly."""
+def finding(rows: Sequence[Row], noun: str = "seed") -> str:
+    """Return the best method, and the number of others that differ from it significantly.
+
+    Args:
+        rows: of the report.
+        noun: "seed" or "repeat"; a row has a value for each.
+    """
     ranked = measured(rows)
     if not ranked:
         return "No method has a result"
@@ -103,7 +109,7 @@ def finding(rows: Sequence[Row]) -> str:
     first = f"{name[:1].upper()}{name[1:]} has the best {OBJECTIVE}, {best}"
     seeds = len(ranked[0].seeds)
     if seeds < LEAST_SEEDS:
-        return f"{first}; {format_count(seeds, 'seed')} cannot show a difference between methods"
+        return f"{first}; {format_count(seeds, noun)} cannot show a difference between methods"
     ties, others = len(tied(rows)), len(ranked) - 1
     if ties == 0:
         return f"{first}; all {others} others differ from it significantly"
@@ -127,9 +133,10 @@ def results(summary: Summary) -> Table:
     rows, marks = [*references(summary.rows), *contestants(summary.rows)], _marks(summary.rows)
     cells = [_result(row, summary, subsets, marks[place]) for place, row in enumerate(rows)]
     seeds, ours = max(len(row.seeds) for row in rows), METRICS[f"objective_{summary.attack}"]
+    noun = unit(summary)
     caption = (
-        f"Mean ± half of the 95 % interval over {format_count(seeds, 'seed')}; methods from best "
-        f"to worst by {ours}. ≈ best: a paired test over seeds, Holm-corrected over the "
+        f"Mean ± half of the 95 % interval over {format_count(seeds, noun)}; methods from best "
+        f"to worst by {ours}. ≈ best: a paired test over {noun}s, Holm-corrected over the "
         "table, shows no difference from the best. Worst seed: the lowest "
         f"{ours}; a seed collapsed if it is below half of the mean. Untuned: chosen from "
         f"fewer than {LEAST_TRIALS} plans. Cost: share of one retraining. {cap_note(summary)}"
@@ -140,7 +147,7 @@ def results(summary: Summary) -> Table:
         "Bars: accuracy on each subset of the forget set, from 0 to 1, with a stroke at the "
         "retrained model's; nearer to it, on either side, is better."
     )
-    title = finding(summary.rows)
+    title = finding(summary.rows, noun)
     return Table("Results", columns, tuple(cells), title, caption, legend, "results")
 
 
