@@ -47,8 +47,8 @@ class DataConfig:
         seed = self.options.get("seed", None if parameter is None else parameter.default)
         if parameter is None or not isinstance(seed, int):
             raise ConfigError(
-                f"repeats: each study has a split of its own, but the data set '{self.name}' takes "
-                "no integer 'seed'. Add this parameter to its function, or remove 'repeats'."
+                f"repeats: each study has a split of its own, but the data set '{self.name}' has "
+                "no integer 'seed'. Give its function this parameter, or remove 'repeats'."
             )
         return replace(self, options={**self.options, "seed": seed + by})
 

@@ -112,6 +112,13 @@ ERRORS = [
     (["demo", "--set", "recipe.lr=!!x 1"], 8, r"a YAML tag in line 1 is not allowed"),
     (["demo", "--set", "data.label_noise=2"], 2, r"data: label_noise must be in \[0, 1\), got 2"),
     (["run", "small.yaml", "--json", "--set", "seeds=[]"], 2, r"seeds must be distinct"),
+    (["run", "small.yaml", "--set", "repeats=0"], 2, r"repeats must be positive, got 0"),
+    (
+        ["run", "small.yaml", "--set", "repeats=2", "--set", "forget={ids: file}"],
+        2,
+        r"repeats: 2 studies need 2 forget sets, but forget\.ids",
+    ),
+    (["report", "small.yaml", "--set", "repeats=2"], 6, r"repeat 1 of 2: stage 'train' is not fi"),
     # What the verb needs.
     (["tune", "small.yaml"], 2, r"search: this key is missing"),
     (["unlearn", "small.yaml"], 2, r"plan: this key is missing"),

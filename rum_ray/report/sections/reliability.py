@@ -96,18 +96,21 @@ def reliability(scores: ScoreSummary, rows: Sequence[Row], repeats: int = 0) -> 
             f"and of {auc} for the AUC attack; a smaller gap means nothing."
         )
     found += _second_floor(rows)
+    return [*found, _cover(repeats)]
+
+
+def _cover(repeats: int) -> str:
+    """Return the reach of the intervals, as a sentence."""
     if repeats:
-        text = (
+        return (
             f"The intervals are over {repeats} repeats, each the mean over its seeds: they cover "
             "other splits, pools, forget sets and searches. Numbers of scores are means over the "
             "repeats."
         )
-    else:
-        text = (
-            "Forget set, retain set and scores are the same for every seed. The intervals cover "
-            "other seeds and other non-members, but not other examples to forget."
-        )
-    return [*found, text]
+    return (
+        "Forget set, retain set and scores are the same for every seed. The intervals cover other "
+        "seeds and other non-members, but not other examples to forget."
+    )
 
 
 def _second_floor(rows: Sequence[Row]) -> list[str]:
