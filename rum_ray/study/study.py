@@ -102,10 +102,7 @@ class Study:
 
     @cached_property
     def distances(self) -> Scores | None:
-        """The distances of D's embeddings to their centroid; None if the study needs none.
-
-        They are means over the originals, because all seeds share one forget set.
-        """
+        """Distances of D's embeddings to their centroid, as means over the originals, or None."""
         if not self.distance_jobs:
             return None
         by_seed = [job.load(self.context) for job in self.distance_jobs]
