@@ -67,11 +67,11 @@ async def waiting(actor: QueueActor, *workers: str) -> list[asyncio.Task[Any]]:
     return tasks
 
 
-@pytest.mark.parametrize("news", ["open", "compute", "requeue", "died", "lost", "reject", "close"])
+@pytest.mark.parametrize("news", ["open", "hand_in", "requeue", "died", "lost", "reject", "close"])
 def test_an_idle_worker_is_woken_at_once(play, news):
     async def scene() -> None:
         actor = await joined("idle", "busy")
-        if news not in ("open", "compute", "close"):
+        if news not in ("open", "hand_in", "close"):
             await actor.open(["Job"], 2)
             lease = await actor.take("busy", 0, {})
             assert [*lease.jobs] == [0]

@@ -303,7 +303,7 @@ def test_a_search_with_too_loud_an_attack_is_refused(bundle, study, monkeypatch)
     loudest = max(answers) - min(answers)
     assert loudest > 0
     monkeypatch.setattr("rum_ray.study.validation.LARGEST_FLOOR", loudest / 2)
-    message = rf"search\.attack: auc sees a gap of {loudest:.3f} .* of 3 pairs\).*"
+    message = rf"search\.attack: auc sees a gap .* of 3 pairs\) of {loudest:.3f}; .*"
     message += "About 160 validation examples would do, and there are 40;"
     with pytest.raises(ConfigError, match=message):
         check_floor(searched)

@@ -220,7 +220,7 @@ def test_held_out_retraining_can_be_the_score(bundle, tmp_path):
 
 
 def test_a_search_and_held_out_retraining_get_one_half_of_v_each():
-    search = SearchConfig(trials=4)
+    search = SearchConfig(trials=4, finalists=4)
     asked = [ScoreConfig(name="heldout"), ScoreConfig(compare=("heldout",))]
     for score in asked:
         data = experiment(score, search=search).load_data()

@@ -330,7 +330,7 @@ def test_without_a_search_there_are_no_spaces(scored):
 def test_the_forecast_counts_the_searched_spaces(study):
     from rum_ray.study.forecast import counted
 
-    for spaces, rows in (("V0, V1, V4", 11), ("V2, V4", 9)):
+    for spaces, rows in (("V0, V1, V4", 12), ("V2, V4", 10)):
         ours = study(f"search.spaces=[{spaces}]", "compare=[salun]")
         stages = {stage.stage: stage for stage in counted(ours, "run")}
         searched = len(spaces.split(", "))
@@ -338,7 +338,7 @@ def test_the_forecast_counts_the_searched_spaces(study):
         assert stages["search"].total == stages["search"].missing == searched + 3
         # Its finalists, those of smaller spaces, and doing nothing; on five seeds.
         assert stages["validate"].total == 5 * (3 * searched * (searched + 1) // 2 + 1)
-        # Three models as they are, the file's plan, each space's, the control of V1, and rows.
+        # Four models as they are, the plan of the file, each space, the control of V1, and rows.
         assert stages["rows"].total == rows
 
 
