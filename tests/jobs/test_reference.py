@@ -183,7 +183,7 @@ def test_there_is_one_control_with_several_references(trained, monkeypatch):
     changes = ["search.spaces=[V0, V1]", "search.also=[surrogate]"]
     study = drawn(trained, config.parse(BASE, changes))
     monkeypatch.setattr(SearchJob, "pick", first)
-    rows = [(row.method, row.source) for row in method_rows(study)[3:]]
+    rows = [(row.method, row.source) for row in method_rows(study)[4:]]
     assert rows == [
         ("best_single", "search"),
         ("rum", "search"),
@@ -192,10 +192,10 @@ def test_there_is_one_control_with_several_references(trained, monkeypatch):
     ]
 
 
-def test_every_pick_has_a_row_and_only_the_main_one_keeps_weights(trained, monkeypatch):
+def test_every_pick_has_a_row_and_the_main_one_and_its_rival_keep_weights(trained, monkeypatch):
     monkeypatch.setattr(SearchJob, "pick", first)
     trained = drawn(trained, trained.experiment)
-    rows = [(row.method, row.source) for row in method_rows(trained)[3:]]
+    rows = [(row.method, row.source) for row in method_rows(trained)[4:]]
     assert rows == [
         ("best_single", "search"),
         ("refined", "search"),
@@ -205,8 +205,8 @@ def test_every_pick_has_a_row_and_only_the_main_one_keeps_weights(trained, monke
         ("rum", "pool"),
     ]
     kept = {(row.method, row.source) for row in method_rows(trained) if row.jobs[0].keep}
-    assert kept == {("rum", "search")}
-    for row in method_rows(trained)[3:]:
+    assert kept == {("best_single", "search"), ("rum", "search")}
+    for row in method_rows(trained)[4:]:
         assert np.array_equal(row.plan.partition.rows, trained.forget)
     rows = {row.method: row for row in method_rows(trained)}
     control = rows["shuffled"].plan
