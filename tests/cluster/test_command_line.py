@@ -6,6 +6,7 @@ import re
 import signal
 import time
 import urllib.request
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -75,8 +76,11 @@ def head(place, environment):
         yield f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}"
 
 
-def check_names(dashboard: str, token: str) -> None:
-    """Ask a dashboard for the names of the command and its actors, dead ones included."""
+def check_names(dashboard: str, token: str, logs: Path) -> None:
+    """Check the names of the command and its actors, dead ones included.
+
+    The dashboard shows them, and the files of its page Logs.
+    """
 
     def ask(path: str) -> str:
         headers = {"Authorization": f"Bearer {token}"}
@@ -99,10 +103,9 @@ def check_names(dashboard: str, token: str) -> None:
     names = {actor["repr_name"] for actor in actors}
     assert {"digits-search", "MapWorker(MapBatches(digits-embeddings))"} <= names
     # Train gives its workers no names, so the first line of their logs does.
-    workers = [a["actor_id"] for a in actors if a["class_name"] == "RayTrainWorker"]
-    logs = [ask(f"v0/logs/file?actor_id={actor}&suffix=out&format=text") for actor in workers]
-    pattern = r"^worker (\d) of digits-shard1-[0-9a-f]{6}$"
-    assert sorted(re.search(pattern, log, re.MULTILINE)[1] for log in logs) == ["0", "1"]
+    pattern = re.compile(r"^worker (\d) of digits-shard1-[0-9a-f]{6}$", re.MULTILINE)
+    found = [pattern.search(path.read_text()) for path in logs.glob("worker-*.out")]
+    assert sorted(match[1] for match in found if match) == ["0", "1"]
 
 
 def test_a_running_cluster_with_shipped_modules_makes_the_same_bits(mini, run, place, head):
@@ -121,4 +124,5 @@ def test_a_running_cluster_with_shipped_modules_makes_the_same_bits(mini, run, p
         pd.testing.assert_frame_equal(there.table(name), mini.table(name), check_exact=True)
 
     assert f"Ray dashboard: {dashboard} (" in err
-    check_names(dashboard, (place / "token").read_text())
+    logs = place / "head" / "session_latest" / "logs"
+    check_names(dashboard, (place / "token").read_text(), logs)
