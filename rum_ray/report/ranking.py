@@ -9,10 +9,9 @@ from typing import Any
 
 from rum_ray.evaluation.statistics import LEAST_SEEDS, compare, holm
 from rum_ray.report.text import finite, label
+from rum_ray.results.claims import LEVEL, REFERENCES
 from rum_ray.results.schema import Claim, Metric, Regret, Row
 
-REFERENCES = ("retrained", "retrained_again", "retrained_reordered")
-LEVEL = 0.05
 _UNKNOWN = Metric(None)
 
 

@@ -21,6 +21,8 @@ Pair: TypeAlias = tuple[str, Row, str, Row]
 """Label and row of A, label and row of B."""
 
 LEVEL = 0.05
+REFERENCES = ("retrained", "retrained_again", "retrained_reordered")
+"""The rows of models that were trained without the forget set."""
 PRIMARY = ("objective_svm", "objective_auc", "tow_examples", "js_forget")
 """The co-primary metrics that every row has."""
 PER_EXAMPLE = ("u_lira_gap", "pool_lira_gap", "pool_rmia_gap")
@@ -180,10 +182,6 @@ def comparisons(rows: Sequence[Row], rule: Deciding) -> tuple[Claim, ...]:
     ]
     first, *rest = [*searched, *best_single, *others]
     return claims([(row_label(first), first, row_label(other), other) for other in rest], rule)
-
-
-REFERENCES = ("retrained", "retrained_again", "retrained_reordered")
-"""The rows of models that were trained without the forget set."""
 
 
 def variants(rows: Sequence[Row], rule: Deciding) -> tuple[Claim, ...]:

@@ -6,7 +6,6 @@ from rum_ray.report import verdicts
 from rum_ray.report.blocks import KeyNumber, KeyNumbers, Paragraph, Section
 from rum_ray.report.gallery import Gallery
 from rum_ray.report.ranking import (
-    LEVEL,
     find,
     gap_name,
     is_same,
@@ -41,6 +40,7 @@ from rum_ray.report.verdicts import (
     shares_best_single,
     titles,
 )
+from rum_ray.results.claims import LEVEL
 from rum_ray.results.report import Report
 from rum_ray.results.schema import ForgetSummary, Row, SearchSummary, Summary
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rum_ray.report.blocks import Section, Table, text_table
 from rum_ray.report.gallery import Gallery
-from rum_ray.report.ranking import LEVEL, is_same
+from rum_ray.report.ranking import is_same
 from rum_ray.report.text import (
     DASH,
     KNOWLEDGE,
@@ -16,6 +16,7 @@ from rum_ray.report.text import (
     format_p,
     metric_title,
 )
+from rum_ray.results.claims import LEVEL
 from rum_ray.results.report import Report
 from rum_ray.results.schema import ReferenceSummary, Regret
 

@@ -21,7 +21,6 @@ from rum_ray.report.figures.result import result as draw_result
 from rum_ray.report.figures.style import draw
 from rum_ray.report.gallery import Gallery
 from rum_ray.report.ranking import (
-    REFERENCES,
     contestants,
     find,
     gap_name,
@@ -46,6 +45,7 @@ from rum_ray.report.text import (
     label,
     unit,
 )
+from rum_ray.results.claims import REFERENCES
 from rum_ray.results.report import Report
 from rum_ray.results.rows import LEAST_TRIALS
 from rum_ray.results.schema import Row, SearchSummary, Summary
