@@ -31,7 +31,7 @@ SETTLE_SECONDS = 30.0
 STALL_SECONDS = 300.0
 """A stage fails after so long without any worker, unless machines are on their way."""
 NO_ROOM_SECONDS = 60.0
-"""A stage fails after so long on a cluster that is too small for one worker."""
+"""A stage fails after so long if the cluster is too small, or workers start on no machine."""
 MAX_STARTS = 3
 """Starts of a shard on one machine that may fail one after another."""
 
@@ -188,9 +188,15 @@ class Shards:
         needs = worker_resources(self._config)
         each = ", ".join(f"{n:g} {name}" for name, n in needs.items())
         has = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        small = any(has.get(name, 0) < n for name, n in needs.items())
-        if silence <= (NO_ROOM_SECONDS if small else STALL_SECONDS):
+        small, failed = any(has.get(name, 0) < n for name, n in needs.items()), self._has_failed()
+        if silence <= (NO_ROOM_SECONDS if small or failed else STALL_SECONDS):
             return "waiting for room on the cluster"
+        if failed:
+            raise StalledError(
+                f"no worker for {silence:.0f} s: {MAX_STARTS} starts failed on each machine of the "
+                f"cluster. Last error: {self._reason.rstrip('.')}. Finished jobs are in the store. "
+                "Remove the cause on the machines, then run the same command."
+            )
         total = ", ".join(f"{has.get(name, 0):g} {name}" for name in needs)
         reason = f" Last error: {self._reason.rstrip('.')}." if self._reason else ""
         raise StalledError(
@@ -198,6 +204,11 @@ class Shards:
             f"all, used by others or not.{reason} Finished jobs are in the store. Add machines, "
             "lower cluster.gpus_per_worker, or run the same command when there is room."
         )
+
+    def _has_failed(self) -> bool:
+        """Return True if no shard runs, and each machine that was tried has failed too often."""
+        tried = self._failures.values()
+        return not self._shards and bool(self._reason) and min(tried, default=0) >= MAX_STARTS
 
 
 def _fit(needs: Iterable[tuple[str, float]], has: Mapping[str, float]) -> int:

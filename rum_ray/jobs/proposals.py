@@ -17,7 +17,7 @@ from rum_ray.jobs.context import Context
 from rum_ray.jobs.ledger import Ledger, Result, Trial
 from rum_ray.jobs.search import DRAWS, SearchJob
 from rum_ray.search.race import Unit, promoted
-from rum_ray.seeding import Seed
+from rum_ray.search.spaces import Cell
 from rum_ray.training.domains import Choice, Domain, Integers, LogUniform
 
 SAMPLED = 30
@@ -43,6 +43,8 @@ class Proposals:
     A batch has the promotions that are due, then new plans up to `search.batch` units. A plan above
     the cap on cost, or one that is known, is replaced by another draw; so a space of expensive
     plans gets as many trials as its budget allows.
+
+    While TPE knows no trial, the plans of the first batch spread evenly over the continuous ranges.
 
     Attributes:
         ledger: the trials so far; those of smaller spaces first.
@@ -127,28 +129,35 @@ class Proposals:
         trials = self._search.config.trials
         return not self._is_exhausted and (trials is None or self._new < trials)
 
+    @property
+    def _is_first(self) -> bool:
+        """True in the first batch of TPE, if it has no trials of smaller spaces to learn from."""
+        is_tpe = self._search.config.sampler == "tpe"
+        return is_tpe and self._batches == 1 and not self._search.parents
+
     def _draw(self, study: optuna.Study) -> bool:
         """Add a new plan within the cap to the ledger; return False if there is none."""
         search, total = self._search, len(self._context.bundle.train)
         for draw in range(DRAWS):
-            start = bool(self._starts)
+            start, sampled = bool(self._starts), False
             if start:
                 plan = self._starts.pop(0)
                 answers = search.space.answers(plan)
-            elif draw < SAMPLED:
+            elif sampled := draw < SAMPLED and not self._is_first:
                 trial = study.ask()
                 plan = search.space.plan(partial(_ask, trial))
                 answers = dict(trial.params)
             else:
-                seed = Seed(search.config.seed) / "draws" / search.name / self._new / draw
-                answers, plan = search.space.draw(seed)
+                seed, count = search.seed / "draws", search.config.batch
+                cell = Cell(search.seed / "cells", self._new, count) if self._is_first else None
+                answers, plan = search.space.draw(seed / self._new / draw, cell)
             cost = search.plan_cost(plan, total)
             if plan not in self._known and cost <= search.config.max_cost:
                 self._known.add(plan)
                 self._new += 1
                 self.ledger.trials.append(Trial(answers, plan, cost, start))
                 return True
-            if not start and draw < SAMPLED:
+            if sampled:
                 study.tell(trial, state=optuna.trial.TrialState.FAIL)
             self.ledger.drawn_again += not start
         self._is_exhausted = True
@@ -159,7 +168,7 @@ def _study(search: SearchJob, ledger: Ledger, batch: int) -> optuna.Study:
     """Return an Optuna study that knows the trials of the ledger, for one batch."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     config = search.config
-    seed = int((Seed(config.seed) / "sampler" / search.name / batch).words(1)[0] >> 32)
+    seed = int((search.seed / "sampler" / batch).words(1)[0] >> 32)
     sampler: optuna.samplers.BaseSampler
     if config.sampler == "random":
         sampler = optuna.samplers.RandomSampler(seed=seed)

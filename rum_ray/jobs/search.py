@@ -23,6 +23,7 @@ from rum_ray.rum import Plan
 from rum_ray.search import race
 from rum_ray.search.objective import INFEASIBLE
 from rum_ray.search.spaces import FREE, Space, SpaceName, replay
+from rum_ray.seeding import Seed
 from rum_ray.store import Artifact, Key
 from rum_ray.training.domains import Domain, LogUniform, Uniform
 from rum_ray.unlearning import Nothing, Unlearner
@@ -76,6 +77,12 @@ class SearchJob:
         """The space's name."""
         return self.space.name
 
+    @property
+    def seed(self) -> Seed:
+        """The root of the draws: searches of other spaces or unlearners draw other plans."""
+        names = "+".join(candidate.name for candidate in self.space.candidates)
+        return Seed(self.config.seed) / self.name / names
+
     def key(self, context: Context) -> Key:
         """Return the key of the finished search."""
         domains = {candidate.name: candidate.domains for candidate in self.space.candidates}
@@ -94,7 +101,7 @@ class SearchJob:
             "valid": context.eval_fingerprint("valid"),
             # Proposals depend on the version of the sampler and on the rule of the draws.
             "optuna": version("optuna"),
-            "draws": DRAWS,
+            "draws": [DRAWS, "first batch by a Latin hypercube"],
         }
         return Key("search", {**values, **context.train_fingerprint})
 

@@ -21,6 +21,8 @@ from rum_ray.training.domains import (
     Choice,
     Domain,
     Integers,
+    LogUniform,
+    Uniform,
     at_share,
     contains,
     describe,
@@ -58,6 +60,29 @@ SpaceKey: TypeAlias = Literal[SpaceName, SpaceAlias]
 
 Choose: TypeAlias = Callable[[str, Domain], Any]
 """A chooser: takes the name and domain of a question, and returns a value of the domain."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The part of each continuous range from which one of several plans is drawn.
+
+    Each range has as many equal parts as there are plans, and each plan draws from another part: a
+    Latin hypercube (McKay, Beckman and Conover, 1979). Which part is random for each question.
+
+    Attributes:
+        seed: root of the draws; the same for all plans.
+        number: number of the plan, from 0.
+        count: number of plans.
+    """
+
+    seed: Seed
+    number: int
+    count: int
+
+    def share(self, question: str, share: float) -> float:
+        """Return the place in the whole range, in [0, 1), of a place in this part of it."""
+        part = (self.seed / question).permutation(self.count)[self.number]
+        return (int(part) + share) / self.count
 
 
 @dataclass(frozen=True)
@@ -141,12 +166,20 @@ class Space:
         except PlanError:
             return None
 
-    def draw(self, seed: Seed) -> tuple[dict[str, Any], Plan]:
-        """Return random answers and their plan; each question has a draw of its own."""
+    def draw(self, seed: Seed, cell: "Cell | None" = None) -> tuple[dict[str, Any], Plan]:
+        """Return random answers and their plan; each question has a draw of its own.
+
+        Args:
+            seed: root of the draws.
+            cell: the part of each continuous range to draw from; None is the whole range.
+        """
         answers: dict[str, Any] = {}
 
         def choose(name: str, domain: Domain) -> Any:
-            answers[name] = at_share(domain, float((seed / name).uniform(1)[0]))
+            share = float((seed / name).uniform(1)[0])
+            if cell and isinstance(domain, Uniform | LogUniform):
+                share = cell.share(name, share)
+            answers[name] = at_share(domain, share)
             return answers[name]
 
         plan = self.plan(choose)

@@ -60,16 +60,16 @@ def search_chain(common: Searched, name: ReferenceName, is_main: bool) -> list[S
 def row_searches(common: Searched, shuffled: Partition) -> Mapping[tuple[str, str], SearchJob]:
     """Return the searches of the rows of `compare`, by unlearner and method.
 
-    Each row is tuned alike, with a number of plans of its own. Hyperparameters that the file sets
-    are not searched.
+    Each row is tuned alike, with a number of plans of its own. The plans of one batch spread evenly
+    over the ranges, so that few plans suffice. Hyperparameters that the file sets are not searched.
 
     Args:
         common: of the main reference.
         shuffled: its forget set as random subsets.
     """
-    config = dataclasses.replace(
-        common.config, trials=common.config.rows, budget=None, also=(), start=(), finalists=1
-    )
+    config, count = common.config, common.config.rows
+    config = dataclasses.replace(config, trials=count, budget=None, batch=min(count, config.batch))
+    config = dataclasses.replace(config, also=(), start=(), finalists=1)
     partition = common.reference.partition
     partitions = {"vanilla": partition, "shuffle": shuffled, "rum_f": partition}
     found = {}

@@ -258,8 +258,12 @@ class TestEnds:
                 shard.ended.set_exception(RuntimeError("first line\nthe worker did not start"))
         assert len(cluster.started) == MAX_STARTS
         assert cluster.lost == [shard.name for shard in cluster.started]
-        with pytest.raises(StalledError, match=r"the worker did not start\. "):
-            pass_time(cluster, mine, STALL_SECONDS + 1, alive=0)
+        # More room would not help, so the wait is short and the advice another.
+        with pytest.raises(StalledError, match=r"starts failed.* the worker did not start\. "):
+            pass_time(cluster, mine, NO_ROOM_SECONDS + 1, alive=0)
+        with pytest.raises(StalledError) as caught:
+            mine.check(0)
+        assert "Add machines" not in str(caught.value)
 
     def test_a_machine_whose_workers_all_leave_is_not_tried_again(self, cluster, make):
         cluster.machines = {"a": {"CPU": 2.0}}

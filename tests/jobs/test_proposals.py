@@ -27,6 +27,7 @@ PLANS = (
     Plan.assign(PARTITION, dict.fromkeys(NAMES, SalUn(epochs=3))),
 )
 RATE = LogUniform(0.001, 0.2)
+RATES = {"lr": RATE}
 samplers = pytest.mark.parametrize("sampler", ["tpe", "random"])
 
 
@@ -229,6 +230,39 @@ def test_eight_subsets_have_an_order_too(where):
         answers, plan = space.draw(ORIGINALS[0].seed / trial)
         assert sorted(plan.partition.names) == [*into]
         assert space.plan(replay(answers)) == plan
+
+
+@pytest.mark.parametrize("name", ["V0", "V1"])
+@settings(max_examples=5)
+@given(seed=st.integers(0, 999))
+def test_the_first_plans_spread_evenly(where, name, seed):
+    # An expensive plan is drawn again: its rate stays in the same eighth of the range.
+    some = (Candidate("neggrad+"),)
+    job = search(name, candidates=some, trials=8, batch=8, max_cost=0.3, seed=seed)
+    ledger, _ = run(job, where)
+    drawn_again = ledger.drawn_again
+    found = [trial.plan.steps[0].unlearner for trial in ledger.trials]
+    domains = some[0].domains
+    for key, scaled in (("lr", math.log), ("alpha", float)):
+        low, high = scaled(domains[key].low), scaled(domains[key].high)
+        shares = [(scaled(getattr(u, key)) - low) / (high - low) for u in found]
+        assert sorted(int(8 * share) for share in shares) == [*range(8)]
+    assert drawn_again > 0
+    # Another unlearner has other plans.
+    other = run(search(name, candidates=(Candidate("salun"),), trials=8, batch=8, seed=seed), where)
+    rates = sorted(trial.plan.steps[0].unlearner.lr for trial in other[0].trials)
+    assert rates != sorted(u.lr for u in found)
+
+
+def test_the_random_sampler_does_not_spread(where):
+    job = search(
+        "V0", candidates=(Candidate("salun", RATES),), sampler="random", trials=200, batch=50
+    )
+    ledger, _ = run(job, where)
+    low, high = math.log(RATE.low), math.log(RATE.high)
+    first = [trial.plan.steps[0].unlearner for trial in ledger.trials[:50]]
+    cells = {int(50 * (math.log(u.lr) - low) / (high - low)) for u in first}
+    assert 20 < len(cells) < 42
 
 
 def test_random_draws_keep_to_narrowed_domains(where):
