@@ -1,8 +1,8 @@
-"""What a trial of a search takes beyond its steps, in one process and under Ray Tune.
+"""The time of a unit of a search beyond its steps, in one process and under Ray Tune.
 
 The unlearner here gives back a copy of the model, so that a trial is nothing but what surrounds its
-steps: a proposal, models read, two prefixes written for each of three seeds, evaluations, and the
-record. Its values are integers, whose prefixes are kept; a continuous one would have none.
+steps: a proposal, models read, two prefixes written, an evaluation, and the record. Its values are
+integers, whose prefixes are kept; a continuous one would have none.
 """
 
 import contextlib
@@ -29,6 +29,7 @@ from rum_ray.training.domains import Domain, Integers
 from rum_ray.unlearning import UnlearningTask
 
 SEEDS, TRIALS, REPETITIONS = 3, 20, 3
+UNITS = SEEDS * TRIALS
 GOAL = "<= 0.5 s"
 COPY = "trial_overhead:Copy"
 
@@ -69,13 +70,13 @@ def judging(folder: Path) -> Side:
             values = {f"{name}.{COPY}.number": number for name in names}
             for seed in range(SEEDS):
                 context.get_or_compute(search.proposed({**places, **chosen, **values}, seed))
-        return TRIALS
+        return UNITS
 
     return run
 
 
 def tuned(folder: Path) -> list[float]:
-    """Return trials a second under Ray Tune, one worker: of each part but the first."""
+    """Return units a second under Ray Tune, one worker: of each part but the first."""
     from rum_ray.cluster.executor import RayExecutor
 
     context, search = searching(folder)
@@ -87,9 +88,9 @@ def tuned(folder: Path) -> list[float]:
 
     # The workers find Copy by its name: Ray gives them the script's folder.
     with RayExecutor(config=ClusterConfig(workers=1)) as executor:
-        executor.search("trials", search, context, on_progress)
-    last = ends[TRIALS - 1 :: TRIALS]
-    return [TRIALS / (end - start) for start, end in itertools.pairwise(last)]
+        executor.search("trials", [search], context, on_progress)
+    last = ends[UNITS - 1 :: UNITS]
+    return [UNITS / (end - start) for start, end in itertools.pairwise(last)]
 
 
 def main() -> None:
@@ -98,19 +99,22 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         judge = process(judging, folder / "alone", environment=WORKER_SETTINGS)
-        rates = interleave({"one process": stack.enter_context(judge)}, REPETITIONS, "trials")
+        rates = interleave({"one process": stack.enter_context(judge)}, REPETITIONS, "units")
         rates["Ray Tune"] = tuned(folder / "tune")
-    print("Ray Tune:", *(f"{rate:.4g}" for rate in rates["Ray Tune"]), "trials/s", flush=True)
+    print("Ray Tune:", *(f"{rate:.4g}" for rate in rates["Ray Tune"]), "units/s", flush=True)
     refuse_spread(rates)
     rows = [
         Row(
-            f"a trial beyond its steps, {side}", GOAL, "-", 1 / median(of), 1 / max(of), 1 / min(of)
+            f"a unit of a search beyond its steps, {side}",
+            GOAL,
+            "-",
+            1 / median(of),
+            1 / max(of),
+            1 / min(of),
         )
         for side, of in rates.items()
     ]
-    save(
-        "trial_overhead", rows, rates, "trials", seeds=SEEDS, threads=1, model="mlp", data="digits"
-    )
+    save("trial_overhead", rows, rates, "units", seeds=SEEDS, threads=1, model="mlp", data="digits")
 
 
 if __name__ == "__main__":

@@ -193,8 +193,8 @@ class Shards:
             return "waiting for room on the cluster"
         if failed:
             raise StalledError(
-                f"no worker for {silence:.0f} s: {MAX_STARTS} starts failed on each machine of the "
-                f"cluster. Last error: {self._reason.rstrip('.')}. Finished jobs are in the store. "
+                f"no worker for {silence:.0f} s: {MAX_STARTS} starts failed on each machine with "
+                f"room. Last error: {self._reason.rstrip('.')}. Finished jobs are in the store. "
                 "Remove the cause on the machines, then run the same command."
             )
         total = ", ".join(f"{has.get(name, 0):g} {name}" for name in needs)

@@ -12,8 +12,13 @@ from rum_ray.config.strict_yaml import parse_value, read
 from rum_ray.config.values import build, short_repr
 from rum_ray.errors import ConfigError
 from rum_ray.experiment import Experiment, to_plain
+from rum_ray.refinement import ByScore
 from rum_ray.rum import Plan
+from rum_ray.search.auto import SUBSETS, auto_plan
 from rum_ray.unlearning import Retrain, Unlearner
+
+AUTO = "auto"
+"""The value of `plan` that stands for a plan without a search."""
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -77,10 +82,31 @@ def parse(tree: Mapping[str, Any], overrides: Sequence[str] = ()) -> Experiment:
     changed = dict(tree)
     for override in overrides:
         _override(changed, override)
-    if isinstance(changed.get("plan"), str):
+    is_auto = changed.get("plan") == AUTO
+    if is_auto:
+        del changed["plan"]
+    elif isinstance(changed.get("plan"), str):
         changed |= _read_plan(changed["plan"], changed.get("order"))
     experiment: Experiment = build(Experiment, changed, "")
-    return _with_recipe(experiment)
+    return _with_recipe(_with_auto(experiment) if is_auto else experiment)
+
+
+def _with_auto(experiment: Experiment) -> Experiment:
+    """Return the experiment with the plan `auto`, for its recipe."""
+    into = getattr(experiment.refine, "into", ())
+    if not isinstance(experiment.refine, ByScore) or {*into} != {*SUBSETS}:
+        got = f"{type(experiment.refine).__name__} into {', '.join(into) or 'others'}"
+        raise ConfigError(
+            f"plan: auto is for the subsets {', '.join(SUBSETS)} by score, but refine is {got}. "
+            "Remove the key 'refine', or give a plan for its subsets."
+        )
+    if experiment.order is not None:
+        raise ConfigError(
+            f"order: plan: auto has an order of its own, got {', '.join(experiment.order)}. Remove "
+            "the key 'order'."
+        )
+    plan = auto_plan(experiment.recipe)
+    return dataclasses.replace(experiment, plan=plan, order=tuple(plan))
 
 
 def _read_plan(path: str, order: Any) -> dict[str, Any]:

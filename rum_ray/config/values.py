@@ -136,8 +136,13 @@ def _narrow(hint: Any, declared: Domain | None, raw: Any, path: str) -> Any:
         raise ConfigError(f"{path}: expected low, high or both, got an empty mapping.")
     bounds = {key: _value(hint, value, _join(path, key)) for key, value in raw.items()}
     if isinstance(declared, Rate):
-        # Bounds in a file are rates, for whatever recipe.
-        return LogUniform(**{"low": declared.low, "high": declared.high, **bounds})
+        # Bounds in a file are rates, and the declared ones are multiples of the recipe's rate.
+        if len(bounds) < 2:
+            raise ConfigError(
+                f"{path}: a learning rate needs both low and high, got {short_repr(raw)} alone. "
+                f"The declared range is {describe(declared)}."
+            )
+        return LogUniform(**bounds)
     return dataclasses.replace(declared, **bounds)
 
 

@@ -43,7 +43,8 @@ class Experiment:
             order to the refiner and to the search.
         retain: the retain set of a step, "remaining" or "final"; see `Plan.retain`.
         plan: unlearner per subset, reported as the row "rum" from the file. In an experiment file,
-            the path of a plan file such as plan.yaml stands for its plan and order.
+            the path of a plan file such as plan.yaml stands for its plan and order, and "auto" for
+            the plan that other studies recommend (docs/howto/auto.md).
         compare: unlearners reported in the rows vanilla, shuffle and rum_f.
         search: search for plans; null for none.
         evaluate: reported attacks, and the attack of the objective.

@@ -12,7 +12,7 @@ from rum_ray.jobs import Context, EvaluatePlan, PoolReference, RetrainedReferenc
 from rum_ray.partition import whole
 from rum_ray.rum import Plan
 from rum_ray.search.candidates import Candidate
-from rum_ray.training.domains import LogUniform, Rate
+from rum_ray.training.domains import LogUniform, Rate, contains
 
 FACTOR = 3.0
 """Ratio of neighbouring learning rates of a test."""
@@ -56,10 +56,18 @@ def tested_candidates(
     experiment: Experiment,
     tests: Mapping[str, Sequence[tuple[float, EvaluatePlan]]],
     context: Context,
+    plans: Sequence[Plan],
 ) -> tuple[Candidate, ...]:
     """Return the candidates of the searches, with domains that end at a rate that works.
 
-    If each tested rate diverges, the domain ends below the lowest of them.
+    If each tested rate diverges, the domain ends below the lowest of them. A domain reaches at
+    least to the rates of `search.start`, so that no start plan drops out.
+
+    Args:
+        experiment: an experiment with a search.
+        tests: the result of `range_tests`; the jobs must be finished.
+        context: has their results.
+        plans: the start plans.
     """
     assert experiment.search is not None
     found = []
@@ -71,6 +79,13 @@ def tested_candidates(
                 rate
                 for rate, job in tests[candidate.name]
                 if context.load(job).value["status"] == "complete"
+            ]
+            domain = scaled.domains["lr"]
+            works += [
+                step.unlearner.lr
+                for plan in plans
+                for step in plan.steps
+                if type(step.unlearner) is scaled.kind and contains(domain, step.unlearner.lr)
             ]
             scaled = scaled.below("lr", max(works, default=min(rates) / FACTOR))
         found.append(scaled)

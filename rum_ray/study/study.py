@@ -42,7 +42,7 @@ from rum_ray.study.forget import (
 )
 from rum_ray.study.ranges import range_tests, tested_candidates
 from rum_ray.study.scoring import Scoring
-from rum_ray.study.spaces import check_plans, make_reference
+from rum_ray.study.spaces import check_plans, load_start_plans, make_reference
 from rum_ray.training.recipe import Recipe
 from rum_ray.unlearning import Unlearner
 
@@ -230,7 +230,8 @@ class Study:
     @cached_property
     def _candidates(self) -> tuple[Candidate, ...]:
         """The candidates of the searches; the range tests must be finished."""
-        return tested_candidates(self.experiment, self.range_tests, self.context)
+        plans = [*load_start_plans(self.experiment, self.partition).values()]
+        return tested_candidates(self.experiment, self.range_tests, self.context, plans)
 
     @property
     def rungs(self) -> list[SearchJob]:

@@ -303,9 +303,10 @@ ERRORS = [
     # Narrowed domains of a candidate.
     (narrowed("lr: {low: 0.1, high: 0.01}"), "search.unlearners[1]: salun.lr", "0.1 and 0.01"),
     (narrowed("lr: {low: 0.1, high: 0.1}"), "search.unlearners[1]: salun.lr", "0.1 and 0.1"),
-    (narrowed("lr: {low: 0.2}"), "search.unlearners[1]: salun.lr", "0.2 and 0.2"),
-    (narrowed("lr: {low: 0.5}"), "search.unlearners[1]: salun.lr", "0.5 and 0.2"),
-    (narrowed("lr: {low: -0.5}"), "search.unlearners[1]: salun.lr", "got -0.5"),
+    (narrowed("lr: {low: 0.2}"), "search.unlearners[1].lr", "both low and high"),
+    (narrowed("lr: {high: 0.2}"), "search.unlearners[1].lr", "both low and high"),
+    (narrowed("keep: {low: 0.95}"), "search.unlearners[1]: salun.keep", "0.95 and 0.9"),
+    (narrowed("lr: {low: -0.5, high: 1}"), "search.unlearners[1]: salun.lr", "got -0.5"),
     (narrowed("lr: {top: 0.1}"), "unknown key 'search.unlearners[1].lr.top'"),
     (narrowed("lr: []"), "search.unlearners[1]: salun.lr"),
     (narrowed("epochs: [1, 1]"), "search.unlearners[1]: salun.epochs"),
@@ -489,7 +490,7 @@ def test_an_invalid_plan_file_is_an_error_with_its_path(tmp_path, text, message)
             None,
         ),
         ("{lr: {low: 0.01, high: 0.1}}", {"lr": LogUniform(0.01, 0.1)}, None),
-        ("{lr: {high: 0.1}}", {"lr": LogUniform(1e-3, 0.1)}, {"lr": {"low": 1e-3, "high": 0.1}}),
+        ("{keep: {high: 0.5}}", {"keep": Uniform(0.1, 0.5)}, {"keep": {"low": 0.1, "high": 0.5}}),
         ("{keep: {low: 0.2}}", {"keep": Uniform(0.2, 0.9)}, {"keep": {"low": 0.2, "high": 0.9}}),
         ("{epochs: {low: 2, high: 3}}", {"epochs": Integers(2, 3)}, None),
         ("{lr: [0.1], keep: 0.5}", {"lr": Choice((0.1,)), "keep": 0.5}, None),
@@ -597,7 +598,9 @@ SEARCH = trees(
     SearchConfig,
     unlearners=st.lists(
         st.sampled_from(sorted(UNLEARNERS.keys() - {"retrain"}))
-        | st.just({"name": "msg", "lr": {"low": 0.01}, "epochs": [1, 2], "redraw": 0.5}),
+        | st.just(
+            {"name": "msg", "lr": {"low": 0.01, "high": 0.1}, "epochs": [1, 2], "redraw": 0.5}
+        ),
         min_size=1,
         unique_by=lambda u: u if isinstance(u, str) else u["name"],
     ),

@@ -217,7 +217,10 @@ WRONG = [
         r"^search\.start: plan .*V0, V3\. V3: .*lr .*0\.1",
     ),
     (
-        ["search.start=[plan]", "search.unlearners=[nothing, {name: salun, lr: {high: 0.05}}]"],
+        [
+            "search.start=[plan]",
+            "search.unlearners=[nothing, {name: salun, lr: {low: 0.001, high: 0.05}}]",
+        ],
         ConfigError,
         r"^search\.start: plan .* V4: .*medium\.unlearner .*finetune.*nothing, salun",
     ),
