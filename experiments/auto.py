@@ -183,13 +183,13 @@ class Study:
 
 
 DIGITS = Recipe("mlp", epochs=60, lr=0.1, batch_size=64)
-CIFAR = Recipe("small_cnn", epochs=20, lr=0.1, batch_size=64)
+CIFAR = Recipe("patch_cnn", epochs=15, lr=0.05, batch_size=64, precision="bfloat16")
 CANCER = Recipe("mlp", epochs=40, lr=0.1, batch_size=32)
 STUDIES = (
     *(Study("digits", 0.1, pick, DIGITS, 0) for pick in ("random", "spread")),
     Study("digits", 0.0, "spread", DIGITS, 1),
     *(Study("cifar10", 0.0, pick, CIFAR, 0) for pick in ("random", "spread")),
-    Study("cifar10", 0.0, "spread", dataclasses.replace(CIFAR, lr=0.05, epochs=30), 1),
+    Study("cifar10", 0.0, "spread", dataclasses.replace(CIFAR, lr=0.1, epochs=25), 1),
     *(Study("cancer", 0.1, pick, CANCER, seed) for seed in (0, 1) for pick in ("random", "spread")),
 )
 NOTHING: Relative = (RelativeStep("all", "nothing"),)

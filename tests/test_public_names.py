@@ -33,7 +33,7 @@ TABLES = {
     "influence bad_teacher ssd msg ct",
     "PROXIES": "confidence max_confidence entropy binary_accuracy",
     "DATASETS": "digits cifar10 images",
-    "MODELS": "mlp small_cnn fast_cnn resnet18 resnet50 vgg16",
+    "MODELS": "mlp small_cnn patch_cnn fast_cnn resnet18 resnet50 vgg16",
     "REFINERS": "by_score shuffle",
     "ATTACKS": "svm auc threshold pool_lira pool_rmia u_lira",
 }

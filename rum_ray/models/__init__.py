@@ -3,7 +3,7 @@
 Example:
     >>> from rum_ray.models import MODELS
     >>> sorted(MODELS)
-    ['fast_cnn', 'mlp', 'resnet18', 'resnet50', 'small_cnn', 'vgg16']
+    ['fast_cnn', 'mlp', 'patch_cnn', 'resnet18', 'resnet50', 'small_cnn', 'vgg16']
     >>> model = MODELS["mlp"]((1, 8, 8), 10)
     >>> sum(parameter.numel() for parameter in model.parameters())
     85002
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from rum_ray.errors import ConfigError
 from rum_ray.models.classifier import Classifier, Normalize
 from rum_ray.models.convnets import resnet18, resnet50, vgg16
-from rum_ray.models.small import fast_cnn, mlp, small_cnn
+from rum_ray.models.small import fast_cnn, mlp, patch_cnn, small_cnn
 from rum_ray.plugins import find
 
 ModelFunction = Callable[[tuple[int, ...], int], nn.Module]
@@ -25,6 +25,7 @@ ModelFunction = Callable[[tuple[int, ...], int], nn.Module]
 MODELS: Mapping[str, ModelFunction] = {
     "mlp": mlp,
     "small_cnn": small_cnn,
+    "patch_cnn": patch_cnn,
     "fast_cnn": fast_cnn,
     "resnet18": resnet18,
     "resnet50": resnet50,

@@ -305,7 +305,7 @@ ERRORS = [
     (narrowed("lr: {low: 0.1, high: 0.1}"), "search.unlearners[1]: salun.lr", "0.1 and 0.1"),
     (narrowed("lr: {low: 0.2}"), "search.unlearners[1].lr", "both low and high"),
     (narrowed("lr: {high: 0.2}"), "search.unlearners[1].lr", "both low and high"),
-    (narrowed("keep: {low: 0.95}"), "search.unlearners[1]: salun.keep", "0.95 and 0.9"),
+    (narrowed("keep: {low: 0.95}"), "search.unlearners[1]: salun.keep", "0.95"),
     (narrowed("lr: {low: -0.5, high: 1}"), "search.unlearners[1]: salun.lr", "got -0.5"),
     (narrowed("lr: {top: 0.1}"), "unknown key 'search.unlearners[1].lr.top'"),
     (narrowed("lr: []"), "search.unlearners[1]: salun.lr"),

@@ -12,6 +12,7 @@ from rum_ray.seeding import Seed
 WIDTHS = {
     "mlp": 256,
     "small_cnn": 80,
+    "patch_cnn": 128,
     "fast_cnn": 192,
     "resnet18": 512,
     "resnet50": 2048,
@@ -41,6 +42,7 @@ def test_parameter_counts(name, classes, count):
 
 def test_small_models_are_small():
     assert 45_000 < parameters("small_cnn", 10) < 55_000
+    assert 290_000 < parameters("patch_cnn", 10) < 310_000
     assert 1_000_000 < parameters("fast_cnn", 10) < 2_000_000
 
 

@@ -13,7 +13,8 @@ from rum_ray.rum import Plan
 from rum_ray.scores import Scores
 from rum_ray.seeding import Seed
 from rum_ray.store import Artifact, Store
-from rum_ray.study.ranges import FACTOR, RATES, range_tests, tested_candidates
+from rum_ray.study import ranges
+from rum_ray.study.ranges import FACTOR, RATES, range_tests
 from rum_ray.training.domains import LogUniform
 from rum_ray.unlearning import FineTune
 
@@ -32,7 +33,7 @@ def experiment(lr=0.1, unlearners=("nothing", "finetune", "neggrad")):
     return config.parse(tree)
 
 
-def tests(of):
+def jobs_of(of):
     original = TrainModel(of.recipe, Seed(0))
     models = tuple(
         Evaluate(TrainModel(of.recipe, Seed(k), PARTITION.rows), PARTITION, Seed(k), "valid")
@@ -56,7 +57,7 @@ def tell(context, found, works):
 
 @pytest.mark.parametrize("lr", [0.001, 0.1, 2.0])
 def test_three_rates_from_the_upper_end_are_tested_on_the_whole_set(lr):
-    found = tests(experiment(lr))
+    found = jobs_of(experiment(lr))
     assert [*found] == ["finetune", "neggrad"]
     for name, top in (("finetune", 2.0), ("neggrad", 0.1)):
         rates = [rate for rate, _ in found[name]]
@@ -70,14 +71,14 @@ def test_three_rates_from_the_upper_end_are_tested_on_the_whole_set(lr):
 
 def test_a_rate_of_the_file_is_not_tested():
     given = {"name": "finetune", "lr": {"low": 0.01, "high": 5.0}}
-    assert [*tests(experiment(unlearners=("nothing", given, "salun")))] == ["salun"]
+    assert [*jobs_of(experiment(unlearners=("nothing", given, "salun")))] == ["salun"]
 
 
 def test_a_domain_ends_at_the_highest_rate_that_works(context):
     of = experiment()
-    found = tests(of)
+    found = jobs_of(of)
     tell(context, found, lambda name, rate: name == "finetune" and rate < 0.1)
-    nothing, finetune, neggrad = tested_candidates(of, found, context, ())
+    nothing, finetune, neggrad = ranges.tested_candidates(of, found, context, ())
     assert nothing.domains == {}
     assert finetune.domains["lr"] == LogUniform(1e-3, pytest.approx(0.2 / 3))
     # None works: the domain ends below all that were tested.
@@ -88,9 +89,9 @@ def test_a_domain_ends_at_the_highest_rate_that_works(context):
 def test_a_domain_reaches_to_the_rates_of_start_plans(context, rate, high):
     # 7.0 is above the declared range: such a plan lies in no space.
     of = experiment()
-    found = tests(of)
+    found = jobs_of(of)
     tell(context, found, lambda name, rate: rate < 0.1)
     plan = Plan.assign(whole(PARTITION), {"all": FineTune(lr=rate)})
-    _, finetune, neggrad = tested_candidates(of, found, context, [plan])
+    _, finetune, neggrad = ranges.tested_candidates(of, found, context, [plan])
     assert finetune.domains["lr"].high == pytest.approx(high)
     assert neggrad.domains["lr"].high == pytest.approx(1e-2)
