@@ -1,5 +1,6 @@
 """Prefixes: the same bits with and without the cache, each computed once, and none left over."""
 
+import copy
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -74,6 +75,27 @@ def reference() -> Evaluate:
 
 def trial(made: Plan, shared: int = 0) -> EvaluatePlan:
     return EvaluatePlan(made, ORIGINALS[0], RetrainedReference((reference(),)), shared)
+
+
+@dataclass(frozen=True)
+class Overflow:
+    """Return a model with finite weights whose logits are infinite."""
+
+    name: ClassVar[str] = "tests.jobs.test_prefix:Overflow"
+
+    def __call__(self, model, task, runtime):
+        made = copy.deepcopy(model)
+        for parameter in made.head.parameters():
+            parameter.data.fill_(3e38)
+        return made.eval()
+
+    def cost(self, forget: int, retain: int) -> float:
+        return 0.0
+
+
+def test_a_plan_whose_logits_overflow_diverges(context):
+    job = trial(plan(Overflow(), Nothing(), Nothing()))
+    assert Result.read(context.get_or_compute(job).value) == Result(None)
 
 
 def key(made: Plan, steps: int, context: Context) -> str:
