@@ -173,6 +173,9 @@ def assemble(
     """
     train, test = sources
     d, v, t = rows
+    if not len(d) or not len(t):
+        what, source = ("testing", test) if len(d) else ("training", train)
+        raise DataError(f"{source.path} has no images left for {what}. Add some.")
     used = np.union1d(d, v)
     place = np.empty(len(used), dtype=np.int64)
     place[np.searchsorted(used, np.concatenate([d, v]))] = np.arange(len(used))

@@ -215,6 +215,9 @@ def _indices(
     names = like.class_names
     if not len(values):
         raise DataError(f"{root} has no images. Give the path of {LAYOUTS}.")
+    if not is_text and like.numbered and not own and any(map(str.isdecimal, names)):
+        # A label could mean the index or the name of a class.
+        own = tuple(map(str, range(len(names))))
     if not is_text and own and own != names:
         only = sorted({*own} ^ {*names})
         raise DataError(
