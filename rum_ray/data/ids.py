@@ -63,7 +63,7 @@ class KnownIds:
         Traceback (most recent call last):
         rum_ray.errors.DataError: request.txt: 1 of 3 ids are not in the training set of 3 examples:
         'dog/7.png'. 1 example is listed twice: 'dog/1.png' = '2'. Ids are paths relative to the
-        data folder, with /, such as cat/1.png, or row numbers in 0 .. 2.
+        data folder, such as CLASS/FILE, or row numbers in 0 .. 2.
     """
 
     ids: Rows
@@ -146,12 +146,11 @@ class KnownIds:
         """Return the end of a message: the ids that are allowed."""
         ids = self.ids
         numbers = f"row numbers in {ids.min()} .. {ids.max()}" if len(ids) else "row numbers"
-        if self.names is None or not len(self.names.values):
+        if self.names is None:
             return f"Ids are {numbers} of the source."
-        name = self.names.values[0]
         if self.names.column is not None:
-            return f"Ids are values of column '{self.names.column}', such as {name}."
-        return f"Ids are paths relative to the data folder, with /, such as {name}, or {numbers}."
+            return f"Ids are values of column '{self.names.column}'."
+        return f"Ids are paths relative to the data folder, such as CLASS/FILE, or {numbers}."
 
 
 def canonical(name: str) -> str:
