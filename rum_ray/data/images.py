@@ -29,8 +29,8 @@ from rum_ray.seeding import Seed
 TEST_FRACTION = 0.2
 """Share of the training images that become T where there is no test source."""
 MOST_THREADS = 16
-COUNTED = 256
-"""Images whose pixels are counted at once."""
+COUNTED = 2**20
+"""Pixels that are counted at once; counting takes 8 bytes per pixel and channel."""
 Parts: TypeAlias = tuple[Indices, Indices, Indices]
 """Sorted rows of D, V and T."""
 
@@ -190,8 +190,8 @@ def assemble(
         )
     mean, std = normalization or _mean_std(pixels[: len(d)])
     given = (train, d, pixels[: len(d)]), (train, v, pixels[len(d) :]), (test, t, tested)
-    parts = [replace(_labelled(*part), mean=mean, std=std) for part in given]
-    return DataBundle(name, *parts, class_names=train.class_names)
+    ours, valid, unseen = (replace(_labelled(*part), mean=mean, std=std) for part in given)
+    return DataBundle(name, ours, valid, unseen, class_names=train.class_names)
 
 
 def _labelled(source: Source, rows: Indices, x: Tensor) -> LabeledData:
@@ -210,8 +210,7 @@ def _mean_std(x: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation per channel of uint8 [N, C, H, W], scaled to [0, 1]."""
     values = torch.arange(256, dtype=torch.float64) / 255
     counts = torch.zeros(x.shape[1], 256, dtype=torch.int64)
-    # Counting takes 8 bytes per pixel, so it goes part by part.
-    for part in x.split(COUNTED):
+    for part in x.split(max(1, COUNTED // (x.shape[2] * x.shape[3]))):
         counts += torch.stack(
             [channel.flatten().bincount(minlength=256) for channel in part.unbind(1)]
         )

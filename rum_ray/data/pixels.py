@@ -204,7 +204,7 @@ def _is_deep(image: Image.Image, data: bytes) -> bool:
     if image.format == "PNG":
         return data[24] == 16
     if image.format == "PPM":
-        arguments = image.tile[0][3]
+        arguments = image.tile[0][3]  # type: ignore[attr-defined]
         return isinstance(arguments, tuple) and arguments[-1] > 255
     return False
 

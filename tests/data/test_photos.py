@@ -75,13 +75,6 @@ def test_classes_that_the_test_set_lacks_are_told(photos, tmp_path, caplog):
     assert bundle.test.shape == (3, 8, 8)
 
 
-def test_a_colour_image_does_not_fit_grey_training_images(photos, tmp_path):
-    for name in ("a", "b"):
-        photo(tmp_path / "grey" / name / "1.png", 20, 20)
-    with pytest.raises(DataError, match=r"cat.01\.png has colours"):
-        images(train=str(tmp_path / "grey"), test=str(photos), size=8, valid_fraction=0.5)
-
-
 @pytest.fixture
 def grey(tmp_path) -> Path:
     for name in ("cat", "dog"):

@@ -25,7 +25,8 @@ PNG = encoded()
 
 
 def write(path: Path, columns: dict, metadata: dict[str, str] | None = None) -> Path:
-    table = pa.table({"image": [PNG] * len(next(iter(columns.values()))), **columns})
+    images = pa.array([PNG] * len(next(iter(columns.values()))), pa.binary())
+    table = pa.table({"image": images, **columns})
     pq.write_table(table.replace_schema_metadata(metadata), path)
     return path
 
