@@ -43,8 +43,7 @@ def canonical(value: Any) -> Any:
     if hasattr(value, "__array__"):
         array = np.asarray(value, order="C")
         # Bytes of the array itself; a copy would double the memory of large data.
-        flat = array.reshape(-1).view(np.uint8) if array.size else array.tobytes()
-        content = hashlib.sha256(memoryview(flat)).hexdigest()
+        content = hashlib.sha256(array.reshape(-1).view(np.uint8).data).hexdigest()
         return {"dtype": array.dtype.str, "shape": list(array.shape), "sha256": content}
     raise TypeError(f"{type(value).__qualname__} has no canonical form: {value!r}")
 

@@ -270,10 +270,11 @@ class DataBundle:
             found = [label] if 0 <= label < self.num_classes else []
         if len(found) == 1:
             return found[0]
-        if self.class_names:
-            known = did_you_mean(str(label), self.class_names)
-        else:
-            known = f"Classes are 0 .. {self.num_classes - 1}."
+        numbers = tuple(map(str, range(self.num_classes)))
+        if (self.class_names or numbers) == numbers:
+            allowed = f"0 .. {self.num_classes - 1}"
+            raise ConfigError(f"{self.name} has classes {allowed}, got {label}.")
+        known = did_you_mean(str(label), self.class_names)
         what = "several classes" if found else "no class"
         raise ConfigError(f"{self.name} has {what} '{label}'. {known}")
 
