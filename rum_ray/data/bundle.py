@@ -271,7 +271,7 @@ class DataBundle:
         if len(found) == 1:
             return found[0]
         numbers = tuple(map(str, range(self.num_classes)))
-        if (self.class_names or numbers) == numbers:
+        if not isinstance(label, str) and (self.class_names or numbers) == numbers:
             allowed = f"0 .. {self.num_classes - 1}"
             raise ConfigError(f"{self.name} has classes {allowed}, got {label}.")
         known = did_you_mean(str(label), self.class_names)
