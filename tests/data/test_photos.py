@@ -206,6 +206,7 @@ PEAK = """
 import sys
 from pathlib import Path
 from rum_ray.data.images import images
+from rum_ray.digest import digest
 
 def peak():
     status = Path("/proc/self/status").read_text()
@@ -215,6 +216,7 @@ train, test, size = sys.argv[1:]
 images(train=test, test=test, size=int(size))
 before = peak()
 bundle = images(train=train, test=test, size=int(size))
+digest(bundle.train)
 held = sum(part.x.nbytes for part in (bundle.train, bundle.valid, bundle.test))
 print((peak() - before) / held)
 """
