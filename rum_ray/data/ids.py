@@ -180,6 +180,8 @@ def read_list(path: str | Path) -> tuple[str, ...]:
         DataError: the file is missing, empty or not UTF-8, or a line is empty.
     """
     path = Path(path).expanduser()
+    if path.exists() and not path.is_file():
+        raise DataError(f"the list of ids {path} is not a plain file. Write the ids to a file.")
     try:
         text = path.read_text("utf-8-sig")
     except OSError as error:

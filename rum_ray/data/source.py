@@ -165,6 +165,8 @@ def _open_folders(root: Path, folders: Sequence[Path], like: Source | None) -> S
     def encoded(rows: Indices) -> Iterator[tuple[str, bytes | None]]:
         for row in rows:
             file = files[row][0]
+            if file.exists() and not file.is_file():
+                raise DataError(f"{file} is a directory or a device, not a file. Remove it.")
             with as_data_error(file):
                 data = file.read_bytes()
             yield str(file), data

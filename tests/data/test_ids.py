@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -41,6 +43,13 @@ def test_a_list_that_cannot_be_read_is_an_error_with_its_place(tmp_path, content
         path.write_bytes(content)
     with pytest.raises(DataError, match=message):
         read_list(path)
+
+
+def test_what_is_no_plain_file_is_refused_and_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", tmp_path, "/dev/zero"):
+        with pytest.raises(DataError, match="not a plain file"):
+            read_list(path)
 
 
 def test_ids_become_sorted_rows():

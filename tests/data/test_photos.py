@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -239,6 +240,12 @@ def test_photos_are_held_once(tmp_path):
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def test_a_photo_that_is_no_plain_file_is_refused_and_does_not_hang(grey):
+    os.mkfifo(grey / "cat" / "2.png")
+    with pytest.raises(DataError, match=r"cat.2\.png is a directory or a device"):
+        images(train=str(grey), test=str(grey), valid_fraction=0)
 
 
 def test_a_photo_of_a_camera_is_upright(tmp_path):
