@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import __version__, features
+from PIL import features
 
 from rum_ray.data.pixels import Batch, DecodeBatch, Layout, Pixels
 
@@ -79,6 +79,6 @@ class PixelCache:
 
 def _key(data: bytes, layout: Layout) -> bytes:
     """Return the key of an encoded image: its bytes, the layout and the decoder."""
-    decoder = (__version__, features.version("jpg"), features.version("webp"))
+    decoder = [features.version(name) for name in ("pil", "jpg", "webp")]
     form = repr((layout.size, layout.fit, layout.exif, decoder))
     return hashlib.sha256(form.encode() + b"\0" + data).digest()
