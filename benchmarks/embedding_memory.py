@@ -17,7 +17,8 @@ import torch
 from _harness import Row, alone, memory, save
 
 from rum_ray.data.bundle import Indices
-from rum_ray.data.images import Source
+from rum_ray.data.pixels import Layout
+from rum_ray.data.source import Source
 from rum_ray.models import build
 from rum_ray.seeding import Seed
 
@@ -83,7 +84,8 @@ def stream(count: int) -> dict[str, float]:
     with Seed(0).torch():
         model = build("mlp", (1, SIDE, SIDE), 2)
     with connect(workers=2):
-        source = Source(Path("made"), torch.zeros(count, dtype=torch.int64), ("a", "b"), pictures)
+        labels, grey = torch.zeros(count, dtype=torch.int64), Layout(channels=1)
+        source = Source(Path("made"), labels, ("a", "b"), pictures, grey)
         groups = (np.arange(count) % 100 == 0).astype(np.int64)
         before = memory("self", "RssAnon")
         peak = Peak()

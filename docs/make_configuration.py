@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from rum_ray.data import DATASETS
+from rum_ray.data import DATASETS, options_of
 from rum_ray.evaluation import ALWAYS, ATTACKS
 from rum_ray.experiment import (
     ClusterConfig,
@@ -198,7 +198,7 @@ def _options(function: Callable[..., Any]) -> Iterator[Entry]:
     """Yield the keys that a data set's function takes."""
     hints, meanings = get_type_hints(function), _documented(inspect.getdoc(function))
     ranges = dict(_checks(function))
-    for name, parameter in inspect.signature(function).parameters.items():
+    for name, parameter in options_of(function).items():
         default = parameter.default
         if default is inspect.Parameter.empty:
             default = dataclasses.MISSING

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from rum_ray.cluster.embed import stream_moments
     from rum_ray.cluster.executor import RayExecutor
     from rum_ray.data import DATASETS, DataBundle, LabeledData, load
-    from rum_ray.data.images import open_source
+    from rum_ray.data.source import open_source
     from rum_ray.evaluation import (
         ATTACKS,
         Accuracies,
@@ -64,7 +64,7 @@ _NAMES = {
     "cluster.embed": "stream_moments",
     "cluster.executor": "RayExecutor",
     "data": "DATASETS DataBundle LabeledData load",
-    "data.images": "open_source",
+    "data.source": "open_source",
     "evaluation": (
         "ATTACKS Accuracies Attack AttackResult Evaluation PoolEvidence auc_attack evaluate "
         "jensen_shannon klom pool_lira pool_rmia svm_attack threshold_attack tow tow_mia u_lira"

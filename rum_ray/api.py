@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from rum_ray import config
+from rum_ray.data import Reading
 from rum_ray.errors import ConfigError, RumRayError
 from rum_ray.experiment import Experiment
 from rum_ray.jobs import Context
@@ -15,7 +16,7 @@ from rum_ray.results.parquet import score_table, trial_table
 from rum_ray.results.repeats import combined
 from rum_ray.results.report import Report
 from rum_ray.results.summary import summarize
-from rum_ray.store import Store
+from rum_ray.store import CACHE, Store
 from rum_ray.study.executor import Executor, LocalExecutor
 from rum_ray.study.forecast import expect
 from rum_ray.study.output_folder import check_writable, lock_folder, write_plans
@@ -90,7 +91,9 @@ def check_gpu(experiment: Experiment, address: str) -> None:
 def open_study(
     experiment: Experiment, store: str | Path, *, plan_only: bool = False, forgets: bool = True
 ) -> Study:
-    """Read the data of an experiment and check everything that can be checked; write nothing.
+    """Read the data of an experiment and check everything that can be checked.
+
+    Nothing is written but the cache of decoded images in a local store.
 
     Args:
         experiment: to open.
@@ -103,7 +106,10 @@ def open_study(
     """
     # The device belongs to the keys, also where the driver has none of the workers' kind.
     device = torch.device("cuda" if experiment.cluster.gpus_per_worker else "cpu")
-    study = Study(experiment, Context(experiment.load_data(), Store(store), device), plan_only)
+    place = Store(store)
+    cache = None if place.folder is None else place.folder / CACHE
+    bundle = experiment.load_data(Reading(cache=cache))
+    study = Study(experiment, Context(bundle, place, device), plan_only)
     check_share(study)
     if forgets:
         check(study)

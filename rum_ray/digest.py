@@ -42,7 +42,8 @@ def canonical(value: Any) -> Any:
         return f"{value.__module__}:{value.__qualname__}"
     if hasattr(value, "__array__"):
         array = np.asarray(value, order="C")
-        content = hashlib.sha256(array.tobytes()).hexdigest()
+        # Bytes of the array itself; a copy would double the memory of large data.
+        content = hashlib.sha256(array.reshape(-1).view(np.uint8).data).hexdigest()
         return {"dtype": array.dtype.str, "shape": list(array.shape), "sha256": content}
     raise TypeError(f"{type(value).__qualname__} has no canonical form: {value!r}")
 

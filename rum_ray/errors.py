@@ -81,3 +81,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1)
     listed = f"Known: {', '.join(names)}."
     return f"{listed} Did you mean '{close[0]}'?" if close else listed
+
+
+def first_ten(names: Iterable[object], quote: str = "'") -> str:
+    """Return the first ten names in quotes, each cut to 80 characters, and the number of others."""
+    texts = map(str, names)
+    listed = [f"{quote}{t if len(t) <= 80 else t[:77] + '...'}{quote}" for t in texts]
+    more = f" and {len(listed) - 10:,} more" if len(listed) > 10 else ""
+    return f"{', '.join(listed[:10])}{more}"

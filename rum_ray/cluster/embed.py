@@ -16,8 +16,8 @@ from rum_ray.cluster.connect import connect
 from rum_ray.cluster.stream import stream_ranges
 from rum_ray.cluster.train_run import slice_resources
 from rum_ray.data.bundle import Indices
-from rum_ray.data.images import Source
 from rum_ray.data.rows import checked_rows
+from rum_ray.data.source import Source
 from rum_ray.errors import DataError
 from rum_ray.experiment import ClusterConfig
 from rum_ray.jobs import Context
@@ -80,7 +80,7 @@ def stream_moments(
     on this machine if this process has joined no cluster. Actors find room beside busy workers.
 
     Args:
-        rows: images, all grey or all coloured; `rum_ray.open_source(path)`.
+        rows: images; `rum_ray.open_source(path)`. They are RGB for the model unless all are grey.
         model: computes the embeddings; see `rum_ray.models.embed`.
         groups: [N] group per row, an integer of at least 0 or a truth value, such as 0 for the
             retain set and 1 for the forget set.
@@ -108,7 +108,7 @@ def stream_moments(
     group_of = _check_groups(groups, len(rows.y))
     probe = EmbeddingProbe("", shipped(model), layer, MeasureMoments(group_of))
     device, accumulator = torch.device("cuda" if gpus else "cpu"), Accumulator()
-    streamed = RowSource(rows.encoded, len(group_of), device, 1)
+    streamed = RowSource(rows.images(), len(group_of), device, 1)
     needs = {**slice_resources(ClusterConfig()), "GPU": gpus}
     with connect(workers=workers):
         for _, part in stream_ranges(streamed, [probe], workers, needs):

@@ -9,7 +9,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from rum_ray.data import DATASETS
+from rum_ray.data import DATASETS, options_of
 from rum_ray.errors import ConfigError, did_you_mean
 from rum_ray.experiment import DataConfig, key_of
 from rum_ray.models import MODELS
@@ -156,7 +156,7 @@ def _data(raw: Any, path: str) -> DataConfig:
     if not inspect.isfunction(function):
         got = short_repr(function)
         raise ConfigError(f"{path}: data set '{name}' must be a function, got {got}.")
-    parameters = inspect.signature(function).parameters
+    parameters = options_of(function)
     hints = get_type_hints(function)
     options = {k: v for k, v in raw.items() if k != "name"}
     required = [n for n, p in parameters.items() if p.default is inspect.Parameter.empty]

@@ -8,6 +8,7 @@ Example:
     'digits'
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from rum_ray.data.bundle import DataBundle, Indices, LabeledData, LabelNoise
 from rum_ray.data.cifar import cifar10
 from rum_ray.data.digits import digits
 from rum_ray.data.images import images
+from rum_ray.data.reading import Reading
 from rum_ray.plugins import find
 
 DATASETS: Mapping[str, Callable[..., DataBundle]] = {
@@ -24,15 +26,25 @@ DATASETS: Mapping[str, Callable[..., DataBundle]] = {
 }
 """Functions from keyword arguments to a `DataBundle`, by the name used in experiment files."""
 
-__all__ = ["DATASETS", "DataBundle", "Indices", "LabelNoise", "LabeledData", "load"]
+__all__ = [
+    "DATASETS",
+    "DataBundle",
+    "Indices",
+    "LabelNoise",
+    "LabeledData",
+    "Reading",
+    "load",
+    "options_of",
+]
 
 
-def load(name: str, **options: Any) -> DataBundle:
+def load(name: str, *, reading: Reading = Reading(), **options: Any) -> DataBundle:  # noqa: B008
     """Return a data set by name.
 
     Args:
         name: a key of `DATASETS`, or `package.module:function`.
-        **options: keyword arguments of that function.
+        reading: ids of examples that are in D whatever the split, and the folder of a cache.
+        **options: other keyword arguments of that function.
 
     Raises:
         ConfigError: the name is unknown, or the plug-in cannot be imported.
@@ -44,4 +56,12 @@ def load(name: str, **options: Any) -> DataBundle:
         (1200, 200, 397)
     """
     function: Callable[..., DataBundle] = find(name, DATASETS, "data set")
-    return function(**options)
+    if "reading" in inspect.signature(function).parameters:
+        return function(reading=reading, **options)
+    return function(**options).with_trained(reading.trained)
+
+
+def options_of(function: Callable[..., DataBundle]) -> dict[str, inspect.Parameter]:
+    """Return the parameters of a data set's function that are keys of experiment files."""
+    parameters = inspect.signature(function).parameters
+    return {name: each for name, each in parameters.items() if name != "reading"}

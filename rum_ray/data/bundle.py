@@ -1,8 +1,8 @@
 """Labelled examples, and a data set with its training, validation and test part."""
 
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from rum_ray.data.ids import KnownIds, Names, canonical
 from rum_ray.data.rows import checked_rows
 from rum_ray.data.splits import stratified_split
 from rum_ray.errors import ConfigError, DataError, did_you_mean
@@ -30,6 +31,8 @@ class LabeledData:
         num_classes: number of classes; the largest label plus one by default.
         mean: mean of inputs in [0, 1], per channel; the model subtracts it.
         std: standard deviation of inputs in [0, 1], per channel; the model divides by it.
+        names: [N] names of the examples in their source; None if they have row numbers only. Names
+            are no part of a key.
 
     Raises:
         DataError: shapes differ, labels are not integers or are out of range, or an id is negative.
@@ -50,6 +53,7 @@ class LabeledData:
     num_classes: int = 0
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
+    names: Names | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         x, labels = _tensor(self.x), _tensor(self.y)
@@ -96,7 +100,13 @@ class LabeledData:
         """Return the examples at `rows`, in that order; DataError if a row does not exist."""
         rows = checked_rows(rows, len(self))
         index = torch.from_numpy(rows)
-        return replace(self, x=self.x[index], y=self.y[index], ids=self.ids[rows])
+        names = None if self.names is None else self.names.take(rows)
+        return replace(self, x=self.x[index], y=self.y[index], ids=self.ids[rows], names=names)
+
+    @property
+    def known_ids(self) -> KnownIds:
+        """The ids of the examples; `known_ids.rows(list)` finds the rows of a list."""
+        return KnownIds(self.ids, self.names)
 
     def without(self, rows: ArrayLike) -> "LabeledData":
         """Return all examples except those at `rows`; DataError if a row does not exist."""
@@ -200,12 +210,18 @@ class DataBundle:
         """Training set of held-out retraining: V or its reserved half, with D's label noise."""
         return self.nonmembers("valid" if self.reserved is None else "reserved")
 
-    def with_train_ids(self, ids: Iterable[int]) -> "DataBundle":
-        """Return the data with these examples of V moved to D; D is sorted by id.
+    def with_trained(self, entries: Sequence[str]) -> "DataBundle":
+        """Return the data with listed examples of V moved to D.
 
-        A request to forget an example implies that it was a training example.
+        A request to forget an example implies that it was a training example. Entries that V does
+        not have are left alone.
         """
-        requested = set(ids)
+        found = self.valid.known_ids.find(entries)
+        return self.with_train_ids(self.valid.ids[row] for rows in found for row in rows)
+
+    def with_train_ids(self, ids: Iterable[int]) -> "DataBundle":
+        """Return the data with these examples of V moved to D; D is sorted by id."""
+        requested = set(map(int, ids))
         listed = np.array([int(number) in requested for number in self.valid.ids], dtype=bool)
         if not listed.any():
             return self
@@ -215,6 +231,7 @@ class DataBundle:
             x=torch.cat([train.x, moved.x]),
             y=torch.cat([train.y, moved.y]),
             ids=np.concatenate([train.ids, moved.ids]),
+            names=None if train.names is None else train.names.join(moved.names),
         )
         order = np.argsort(both.ids, kind="stable")
         truth = self.true_labels
@@ -233,19 +250,33 @@ class DataBundle:
         return replace(self, valid=self.valid.take(valid), reserved=self.valid.take(reserved))
 
     def class_index(self, label: int | str) -> int:
-        """Return the index of a class from its index or its name.
+        """Return the index of a class from its name or its index.
+
+        A number is a name where a class has a number as its name: with class folders 0 .. 11, whose
+        sorted order is 0, 1, 10, 11, 2 and so on, the class 2 is the folder 2.
 
         Raises:
-            ConfigError: the class does not exist.
+            ConfigError: the class does not exist, or two classes could be meant.
         """
+        numbered = {at: int(name) for at, name in enumerate(self.class_names) if name.isdecimal()}
         if isinstance(label, str):
-            if label not in self.class_names:
-                known = did_you_mean(label, self.class_names)
-                raise ConfigError(f"{self.name} has no class '{label}'. {known}")
-            return self.class_names.index(label)
-        if not 0 <= label < self.num_classes:
-            raise ConfigError(f"{self.name} has classes 0 .. {self.num_classes - 1}, got {label}.")
-        return label
+            found = [at for at, name in enumerate(self.class_names) if name == label]
+            alike = canonical(label)
+            found = found or [at for at, n in enumerate(self.class_names) if canonical(n) == alike]
+        elif numbered:
+            found = [at for at, name in enumerate(self.class_names) if name == str(label)]
+            found = found or [at for at, number in numbered.items() if number == label]
+        else:
+            found = [label] if 0 <= label < self.num_classes else []
+        if len(found) == 1:
+            return found[0]
+        numbers = tuple(map(str, range(self.num_classes)))
+        if not isinstance(label, str) and (self.class_names or numbers) == numbers:
+            allowed = f"0 .. {self.num_classes - 1}"
+            raise ConfigError(f"{self.name} has classes {allowed}, got {label}.")
+        known = did_you_mean(str(label), self.class_names)
+        what = "several classes" if found else "no class"
+        raise ConfigError(f"{self.name} has {what} '{label}'. {known}")
 
     def nonmembers(self, split: str) -> LabeledData:
         """Return V or T with the label noise of D.

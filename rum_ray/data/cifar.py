@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from rum_ray.data.bundle import DataBundle
-from rum_ray.data.images import assemble, open_source, split_train
+from rum_ray.data.images import assemble, split_train
+from rum_ray.data.source import open_source
 from rum_ray.data.splits import stratified_split
 from rum_ray.errors import ConfigError, DataError
 from rum_ray.seeding import Seed
@@ -46,12 +47,13 @@ def cifar10(
                 f"data not found: {file}. `root` must be the folder with train.parquet and "
                 f"test.parquet of CIFAR-10."
             )
-    train, test = map(open_source, files)
-    d, v = split_train(train, len(train.y) if size is None else size, 0.1, seed)
+    train = open_source(files[0])
+    test = open_source(files[1], like=train)
+    d, v = split_train(train.y, len(train.y) if size is None else size, 0.1, seed)
     t = np.arange(len(test.y))
     if test_size is not None:
         [t] = stratified_split(test.y, (test_size,), Seed(seed) / "data" / "test")
-    bundle = assemble("cifar10", train, test, (d, v, t), (MEAN, STD))
+    bundle = assemble("cifar10", (train, test), (d, v, t), (MEAN, STD))
     shape = (bundle.num_classes, *bundle.train.shape)
     if shape != (10, 3, 32, 32):
         raise DataError(

@@ -1,59 +1,209 @@
-"""Lists of ids to forget in text files: one row number of the source per line."""
+"""Ids of examples, and lists of ids to forget.
 
+An example has a row number in its source. It may also have a name: the path of its file relative to
+the data folder, with `/`, or its value in the Parquet column `data.id`.
+"""
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from rum_ray.data.bundle import Indices
-from rum_ray.errors import DataError
+from rum_ray.errors import DataError, first_ten
+
+Rows: TypeAlias = NDArray[np.int64]
 
 
-def read_ids(path: str | Path) -> dict[int, int]:
-    """Return the ids in a file, each with its line number.
+@dataclass(frozen=True, eq=False)
+class Names:
+    """The names of examples.
+
+    Attributes:
+        values: [N] names, each once.
+        column: the Parquet column with the names; None for paths of files.
+    """
+
+    values: NDArray[np.object_]
+    column: str | None = None
+
+    def take(self, rows: ArrayLike) -> "Names":
+        """Return the names at `rows`, in that order."""
+        return Names(self.values[np.asarray(rows, dtype=np.int64)], self.column)
+
+    def join(self, other: "Names | None") -> "Names | None":
+        """Return these names, then the others; None if the others have none."""
+        if other is None:
+            return None
+        return Names(np.concatenate([self.values, other.values]), self.column)
+
+
+@dataclass(frozen=True, eq=False)
+class KnownIds:
+    """The ids that a list may have: those of a training set, and of examples that are gone.
+
+    A list names an example by its name or its row number. With names from a column, row numbers
+    are not ids, since a number could mean both. Names are equal if they are canonically equivalent
+    in Unicode: an accent that is composed in the list may be decomposed in the name of the file.
+
+    Attributes:
+        ids: [N] row numbers in the source.
+        names: [N] names; None if examples have row numbers only.
+
+    Example:
+        >>> names = Names(np.array(["cat/1.png", "cat/2.png", "dog/1.png"], dtype=object))
+        >>> known = KnownIds(np.array([0, 1, 2]), names)
+        >>> known.rows(["dog/1.png", "0"])
+        array([0, 2])
+        >>> known.rows(["dog/1.png", "2", "dog/7.png"], "request.txt")
+        Traceback (most recent call last):
+        rum_ray.errors.DataError: request.txt: 1 of 3 ids are not in the training set of 3 examples:
+        'dog/7.png'. 1 example is listed twice: 'dog/1.png' = '2'. Ids are paths relative to the
+        data folder, such as CLASS/FILE, or row numbers in 0 .. 2.
+    """
+
+    ids: Rows
+    names: Names | None = None
+
+    def texts(self) -> list[str]:
+        """Return the id of each example as text, in the form that is compared and hashed.
+
+        It is the name, or the row number where examples have no names.
+        """
+        if self.names is None:
+            return [str(id) for id in self.ids]
+        return [canonical(name) for name in self.names.values]
+
+    def rows(self, entries: Sequence[str], where: str = "the list") -> Rows:
+        """Return the sorted positions of listed examples.
+
+        Args:
+            entries: names or row numbers.
+            where: the file of the list, for messages.
+
+        Raises:
+            DataError: an id is unknown, stands for two examples, or is listed twice; the message
+                has up to ten of each, and their number.
+        """
+        found = self.find(entries)
+        unknown = [entry for entry, rows in zip(entries, found, strict=True) if not rows]
+        listed: dict[int, list[str]] = defaultdict(list)
+        for entry, rows in zip(entries, found, strict=True):
+            for row in rows[:1]:
+                listed[row].append(entry)
+        twice = [" = ".join(f"'{e}'" for e in dict.fromkeys(e)) for e in listed.values() if e[1:]]
+        alike = [
+            entry
+            for entry, rows in zip(entries, found, strict=True)
+            if any(row not in listed for row in rows[1:])
+        ]
+        problems = []
+        if unknown:
+            problems.append(
+                f"{len(unknown):,} of {len(entries):,} ids are not in the training set of "
+                f"{len(self.ids):,} examples: {first_ten(unknown)}."
+            )
+        if twice:
+            are = "examples are" if twice[1:] else "example is"
+            problems.append(f"{len(twice):,} {are} listed twice: {first_ten(twice, quote='')}.")
+        if alike:
+            problems.append(
+                f"{len(alike):,} ids look like another example's, whose accents are encoded "
+                f"differently: {first_ten(map(ascii, alike), quote='')}. List both or row numbers."
+            )
+        if problems:
+            raise DataError(f"{where}: {' '.join(problems)} {self._allowed()}")
+        return np.array(sorted(listed), dtype=np.int64)
+
+    def find(self, entries: Sequence[str]) -> list[list[int]]:
+        """Return the positions of each entry: none if it is unknown, two if it looks like two.
+
+        An example whose name equals the entry character by character comes first.
+        """
+        by_number = {} if self._has_column else {int(id): at for at, id in enumerate(self.ids)}
+        by_name: dict[str, list[int]] = defaultdict(list)
+        values = () if self.names is None else self.names.values
+        for at, name in enumerate(values):
+            by_name[canonical(name)].append(at)
+
+        def of(entry: str) -> list[int]:
+            rows = by_name.get(canonical(entry), [])
+            if not rows and is_row_number(entry):
+                rows = [by_number[int(entry)]] if int(entry) in by_number else []
+            return sorted(rows, key=lambda row: bool(values[row] != entry)) if rows[1:] else rows
+
+        return [of(entry) for entry in entries]
+
+    @property
+    def _has_column(self) -> bool:
+        return self.names is not None and self.names.column is not None
+
+    def _allowed(self) -> str:
+        """Return the end of a message: the ids that are allowed."""
+        ids = self.ids
+        numbers = f"row numbers in {ids.min()} .. {ids.max()}" if len(ids) else "row numbers"
+        if self.names is None:
+            return f"Ids are {numbers} of the source."
+        if self.names.column is not None:
+            return f"Ids are values of column '{self.names.column}'."
+        return f"Ids are paths relative to the data folder, such as CLASS/FILE, or {numbers}."
+
+
+def canonical(name: str) -> str:
+    r"""Return a name as names are compared: with composed accents, without spaces around it.
+
+    Hashes of names are hashes of this form.
+
+    Example:
+        >>> canonical("cafe\u0301/1.png") == "caf\u00e9/1.png"
+        True
+    """
+    return unicodedata.normalize("NFC", name.strip())
+
+
+def is_row_number(entry: str) -> bool:
+    """Return True for a plain integer."""
+    return entry.isascii() and entry.isdigit() and len(entry) < 20
+
+
+def read_list(path: str | Path) -> tuple[str, ...]:
+    """Return the entries of a list of ids, one per line, without spaces around them.
 
     Args:
-        path: a text file with one plain integer per line.
+        path: a text file in UTF-8.
 
     Raises:
-        DataError: the file is missing or empty, a line is not an integer, or an id is repeated.
+        DataError: the file is missing, empty or not UTF-8, or a line is empty.
     """
     path = Path(path).expanduser()
+    if path.exists() and not path.is_file():
+        raise DataError(f"the list of ids {path} is not a plain file. Write the ids to a file.")
     try:
-        lines = path.read_text("utf-8-sig").splitlines()
+        text = path.read_text("utf-8-sig")
     except OSError as error:
         raise DataError(f"the list of ids {path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise DataError(f"the list of ids {path} is not UTF-8 text: {error.reason}.") from error
-    if not lines:
-        raise DataError(f"the list of ids {path} is empty. List at least one example to forget.")
-    seen: dict[int, int] = {}
-    for line, text in enumerate(lines, start=1):
-        text = text.strip()
-        if not (text.isascii() and text.isdigit() and len(text) < 20):
-            raise DataError(f"{path} line {line}: expected a plain integer, got {text[:40]!r}.")
-        number = int(text)
-        if number in seen:
-            raise DataError(f"{path}: id {number} is on lines {seen[number]} and {line}.")
-        seen[number] = line
-    return seen
+    return parse_list(text, str(path))
 
 
-def read_rows(path: str | Path, ids: Indices) -> Indices:
-    """Return the sorted rows of the ids in a file.
+def parse_list(text: str, where: str) -> tuple[str, ...]:
+    """Return the entries of a list of ids, one per line.
 
     Args:
-        path: as for `read_ids`.
-        ids: [N] ids of the training set, such as `LabeledData.ids`.
+        text: the list; the last line may end with a line break.
+        where: its file, for messages.
 
     Raises:
-        DataError: as for `read_ids`, or an id is not in the training set.
+        DataError: there is no line, or a line is empty.
     """
-    row_of = {int(number): row for row, number in enumerate(ids)}
-    listed = read_ids(path)
-    for number, line in listed.items():
-        if number not in row_of:
-            raise DataError(
-                f"{path} line {line}: id {number} is not in the training set of {len(ids)} ids "
-                f"in {int(ids.min())} .. {int(ids.max())}. Ids are row numbers of the source."
-            )
-    return np.sort(np.array([row_of[number] for number in listed], dtype=np.int64))
+    lines = [line.strip() for line in text.removesuffix("\n").split("\n")]
+    if not text:
+        raise DataError(f"the list of ids {where} is empty. List at least one example to forget.")
+    if "" in lines:
+        raise DataError(f"{where} line {lines.index('') + 1} is empty: expected an id, got ''.")
+    return tuple(lines)

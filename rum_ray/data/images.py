@@ -1,76 +1,145 @@
 """Your own images: Parquet files with image bytes, or a folder with one sub-folder per class.
 
-The files are untrusted, so no code in them is run. Only plain Arrow types are converted (an
-extension type may unpickle objects), and only bitmap formats are decoded, up to 50 megapixels.
+Images have 1 channel if all training images are grey, else 3 (RGB). Classes and channels are those
+of the training source; the test source may lack classes. The mean and the standard deviation of D
+normalise the inputs. With fit: crop, the pixels are those of torchvision's Resize and CenterCrop.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+import logging
+import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from rum_ray.data.bundle import DataBundle, Indices, LabeledData
-from rum_ray.data.parquet import as_data_error, read_images, read_labels
-from rum_ray.data.pixels import Encoded, decode_pixels
+from rum_ray.data.cache import PixelCache
+from rum_ray.data.ids import KnownIds
+from rum_ray.data.pixels import DecodeBatch, Exif, Fit, Images, Layout, decode_batch
+from rum_ray.data.reading import Reading
+from rum_ray.data.source import Source, make_layout, open_source
 from rum_ray.data.splits import stratified_split
-from rum_ray.errors import ConfigError, DataError
+from rum_ray.errors import ConfigError, DataError, first_ten
 from rum_ray.seeding import Seed
 
-
-@dataclass(frozen=True, eq=False)
-class Source:
-    """Encoded images and their labels, in a fixed order.
-
-    Attributes:
-        path: file or folder, for messages.
-        y: [N] labels, int64, in 0 .. K - 1.
-        class_names: [K] names of the classes.
-        encoded: function from rows to encoded images.
-    """
-
-    path: Path
-    y: Tensor
-    class_names: tuple[str, ...]
-    encoded: Encoded
+TEST_FRACTION = 0.2
+"""Share of the training images that become T where there is no test source."""
+MOST_THREADS = 16
+COUNTED = 2**20
+"""Pixels that are counted at once; counting takes 8 bytes per pixel and channel."""
+Parts: TypeAlias = tuple[Indices, Indices, Indices]
+"""Sorted rows of D, V and T."""
 
 
-def images(*, train: str, test: str, valid_fraction: float = 0.1, seed: int = 0) -> DataBundle:
+def images(
+    *,
+    train: str,
+    test: str | None = None,
+    size: int | tuple[int, int] | None = None,
+    fit: Fit = "crop",
+    exif: Exif = "apply",
+    label: str | None = None,
+    id: str | None = None,
+    valid_fraction: float = 0.1,
+    seed: int = 0,
+    reading: Reading = Reading(),  # noqa: B008 - an immutable value
+) -> DataBundle:
     """Return your own images, with V as a stratified part of the training images.
 
-    A source is a Parquet file, a folder of Parquet files, or a folder with one sub-folder per
-    class. A Parquet file has an image column and a label column `label` of text or of integers
-    0 .. K - 1. All images have one size. They have 1 channel if all are grey, else 3 (RGB). `ids`
-    are row numbers in the order of the sorted files. Text labels are classes in sorted order. The
-    metadata `classes` of the Parquet schema, a JSON list, names integer labels. The mean and the
-    standard deviation of D normalise the inputs.
-
     Args:
-        train: path of D and V; `~` is the home folder.
-        test: path of T.
+        train: path of D and V, see `open_source`; `~` is the home folder.
+        test: path of T; by default a stratified fifth of the images of `train`.
+        size: pixels per side, or [height, width]; by default the one size that all images have.
+        fit: how an image fills `size`: `crop` scales the smaller side and cuts the middle, `pad`
+            scales the larger side and adds black, `stretch` scales both sides.
+        exif: `apply` turns an image as its EXIF orientation says; `ignore` leaves it as stored, as
+            torchvision does.
+        label: Parquet column of labels; by default `label`, `labels`, or the only possible one.
+        id: Parquet column of ids, in place of row numbers.
         valid_fraction: share of the training images in V, in [0, 1); only a search and the proxy
             `heldout` need V.
-        seed: seed of the split into D and V.
+        seed: seed of the split into D, V and, without `test`, T.
+        reading: ids in D whatever the split, the parts of an earlier split, and a cache.
 
     Raises:
-        ConfigError: `valid_fraction` leaves D or V empty.
-        DataError: a source is missing, damaged, or not as described above.
+        ConfigError: `valid_fraction` leaves D or V empty, or an option does not fit the source.
+        DataError: a source is missing or damaged, or an image does not fit the others.
         UnsafeError: a column could run code, or an image has more than 50 megapixels.
     """
-    train_source, test_source = open_source(train), open_source(test)
-    d, v = split_train(train_source, len(train_source.y), valid_fraction, seed)
-    rows = (d, v, np.arange(len(test_source.y)))
-    return assemble("images", train_source, test_source, rows)
+    layout = make_layout(size, fit, exif)
+    source = open_source(train, label=label, id=id)
+    tested = source if test is None else open_source(test, label=label, like=source)
+    rows = _split(source, tested, valid_fraction, seed, reading)
+    decode = _decoder(layout, reading.cache)
+    return assemble("images", (source, tested), rows, layout=layout, decode=decode)
 
 
-def split_train(
-    source: Source, total: int, valid_fraction: float, seed: int
-) -> tuple[Indices, Indices]:
-    """Return the rows of D and V, both stratified; together they have `total` rows."""
+def _split(
+    source: Source, tested: Source, valid_fraction: float, seed: int, reading: Reading
+) -> Parts:
+    """Return the rows of D, V and T; T is a part of `source` if `tested` is the same."""
+    everything, apart = np.arange(len(source.y)), tested is not source
+    known = KnownIds(everything, source.names)
+    t = np.arange(len(tested.y))
+    if apart:
+        _tell_missing(tested)
+    if reading.part is not None:
+        parts = np.array([reading.part(id) for id in known.texts()])
+        d, v, own = (np.flatnonzero(parts == name) for name in ("train", "valid", "test"))
+        t = t if apart else own
+    else:
+        kept, t = (everything, t) if apart else _hold_out(source, seed)
+        d, v = (kept[rows] for rows in split_train(source.y[kept], len(kept), valid_fraction, seed))
+    listed = {row for found in known.find(reading.trained) for row in found}
+    moved = np.array(sorted(listed & {*v, *(() if apart else t)}), dtype=np.int64)
+    return np.union1d(d, moved), np.setdiff1d(v, moved), t if apart else np.setdiff1d(t, moved)
+
+
+def _decoder(layout: Layout, cache: Path | None) -> DecodeBatch:
+    """Return the function that decodes a batch; images that are scaled take threads and a cache."""
+    if layout.size is None:
+        return decode_batch
+    decode = partial(decode_batch, threads=min(MOST_THREADS, os.cpu_count() or 1))
+    return decode if cache is None else PixelCache(cache, decode).decode
+
+
+def _hold_out(source: Source, seed: int) -> tuple[Indices, Indices]:
+    """Return the rows of D and V, and those of T: a stratified fifth, which is told."""
+    total = len(source.y)
+    held_out = max(1, round(total * TEST_FRACTION))
+    kept, t = stratified_split(source.y, (total - held_out, held_out), Seed(seed) / "data" / "test")
+    logging.getLogger("rum_ray").warning(
+        "data.test is not given: %d of the %d images of %s are held out as test set (seed %d). "
+        "Training, validation and forget set do not have them.",
+        *(held_out, total, source.path, seed),
+    )
+    return kept, t
+
+
+def _tell_missing(tested: Source) -> None:
+    """Tell which classes the test source lacks."""
+    present = np.unique(tested.y.numpy())
+    lacking = [name for at, name in enumerate(tested.class_names) if at not in present]
+    if lacking:
+        logging.getLogger("rum_ray").warning(
+            "%s has no images of %d of the %d classes: %s.",
+            *(tested.path, len(lacking), len(tested.class_names), first_ten(lacking)),
+        )
+
+
+def split_train(y: Tensor, total: int, valid_fraction: float, seed: int) -> tuple[Indices, Indices]:
+    """Return the rows of D and V, both stratified; together they have `total` rows.
+
+    Args:
+        y: [N] labels.
+        total: rows in D and V.
+        valid_fraction: share of them in V.
+        seed: seed of the split.
+    """
     valid = round(total * valid_fraction) if 0 <= valid_fraction < 1 else 0
     if not 0 <= valid_fraction < 1 or (valid_fraction > 0 and not 0 < valid < total):
         raise ConfigError(
@@ -78,145 +147,73 @@ def split_train(
             f"training or validation without images. Use 0, or at least {1 / total:.2g} and "
             f"below 1."
         )
-    d, v = stratified_split(source.y, (total - valid, valid), Seed(seed) / "data")
+    d, v = stratified_split(y, (total - valid, valid), Seed(seed) / "data")
     return d, v
 
 
 def assemble(
     name: str,
-    train: Source,
-    test: Source,
-    rows: tuple[Indices, Indices, Indices],
+    sources: tuple[Source, Source],
+    rows: Parts,
     normalization: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
+    layout: Layout = Layout(),  # noqa: B008 - an immutable value
+    decode: DecodeBatch = decode_batch,
 ) -> DataBundle:
-    """Decode D and V from `train` and T from `test`; other rows are not decoded.
+    """Decode D and V from the first source and T from the second; other rows are not decoded.
+
+    D and V are parts of one array, so the pixels are held once.
 
     Args:
         name: name of the bundle.
-        train: source of D and V.
-        test: source of T.
-        rows: rows of D, V and T.
+        sources: source of D and V, and of T.
+        rows: sorted rows of D, V and T.
         normalization: mean and standard deviation per channel; those of D by default.
+        layout: form of the images.
+        decode: decodes a batch of images.
     """
-    if train.class_names != test.class_names:
-        only = sorted(set(train.class_names) ^ set(test.class_names))
+    train, test = sources
+    d, v, t = rows
+    if not len(d) or not len(t):
+        what, source = ("testing", test) if len(d) else ("training", train)
+        raise DataError(f"{source.path} has no images left for {what}. Add some.")
+    used = np.union1d(d, v)
+    place = np.empty(len(used), dtype=np.int64)
+    place[np.searchsorted(used, np.concatenate([d, v]))] = np.arange(len(used))
+    pixels = Images(train.encoded, layout).decode(used, place, decode)
+    layout = replace(layout, channels=pixels.shape[1])
+    tested = Images(test.encoded, layout).decode(t, decode=decode)
+    if pixels.shape[1:] != tested.shape[1:]:
         raise DataError(
-            f"{train.path} has {len(train.class_names)} classes, {test.path} has "
-            f"{len(test.class_names)}; they differ in {', '.join(only[:5]) or 'their order'}. "
-            f"Training and test images must have the same classes. Correct the labels of one."
+            f"images of {train.path} have (channels, height, width) {tuple(pixels.shape[1:])}, but "
+            f"images of {test.path} have {tuple(tested.shape[1:])}. Give all images one size with "
+            f"the key `size`, such as size: {pixels.shape[2]}."
         )
-    used = np.union1d(rows[0], rows[1])
-    d_and_v, t = decode(train, used), decode(test, rows[2])
-    if d_and_v.shape != t.shape:
-        raise DataError(
-            f"images of {train.path} have (channels, height, width) {d_and_v.shape}, but images "
-            f"of {test.path} have {t.shape}. Convert one of them to the shape of the other."
-        )
-    d, v = (d_and_v.take(np.searchsorted(used, part)) for part in rows[:2])
-    mean, std = normalization or _mean_std(d.x)
-    d, v, t = (replace(part, mean=mean, std=std) for part in (d, v, t))
-    return DataBundle(name, train=d, valid=v, test=t, class_names=train.class_names)
+    mean, std = normalization or _mean_std(pixels[: len(d)])
+    given = (train, d, pixels[: len(d)]), (train, v, pixels[len(d) :]), (test, t, tested)
+    ours, valid, unseen = (replace(_labelled(*part), mean=mean, std=std) for part in given)
+    return DataBundle(name, ours, valid, unseen, class_names=train.class_names)
 
 
-def open_source(path: str | Path) -> Source:
-    """Open a source of images: read and check the labels, decode nothing.
-
-    Args:
-        path: a Parquet file, a folder of Parquet files, or a folder with one sub-folder per class;
-            see `images`.
-
-    Raises:
-        DataError: the path does not exist, or the labels are not as `images` describes.
-        UnsafeError: a column could run code.
-
-    Example:
-        >>> import tempfile
-        >>> from PIL import Image
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     for name in ("cat", "dog"):
-        ...         (Path(folder) / name).mkdir()
-        ...         Image.new("L", (8, 8)).save(Path(folder) / name / "1.png")
-        ...     source = open_source(folder)
-        >>> source.class_names, source.y.tolist()
-        (('cat', 'dog'), [0, 1])
-    """
-    root = Path(path).expanduser()
-    layouts = "a Parquet file, a folder of .parquet files, or a folder with a sub-folder per class"
-    if not root.exists():
-        raise DataError(f"data not found: {root}. Give the path of {layouts}.")
-    if root.is_file():
-        return _open_parquet(root, [root])
-    entries = _visible_entries(root)
-    if files := [entry for entry in entries if entry.suffix == ".parquet"]:
-        return _open_parquet(root, files)
-    if folders := [entry for entry in entries if entry.is_dir()]:
-        return _open_folders(root, folders)
-    raise DataError(f"no images in {root}: no .parquet file and no sub-folder. Give {layouts}.")
-
-
-def _visible_entries(folder: Path) -> list[Path]:
-    """Return the sorted entries of a folder without hidden ones."""
-    with as_data_error(folder):
-        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-
-
-def _open_folders(root: Path, folders: Sequence[Path]) -> Source:
-    """Return the source of class folders; every visible file in them is an image."""
-    files = [
-        (file, label) for label, folder in enumerate(folders) for file in _visible_entries(folder)
-    ]
-    y = np.array([label for _, label in files], dtype=np.int64)
-    names = tuple(folder.name for folder in folders)
-    _check_labels(y, names, root)
-
-    def encoded(rows: Indices) -> Iterator[tuple[str, bytes | None]]:
-        for row in rows:
-            file = files[row][0]
-            with as_data_error(file):
-                data = file.read_bytes()
-            yield str(file), data
-
-    return Source(root, torch.from_numpy(y), names, encoded)
-
-
-def _open_parquet(root: Path, files: Sequence[Path]) -> Source:
-    """Return the source of Parquet files, in that order."""
-    y, names, image = read_labels(files)
-    _check_labels(y, names, root)
-    return Source(root, torch.from_numpy(y), names, partial(read_images, files, image))
-
-
-def _check_labels(y: NDArray[np.int64], names: tuple[str, ...], where: Path) -> None:
-    """Refuse labels outside 0 .. K - 1, classes without images, and a single class."""
-    if len(names) < 2:
-        raise DataError(
-            f"{where} has {len(y)} images in {len(names)} classes; at least 2 classes are "
-            f"required. Add images of another class."
-        )
-    wrong = np.flatnonzero((y < 0) | (y >= len(names)))
-    if len(wrong):
-        raise DataError(
-            f"row {wrong[0]} of {where} has label {y[wrong[0]]}; with {len(names)} classes, labels "
-            f"must be 0 .. {len(names) - 1}. Renumber them."
-        )
-    missing = np.setdiff1d(np.arange(len(names)), y)
-    if len(missing):
-        raise DataError(
-            f"class {missing[0]} ('{names[missing[0]]}') of {where} has no images. "
-            f"Add images, or remove the class."
-        )
+def _labelled(source: Source, rows: Indices, x: Tensor) -> LabeledData:
+    """Return the examples at some rows, with their pixels."""
+    names = None if source.names is None else source.names.take(rows)
+    classes = len(source.class_names)
+    return LabeledData(x, source.y[rows], ids=rows, num_classes=classes, names=names)
 
 
 def decode(source: Source, rows: Indices) -> LabeledData:
-    """Return the decoded examples at sorted rows; see `decode_pixels`."""
-    x = decode_pixels(source.encoded, rows)
-    return LabeledData(x, source.y[rows], ids=rows, num_classes=len(source.class_names))
+    """Return the decoded examples at sorted rows; see `Images.decode`."""
+    return _labelled(source, rows, Images(source.encoded, source.layout).decode(rows))
 
 
 def _mean_std(x: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation per channel of uint8 [N, C, H, W], scaled to [0, 1]."""
     values = torch.arange(256, dtype=torch.float64) / 255
-    counts = torch.stack([channel.flatten().bincount(minlength=256) for channel in x.unbind(1)])
+    counts = torch.zeros(x.shape[1], 256, dtype=torch.int64)
+    for part in x.split(max(1, COUNTED // (x.shape[2] * x.shape[3]))):
+        counts += torch.stack(
+            [channel.flatten().bincount(minlength=256) for channel in part.unbind(1)]
+        )
     shares = counts.double() / counts.sum(1, keepdim=True)
     mean = shares @ values
     std = (shares * (values - mean[:, None]).square()).sum(1).sqrt()

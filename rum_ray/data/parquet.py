@@ -1,14 +1,14 @@
-"""Labels and image bytes from untrusted Parquet files.
+"""Labels, ids and image bytes from untrusted Parquet files.
 
 Only columns of plain types are converted. An extension type may unpickle objects; Ray registers
 such a type.
 """
 
 import contextlib
-import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,25 +17,23 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rum_ray.data.bundle import Indices
-from rum_ray.errors import DataError, UnsafeError
+from rum_ray.data.schema import Columns, find_columns, unsafe_type
+from rum_ray.errors import DataError, UnsafeError, first_ten
 
-EXTENSION = b"ARROW:extension:name"
 
-
-class Columns(NamedTuple):
-    """Columns and class names; all files of one data set must have the same ones.
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """The labels of some files, in the order of their rows.
 
     Attributes:
-        image: name of the image column.
-        label: name of the label column.
-        text: True for text labels, False for integers.
-        class_names: names in the metadata `classes`, or empty.
+        values: [N] texts, or integers.
+        ids: [N] values of the column of ids as text; None without such a column.
+        columns: the columns of the files.
     """
 
-    image: str
-    label: str
-    text: bool
-    class_names: tuple[str, ...]
+    values: NDArray[Any]
+    ids: NDArray[np.object_] | None
+    columns: Columns
 
 
 @contextlib.contextmanager
@@ -61,41 +59,35 @@ def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
             raise DataError(f"{path} is empty (0 bytes). Replace or remove the file.")
         with pq.ParquetFile(path, page_checksum_verification=True) as parquet:
             for field in parquet.schema_arrow:
-                if unsafe := _unsafe_type(field):
-                    raise UnsafeError(
-                        f"column '{field.name}' of {path} is refused: type {unsafe} may run code. "
-                        f"Safe types are int, float, bool, string, binary, and struct of these. "
-                        f"Write the file without that column."
-                    )
+                if reason := unsafe_type(field):
+                    raise UnsafeError(f"column '{field.name}' of {path} is refused: {reason}")
             yield parquet
 
 
-def read_labels(files: Sequence[Path]) -> tuple[NDArray[np.int64], tuple[str, ...], str]:
-    """Return labels [N], class names [K] and the name of the image column.
-
-    A text label becomes its index among the sorted classes. Integers stay unchanged.
+def read_labels(files: Sequence[Path], label: str | None = None, id: str | None = None) -> Labels:
+    """Return the labels and the ids of files with the same columns.
 
     Args:
-        files: Parquet files with the same columns; rows are numbered across them in order.
+        files: Parquet files; rows are numbered across them in order.
+        label: name of the label column; None looks for one.
+        id: name of the column of ids; None for none.
 
     Raises:
-        DataError: columns are missing, ambiguous or of a wrong type; a label is null.
+        ConfigError: a named column does not exist.
+        DataError: columns are missing, ambiguous or of a wrong type; a label or an id is null, or
+            an id occurs twice.
         UnsafeError: a column has a type that could run code.
     """
     labels: list[Any] = []
+    ids: list[Any] = []
     first: Columns | None = None
     for file in files:
         with open_parquet(file) as parquet:
-            columns = _columns(parquet.schema_arrow, file)
-            values = parquet.read([columns.label]).column(columns.label)
-            if values.null_count:
-                row = values.is_null().index(True).as_py()
-                raise DataError(
-                    f"row {row} of {file} has no label (null). Label the row, or remove it."
-                )
-            labels.append(
-                values.to_pylist() if columns.text else values.cast(pa.int64()).to_numpy()
-            )
+            columns = find_columns(parquet.schema_arrow, file, label, id)
+            kind = pa.string() if columns.text else pa.int64()
+            labels.append(_column(parquet, columns.label, kind, file, "label"))
+            if columns.id is not None:
+                ids += _column(parquet, columns.id, pa.string(), file, "id").tolist()
         first = first or columns
         if columns != first:
             raise DataError(
@@ -103,12 +95,37 @@ def read_labels(files: Sequence[Path]) -> tuple[NDArray[np.int64], tuple[str, ..
                 f"have the same columns."
             )
     assert first is not None
-    if first.text:
-        texts, y = np.unique(np.concatenate(labels), return_inverse=True)
-        return y.astype(np.int64), tuple(map(str, texts)), first.image
-    y = np.concatenate(labels).astype(np.int64)
-    names = first.class_names or tuple(map(str, range(len(np.unique(y)))))
-    return y, names, first.image
+    values = np.concatenate(labels)
+    return Labels(values, None if first.id is None else _unique(ids, first.id, files[0]), first)
+
+
+def _column(
+    parquet: pq.ParquetFile, name: str, kind: pa.DataType, file: Path, what: str
+) -> NDArray[Any]:
+    """Return a column without nulls as values of a type; categories become their values."""
+    column = parquet.read([name]).column(name)
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if column.null_count:
+        row = column.is_null().index(True).as_py()
+        raise DataError(
+            f"row {row} of {file} has no {what} (null). Add it in column '{name}', or remove the "
+            f"row."
+        )
+    values: NDArray[Any] = column.cast(kind).to_numpy()
+    return values
+
+
+def _unique(ids: Sequence[str], column: str, file: Path) -> NDArray[np.object_]:
+    """Return ids as an array; DataError if one occurs twice."""
+    known, counts = np.unique(np.array(ids, dtype=object), return_counts=True)
+    doubled = known[counts > 1]
+    if len(doubled):
+        raise DataError(
+            f"data.id: column '{column}' of {file} has {len(doubled)} values in several rows: "
+            f"{first_ten(doubled)}. Name a column whose values are unique."
+        )
+    return np.array(ids, dtype=object)
 
 
 def read_images(
@@ -145,71 +162,3 @@ def _read_row_group(
             yield row, values[row - start].as_py()
         if end > rows[-1]:
             return
-
-
-def _unsafe_type(field: pa.Field) -> str:
-    """Return the first type in a column that is not plain, or an empty string."""
-    # An extension type that is not registered looks like its storage type.
-    name: bytes | None = (field.metadata or {}).get(EXTENSION)
-    if name is not None:
-        return name.decode(errors="replace") or "unnamed extension"
-    if pa.types.is_struct(field.type):
-        return next(filter(None, map(_unsafe_type, field.type)), "")
-    t = pa.types
-    plain = (t.is_null, t.is_boolean, t.is_integer, t.is_floating, _is_text, _is_binary)
-    return "" if any(is_type(field.type) for is_type in plain) else str(field.type)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-def _is_image(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        return any(field.name == "bytes" and _is_binary(field.type) for field in kind)
-    return _is_binary(kind)
-
-
-def _columns(schema: pa.Schema, path: Path) -> Columns:
-    """Return the image column, the label column and the class names of a file."""
-    listed = ", ".join(f"{field.name} ({field.type})" for field in schema)
-    images = [field for field in schema if _is_image(field.type)]
-    rest = [field for field in schema if not _is_image(field.type)]
-    labels = (
-        [field for field in rest if field.name == "label"]
-        or [field for field in rest if field.name == "labels"]
-        or [field for field in rest if _is_text(field.type) or pa.types.is_integer(field.type)]
-    )
-    if len(images) != 1:
-        raise DataError(
-            f"{path} has {len(images)} image columns (binary, or a struct with binary 'bytes'); "
-            f"exactly one is required. Columns: {listed}. Remove or convert columns."
-        )
-    if len(labels) != 1:
-        raise DataError(
-            f"{path} has {len(labels)} possible label columns; exactly one is required, or one "
-            f"named 'label'. Columns: {listed}. Rename or remove columns."
-        )
-    [image], [label] = images, labels
-    if not (_is_text(label.type) or pa.types.is_integer(label.type)):
-        raise DataError(
-            f"labels must be integers or text, but column '{label.name}' of {path} has type "
-            f"{label.type}. Cast the column."
-        )
-    return Columns(image.name, label.name, _is_text(label.type), _class_names(schema, path))
-
-
-def _class_names(schema: pa.Schema, path: Path) -> tuple[str, ...]:
-    """Return the class names in the metadata `classes`; empty if there are none."""
-    metadata = (schema.metadata or {}).get(b"classes", b"[]")
-    with as_data_error(path, "searched for metadata 'classes'"):
-        names = json.loads(metadata)
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise DataError(
-            f"metadata 'classes' of {path} must be a JSON list of names, got {metadata[:80]}."
-        )
-    return tuple(names)

@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rum_ray.data import DataBundle
-from rum_ray.data.ids import read_ids
+from rum_ray.data import DataBundle, Reading
+from rum_ray.data.ids import read_list
 from rum_ray.digest import digest
 from rum_ray.errors import ConfigError, did_you_mean
 from rum_ray.experiment.parts import (
@@ -230,18 +230,21 @@ class Experiment:
             seeds=tuple(seed + number * span for seed in self.seeds),
         )
 
-    def load_data(self) -> DataBundle:
+    def load_data(self, reading: Reading = Reading()) -> DataBundle:  # noqa: B008 - immutable
         """Return the data set; examples of V listed in `forget.ids` are moved to D.
 
         V is halved if both the search and held-out retraining use it.
+
+        Args:
+            reading: the folder of a cache, and the parts of an earlier split.
 
         Raises:
             ConfigError: an option is out of range, or a search needs V and V is empty.
             DataError: a file is missing, damaged, or not in the expected format.
         """
-        bundle, score = self.data.load(), self.score
-        if self.forget.ids is not None:
-            bundle = bundle.with_train_ids(read_ids(self.forget.ids))
+        listed = () if self.forget.ids is None else read_list(self.forget.ids)
+        reading = dataclasses.replace(reading, trained=(*reading.trained, *listed))
+        bundle, score = self.data.load(reading), self.score
         if self.search is not None and not len(bundle.valid):
             raise ConfigError(
                 "search: plans are evaluated on validation data, but there are none. Reserve some "

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
-from rum_ray.data import DATASETS, DataBundle, load
+from rum_ray.data import DATASETS, DataBundle, Reading, load
 from rum_ray.errors import ConfigError
 from rum_ray.evaluation import ALWAYS, ATTACKS
 from rum_ray.evaluation.attack import Attack, Needs
@@ -52,15 +52,18 @@ class DataConfig:
             )
         return replace(self, options={**self.options, "seed": seed + by})
 
-    def load(self) -> DataBundle:
+    def load(self, reading: Reading = Reading()) -> DataBundle:  # noqa: B008 - immutable
         """Return the data set.
+
+        Args:
+            reading: ids of examples that are in D whatever the split, and the folder of a cache.
 
         Raises:
             ConfigError: an option is out of range.
             DataError: a file is missing, damaged, or not in the expected format.
         """
         try:
-            return load(self.name, **self.options)
+            return load(self.name, reading=reading, **self.options)
         except ValueError as error:
             raise ConfigError(f"data: {error}") from error
 
@@ -83,7 +86,8 @@ class ForgetConfig:
         label: choose from this class only (index or name); without a size, the whole class. The
             key in an experiment file is `class`.
         seed: seed of the random draw.
-        ids: a file with one id per line; ids are row numbers of the source, as in scores.parquet.
+        ids: a file with one id per line: a row number of the source, a path relative to the data
+            folder, or a value of the column `data.id`. scores.parquet has all of them.
     """
 
     size: int | None = None

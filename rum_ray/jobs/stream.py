@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from rum_ray.data.batches import PREDICTION_BATCH, fixed_batches
 from rum_ray.data.bundle import Indices
-from rum_ray.data.pixels import Encoded, decode_pixels
+from rum_ray.data.pixels import Images
 from rum_ray.digest import digest
 from rum_ray.errors import IntegrityError
 from rum_ray.jobs.accumulators import Accumulator, Arrays, Floats, MeasureFactory
@@ -56,7 +56,7 @@ class RowSource:
         threads: threads of PyTorch.
     """
 
-    source: Tensor | Encoded
+    source: Tensor | Images
     count: int
     device: torch.device
     threads: int
@@ -78,7 +78,7 @@ class RowSource:
         """Return the inputs at sorted rows."""
         if isinstance(self.source, Tensor):
             return self.source[torch.from_numpy(rows)]
-        return decode_pixels(self.source, rows)
+        return self.source.decode(rows)
 
 
 class RangeEmbedder:

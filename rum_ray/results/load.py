@@ -100,6 +100,7 @@ def load_examples(study: Study) -> Examples:
     return Examples(
         experiment=study.experiment,
         ids=bundle.train.ids,
+        names=bundle.train.names,
         labels=bundle.train.y.numpy(),
         true_labels=None if truth is None else truth.numpy(),
         flipped=bundle.flipped,

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rum_ray.data.bundle import Indices
+from rum_ray.data.ids import Names
 from rum_ray.evaluation.attack import Attack
 from rum_ray.evaluation.tow import Evaluation
 from rum_ray.experiment import EvaluateConfig, Experiment, SearchConfig
@@ -55,6 +56,7 @@ class Examples:
     Attributes:
         experiment: the study's experiment.
         ids: [N] in the data source.
+        names: [N] names in the data source; None if examples have row numbers only.
         labels: [N] int64.
         true_labels: [N] int64; None if unknown.
         flipped: [N] bool, True where the label is known to be wrong; None if unknown.
@@ -67,6 +69,7 @@ class Examples:
 
     experiment: Experiment
     ids: NDArray[np.int64]
+    names: Names | None
     labels: NDArray[np.int64]
     true_labels: NDArray[np.int64] | None
     flipped: NDArray[np.bool_] | None

@@ -52,6 +52,8 @@ def score_table(examples: Examples, forget: ForgetSet | None = None) -> pd.DataF
     }
     if examples.true_labels is not None:
         columns["true_label"] = examples.true_labels
+    if examples.names is not None:
+        columns["name"] = examples.names.values
     return pd.DataFrame(columns)
 
 

@@ -9,6 +9,6 @@ large pool are merged into packs (`rum_ray.store.packs`).
 
 from rum_ray.store.artifact import FORMAT, Artifact, Key
 from rum_ray.store.packs import PACK_RECORDS
-from rum_ray.store.store import Store
+from rum_ray.store.store import CACHE, Store
 
-__all__ = ["FORMAT", "PACK_RECORDS", "Artifact", "Key", "Store"]
+__all__ = ["CACHE", "FORMAT", "PACK_RECORDS", "Artifact", "Key", "Store"]

@@ -16,6 +16,8 @@ from rum_ray.store.artifact import Artifact, Key, parse
 from rum_ray.store.packs import PACKED, Packs
 from rum_ray.store.places import Folder, place_of, read_many
 
+CACHE = "cache"
+"""Folder of a local store for files that are no artifacts and may be deleted."""
 LIST_FROM = 100
 """Number of keys from which a folder is listed instead of asking for each key."""
 

@@ -4,7 +4,7 @@ import itertools
 from typing import Any
 
 from rum_ray.data.bundle import DataBundle, Indices
-from rum_ray.data.ids import read_rows
+from rum_ray.data.ids import read_list
 from rum_ray.experiment import Experiment
 from rum_ray.partition import Partition, members
 from rum_ray.refinement import forget_set, needs
@@ -29,7 +29,7 @@ def choose_forget_set(
     """
     config = experiment.forget
     if config.ids is not None:
-        return read_rows(config.ids, bundle.train.ids)
+        return listed_rows(config.ids, bundle)
     if not config.by_distance:
         distances = None
     return forget_set(
@@ -42,6 +42,11 @@ def choose_forget_set(
         labels=bundle.train.y,
         seed=config.seed,
     )
+
+
+def listed_rows(path: str, bundle: DataBundle) -> Indices:
+    """Return the sorted rows of the training examples that a file lists."""
+    return bundle.train.known_ids.rows(read_list(path), path)
 
 
 def refine_forget_set(

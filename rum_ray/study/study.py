@@ -11,7 +11,6 @@ from functools import cached_property
 import numpy as np
 
 from rum_ray.data.bundle import Indices
-from rum_ray.data.ids import read_rows
 from rum_ray.errors import ConfigError, PlanError
 from rum_ray.experiment import Experiment, ReferenceName, SearchConfig, to_plain
 from rum_ray.jobs import (
@@ -36,6 +35,7 @@ from rum_ray.seeding import Seed
 from rum_ray.study.chains import Searched, row_searches, search_chain
 from rum_ray.study.forget import (
     choose_forget_set,
+    listed_rows,
     needs_distances,
     order_subsets,
     refine_forget_set,
@@ -113,7 +113,7 @@ class Study:
         """The rows of the forget set."""
         if self.experiment.forget.ids is not None:
             # A list needs no scores.
-            return read_rows(self.experiment.forget.ids, self.context.bundle.train.ids)
+            return listed_rows(self.experiment.forget.ids, self.context.bundle)
         bundle = self.context.bundle
         return choose_forget_set(self.experiment, bundle, self.scores, self.distances)
 

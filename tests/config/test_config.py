@@ -104,6 +104,8 @@ def test_the_example_is_parsed_key_by_key(example):
         "data={name: cifar10, root: DIR, size: 4000, test_size: 100, seed: 3}",
         "data={name: images, train: PATH, test: PATH, valid_fraction: 0.1}",
         "data={name: images, train: PATH, test: PATH, seed: 3}",
+        "data={name: images, train: PATH, size: 64, fit: pad, exif: ignore, id: user}",
+        "data={name: images, train: PATH, size: [64, 48], label: fine}",
         "data=digits",
         "score={name: confidence}",
         "score={file: scores.parquet}",
@@ -165,7 +167,7 @@ ERRORS = [
     ("cluster.worker=1", "unknown key 'cluster.worker'", "'workers'?"),
     ("1=2", "unknown key '1'"),
     ("data=cifar10", "missing key 'data.root'"),
-    ("data={name: images, train: a}", "missing key 'data.test'"),
+    ("data={name: images, test: a}", "missing key 'data.train'"),
     ("score.recipe={epochs: 3}", "missing key 'score.recipe.model'"),
     # Values that YAML reads as another type.
     ("recipe.lr=1e-3", "recipe.lr", "got '1e-3'", "write 0.001"),

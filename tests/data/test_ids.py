@@ -1,46 +1,126 @@
+import os
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from rum_ray.data.ids import read_ids, read_rows
+from rum_ray.data.ids import KnownIds, Names, canonical, parse_list, read_list
 from rum_ray.errors import DataError
 
-IDS = np.array([3, 10, 11, 40])
+ROWS = KnownIds(np.array([3, 10, 11, 40]))
+PATHS = ("cat/1.png", "cat/2.png", "dog/1.png", "dog/caf\u00e9.png", "dog/cafe\u0301s.png")
+FILES = KnownIds(np.array([0, 1, 2, 5, 7]), Names(np.array(PATHS, dtype=object)))
+VALUES = KnownIds(np.arange(3), Names(np.array(["7", "u1", "0"], dtype=object), "user"))
 
 
-def test_ids_become_sorted_rows(tmp_path):
+def test_a_list_has_one_id_per_line(tmp_path):
     path = tmp_path / "ids.txt"
-    path.write_text("\ufeff40\n 3 \r\n11")
-    rows = read_rows(path, IDS)
-    assert rows.tolist() == [0, 2, 3]
-    assert rows.dtype == np.int64
-    assert read_ids(path) == {40: 1, 3: 2, 11: 3}
+    path.write_bytes("\ufeff40\n 3 \r\ncat/a b.png\u2028x".encode())
+    assert read_list(path) == ("40", "3", "cat/a b.png\u2028x")
+    assert parse_list("1\n2\n", "x") == ("1", "2")
 
 
 def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
     (tmp_path / "ids.txt").write_text("10")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert read_rows("~/ids.txt", IDS).tolist() == [1]
+    assert read_list("~/ids.txt") == ("10",)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"", r"ids\.txt is empty"),
-        (b"3\n\n", r"ids\.txt line 2: .*''"),
-        (b"3\nx7", r"ids\.txt line 2: .*'x7'"),
-        (b"-3", r"ids\.txt line 1: .*'-3'"),
-        (b"3.0", r"ids\.txt line 1: .*'3\.0'"),
-        ("٣".encode(), r"ids\.txt line 1: .*'٣'"),
-        (b"9" * 5000, r"ids\.txt line 1: .*'9{40}'"),
-        (b"3\n10\n3\n", r"ids\.txt: id 3 .*lines 1 and 3"),
-        (b"3\n4", r"ids\.txt line 2: id 4 .*3 \.\. 40"),
+        (b"3\n\n4", r"ids\.txt line 2 "),
+        (b"3\n  \n", r"ids\.txt line 2 "),
         (b"\xff\xfe3", r"ids\.txt .*UTF-8"),
         (None, r"ids\.txt .*No such file"),
     ],
 )
-def test_an_invalid_list_is_an_error_with_path_and_line(tmp_path, content, message):
+def test_a_list_that_cannot_be_read_is_an_error_with_its_place(tmp_path, content, message):
     path = tmp_path / "ids.txt"
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(DataError, match=message):
-        read_rows(path, IDS)
+        read_list(path)
+
+
+def test_what_is_no_plain_file_is_refused_and_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", tmp_path, "/dev/zero"):
+        with pytest.raises(DataError, match="not a plain file"):
+            read_list(path)
+
+
+def test_ids_become_sorted_rows():
+    rows = ROWS.rows(["40", "3", "11"])
+    assert rows.tolist() == [0, 2, 3]
+    assert rows.dtype == np.int64
+
+
+def test_a_file_has_a_path_and_a_row_number():
+    assert FILES.rows(["dog/1.png", "0", "5"]).tolist() == [0, 2, 3]
+
+
+def test_with_a_column_a_number_is_its_value_and_no_row():
+    assert VALUES.rows(["0", "7"]).tolist() == [0, 2]
+    with pytest.raises(DataError, match=r"'1'.*'user'"):
+        VALUES.rows(["1"])
+
+
+@pytest.mark.parametrize("known", [ROWS, FILES, VALUES])
+@pytest.mark.parametrize(
+    "entry", ["x7", "-3", "3.0", "٣", "9" * 5000, "", "4", "cat/1.PNG", "1.png"]
+)
+def test_an_unknown_id_is_an_error(known, entry):
+    with pytest.raises(DataError, match=r"^here: 1 of 1 ids ") as caught:
+        known.rows([entry], "here")
+    assert len(str(caught.value)) < 500
+
+
+def test_one_error_has_all_problems_up_to_ten_and_their_number():
+    unknown = [f"x{i}" for i in range(25)]
+    with pytest.raises(DataError) as caught:
+        FILES.rows(["cat/1.png", *unknown, "0", "dog/1.png", "dog/1.png"], "list.txt")
+    message = str(caught.value)
+    assert all(f"'x{i}'" in message for i in range(10))
+    assert "'x10'" not in message
+    for part in ("list.txt: 25 of 29 ids", "and 15 more", "'cat/1.png' = '0'", "2 examples are"):
+        assert part in message, part
+
+
+def test_accents_are_equal_however_they_are_encoded():
+    assert FILES.rows(["dog/cafe\u0301.png", "dog/caf\u00e9s.png"]).tolist() == [3, 4]
+    with pytest.raises(DataError, match="listed twice"):
+        FILES.rows(["dog/cafe\u0301.png", "dog/caf\u00e9.png"])
+
+
+def test_two_files_that_look_alike_are_told():
+    twins = ("a/caf\u00e9.png", "a/cafe\u0301.png", "a/x.png")
+    known = KnownIds(np.arange(3), Names(np.array(twins, dtype=object)))
+    for name in twins[:2]:
+        with pytest.raises(DataError, match=r"look like another.*'a/caf"):
+            known.rows([name])
+    assert known.rows([twins[1], twins[0]]).tolist() == [0, 1]
+    assert known.find([twins[1]]) == [[1, 0]]
+
+
+def test_ids_of_examples_that_are_gone_can_be_listed():
+    # The ids that a list may have are more than those on the disk.
+    gone = KnownIds(
+        np.append(FILES.ids, 9), FILES.names.join(Names(np.array(["cat/9.png"], object)))
+    )
+    assert gone.rows(["cat/9.png", "cat/1.png"]).tolist() == [0, 5]
+
+
+def test_texts_are_the_canonical_ids():
+    assert ROWS.texts() == ["3", "10", "11", "40"]
+    assert FILES.texts()[4] == "dog/caf\u00e9s.png" == canonical("dog/cafe\u0301s.png")
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), unique_by=canonical))
+def test_every_id_is_found_at_its_row(names):
+    names = [name for name in names if canonical(name)]
+    known = KnownIds(np.arange(len(names)), Names(np.array(names, dtype=object), "id"))
+    assert known.rows(names).tolist() == list(range(len(names)))
+    assert known.rows(known.texts()).tolist() == list(range(len(names)))

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from rum_ray.data import load
-from rum_ray.data.images import decode, images, open_source
+from rum_ray.data.images import decode, images
+from rum_ray.data.source import open_source
 from rum_ray.errors import ConfigError, DataError, UnsafeError
 
 RNG = np.random.default_rng(0)
@@ -71,6 +72,7 @@ def test_only_row_groups_with_requested_rows_are_read(tmp_path):
     for file, part in zip(files, (pictures[:30], pictures[30:]), strict=True):
         pq.write_table(table(part, [0, 1] * (len(part) // 2)), file, row_group_size=8)
     source = open_source(tmp_path)
+    assert source.names is None
     for rows in ([0], [7, 8, 9], [29, 30, 39], list(range(40)), [31, 38]):
         x = decode(source, np.array(rows)).x
         assert np.array_equal(x, np.stack([pictures[row] for row in rows])[:, None])
@@ -249,9 +251,7 @@ TABLES = [
         r"row 3 of .*mode I;16",
     ),
     (table([picture(5, 5) for _ in range(4)], [0, 1] * 2), r"\(1, 5, 5\).*\(1, 6, 8\)"),
-    (table([picture(6, 8, 3) for _ in range(4)], [0, 1] * 2), r"\(3, 6, 8\).*\(1, 6, 8\)"),
-    (table(PICTURES, [0, 1, 2, 2]), r"d\.parquet has 3 classes, .*good\.parquet has 2"),
-    (table(PICTURES, [0, 1] * 2, classes='["1", "0"]'), r"d\.parquet .*order"),
+    (table(PICTURES, [0, 1] * 2, classes='["1", "0"]'), r"good\.parquet .*d\.parquet.*order"),
 ]
 
 

@@ -1,5 +1,7 @@
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from reference import unlearning as reference
 
 from rum_ray.data import LabeledData
@@ -7,6 +9,7 @@ from rum_ray.seeding import Seed
 from rum_ray.testing import same_bits, sensitive_model
 from rum_ray.training import LocalRuntime
 from rum_ray.unlearning import RandomLabel, SalUn, UnlearningTask
+from rum_ray.unlearning.random_label import lowest
 
 ONE_BATCH = {"lr": 0.2, "epochs": 2, "batch_size": 130}
 
@@ -138,3 +141,15 @@ def test_keep_must_be_in_0_to_1():
 def test_an_unknown_mask_is_an_error():
     with pytest.raises(ValueError, match="mask must be saliency or official, got 'released'"):
         SalUn(mask="released")
+
+
+@given(st.lists(st.integers(-3, 3), min_size=1, max_size=40), st.floats(0, 1))
+def test_the_lowest_values_are_the_first_of_a_stable_sort(values, share):
+    numbers, count = torch.tensor(values, dtype=torch.float32), int(share * len(values))
+    expected = torch.zeros(len(values), dtype=torch.bool)
+    expected[numbers.argsort(stable=True)[:count]] = True
+    assert torch.equal(lowest(numbers, count), expected)
+    # The highest values: the lowest of their negatives, also in a stable descending sort.
+    expected = torch.zeros(len(values), dtype=torch.bool)
+    expected[numbers.argsort(descending=True, stable=True)[:count]] = True
+    assert torch.equal(lowest(-numbers, count), expected)

@@ -1,0 +1,288 @@
+"""Sources of images: Parquet files, or a folder with one sub-folder per class.
+
+A Parquet file has an image column and a label column of text, of categories, or of integers
+0 .. K - 1. Text labels and folders are classes in sorted order. Integer labels have the names in
+the metadata of the schema: a JSON list under `classes`, or those of the library `datasets`. Rows
+are numbered in the order of the sorted files. Files in folders have their paths as names.
+
+The files are untrusted, so no code in them is run. Only plain Arrow types are converted (an
+extension type may unpickle objects), and only bitmap formats are decoded, up to 50 megapixels.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rum_ray.data.bundle import Indices
+from rum_ray.data.ids import Names, canonical
+from rum_ray.data.parquet import as_data_error, read_images, read_labels
+from rum_ray.data.pixels import Encoded, Exif, Fit, Images, Layout
+from rum_ray.errors import ConfigError, DataError, first_ten
+
+LAYOUTS = "a Parquet file, a folder of .parquet files, or a folder with a sub-folder per class"
+SPLITS = {"train", "test", "val", "valid", "validation"}
+"""Names of folders that hold a split, not a class."""
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Encoded images and their labels, in a fixed order.
+
+    Attributes:
+        path: file or folder, for messages.
+        y: [N] labels, int64, in 0 .. K - 1.
+        class_names: [K] names of the classes.
+        encoded: function from rows to encoded images.
+        layout: form of the decoded images.
+        names: [N] names of the images; None if they have row numbers only.
+        numbered: True if labels are integers in the source, not texts or folders.
+    """
+
+    path: Path
+    y: Tensor
+    class_names: tuple[str, ...]
+    encoded: Encoded
+    layout: Layout = Layout()  # noqa: RUF009 - an immutable value
+    names: Names | None = None
+    numbered: bool = False
+
+    def images(self) -> Images:
+        """Return the images, with channels decided once for all of them, from their headers."""
+        images = Images(self.encoded, self.layout)
+        if self.layout.channels is not None:
+            return images
+        return replace(images, layout=replace(self.layout, channels=images.channels(len(self.y))))
+
+
+def make_layout(
+    size: int | Sequence[int] | None, fit: Fit = "crop", exif: Exif = "apply"
+) -> Layout:
+    """Return the form of images of a size; raise ConfigError if a value is out of range."""
+    sides = (size, size) if isinstance(size, int) else size
+    if sides is not None and (len(sides) != 2 or min(sides) < 1):
+        given = size if isinstance(size, int) else list(sides)
+        raise ConfigError(
+            f"data.size must be pixels per side, or [height, width], at least 1; got {given}."
+        )
+    for key, value, allowed in (
+        ("fit", fit, ("crop", "pad", "stretch")),
+        ("exif", exif, ("apply", "ignore")),
+    ):
+        if value not in allowed:
+            raise ConfigError(f"data.{key} must be {' or '.join(allowed)}; got '{value}'.")
+    return Layout(None if sides is None else (sides[0], sides[1]), fit, exif)
+
+
+def open_source(
+    path: str | Path,
+    *,
+    size: int | Sequence[int] | None = None,
+    fit: Fit = "crop",
+    exif: Exif = "apply",
+    label: str | None = None,
+    id: str | None = None,
+    like: Source | None = None,
+) -> Source:
+    """Open a source of images: read and check the labels, decode nothing.
+
+    Args:
+        path: a Parquet file, a folder of Parquet files, or a folder with one sub-folder per class.
+        size: pixels per side, or height and width, of the decoded images.
+        fit: how an image fills `size`; see `Layout`.
+        exif: "apply" turns an image as its EXIF orientation says; "ignore" leaves it as stored.
+        label: Parquet column with the labels.
+        id: Parquet column with the names of the images.
+        like: the source that decides the classes; images of some of them may be missing here.
+
+    Raises:
+        ConfigError: a column does not exist, or `size`, `fit` or `exif` is out of range.
+        DataError: the path does not exist, or the labels are not as described above.
+        UnsafeError: a column could run code.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("cat", "dog"):
+        ...         (Path(folder) / name).mkdir()
+        ...         Image.new("L", (8, 8)).save(Path(folder) / name / "1.png")
+        ...     source = open_source(folder)
+        >>> source.class_names, source.y.tolist(), source.names.values.tolist()
+        (('cat', 'dog'), [0, 1], ['cat/1.png', 'dog/1.png'])
+    """
+    source = _open(Path(path).expanduser(), label, id, like)
+    return replace(source, layout=make_layout(size, fit, exif))
+
+
+def _open(root: Path, label: str | None, id: str | None, like: Source | None) -> Source:
+    """Return the source at a path, by its kind."""
+    if not root.exists():
+        raise DataError(f"data not found: {root}. Give the path of {LAYOUTS}.")
+    if root.is_file():
+        return _open_parquet(root, [root], label, id, like)
+    entries = _visible_entries(root)
+    if files := [entry for entry in entries if entry.suffix == ".parquet"]:
+        return _open_parquet(root, files, label, id, like)
+    folders = [entry for entry in entries if entry.is_dir()]
+    if not folders:
+        raise DataError(f"no images in {root}: no .parquet file and no sub-folder. Give {LAYOUTS}.")
+    if label is not None or id is not None:
+        raise ConfigError(
+            f"data.{'id' if label is None else 'label'} names a column of Parquet files, but "
+            f"{root} is a folder of classes. Remove the key: files have paths as ids."
+        )
+    return _open_folders(root, folders, like)
+
+
+def _visible_entries(folder: Path) -> list[Path]:
+    """Return the sorted entries of a folder without hidden ones."""
+    with as_data_error(folder):
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+
+
+def _open_folders(root: Path, folders: Sequence[Path], like: Source | None) -> Source:
+    """Return the source of class folders; every visible file in them is an image."""
+    files = [(file, folder.name) for folder in folders for file in _visible_entries(folder)]
+    own = tuple(folder.name for folder in folders)
+    if {*own} <= SPLITS and len(own) > 1:
+        raise DataError(
+            f"{root} has the folders {', '.join(own)}, which are splits, not classes. Give one of "
+            f"them, such as {folders[-1]}, with a sub-folder per class."
+        )
+    _check_alike(own, root)
+    texts = np.array([name for _, name in files], dtype=object)
+    y, names = _indices(texts, own, root, like)
+    listed = (_as_text(f"{file.parent.name}/{file.name}") for file, _ in files)
+    values = np.array([*listed], dtype=object)
+
+    def encoded(rows: Indices) -> Iterator[tuple[str, bytes | None]]:
+        for row in rows:
+            file = files[row][0]
+            if file.exists() and not file.is_file():
+                raise DataError(f"{file} is a directory or a device, not a file. Remove it.")
+            with as_data_error(file):
+                data = file.read_bytes()
+            yield str(file), data
+
+    return Source(root, torch.from_numpy(y), names, encoded, names=Names(values))
+
+
+def _as_text(name: str) -> str:
+    """Return the name of a file as text; bytes that are not UTF-8 become escapes."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _open_parquet(
+    root: Path, files: Sequence[Path], label: str | None, id: str | None, like: Source | None
+) -> Source:
+    """Return the source of Parquet files, in that order."""
+    labels = read_labels(files, label, id)
+    columns, values = labels.columns, labels.values
+    if columns.text:
+        own = tuple(map(str, np.unique(values)))
+        _check_alike(own, root)
+    else:
+        own = columns.class_names
+    y, names = _indices(values, own, root, like)
+    ids = None if labels.ids is None else Names(labels.ids, columns.id)
+    encoded = partial(read_images, files, columns.image)
+    numbered = not columns.text
+    return Source(root, torch.from_numpy(y), names, encoded, names=ids, numbered=numbered)
+
+
+def _indices(
+    values: NDArray[Any], own: tuple[str, ...], root: Path, like: Source | None
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Return labels as indices of classes, and the names of the classes.
+
+    Args:
+        values: [N] names of classes, or integers.
+        own: names of the classes of this source; empty for integers without names.
+        root: file or folder, for messages.
+        like: the source that decides the classes; None for this one.
+    """
+    is_text = values.dtype == object
+    if like is None:
+        names = own or tuple(map(str, range(len(np.unique(values)))))
+        y = _by_name(values, names) if is_text else values.astype(np.int64)
+        _check_labels(y, names, root)
+        return y, names
+    names = like.class_names
+    if not len(values):
+        raise DataError(f"{root} has no images. Give the path of {LAYOUTS}.")
+    if not is_text and like.numbered and not own and any(map(str.isdecimal, names)):
+        # A label could mean the index or the name of a class.
+        own = tuple(map(str, range(len(names))))
+    if not is_text and own and own != names:
+        only = sorted({*own} ^ {*names})
+        raise DataError(
+            f"the classes of {root} are not those of {like.path}; they differ in "
+            f"{first_ten(only) if only else 'their order'}. Integer labels need the same names in "
+            f"the same order."
+        )
+    if not is_text and (own or like.numbered):
+        _check_range(values, names, root)
+        return values.astype(np.int64), names
+    y = _by_name(values.astype(str), names)
+    if (y < 0).any():
+        unknown = np.unique(values[y < 0].astype(str))
+        raise DataError(
+            f"{root} has {len(unknown)} classes that {like.path} lacks: {first_ten(unknown)}. Its "
+            f"classes are {first_ten(names)}. Correct the labels, or remove the images."
+        )
+    return y, names
+
+
+def _by_name(values: NDArray[Any], names: Sequence[str]) -> NDArray[np.int64]:
+    """Return the index of each name; -1 for a name that no class has."""
+    exact = {name: at for at, name in enumerate(names)}
+    alike = {canonical(name): at for at, name in enumerate(names)}
+    places: Mapping[str, int] = {
+        name: exact.get(name, alike.get(canonical(name), -1)) for name in np.unique(values)
+    }
+    return np.array([places[name] for name in values], dtype=np.int64)
+
+
+def _check_alike(names: Sequence[str], root: Path) -> None:
+    """Refuse two classes whose names look alike and differ in the encoding of accents."""
+    known: dict[str, str] = {}
+    for name in names:
+        other = known.setdefault(canonical(name), name)
+        if other != name:
+            raise DataError(
+                f"{root} has two classes whose names look alike: {other!a} and {name!a}. "
+                f"Rename one of them, or join them."
+            )
+
+
+def _check_labels(y: NDArray[np.int64], names: tuple[str, ...], where: Path) -> None:
+    """Refuse labels outside 0 .. K - 1, classes without images, and a single class."""
+    if len(names) < 2:
+        raise DataError(
+            f"{where} has {len(y)} images in {len(names)} classes; at least 2 classes are "
+            f"required. Add images of another class."
+        )
+    _check_range(y, names, where)
+    missing = np.setdiff1d(np.arange(len(names)), y)
+    if len(missing):
+        raise DataError(
+            f"class {missing[0]} ('{names[missing[0]]}') of {where} has no images. "
+            f"Add images, or remove the class."
+        )
+
+
+def _check_range(y: NDArray[np.int64], names: tuple[str, ...], where: Path) -> None:
+    """Refuse labels outside 0 .. K - 1."""
+    wrong = np.flatnonzero((y < 0) | (y >= len(names)))
+    if len(wrong):
+        raise DataError(
+            f"row {wrong[0]} of {where} has label {y[wrong[0]]}; with {len(names)} classes, labels "
+            f"must be 0 .. {len(names) - 1}. Renumber them."
+        )
