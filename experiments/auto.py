@@ -46,11 +46,12 @@ from rum_ray.scores import Scores
 from rum_ray.search.auto import SUBSETS, RelativeStep
 from rum_ray.search.candidates import Candidate
 from rum_ray.search.objective import INFEASIBLE
-from rum_ray.search.spaces import Cell, Space, SpaceName
+from rum_ray.search.spaces import Space, SpaceName
 from rum_ray.seeding import Seed
 from rum_ray.store import Store
 from rum_ray.study.worker_pool import WORKER_SETTINGS
 from rum_ray.training import Recipe
+from rum_ray.training.domains import Cell
 from rum_ray.training.prediction import predict
 from rum_ray.unlearning import UNLEARNERS
 

@@ -17,8 +17,7 @@ from rum_ray.jobs.context import Context
 from rum_ray.jobs.ledger import Ledger, Result, Trial
 from rum_ray.jobs.search import DRAWS, SearchJob
 from rum_ray.search.race import Unit, promoted
-from rum_ray.search.spaces import Cell
-from rum_ray.training.domains import Choice, Domain, Integers, LogUniform
+from rum_ray.training.domains import Cell, Choice, Domain, Integers, LogUniform
 
 SAMPLED = 30
 """Most draws per proposal by the sampler; the others are drawn at random, which is faster."""

@@ -18,6 +18,7 @@ from rum_ray.rum import Plan, Retain, Step
 from rum_ray.search.candidates import Candidate
 from rum_ray.seeding import Seed
 from rum_ray.training.domains import (
+    Cell,
     Choice,
     Domain,
     Integers,
@@ -60,29 +61,6 @@ SpaceKey: TypeAlias = Literal[SpaceName, SpaceAlias]
 
 Choose: TypeAlias = Callable[[str, Domain], Any]
 """A chooser: takes the name and domain of a question, and returns a value of the domain."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """The part of each continuous range from which one of several plans is drawn.
-
-    Each range has as many equal parts as there are plans, and each plan draws from another part: a
-    Latin hypercube (McKay, Beckman and Conover, 1979). Which part is random for each question.
-
-    Attributes:
-        seed: root of the draws; the same for all plans.
-        number: number of the plan, from 0.
-        count: number of plans.
-    """
-
-    seed: Seed
-    number: int
-    count: int
-
-    def share(self, question: str, share: float) -> float:
-        """Return the place in the whole range, in [0, 1), of a place in this part of it."""
-        part = (self.seed / question).permutation(self.count)[self.number]
-        return (int(part) + share) / self.count
 
 
 @dataclass(frozen=True)
@@ -166,7 +144,7 @@ class Space:
         except PlanError:
             return None
 
-    def draw(self, seed: Seed, cell: "Cell | None" = None) -> tuple[dict[str, Any], Plan]:
+    def draw(self, seed: Seed, cell: Cell | None = None) -> tuple[dict[str, Any], Plan]:
         """Return random answers and their plan; each question has a draw of its own.
 
         Args:

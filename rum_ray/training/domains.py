@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
+from rum_ray.seeding import Seed
+
 
 @dataclass(frozen=True)
 class Uniform:
@@ -49,6 +51,29 @@ class Choice:
 
 Range: TypeAlias = Uniform | LogUniform | Integers
 Domain: TypeAlias = Range | Choice
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The part of each continuous range from which one of several plans is drawn.
+
+    Each range has as many equal parts as there are plans, and each plan draws from another part: a
+    Latin hypercube (McKay, Beckman and Conover, 1979). Which part is random for each question.
+
+    Attributes:
+        seed: root of the draws; the same for all plans.
+        number: number of the plan, from 0.
+        count: number of plans.
+    """
+
+    seed: Seed
+    number: int
+    count: int
+
+    def share(self, question: str, share: float) -> float:
+        """Return the place in the whole range, in [0, 1), of a place in this part of it."""
+        part = (self.seed / question).permutation(self.count)[self.number]
+        return (int(part) + share) / self.count
 
 
 def describe(domain: Domain) -> str:
