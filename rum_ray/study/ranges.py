@@ -81,12 +81,9 @@ def tested_candidates(
                 if context.load(job).value["status"] == "complete"
             ]
             domain = scaled.domains["lr"]
-            works += [
-                step.unlearner.lr
-                for plan in plans
-                for step in plan.steps
-                if type(step.unlearner) is scaled.kind and contains(domain, step.unlearner.lr)
-            ]
+            given = (s.unlearner for plan in plans for s in plan.steps)
+            starts: list[float] = [vars(u)["lr"] for u in given if type(u) is scaled.kind]
+            works += [rate for rate in starts if contains(domain, rate)]
             scaled = scaled.below("lr", max(works, default=min(rates) / FACTOR))
         found.append(scaled)
     return tuple(found)
