@@ -10,6 +10,7 @@ from rum_ray import config
 from rum_ray.data import Reading
 from rum_ray.errors import ConfigError, RumRayError
 from rum_ray.experiment import Experiment
+from rum_ray.experiment.score import AUTO
 from rum_ray.jobs import Context
 from rum_ray.results.load import load_outcome
 from rum_ray.results.parquet import score_table, trial_table
@@ -104,6 +105,11 @@ def open_study(
     Raises:
         RumRayError: the experiment does not fit its data.
     """
+    if experiment.score.file is None and experiment.score.name == AUTO:
+        raise ConfigError(
+            "score.name: auto is for 'rum-ray prepare' and 'rum-ray delete'. Name the score, such "
+            "as memorization."
+        )
     # The device belongs to the keys, also where the driver has none of the workers' kind.
     device = torch.device("cuda" if experiment.cluster.gpus_per_worker else "cpu")
     place = Store(store)

@@ -24,6 +24,7 @@ LAYERS = (
     "results",
     "cluster",
     "report",
+    "deletion",
     "api",
     "cli",
     "__main__",

@@ -8,6 +8,7 @@ from rum_ray.data import DataBundle, Reading
 from rum_ray.data.ids import read_list
 from rum_ray.digest import digest
 from rum_ray.errors import ConfigError, did_you_mean
+from rum_ray.experiment.deletion import DeletionConfig
 from rum_ray.experiment.parts import (
     ClusterConfig,
     DataConfig,
@@ -52,6 +53,7 @@ class Experiment:
         repeats: number of whole studies, each with another split, pool, forget set, search and
             seeds. Their seeds follow from those of the file. The report has intervals over the
             studies.
+        deletion: requests to forget, for `rum-ray delete`.
         cluster: workers and resources.
     """
 
@@ -70,6 +72,9 @@ class Experiment:
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     seeds: tuple[int, ...] = (0,)
     repeats: int = field(default=1, metadata={"sparse": 1})
+    deletion: DeletionConfig = field(
+        default_factory=DeletionConfig, metadata={"sparse": DeletionConfig()}
+    )
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
 
     def __post_init__(self) -> None:

@@ -18,6 +18,7 @@ from rum_ray.study.methods import (
     measuring_jobs,
     method_rows,
     plan_row,
+    pool_jobs,
     residual_jobs,
     shadow_jobs,
 )
@@ -160,6 +161,13 @@ STAGES: Mapping[str, Stage] = {
         after=_PLANS,
         wanted=lambda study: bool(study.experiment.evaluate.of_shadows),
     ),
+    "pool": Stage(
+        "Ask the models of the pool for their logits.",
+        "jobs",
+        _one("pool", pool_jobs),
+        bounds.pool,
+        wanted=lambda study: study.asks_pool,
+    ),
     "unlearn": Stage(
         "Run the plan of the file on the original of every seed.",
         "jobs",
@@ -181,6 +189,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "evaluate": ("train", "distances", "retrain", *_MEASURE),
     "tune": ("train", "distances", "references", "ranges", "search", "validate"),
     "ladder": _RUN,
+    "prepare": ("train", "pool"),
     "report": (),
 }
 """The stages of each command, in order."""
