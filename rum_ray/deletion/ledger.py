@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from rum_ray.data.bundle import LabeledData
 from rum_ray.errors import IntegrityError, StoreError
 
 LEDGER = "ledger.jsonl"
@@ -63,6 +64,8 @@ class Ledger:
     Attributes:
         original: digest of the original model.
         salt: of the hashes of ids, in hexadecimal digits.
+        mean: mean of inputs per channel, with which the model normalises.
+        std: standard deviation of inputs per channel, likewise.
         entries: the requests, in order.
 
     Example:
@@ -75,12 +78,14 @@ class Ledger:
 
     original: str
     salt: str
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
     entries: tuple[Entry, ...] = ()
 
     @classmethod
-    def new(cls, original: str) -> "Ledger":
-        """Return an empty ledger with a salt of its own."""
-        return cls(original, secrets.token_hex(16))
+    def new(cls, original: str, data: LabeledData) -> "Ledger":
+        """Return an empty ledger of a model of these data, with a salt of its own."""
+        return cls(original, secrets.token_hex(16), data.mean, data.std)
 
     @property
     def model(self) -> str:
@@ -112,7 +117,8 @@ class Ledger:
 
     def _chained(self) -> list[tuple[dict[str, Any], str]]:
         """Return each line without its chain value, and that value."""
-        head = {"format": FORMAT, "original": self.original, "salt": self.salt}
+        head = {name: getattr(self, name) for name in ("original", "salt", "mean", "std")}
+        head["format"] = FORMAT
         found, chain = [], START
         for line in (head, *map(dataclasses.asdict, self.entries)):
             chain = hashlib.sha256(chain.encode() + _line(line)).hexdigest()
@@ -132,7 +138,8 @@ class Ledger:
         try:
             head, *rest = [json.loads(line) for line in lines[:-1]]
             entries = tuple(Entry(**_fields(each)) for each in rest)
-            ledger = cls(head["original"], head["salt"], entries)
+            mean, std = tuple(head["mean"]), tuple(head["std"])
+            ledger = cls(head["original"], head["salt"], mean, std, entries)
             again = ledger.content().split(b"\n")
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise _damaged(place, "it is empty" if not content else str(error)) from error

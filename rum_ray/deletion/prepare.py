@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from rum_ray.deletion.data import load_data
 from rum_ray.deletion.ledger import LEDGER, Ledger
 from rum_ray.deletion.models import state_digest
 from rum_ray.deletion.pool import PREPARED, Prepared
@@ -61,7 +62,8 @@ def open_preparation(experiment: Experiment, out: Path, store: str | Path) -> St
     Raises:
         RumRayError: the experiment does not fit its data.
     """
-    bundle, ledger = experiment.data.load(), Ledger.read(out)
+    ledger = Ledger.read(out)
+    bundle = load_data(experiment, ledger)
     if ledger is not None:
         hashes = ledger.hashes(row_names(bundle.train))
         kept = np.flatnonzero([each not in ledger.forgotten for each in hashes])
@@ -84,7 +86,7 @@ def prepare(study: Study, out: Path, executor: Executor, progress: Progress) -> 
     context, bundle = study.context, study.context.bundle
     ledger = settle(out)
     if ledger is None:
-        ledger = Ledger.new(state_digest(study.originals[0].load(context)))
+        ledger = Ledger.new(state_digest(study.originals[0].load(context)), bundle.train)
         write_bytes(out / LEDGER, ledger.content(), PRIVATE)
     rows = np.arange(len(bundle.train))
     jobs = pool_jobs(study)

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from rum_ray.deletion.data import load_data
 from rum_ray.deletion.ledger import Ledger
 from rum_ray.deletion.models import own_recipe, run_seed
 from rum_ray.deletion.pool import PREPARED, Prepared
@@ -70,7 +71,7 @@ def find(experiment: Experiment, out: Path, store: Store) -> list[Item]:
     if not ledger.entries:
         return []
     recorded = {**dict(_of_requests(out, ledger)), **dict(_of_pool(out, ledger))}
-    recorded |= dict(_of_experiment(experiment, store))
+    recorded |= dict(_of_experiment(experiment, store, ledger))
     found = [
         Item("artifact", place, reason)
         for place, reason in recorded.items()
@@ -113,11 +114,13 @@ def _of_pool(out: Path, ledger: Ledger) -> Iterator[tuple[str, str]]:
             yield place, f"pool model {model} {told}"
 
 
-def _of_experiment(experiment: Experiment, store: Store) -> Iterator[tuple[str, str]]:
+def _of_experiment(
+    experiment: Experiment, store: Store, ledger: Ledger
+) -> Iterator[tuple[str, str]]:
     """Yield the originals, pools and proxies that the experiment's file makes on all data."""
     device = torch.device("cuda" if experiment.cluster.gpus_per_worker else "cpu")
     with contextlib.suppress(RumRayError):
-        context = Context(experiment.data.load(), store, device)
+        context = Context(load_data(experiment, ledger), store, device)
         jobs = [TrainModel(own_recipe(experiment), run_seed(experiment))]
         studies = [Study(pooled(experiment), context)]
         if experiment.score.name != "auto":

@@ -1,5 +1,6 @@
 """The verb `verify`: a published folder against its manifest, the ledger, and the data."""
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from torch import nn
 
 from rum_ray import config
 from rum_ray.data.bundle import DataBundle
+from rum_ray.deletion.data import load_data
 from rum_ray.deletion.files import EVIDENCE
 from rum_ray.deletion.jobs import predictions
 from rum_ray.deletion.ledger import LEDGER, Entry, Ledger
@@ -132,7 +134,7 @@ def _in_ledger(
         told = f"it has {len(ledger.entries)} requests, and this is request {manifest.request}"
         return None, ledger, Check("ledger", "failed", told)
     entry = ledger.entries[manifest.request - 1]
-    before = Ledger(ledger.original, ledger.salt, ledger.entries[: manifest.request - 1])
+    before = dataclasses.replace(ledger, entries=ledger.entries[: manifest.request - 1])
     pairs = {
         "the manifest": (entry.manifest, found),
         "the model": (entry.model, manifest.model),
@@ -165,7 +167,7 @@ def _from_model(
     """Load the model, and measure it again as far as the data are there."""
     try:
         experiment = config.parse({**config.UNCHOSEN, **manifest.experiment})
-        bundle = experiment.data.load()
+        bundle = load_data(experiment, ledger)
     except RumRayError as error:
         return [Check("measured again", "note", f"no: {error}")]
     set_threads(experiment.recipe.threads)

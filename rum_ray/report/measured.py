@@ -15,7 +15,7 @@ ATTACKS = {
     "pool_lira": "models that never saw the row (LiRA)",
     "pool_rmia": "models that never saw the row (RMIA)",
 }
-CHANCE = 0.5
+CHANCE, WIDE = 0.5, 0.2
 REFERENCE = ("tow", "tow_mia", "mia_gap", "auc_gap", "disagreement_forget", "disagreement_test")
 
 
@@ -34,12 +34,17 @@ def verdict(evidence: Evidence) -> str:
             "Forgotten rows can still be told from unseen rows by an attack "
             f"({ATTACKS[attack.name]}: {measured}; 0.5 is chance)."
         )
+    elif high < CHANCE:
+        told = (
+            f"Forgotten rows look less learned than unseen rows of their kind ({measured}; 0.5 is "
+            "chance). An attacker who expects that can tell them."
+        )
     else:
         told = (
             "Forgotten rows could not be told from unseen rows by the attacks on this page (the "
             f"strongest: {measured}; 0.5 is chance, 1 is certainty)."
         )
-    if high - low > 0.2:
+    if high - low > WIDE:
         told += " The interval is wide, since few rows were forgotten or few are unseen."
     return f"{told} This is a measurement, not a proof."
 
