@@ -73,17 +73,18 @@ def purge(experiment: Experiment, options: Options, yes: bool) -> Answer:
 
 @contextlib.contextmanager
 def _held(options: Options, out: Path) -> Iterator[None]:
-    """Hold the lock of the output folder; a folder that stays empty is removed."""
+    """Hold the lock of the output folder; new folders that stay empty are removed."""
     check_writable(Store(options.store))
-    existed = out.exists()
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         with hold_folder(out):
             yield
     finally:
-        if not existed and {path.name for path in out.iterdir()} <= {".lock"}:
+        if made and {path.name for path in out.iterdir()} <= {".lock"}:
             with contextlib.suppress(OSError):
                 (out / ".lock").unlink()
-                out.rmdir()
+                for folder in made:
+                    folder.rmdir()
 
 
 @contextlib.contextmanager

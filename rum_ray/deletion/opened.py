@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rum_ray.deletion import plan
 from rum_ray.deletion.data import load_data
 from rum_ray.deletion.jobs import MeasureModel
 from rum_ray.deletion.ledger import Ledger
 from rum_ray.deletion.measure import Attacked, enough_models
 from rum_ray.deletion.models import Start, find_start
+from rum_ray.deletion.plan import Cost, Source, cost_of, make_plan, subsets
 from rum_ray.deletion.pool import Prepared
 from rum_ray.deletion.publish import settle
 from rum_ray.deletion.request import Listed, Request, open_request
@@ -73,9 +73,9 @@ class Unlearned:
     opened: Opened
     partition: Partition
     plan: Plan
-    source: plan.Source
+    source: Source
     score: str
-    cost: plan.Cost
+    cost: Cost
     attacked: Attacked
     job: MeasureModel
     reference: Mapping[str, float] | None
@@ -129,7 +129,7 @@ def _usable(prepared: Prepared | None, context: Context, request: Request) -> Pr
     return None if places is None or not enough_models(prepared, places) else prepared
 
 
-def forecast(opened: Opened) -> plan.Cost:
+def forecast(opened: Opened) -> Cost:
     """Return the cost of a request; subsets of equal size stand for those by difficulty.
 
     Raises:
@@ -138,9 +138,9 @@ def forecast(opened: Opened) -> plan.Cost:
     """
     experiment, request = opened.experiment, opened.request
     placeholder = Scores(np.zeros(len(request.bundle.train)), name="unknown")
-    partition = plan.subsets(experiment, request.bundle, request.rows, placeholder)
-    steps, _ = plan.make_plan(experiment, partition, len(request.bundle.train))
-    return plan.cost_of(experiment, steps, request.bundle, len(request.past))
+    partition = subsets(experiment, request.bundle, request.rows, placeholder)
+    steps, _ = make_plan(experiment, partition, len(request.bundle.train))
+    return cost_of(experiment, steps, request.bundle, len(request.past))
 
 
 def warnings(opened: Opened) -> list[str]:

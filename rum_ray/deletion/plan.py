@@ -61,25 +61,28 @@ def make_plan(experiment: Experiment, partition: Partition, total: int) -> tuple
     """Return the plan of a request, and its origin.
 
     Args:
-        experiment: has the plan of the file, if there is one.
+        experiment: has the plan of the file; without one, the plan is `auto`.
         partition: the subsets of the request.
         total: number of rows of D.
 
     Raises:
-        ConfigError: there is neither a plan in the file nor one for this recipe.
-        PlanError: the plan of the file does not fit the subsets.
+        PlanError: the plan does not fit the subsets.
     """
-    if experiment.plan is None:
-        return auto_plan(partition, experiment.recipe, total), "auto"
+    given = auto_plan(experiment.recipe) if experiment.plan is None else experiment.plan
     known = getattr(experiment.refine, "into", partition.names)
     steps: dict[str, Unlearner] = {}
-    for name, unlearner in experiment.plan.items():
+    for name, unlearner in given.items():
         held = members(name, known)
         # A small request lacks subsets; a name that no request has is an error of the plan.
         kept = [each for each in held if each in partition.names or each not in known]
         if kept:
             steps[name if len(kept) == len(held) else JOINT.join(kept)] = unlearner
-    return Plan.assign(partition, steps, experiment.retain), "file"
+    is_auto = given == auto_plan(experiment.recipe)
+    if is_auto:
+        # The table has an order of its own.
+        order = itertools.chain(*(members(name, partition.names) for name in steps))
+        partition = partition.ordered([*order])
+    return Plan.assign(partition, steps, experiment.retain), "auto" if is_auto else "file"
 
 
 @dataclass(frozen=True)
@@ -130,4 +133,5 @@ def break_even(prepared: float, per_request: float) -> int | None:
     """
     if per_request >= 1:
         return None
-    return int(prepared / (1 - per_request)) + 1
+    # Sums of shares are rounded: 3 / (1 - 0.99) is 300.
+    return int(round(prepared / (1 - per_request), 6)) + 1

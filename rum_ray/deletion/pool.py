@@ -58,7 +58,7 @@ class Prepared:
             StoreError: the file cannot be written.
         """
         hashes = np.frombuffer(bytes.fromhex("".join(self.ids)), np.uint8)
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             "ids": hashes.reshape(len(self.ids), -1),
             "scores": self.scores,
             "included": np.packbits(self.included, axis=1),

@@ -91,7 +91,7 @@ def prepare(study: Study, out: Path, executor: Executor, progress: Progress) -> 
     rows = np.arange(len(bundle.train))
     jobs = pool_jobs(study)
     logits, included, unseen = pool_logits(context, jobs, rows)
-    keys = [context.key(job) for job in (*(job.model for job in jobs), *jobs)]
+    keys = [context.key(job.model) for job in jobs] + [context.key(job) for job in jobs]
     made = Prepared(
         tuple(ledger.hashes(row_names(bundle.train))),
         study.scores.values,

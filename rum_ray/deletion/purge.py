@@ -106,7 +106,7 @@ def _of_pool(out: Path, ledger: Ledger) -> Iterator[tuple[str, str]]:
     if prepared is None:
         return
     forgotten = np.array([each in ledger.forgotten for each in prepared.ids], dtype=bool)
-    saw = prepared.included[:, forgotten].any(axis=1)
+    saw = [bool(row.any()) for row in prepared.included[:, forgotten]]
     for number, place in enumerate(prepared.artifacts):
         model = number % prepared.models
         if saw[model] or place.startswith("pool_logits/"):

@@ -26,11 +26,11 @@ def peer_scores(
 ) -> tuple[Array, Array]:
     """Return the scores of forgotten rows [F] and of unseen rows [U]; higher looks more learned.
 
-    A score is the number of standard deviations by which the logit of a row exceeds the mean of its
-    peers: the 40 unseen rows of its class that are nearest in difficulty, without the row itself.
-    Without difficulties, all unseen rows of the class are peers. If forgotten rows are
-    distributed as their peers, both scores have the same distribution, whatever classes and
-    difficulties were forgotten.
+    A score is the number of standard deviations by which the logit of a row exceeds the one that
+    its peers have at its difficulty: by a line through the 40 unseen rows of its class that are
+    nearest in difficulty, without the row itself. Without difficulties, it is the mean of all
+    unseen rows of the class. If forgotten rows are distributed as their peers, both scores have the
+    same distribution, whatever classes and difficulties were forgotten.
 
     Args:
         logits: [F] and [U] logit of the label.
@@ -59,7 +59,7 @@ def _peers(
     difficulty: tuple[Array, Array] | None,
     own: bool,
 ) -> tuple[Array, Array]:
-    """Return mean and standard deviation of the logits of each row's peers.
+    """Return the logit that the peers of each row have at its difficulty, and their spread.
 
     Args:
         labels: of the rows.
@@ -75,11 +75,21 @@ def _peers(
             pool = np.arange(len(unseen))
         for row in np.flatnonzero(labels == label):
             near = pool[pool != row] if own else pool
-            if difficulty is not None and len(near) > PEERS:
-                away = np.abs(difficulty[1][near] - difficulty[1 if own else 0][row])
-                near = near[np.argsort(away, kind="stable")[:PEERS]]
-            means[row], spreads[row] = unseen[near].mean(), unseen[near].std()
+            away = np.zeros(len(near))
+            if difficulty is not None:
+                away = difficulty[1][near] - difficulty[1 if own else 0][row]
+                order = np.argsort(np.abs(away), kind="stable")[:PEERS]
+                near, away = near[order], away[order]
+            means[row], spreads[row] = _at_zero(away, unseen[near])
     return means, spreads
+
+
+def _at_zero(away: Array, logits: Array) -> tuple[float, float]:
+    """Return the value at 0 of a line through points, and the spread around the line."""
+    x, y = away - away.mean(), logits - logits.mean()
+    square = float(x @ x)
+    slope = float(x @ y) / square if square > 0 else 0.0
+    return float(logits.mean() - slope * away.mean()), float((y - slope * x).std())
 
 
 def auc_interval(targets: Array, nonmembers: Array) -> tuple[float, float, float]:
@@ -126,7 +136,7 @@ def share_interval(hits: int, total: int) -> tuple[float, float, float]:
     share, square = hits / total, Z**2 / total
     middle = (share + square / 2) / (1 + square)
     half = Z * math.sqrt(share * (1 - share) / total + square / (4 * total)) / (1 + square)
-    return share, max(0.0, middle - half), min(1.0, middle + half)
+    return share, min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half))
 
 
 def change_interval(
@@ -150,7 +160,9 @@ def change_interval(
     return (gained - lost) / total, max(-1.0, middle - half), min(1.0, middle + half)
 
 
-def tpr_interval(targets: Array, nonmembers: Array, rate: float) -> tuple[float, ...] | None:
+def tpr_interval(
+    targets: Array, nonmembers: Array, rate: float
+) -> tuple[float, float, float] | None:
     """Return the true positive rate at a false positive rate and its 95 % interval.
 
     None if there are too few non-members for the rate. The interval is that of the targets; the

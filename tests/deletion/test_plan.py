@@ -7,6 +7,7 @@ from rum_ray import config
 from rum_ray.deletion.plan import break_even, cost_of, make_plan, subsets
 from rum_ray.errors import ConfigError, PlanError
 from rum_ray.scores import Scores
+from rum_ray.search.auto import auto_plan
 from rum_ray.unlearning import FineTune, Nothing, SalUn
 
 TREE = {"name": "x", "data": "digits", "recipe": {"model": "mlp", "epochs": 10}}
@@ -41,13 +42,15 @@ def test_few_rows_go_to_their_third_of_the_data(bundle, scores, rows, expected):
 
 
 def test_two_rows_of_two_thirds(bundle, scores):
-    partition = subsets(experiment(order=["high", "medium", "low"]), bundle, [3, 150], scores)
+    partition = subsets(
+        experiment(order=["high", "medium", "low"]), bundle, np.array([3, 150]), scores
+    )
     assert partition.names == ("high", "low")
     joint = {"low+high": {"name": "finetune"}, "medium": "nothing"}
     plan, _ = make_plan(experiment(plan=joint), partition, 160)
     assert [step.subset.name for step in plan.steps] == ["high+low"]
     plan, _ = make_plan(experiment(plan={"all": "finetune"}), partition, 160)
-    assert [step.subset.name for step in plan.steps] == ["all"]
+    assert [len(step.subset) for step in plan.steps] == [2]
 
 
 def test_by_class_needs_no_scores(bundle, scores):
@@ -62,9 +65,17 @@ def test_by_class_needs_no_scores(bundle, scores):
 def test_what_a_request_cannot_have(bundle, scores):
     with pytest.raises(ConfigError, match="no distances"):
         subsets(experiment(refine="by_entanglement"), bundle, np.arange(9), scores)
-    partition = subsets(experiment(), bundle, np.arange(9), scores)
-    with pytest.raises(ConfigError, match="needs a plan for low, medium, high"):
-        make_plan(experiment(plan=None), partition, 160)
+
+
+@pytest.mark.parametrize("given", [None, "auto"])
+def test_without_a_plan_it_is_that_of_the_table(bundle, scores, given):
+    own = experiment(plan=given)
+    partition = subsets(own, bundle, np.arange(9), scores)
+    plan, source = make_plan(own, partition, 160)
+    assert source == "auto"
+    assert {step.subset.name: step.unlearner for step in plan.steps} == auto_plan(own.recipe)
+    few = subsets(own, bundle, np.array([0, 159]), scores)
+    assert make_plan(own, few, 160)[1] == "auto"
 
 
 def test_the_cost_is_that_of_the_plan_and_two_passes(bundle, scores):

@@ -54,15 +54,18 @@ def test_the_peers_are_those_of_the_definition():
     forgotten, unseen = rows(Seed(2) / "a", 5, 0.0), rows(Seed(2) / "b", 200, 0.0)
     logits, labels, difficulty = zip(forgotten, unseen, strict=True)
     ours, others = peer_scores(logits, labels, difficulty)
+
+    def score(logit, label, at, without):
+        same = [row for row in range(200) if labels[1][row] == label and row != without]
+        near = sorted(same, key=lambda row: abs(difficulty[1][row] - at))[:PEERS]
+        x, y = difficulty[1][near], logits[1][near]
+        slope, start = np.polyfit(x, y, 1)
+        return (logit - slope * at - start) / (y - slope * x - start).std()
+
     for row in range(5):
-        same = np.flatnonzero(labels[1] == labels[0][row])
-        near = same[np.argsort(np.abs(difficulty[1][same] - difficulty[0][row]))][:PEERS]
-        expected = (logits[0][row] - logits[1][near].mean()) / logits[1][near].std()
+        expected = score(logits[0][row], labels[0][row], difficulty[0][row], None)
         assert ours[row] == pytest.approx(expected)
-    same = np.flatnonzero(labels[1] == labels[1][7])
-    same = same[same != 7]
-    near = same[np.argsort(np.abs(difficulty[1][same] - difficulty[1][7]))][:PEERS]
-    expected = (logits[1][7] - logits[1][near].mean()) / logits[1][near].std()
+    expected = score(logits[1][7], labels[1][7], difficulty[1][7], 7)
     assert others[7] == pytest.approx(expected)
 
 

@@ -253,7 +253,8 @@ class Evidence:
         Raises:
             DataError: a key is missing or has a value of another type.
         """
-        return checked(_EVIDENCE, tree, "evidence.json")
+        evidence: Evidence = checked(_EVIDENCE, tree, "evidence.json")
+        return evidence
 
 
 def checked(adapter: "TypeAdapter[Any]", tree: object, name: str) -> Any:

@@ -63,7 +63,8 @@ class Manifest:
         Raises:
             DataError: a key is missing or has a value of another type.
         """
-        return checked(_MANIFEST, tree, "manifest.json")
+        manifest: Manifest = checked(_MANIFEST, tree, "manifest.json")
+        return manifest
 
 
 _MANIFEST: TypeAdapter[Manifest] = TypeAdapter(Manifest)
