@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rum_ray.cli.console import show_table, table
-from rum_ray.report import blocks, measured
+from rum_ray.cli.console import table
+from rum_ray.report import measured
 
 
 def show(answer: Mapping[str, Any]) -> None:
@@ -21,10 +21,16 @@ def show(answer: Mapping[str, Any]) -> None:
 def _deletion(answer: Mapping[str, Any]) -> None:
     """Print the accuracies and attacks of a deletion, what they say, and the paths."""
     evidence = answer["deletion"]
-    for section in (measured.accuracy(evidence), measured.attacks(evidence)):
-        for block in section.blocks:
-            if isinstance(block, blocks.Table):
-                show_table(block)
+    rows = [
+        [measured.set_title(row.name), *map(measured.text, (row.before, row.after))]
+        for row in evidence.accuracies
+    ]
+    table("accuracy", ["rows", "before", "after"], rows)
+    rows = [
+        [measured.ATTACKS[row.name], *map(measured.text, (row.auc_before, row.auc))]
+        for row in evidence.attacks
+    ]
+    table("AUC of attacks; 0.5 is chance", ["compared with", "before", "after"], rows)
     print(measured.verdict(evidence))
     for reason in evidence.drift.due:
         print(f"retraining is due: {reason}")

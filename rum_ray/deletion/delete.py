@@ -73,17 +73,13 @@ def unlearn(opened: Opened, executor: Executor, progress: Progress) -> Unlearned
     start = opened.start.job(experiment, context)
     first = MeasureModel(start, seed, past=request.past, request=request.rows)
     _compute("measure", [first], context, executor, progress)
-    arrays = context.load(first).arrays
-    before = Predictions.of(arrays)
+    before = Predictions.of(context.load(first).arrays)
     _say_accuracy(opened, before, progress)
     scores = difficulty(experiment, opened.everything, request, before, opened.prepared)
     partition = plan.subsets(experiment, request.bundle, request.rows, scores)
     steps, source = plan.make_plan(experiment, partition, len(request.bundle.train))
-    job = MeasureModel(start, seed, plan=steps, past=request.past)
+    job = MeasureModel(start, seed, plan=steps, past=request.past, request=request.rows)
     _compute("unlearn", [job], context, executor, progress)
-    around = None
-    if "difficulty/forget" in arrays:
-        around = arrays["difficulty/forget"], arrays["difficulty/test"]
     places = None if opened.prepared is None else opened.prepared.rows(request.ids)
     after = Predictions.of(context.load(job).arrays)
     again = TrainModel(job.recipe, run_seed(experiment), request.rows)
@@ -95,7 +91,7 @@ def unlearn(opened: Opened, executor: Executor, progress: Progress) -> Unlearned
         source,
         scores.name,
         plan.cost_of(experiment, steps, request.bundle, len(request.past)),
-        Attacked(request, before, after, around, opened.prepared, places),
+        Attacked(request, before, after, opened.prepared, places),
         job,
         _against_retrained(opened, job, again, partition, executor, progress),
         tuple(f"{key.kind}/{key.digest}" for key in keys if context.store.has(key)),

@@ -183,7 +183,7 @@ def _not_measured(unlearned: Unlearned) -> list[str]:
             "Single rows against models that never saw them: there is no pool of 'rum-ray prepare' "
             "that knows these rows."
         )
-    if attacked.difficulty is None:
+    if attacked.difficulty(attacked.after) is None:
         found.append(
             "The attack among rows of the same difficulty: the network has no embeddings. Set the "
             "key 'embedding' to a layer."

@@ -67,24 +67,9 @@ class MeasureModel:
             model = unlearn(model, self.plan, train, runtime, self.recipe)
             provenance = {"seconds": time.monotonic() - start}
         arrays, features = predictions(model, context.bundle, self.past, self.request is not None)
-        if self.request is not None and features["train"] is not None:
-            arrays |= self._difficulty(context.bundle, features)
+        if self.request is not None:
+            arrays |= difficulty_around(context.bundle, self.request, features)
         return Artifact({**arrays, **(weights(model) if self.plan else {})}, None, provenance)
-
-    def _difficulty(
-        self, bundle: DataBundle, features: Mapping[str, NDArray[np.float32] | None]
-    ) -> dict[str, NDArray[np.float64]]:
-        """Return the disagreement of labels around the request, and around the test rows."""
-        inside, unseen = features["train"], features["test"]
-        assert self.request is not None
-        assert inside is not None
-        assert unseen is not None
-        y, kept = bundle.train.y.numpy(), complement(self.request, len(bundle.train))
-        known, labels = (inside[kept], y[kept]), bundle.nonmembers("test").y.numpy()
-        return {
-            "difficulty/forget": label_disagreement(*known, inside[self.request], y[self.request]),
-            "difficulty/test": label_disagreement(*known, unseen, labels),
-        }
 
     def load_model(self, context: Context) -> nn.Module:
         """Return the unlearned model; the job must be finished."""
@@ -112,6 +97,24 @@ def predictions(
         arrays[f"right/{name}"] = p.argmax(axis=1) == y
         arrays[f"logit/{name}"] = margin(p, noisy.get(name, y)).astype(np.float32)
     return arrays, features
+
+
+def difficulty_around(
+    bundle: DataBundle, request: Indices, features: Mapping[str, NDArray[np.float32] | None]
+) -> dict[str, NDArray[np.float64]]:
+    """Return the disagreement of labels around the rows of a request, and around the test rows.
+
+    The labels are those of the retained rows. Empty without embeddings.
+    """
+    inside, unseen = features["train"], features["test"]
+    if inside is None or unseen is None:
+        return {}
+    y, kept = bundle.train.y.numpy(), complement(request, len(bundle.train))
+    known, labels = (inside[kept], y[kept]), bundle.nonmembers("test").y.numpy()
+    return {
+        "difficulty/forget": label_disagreement(*known, inside[request], y[request]),
+        "difficulty/test": label_disagreement(*known, unseen, labels),
+    }
 
 
 def _pass(

@@ -36,10 +36,13 @@ class Predictions:
     Attributes:
         right: True where the predicted class is the label.
         logits: logit of the label.
+        around: difficulty of the request and of the test rows, by the labels around them in the
+            embedding space of this model; None where it has no embeddings.
     """
 
     right: Mapping[str, NDArray[np.bool_]]
     logits: Mapping[str, Array]
+    around: tuple[Array, Array] | None = None
 
     @classmethod
     def of(cls, arrays: Mapping[str, NDArray[np.generic]]) -> "Predictions":
@@ -53,7 +56,12 @@ class Predictions:
             for kind in ("right", "logit")
         }
         right = {name: np.asarray(array, dtype=bool) for name, array in parts["right"].items()}
-        return cls(right, {name: a.astype(np.float64) for name, a in parts["logit"].items()})
+        around = None
+        if "difficulty/forget" in arrays:
+            both = (arrays["difficulty/forget"], arrays["difficulty/test"])
+            around = both[0].astype(np.float64), both[1].astype(np.float64)
+        logits = {name: array.astype(np.float64) for name, array in parts["logit"].items()}
+        return cls(right, logits, around)
 
 
 def accuracies(
@@ -89,8 +97,6 @@ class Attacked:
         request: the rows to forget, and the test rows.
         before: predictions of the model that the request started from.
         after: predictions of the published model.
-        around: difficulty by the labels around the rows: of the request, and of the test rows;
-            None where the model has no embeddings.
         prepared: the pool, if there is one.
         places: of the request in the pool.
     """
@@ -98,7 +104,6 @@ class Attacked:
     request: Request
     before: Predictions
     after: Predictions
-    around: tuple[Array, Array] | None = None
     prepared: Prepared | None = None
     places: NDArray[np.int64] | None = None
 
@@ -118,24 +123,30 @@ class Attacked:
         assert self.places is not None
         return self.prepared.against(self.places, *self.logits(model))
 
-    @property
-    def difficulty(self) -> tuple[Array, Array] | None:
-        """The difficulty of the request and of the test rows that membership does not affect."""
+    def difficulty(self, model: Predictions) -> tuple[Array, Array] | None:
+        """Return the difficulty of the request and of the test rows, without their own part in it.
+
+        Without a pool, it is that of the labels around the rows in the model's own embedding space.
+        Another model's space would not do: one that has learned a wrong label has moved the row
+        among those of that label, where it looks easy.
+        """
         if self.prepared is not None and self.places is not None:
             return self.prepared.difficulty(self.places)
-        return self.around
+        return model.around
 
 
 def attacks(attacked: Attacked) -> tuple[AttackRow, ...]:
     """Return the attacks on the forgotten rows, before and after."""
     both = attacked.before, attacked.after
 
-    def peers(difficulty: tuple[Array, Array] | None) -> list[tuple[Array, Array]]:
-        return [peer_scores(attacked.logits(m), attacked.labels, difficulty) for m in both]
+    def peers(difficulties: Sequence[tuple[Array, Array] | None]) -> list[tuple[Array, Array]]:
+        pairs = zip(both, difficulties, strict=True)
+        return [peer_scores(attacked.logits(m), attacked.labels, hard) for m, hard in pairs]
 
-    rows = [attack_row("by_class", peers(None))]
-    if attacked.difficulty is not None:
-        rows.append(attack_row("by_difficulty", peers(attacked.difficulty)))
+    rows = [attack_row("by_class", peers([None, None]))]
+    difficulties = [attacked.difficulty(model) for model in both]
+    if None not in difficulties:
+        rows.append(attack_row("by_difficulty", peers(difficulties)))
     if attacked.prepared is not None:
         asked = [attacked.evidence(model) for model in both]
         scored = [(lira_scores(targets), lira_scores(unseen)) for targets, unseen in asked]

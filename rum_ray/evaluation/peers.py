@@ -9,8 +9,10 @@ from rum_ray.evaluation.mia import auc
 from rum_ray.evaluation.pool import tpr_at
 
 Array = NDArray[np.float64]
-PEERS = 40
-"""Unseen rows of the same class that are nearest in difficulty."""
+PEERS = 30
+"""Number of unseen rows that are nearest in difficulty and class."""
+OTHER_CLASS = 0.1
+"""Difference in difficulty that counts as much as another class."""
 LEAST_PEERS = 5
 """With fewer unseen rows of its class, a row is compared with unseen rows of all classes."""
 SMALLEST_SPREAD = 0.1
@@ -27,15 +29,15 @@ def peer_scores(
     """Return the scores of forgotten rows [F] and of unseen rows [U]; higher looks more learned.
 
     A score is the number of standard deviations by which the logit of a row exceeds the one that
-    its peers have at its difficulty: by a line through the 40 unseen rows of its class that are
-    nearest in difficulty, without the row itself. Without difficulties, it is the mean of all
-    unseen rows of the class. If forgotten rows are distributed as their peers, both scores have the
-    same distribution, whatever classes and difficulties were forgotten.
+    its peers have at its difficulty: by a line through the 30 unseen rows that are nearest in
+    difficulty, without the row itself. Another class counts as a difference of 0.1. Without
+    difficulties, it is the mean of all unseen rows of the class. If forgotten rows are distributed
+    as their peers, both scores have the same distribution, whatever was forgotten.
 
     Args:
         logits: [F] and [U] logit of the label.
         labels: [F] and [U].
-        difficulty: [F] and [U], not affected by membership; higher is harder.
+        difficulty: [F] and [U] in [0, 1], not affected by membership; higher is harder.
 
     Example:
         >>> import numpy as np
@@ -69,18 +71,21 @@ def _peers(
         own: True if the rows are the unseen ones; a row is then no peer of itself.
     """
     means, spreads = np.zeros((2, len(labels)))
-    for label in np.unique(labels):
-        pool = np.flatnonzero(unseen_labels == label)
-        if len(pool) < LEAST_PEERS + own:
-            pool = np.arange(len(unseen))
-        for row in np.flatnonzero(labels == label):
-            near = pool[pool != row] if own else pool
+    rows = np.arange(len(unseen))
+    for row, label in enumerate(labels):
+        others = unseen_labels != label
+        if difficulty is None:
+            near = rows[~others] if len(others) - others.sum() >= LEAST_PEERS + own else rows
+            near = near[near != row] if own else near
             away = np.zeros(len(near))
-            if difficulty is not None:
-                away = difficulty[1][near] - difficulty[1 if own else 0][row]
-                order = np.argsort(np.abs(away), kind="stable")[:PEERS]
-                near, away = near[order], away[order]
-            means[row], spreads[row] = _at_zero(away, unseen[near])
+        else:
+            away = difficulty[1] - difficulty[1 if own else 0][row]
+            far = np.abs(away) + OTHER_CLASS * others
+            if own:
+                far[row] = np.inf
+            near = np.argsort(far, kind="stable")[: min(PEERS, len(rows) - own)]
+            away = away[near]
+        means[row], spreads[row] = _at_zero(away, unseen[near])
     return means, spreads
 
 

@@ -49,6 +49,11 @@ def verdict(evidence: Evidence) -> str:
     return f"{told} This is a measurement, not a proof."
 
 
+def set_title(name: str) -> str:
+    """Return the title of a set of rows, or of a subset of the forgotten ones."""
+    return SETS.get(name, f"forgotten rows: {name}")
+
+
 def text(estimate: Estimate, ends: bool = True) -> str:
     """Return an estimate, with its interval if wanted; or the reason why there is none."""
     if estimate.value is None:
@@ -61,7 +66,7 @@ def accuracy(evidence: Evidence) -> Section:
     """Return the accuracies before and after."""
     rows = [
         (
-            SETS.get(row.name, f"forgotten rows: {row.name}"),
+            set_title(row.name),
             format_count(row.size),
             text(row.before),
             text(row.after),

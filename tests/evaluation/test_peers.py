@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from rum_ray.evaluation.mia import auc
 from rum_ray.evaluation.peers import (
+    OTHER_CLASS,
     PEERS,
     auc_interval,
     change_interval,
@@ -56,8 +57,10 @@ def test_the_peers_are_those_of_the_definition():
     ours, others = peer_scores(logits, labels, difficulty)
 
     def score(logit, label, at, without):
-        same = [row for row in range(200) if labels[1][row] == label and row != without]
-        near = sorted(same, key=lambda row: abs(difficulty[1][row] - at))[:PEERS]
+        def far(row):
+            return abs(difficulty[1][row] - at) + OTHER_CLASS * (labels[1][row] != label)
+
+        near = sorted((row for row in range(200) if row != without), key=far)[:PEERS]
         x, y = difficulty[1][near], logits[1][near]
         slope, start = np.polyfit(x, y, 1)
         return (logit - slope * at - start) / (y - slope * x - start).std()
