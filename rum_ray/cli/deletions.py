@@ -47,7 +47,8 @@ def delete(
     if dry_run:
         opened = open_deletion(experiment, listed, out, options.store, settled=False)
         bill = bill_of(opened, forecast(opened))
-        return {"rows": len(opened.request.rows), "bill": bill_sentence(bill), **asdict(bill)}
+        forgotten = len(opened.request.rows)
+        return {"to_forget": forgotten, "told": bill_sentence(bill), "bill": asdict(bill)}
     with _held(options, out):
         opened = open_deletion(experiment, listed, out, options.store, public=public)
         with _running(experiment, options, out) as (progress, executor):

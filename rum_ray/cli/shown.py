@@ -44,7 +44,11 @@ def _purge(answer: Mapping[str, Any]) -> None:
         print("nothing that is known here derives from forgotten rows")
         return
     rows = [[item["kind"], _short(item["place"]), item["reason"]] for item in answer["purge"]]
-    table("removed" if answer["removed"] else "to remove", ["kind", "place", "reason"], rows)
+    table(
+        "removed, except yours" if answer["removed"] else "to remove",
+        ["kind", "place", "reason"],
+        rows,
+    )
     if not answer["removed"]:
         print("to remove all but 'yours': the same command with --yes")
 

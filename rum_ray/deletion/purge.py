@@ -81,7 +81,7 @@ def find(experiment: Experiment, out: Path, store: Store) -> list[Item]:
     found += _rows(out, ledger)
     path = experiment.recipe.weights
     if path is not None and Path(path).expanduser().exists():
-        found.append(Item("yours", path, "the weights of the original; remove them yourself"))
+        found.append(Item("yours", path, "the original; remove it yourself"))
     return found
 
 
@@ -134,7 +134,7 @@ def _files(out: Path, ledger: Ledger) -> Iterator[Item]:
     """Yield the files of the output folder: earlier models, and pictures of rows."""
     for entry in ledger.entries[:-1]:
         for path in sorted(folder_of(out, entry.request).glob(MODELS)):
-            yield Item("file", str(path), "an earlier model, which knows rows forgotten later")
+            yield Item("file", str(path), "knows rows forgotten later")
     for path in sorted((out / "unlearned").glob("*.safetensors")):
         yield Item("file", str(path), "a model of 'rum-ray unlearn'")
     for path in (out / "report.html",):

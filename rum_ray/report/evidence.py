@@ -111,7 +111,9 @@ def _asked(evidence: Evidence) -> Section:
         )
     if asked.classes:
         rows = [(name, format_count(count)) for name, count in asked.classes.items()]
-        blocks.append(text_table("Classes of the forgotten rows", ("class", "rows"), rows))
+        blocks.append(
+            text_table("Classes of the forgotten rows", ("class", "rows"), rows, style="compact")
+        )
     return Section("asked", "What was asked", tuple(blocks))
 
 
@@ -140,7 +142,8 @@ def _done(evidence: Evidence) -> Section:
 def _cost(evidence: Evidence) -> Section:
     """Return the bill."""
     bill = evidence.bill
-    return Section("cost", "What it cost", (Paragraph(bill_sentence(bill)), _bill(bill)))
+    told = bill_sentence(bill)
+    return Section("cost", "What it cost", (Paragraph(f"T{told[1:]}."), _bill(bill)))
 
 
 def _bill(bill: DeletionBill) -> Table:

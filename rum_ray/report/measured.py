@@ -89,7 +89,6 @@ def attacks(evidence: Evidence) -> Section:
     rows = [
         (
             ATTACKS[row.name],
-            f"{format_count(row.forgotten)} / {format_count(row.unseen)}",
             text(row.auc_before),
             text(row.auc),
             text(row.tpr_before),
@@ -98,15 +97,18 @@ def attacks(evidence: Evidence) -> Section:
         for row in evidence.attacks
     ]
     columns = (
-        "compared with", "forgotten / unseen", "AUC before", "AUC after",
+        "compared with", "AUC before", "AUC after",
         "found at 1 % before", "found at 1 % after",
     )  # fmt: skip
+    first = evidence.attacks[0]
     caption = (
-        "An attacker who sees the model's predictions guesses for each row whether the model was "
-        "trained on it. AUC is the probability that a forgotten row looks more like a training row "
-        "than an unseen one: 0.5 is chance, 1 is certainty. Below 0.5, forgotten rows look less "
-        "learned than unseen ones. Found at 1 %: share of forgotten rows that are found while 1 % "
-        "of unseen rows are mistaken for training rows; 0.01 is chance. All with 95 % intervals."
+        f"{format_count(first.forgotten)} forgotten rows against {format_count(first.unseen)} "
+        "unseen ones. An attacker who sees the model's predictions guesses for each row whether "
+        "the model was trained on it. AUC is the probability that a forgotten row looks more like "
+        "a training row than an unseen one: 0.5 is chance, 1 is certainty. Below 0.5, forgotten "
+        "rows look less learned than unseen ones. Found at 1 %: share of forgotten rows that are "
+        "found while 1 % of unseen rows are mistaken for training rows; 0.01 is chance. All with "
+        "95 % intervals."
     )
     table = text_table("Attacks before and after", columns, rows, caption=caption)
     return Section("attacks", "Can an attacker tell?", (Paragraph(verdict(evidence)), table))

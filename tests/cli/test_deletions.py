@@ -160,12 +160,14 @@ def test_a_dry_run_writes_nothing(call, tmp_path):
     code, out, err = call(*BASE, "one.txt", "--dry-run", "--json")
     assert code == 0, err
     told = json.loads(out)
-    assert 0 < told["total"] < 1
-    assert told["rows"] == 30
+    assert 0 < told["bill"]["total"] < 1
+    assert told["to_forget"] == 30
+    code, out, err = call(*BASE, "one.txt", "--dry-run")
+    assert (code, "to forget: 30" in out) == (0, True), err
     assert listing(tmp_path) == before
     code, out, err = call(*BASE, "one.txt", "--json")
     assert code == 0, err
-    assert json.loads(out)["deletion"]["bill"]["total"] == pytest.approx(told["total"])
+    assert json.loads(out)["deletion"]["bill"]["total"] == pytest.approx(told["bill"]["total"])
 
 
 def test_the_same_request_has_the_same_model_and_evidence(call, tmp_path):
