@@ -12,7 +12,7 @@ from rum_ray.deletion.ledger import LEDGER, Ledger
 from rum_ray.deletion.models import state_digest
 from rum_ray.deletion.pool import PREPARED, Prepared
 from rum_ray.deletion.publish import settle
-from rum_ray.deletion.request import row_names
+from rum_ray.deletion.request import remaining, row_names
 from rum_ray.errors import ConfigError
 from rum_ray.experiment import Experiment
 from rum_ray.files import PRIVATE, write_bytes
@@ -67,12 +67,7 @@ def open_preparation(experiment: Experiment, out: Path, store: str | Path) -> St
     if ledger is not None:
         hashes = ledger.hashes(row_names(bundle.train))
         kept = np.flatnonzero([each not in ledger.forgotten for each in hashes])
-        truth = bundle.true_labels
-        bundle = dataclasses.replace(
-            bundle,
-            train=bundle.train.take(kept),
-            true_labels=None if truth is None else truth[kept],
-        )
+        bundle = remaining(bundle, kept)
     device = torch.device("cuda" if experiment.cluster.gpus_per_worker else "cpu")
     study = Study(pooled(experiment), Context(bundle, Store(store), device))
     check_share(study)

@@ -149,7 +149,7 @@ def open_request(listed: Listed, bundle: DataBundle, ledger: Ledger) -> Request:
         )
     return Request(
         listed,
-        _without(bundle, kept),
+        remaining(bundle, kept),
         np.flatnonzero(wanted[kept]),
         tuple(hashes[kept].tolist()),
         tuple(already),
@@ -164,8 +164,10 @@ def _with_listed(listed: Listed, bundle: DataBundle) -> DataBundle:
     return bundle.with_train_ids(bundle.valid.ids[rows].tolist()) if rows else bundle
 
 
-def _without(bundle: DataBundle, kept: NDArray[np.int64]) -> DataBundle:
-    """Return the data with these rows of D only."""
+def remaining(bundle: DataBundle, kept: NDArray[np.int64]) -> DataBundle:
+    """Return the data with these rows of D only; with all of them, the data are not copied."""
+    if len(kept) == len(bundle.train):
+        return bundle
     truth = bundle.true_labels
     return dataclasses.replace(
         bundle,

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -259,6 +260,35 @@ def test_a_full_disk_publishes_nothing(call, tmp_path, monkeypatch):
     code, _, err = call(*BASE, "one.txt")
     assert code == 0, err
     assert "2 done, 2 reused" in err or "1 done, 1 reused" in err
+
+
+def test_a_killed_request_goes_on(call, tmp_path):
+    slow = ("--set", "plan={all: {name: finetune, epochs: 4000, lr: 0.001}}")
+    quiet = ("--set", "deletion.gates={}")
+    command = [Path(sys.executable).with_name("rum-ray"), *BASE, "one.txt", *slow, *quiet]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as running:
+        deadline = time.monotonic() + 200
+        while not [*(tmp_path / "store").glob("deletion/*.safetensors")]:
+            assert running.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        running.kill()
+    assert not (tmp_path / "out" / "mine" / LEDGER).exists()
+    assert not (tmp_path / "out" / "mine" / "deletions").exists()
+    code, _, err = call(*BASE, "one.txt")
+    assert code == 0, err
+    assert "1 done, 1 reused" in err
+
+
+def test_a_commit_without_its_folder_is_finished(call, tmp_path):
+    assert call(*BASE, "one.txt")[0] == 0
+    root = tmp_path / "out" / "mine" / "deletions"
+    (root / "0001").rename(root / ".0001")
+    # The state after a death between the two renames.
+    code, text, err = call(*BASE, "one.txt")
+    assert code == 0, err
+    assert "nothing: all listed ids were forgotten before" in text
+    assert call("verify", root / "0001")[0] == 0
 
 
 def test_damage_is_found_by_verify(call, tmp_path):
