@@ -11,13 +11,14 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from rum_ray.data.bundle import LabeledData
+from rum_ray.data.reading import Part
 from rum_ray.errors import IntegrityError, StoreError
 
 LEDGER = "ledger.jsonl"
@@ -66,6 +67,7 @@ class Ledger:
         salt: of the hashes of ids, in hexadecimal digits.
         mean: mean of inputs per channel, with which the model normalises.
         std: standard deviation of inputs per channel, likewise.
+        held: salted hashes of the ids in V and in T at the first request, by "valid" and "test".
         entries: the requests, in order.
 
     Example:
@@ -80,12 +82,31 @@ class Ledger:
     salt: str
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
+    held: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     entries: tuple[Entry, ...] = ()
 
     @classmethod
-    def new(cls, original: str, data: LabeledData) -> "Ledger":
-        """Return an empty ledger of a model of these data, with a salt of its own."""
-        return cls(original, secrets.token_hex(16), data.mean, data.std)
+    def new(
+        cls, original: str, data: LabeledData, held: Mapping[Part, Sequence[str]] | None = None
+    ) -> "Ledger":
+        """Return an empty ledger of a model of these data, with a salt of its own.
+
+        Args:
+            original: digest of the model.
+            data: its training set.
+            held: ids of the same source that are in other parts.
+        """
+        empty = cls(original, secrets.token_hex(16), data.mean, data.std)
+        hashes: dict[str, tuple[str, ...]] = {
+            part: tuple(empty.hashes(names)) for part, names in (held or {}).items()
+        }
+        return dataclasses.replace(empty, held=hashes)
+
+    def part_of(self, name: str) -> Part:
+        """Return the part of an id: that of the first request, or D."""
+        hashed = self.hashed(name)
+        parts: tuple[Part, ...] = ("valid", "test")
+        return next((part for part in parts if hashed in self.held.get(part, ())), "train")
 
     @property
     def model(self) -> str:
@@ -117,7 +138,7 @@ class Ledger:
 
     def _chained(self) -> list[tuple[dict[str, Any], str]]:
         """Return each line without its chain value, and that value."""
-        head = {name: getattr(self, name) for name in ("original", "salt", "mean", "std")}
+        head = {name: getattr(self, name) for name in ("original", "salt", "mean", "std", "held")}
         head["format"] = FORMAT
         found, chain = [], START
         for line in (head, *map(dataclasses.asdict, self.entries)):
@@ -139,7 +160,8 @@ class Ledger:
             head, *rest = [json.loads(line) for line in lines[:-1]]
             entries = tuple(Entry(**_fields(each)) for each in rest)
             mean, std = tuple(head["mean"]), tuple(head["std"])
-            ledger = cls(head["original"], head["salt"], mean, std, entries)
+            held = {str(part): tuple(hashes) for part, hashes in head["held"].items()}
+            ledger = cls(head["original"], head["salt"], mean, std, held, entries)
             again = ledger.content().split(b"\n")
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise _damaged(place, "it is empty" if not content else str(error)) from error

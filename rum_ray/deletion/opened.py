@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rum_ray.deletion.data import load_data
+from rum_ray.deletion.data import load_data, new_ledger
 from rum_ray.deletion.jobs import MeasureModel
 from rum_ray.deletion.ledger import Ledger
 from rum_ray.deletion.measure import Attacked, enough_models
@@ -105,11 +105,11 @@ def open_deletion(
         RumRayError: the list, the data, the model and the ledger do not fit together.
     """
     ledger = settle(out) if settled else Ledger.read(out)
-    bundle = load_data(experiment, ledger)
+    bundle = load_data(experiment, ledger, store, listed.names)
     device = torch.device("cuda" if experiment.cluster.gpus_per_worker else "cpu")
     everything = Context(bundle, Store(store), device)
     start = find_start(experiment, everything, out, ledger)
-    known = ledger or Ledger.new(start.digest, bundle.train)
+    known = ledger or new_ledger(start.digest, experiment, bundle)
     request = open_request(listed, bundle, known)
     context = dataclasses.replace(everything, bundle=request.bundle)
     prepared = _usable(Prepared.read(out), context, request)

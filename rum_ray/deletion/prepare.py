@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from rum_ray.deletion.data import load_data
+from rum_ray.deletion.data import load_data, new_ledger
 from rum_ray.deletion.ledger import LEDGER, Ledger
 from rum_ray.deletion.models import state_digest
 from rum_ray.deletion.pool import PREPARED, Prepared
 from rum_ray.deletion.publish import settle
-from rum_ray.deletion.request import remaining, row_names
+from rum_ray.deletion.request import remaining
 from rum_ray.errors import ConfigError
 from rum_ray.experiment import Experiment
 from rum_ray.files import PRIVATE, write_bytes
@@ -63,9 +63,9 @@ def open_preparation(experiment: Experiment, out: Path, store: str | Path) -> St
         RumRayError: the experiment does not fit its data.
     """
     ledger = Ledger.read(out)
-    bundle = load_data(experiment, ledger)
+    bundle = load_data(experiment, ledger, store)
     if ledger is not None:
-        hashes = ledger.hashes(row_names(bundle.train))
+        hashes = ledger.hashes(bundle.train.known_ids.texts())
         kept = np.flatnonzero([each not in ledger.forgotten for each in hashes])
         bundle = remaining(bundle, kept)
     device = torch.device("cuda" if experiment.cluster.gpus_per_worker else "cpu")
@@ -81,14 +81,16 @@ def prepare(study: Study, out: Path, executor: Executor, progress: Progress) -> 
     context, bundle = study.context, study.context.bundle
     ledger = settle(out)
     if ledger is None:
-        ledger = Ledger.new(state_digest(study.originals[0].load(context)), bundle.train)
+        ledger = new_ledger(
+            state_digest(study.originals[0].load(context)), study.experiment, bundle
+        )
         write_bytes(out / LEDGER, ledger.content(), PRIVATE)
     rows = np.arange(len(bundle.train))
     jobs = pool_jobs(study)
     logits, included, unseen = pool_logits(context, jobs, rows)
     keys = [context.key(job.model) for job in jobs] + [context.key(job) for job in jobs]
     made = Prepared(
-        tuple(ledger.hashes(row_names(bundle.train))),
+        tuple(ledger.hashes(bundle.train.known_ids.texts())),
         study.scores.values,
         included,
         logits.astype(np.float32),

@@ -120,7 +120,7 @@ def _of_experiment(
     """Yield the originals, pools and proxies that the experiment's file makes on all data."""
     device = torch.device("cuda" if experiment.cluster.gpus_per_worker else "cpu")
     with contextlib.suppress(RumRayError):
-        context = Context(load_data(experiment, ledger), store, device)
+        context = Context(load_data(experiment, ledger, store.root), store, device)
         jobs = [TrainModel(own_recipe(experiment), run_seed(experiment))]
         studies = [Study(pooled(experiment), context)]
         if experiment.score.name != "auto":

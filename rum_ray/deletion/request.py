@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rum_ray.data.bundle import DataBundle, Indices, LabeledData
+from rum_ray.data.ids import canonical, is_row_number
 from rum_ray.deletion.ledger import Ledger
 from rum_ray.errors import DataError, PlanError
 
@@ -96,46 +97,38 @@ def read_list(path: str) -> Listed:
     return Listed(names, content, place)
 
 
-def row_names(data: LabeledData) -> list[str]:
-    """Return the id of each row, in the form that is hashed."""
-    return [str(number) for number in data.ids]
-
-
-def find_rows(names: Sequence[str], data: LabeledData) -> list[int | None]:
-    """Return the row of each listed id; None for an id that the data do not have."""
-    row_of = {name: row for row, name in enumerate(row_names(data))}
-    return [row_of.get(name) for name in names]
-
-
 def open_request(listed: Listed, bundle: DataBundle, ledger: Ledger) -> Request:
     """Resolve a list of ids on the data.
 
-    Rows of V that are listed are moved to D, because a request implies that the model knows them.
-
     Args:
         listed: the list.
-        bundle: all data that are there.
+        bundle: all data that are there; listed rows of V are in D already.
         ledger: the requests so far.
 
     Raises:
-        DataError: an id is unknown, or is listed twice; one message has all of them.
+        DataError: an id is unknown, or is listed twice; one message has all of them. Or an id is
+            the row number of a file, or stands for two files.
         PlanError: no row would remain.
     """
-    bundle = _with_listed(listed, bundle)
     train = bundle.train
-    rows, names = find_rows(listed.names, train), row_names(train)
-    found = [
-        name if row is None else names[row] for name, row in zip(listed.names, rows, strict=True)
-    ]
+    names = train.known_ids.texts()
+    places = train.known_ids.find(listed.names)
+    rows = [each[0] if each else None for each in places]
+    given = zip(listed.names, rows, strict=True)
+    found = [canonical(name) if row is None else names[row] for name, row in given]
     already = [name for name in found if ledger.hashed(name) in ledger.forgotten]
     unknown = [
         name
         for name, row in zip(found, rows, strict=True)
         if row is None and ledger.hashed(name) not in ledger.forgotten
     ]
-    twice = [name for name, count in Counter(found).items() if count > 1]
-    if unknown or twice:
-        raise DataError(f"--forget: {listed.place}: {_problems(unknown, twice, len(found))}")
+    _check(listed, found, unknown, train)
+    alike = [name for name, each in zip(listed.names, places, strict=True) if each[1:]]
+    if alike:
+        raise DataError(
+            f"--forget: {listed.place}: {len(alike)} ids stand for two files each, whose names "
+            f"differ in the encoding of accents only: {_some(alike)}. Rename one of them."
+        )
     hashes = np.array(ledger.hashes(names), dtype=object)
     gone = np.array([each in ledger.forgotten for each in hashes], dtype=bool)
     wanted = np.zeros(len(train), dtype=bool)
@@ -158,10 +151,23 @@ def open_request(listed: Listed, bundle: DataBundle, ledger: Ledger) -> Request:
     )
 
 
-def _with_listed(listed: Listed, bundle: DataBundle) -> DataBundle:
-    """Return the data with the listed rows of V moved to D."""
-    rows = [row for row in find_rows(listed.names, bundle.valid) if row is not None]
-    return bundle.with_train_ids(bundle.valid.ids[rows].tolist()) if rows else bundle
+def _check(
+    listed: Listed, found: Sequence[str], unknown: Sequence[str], train: LabeledData
+) -> None:
+    """Raise DataError if ids are unknown, listed twice, or may mean another row than before."""
+    twice = [name for name, count in Counter(found).items() if count > 1]
+    if unknown or twice:
+        raise DataError(f"--forget: {listed.place}: {_problems(unknown, twice, len(found))}")
+    numbers = [name for name in listed.names if is_row_number(name)]
+    if numbers and train.names is not None and train.names.column is None:
+        known = {*train.known_ids.texts()}
+        moving = [name for name in numbers if canonical(name) not in known]
+        if moving:
+            raise DataError(
+                f"--forget: {listed.place}: {len(moving)} ids are row numbers: {_some(moving)}. "
+                "They change where files are removed, so a request lists paths relative to the "
+                "data folder."
+            )
 
 
 def remaining(bundle: DataBundle, kept: NDArray[np.int64]) -> DataBundle:

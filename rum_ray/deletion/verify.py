@@ -19,7 +19,6 @@ from rum_ray.deletion.ledger import LEDGER, Entry, Ledger
 from rum_ray.deletion.measure import Predictions
 from rum_ray.deletion.models import own_recipe, state_digest
 from rum_ray.deletion.publish import MANIFEST, MODEL, sha256
-from rum_ray.deletion.request import row_names
 from rum_ray.digest import digest
 from rum_ray.errors import DataError, IntegrityError, RumRayError
 from rum_ray.evaluation.peers import auc_interval, peer_scores
@@ -230,7 +229,7 @@ class _Again:
         """Return the forgotten and the retained rows; None if some are not there."""
         if entry is None or ledger is None:
             return None
-        hashes = np.array(ledger.hashes(row_names(self.bundle.train)), dtype=object)
+        hashes = np.array(ledger.hashes(self.bundle.train.known_ids.texts()), dtype=object)
         before = {each for past in ledger.entries[: entry.request - 1] for each in past.ids}
         forget = np.flatnonzero([each in {*entry.ids} for each in hashes])
         gone = {*entry.ids} | before

@@ -1,8 +1,11 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rum_ray.data.ids import Names
 from rum_ray.deletion.ledger import Entry, Ledger
 from rum_ray.deletion.request import Listed, open_request
 from rum_ray.errors import DataError, PlanError
@@ -48,8 +51,9 @@ def test_rows_that_are_gone_and_forgotten_are_known(bundle):
     assert request.bundle.train.ids[request.rows].tolist() == [101]
 
 
-def test_listed_rows_of_v_move_to_d(bundle):
-    request = open_request(listed([3, 101]), bundle, Ledger("m0", "00"))
+def test_listed_rows_of_v_are_in_d(bundle):
+    moved = bundle.with_trained(["3", "101"])
+    request = open_request(listed([3, 101]), moved, Ledger("m0", "00"))
     assert request.bundle.train.ids[request.rows].tolist() == [3, 101]
     assert len(request.bundle.train) == 161
     assert len(request.bundle.valid) == 39
@@ -81,3 +85,15 @@ def test_a_whole_class_is_named(bundle):
     rows = bundle.train.ids[bundle.train.y.numpy() == 2]
     request = open_request(listed(rows), bundle, Ledger("m0", "00"))
     assert request.whole_classes == ("c",)
+
+
+def test_files_that_look_alike_are_refused(bundle):
+    names = np.array([f"a/{n}.png" for n in range(158)] + ["caf\u00e9", "cafe\u0301"], dtype=object)
+    train = dataclasses.replace(bundle.train, names=Names(names))
+    named = dataclasses.replace(bundle, train=train)
+    with pytest.raises(DataError, match="stand for two files"):
+        open_request(listed(["caf\u00e9"]), named, Ledger("m0", "00"))
+    with pytest.raises(DataError, match="1 ids are row numbers: '101'"):
+        open_request(listed(["a/2.png", 101]), named, Ledger("m0", "00"))
+    request = open_request(listed(["a/2.png"]), named, Ledger("m0", "00"))
+    assert request.rows.tolist() == [2]
