@@ -122,13 +122,8 @@ def open_request(listed: Listed, bundle: DataBundle, ledger: Ledger) -> Request:
         for name, row in zip(found, rows, strict=True)
         if row is None and ledger.hashed(name) not in ledger.forgotten
     ]
-    _check(listed, found, unknown, train)
     alike = [name for name, each in zip(listed.names, places, strict=True) if each[1:]]
-    if alike:
-        raise DataError(
-            f"--forget: {listed.place}: {len(alike)} ids stand for two files each, whose names "
-            f"differ in the encoding of accents only: {_some(alike)}. Rename one of them."
-        )
+    _check(listed, found, unknown, alike, train)
     hashes = np.array(ledger.hashes(names), dtype=object)
     gone = np.array([each in ledger.forgotten for each in hashes], dtype=bool)
     wanted = np.zeros(len(train), dtype=bool)
@@ -152,12 +147,21 @@ def open_request(listed: Listed, bundle: DataBundle, ledger: Ledger) -> Request:
 
 
 def _check(
-    listed: Listed, found: Sequence[str], unknown: Sequence[str], train: LabeledData
+    listed: Listed,
+    found: Sequence[str],
+    unknown: Sequence[str],
+    alike: Sequence[str],
+    train: LabeledData,
 ) -> None:
-    """Raise DataError if ids are unknown, listed twice, or may mean another row than before."""
+    """Raise DataError if ids are unknown, listed twice, or may mean another row."""
     twice = [name for name, count in Counter(found).items() if count > 1]
     if unknown or twice:
         raise DataError(f"--forget: {listed.place}: {_problems(unknown, twice, len(found))}")
+    if alike:
+        raise DataError(
+            f"--forget: {listed.place}: {len(alike)} ids stand for two files each, whose names "
+            f"differ in the encoding of accents only: {_some(alike)}. Rename one of them."
+        )
     numbers = [name for name in listed.names if is_row_number(name)]
     if numbers and train.names is not None and train.names.column is None:
         known = {*train.known_ids.texts()}
