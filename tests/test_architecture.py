@@ -45,7 +45,7 @@ OWNERS = {
     "pytest": "testing",
     "ray": "cluster",
     "rich": "cli",
-    "safetensors": "jobs store",
+    "safetensors": "jobs models store",
     "scipy": "evaluation",
     "sklearn": "evaluation",
     "threadpoolctl": "evaluation",
