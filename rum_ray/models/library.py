@@ -18,7 +18,16 @@ from rum_ray.errors import ConfigError, did_you_mean
 PREFIX = "torchvision:"
 _DRAWN = frozenset({"googlenet", "inception_v3"})
 """Networks that draw their initial weights on request only."""
-_MOST_CANDIDATES = 16
+_FAMILIES = {
+    "layer1.0.conv1.weight": ("resnet", "wide_resnet", "resnext"),
+    "features.0.weight": ("alexnet", "vgg", "squeezenet"),
+    "features.denseblock1.denselayer1.norm1.weight": ("densenet",),
+    "class_token": ("vit_",),
+    "features.0.0.weight": ("convnext", "efficientnet", "mobilenet", "swin"),
+    "stem.0.weight": ("regnet",),
+    "stage2.0.branch1.0.weight": ("shufflenet",),
+}
+"""Beginnings of the names of networks by a name of their weights."""
 
 
 def function_of(name: str) -> Any:
@@ -51,7 +60,7 @@ def function_of(name: str) -> Any:
 def networks_with(names: Collection[str], ignored: tuple[str, ...]) -> list[str]:
     """Return the networks of torchvision whose `state_dict` has these names and no others.
 
-    Only networks whose first modules have names among these are built, without memory.
+    Only networks of the family that a name tells are built, without memory.
 
     Args:
         names: without those that end with one of `ignored`.
@@ -60,26 +69,14 @@ def networks_with(names: Collection[str], ignored: tuple[str, ...]) -> list[str]
     from rum_ray.models.vision import vision
 
     wanted = set(names)
-    family = _FAMILIES.get(min((name for name in wanted), default="").partition(".")[0], ())
+    family = next((names for mark, names in _FAMILIES.items() if mark in wanted), None)
+    if family is None:
+        return []
     known = [name for name in vision.list_models(module=vision) if name.startswith(family)]
     found = []
-    for name in known[:_MOST_CANDIDATES]:
+    for name in known:
         with torch.device("meta"):
             state = function_of(name)((3, 224, 224), 2).state_dict()
         if {key for key in state if not key.endswith(ignored)} == wanted:
             found.append(PREFIX + name)
     return found
-
-
-_FAMILIES: dict[str, tuple[str, ...]] = {
-    "bn1": ("resnet", "wide_resnet", "resnext"),
-    "classifier": (
-        *("alexnet", "vgg", "densenet", "mobilenet", "efficientnet_b", "mnasnet", "convnext"),
-        *("squeezenet",),
-    ),
-    "conv1": ("shufflenet",),
-    "class_token": ("vit_",),
-    "features": ("swin_",),
-    "fc": ("regnet",),
-}
-"""Beginnings of names of networks by the first module, in alphabetical order, of their weights."""
