@@ -20,6 +20,7 @@ from rum_ray.results.summary import summarize
 from rum_ray.store import CACHE, Store
 from rum_ray.study.executor import Executor, LocalExecutor
 from rum_ray.study.forecast import expect
+from rum_ray.study.models import check_models
 from rum_ray.study.output_folder import check_writable, lock_folder, write_plans
 from rum_ray.study.pipeline import Pipeline
 from rum_ray.study.progress import Journal, LoggedProgress, Progress
@@ -119,7 +120,9 @@ def open_study(
     check_share(study)
     if forgets:
         check(study)
-    elif experiment.forget.ids is not None:
+        return study
+    check_models(study)
+    if experiment.forget.ids is not None:
         # Listed ids are training data in every stage, so they are read here, too.
         _ = study.forget
     return study

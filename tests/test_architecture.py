@@ -46,7 +46,7 @@ OWNERS = {
     "pytest": "testing",
     "ray": "cluster",
     "rich": "cli",
-    "safetensors": "jobs store",
+    "safetensors": "jobs models store",
     "scipy": "evaluation",
     "sklearn": "evaluation",
     "threadpoolctl": "evaluation",

@@ -170,6 +170,11 @@ class Experiment:
                 f"score.fused: supported for {', '.join(FUSED)} only, but the scoring model is "
                 f"'{model}'. Remove score.fused."
             )
+        if self.score.fused and (self.score.recipe or self.recipe).init is not None:
+            raise ConfigError(
+                "score.fused: fused training starts from new weights only. Remove score.fused or "
+                "recipe.init."
+            )
         if self.score.fused and self.cluster.gpus_per_worker:
             raise ConfigError(
                 "score.fused: supported on CPUs only, because its speed and its reproducibility "
