@@ -23,7 +23,8 @@ EVIDENCE, PAGE = "evidence.json", "evidence.html"
 def files_of(unlearned: Unlearned, evidence: Evidence) -> tuple[Entry, dict[str, bytes]]:
     """Return the ledger's entry of a request, and the contents of its files by name."""
     opened, model = unlearned.opened, unlearned.job.load_model(unlearned.opened.context)
-    files = dict(model_files(model))
+    hidden = opened.request.listed.names
+    files = dict(model_files(opened.experiment, opened.out, opened.ledger, model, hidden))
     files[EVIDENCE] = format_json(evidence.to_json())
     files[PAGE] = page(evidence).encode()
     made = datetime.now(UTC).isoformat(timespec="seconds")

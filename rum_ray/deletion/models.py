@@ -1,7 +1,8 @@
 """The models of a deletion: the original, the last published one, and the files of a new one."""
 
 import contextlib
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from rum_ray.experiment import Experiment
 from rum_ray.jobs import Context, TrainModel, format_weights
 from rum_ray.jobs.pretrained import read_weights
 from rum_ray.jobs.train import weights
+from rum_ray.models.checkpoint import PT, read
 from rum_ray.seeding import Seed
 from rum_ray.store import Artifact
 from rum_ray.training.recipe import Recipe
@@ -143,6 +145,29 @@ def read_published(experiment: Experiment, bundle: DataBundle, out: Path, ledger
     return Start(model, entry.model, str(path))
 
 
-def model_files(model: nn.Module) -> Mapping[str, bytes]:
-    """Return the files of a model that is published, by name."""
-    return {MODEL: format_weights(Artifact(weights(model)))}
+def model_files(
+    experiment: Experiment, out: Path, ledger: Ledger, model: nn.Module, hidden: Sequence[str]
+) -> Mapping[str, bytes]:
+    """Return the files of a model that is published, by name.
+
+    `model.pt` has the structure and the names of the original's file, if that is no safetensors
+    file. The last published one has the same structure, so the original may be gone.
+
+    Args:
+        experiment: names the original's file.
+        out: the output folder.
+        ledger: its ledger before this request.
+        model: the model.
+        hidden: texts that no file may contain, such as the names of forgotten rows.
+    """
+    state = weights(model)
+    files = {MODEL: format_weights(Artifact(state))}
+    last = len(ledger.entries)
+    given = [experiment.recipe.weights, str(folder_of(out, last) / PT) if last else None]
+    path = next((each for each in given if each and Path(each).expanduser().exists()), None)
+    if path is None or path.endswith(".safetensors"):
+        return files
+    with tempfile.TemporaryDirectory() as folder:
+        read(path).write(folder, model.state_dict(), hidden)
+        files[PT] = (Path(folder) / PT).read_bytes()
+    return files

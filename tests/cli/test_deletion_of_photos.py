@@ -1,4 +1,4 @@
-"""Requests by file names, and photos that are gone afterwards."""
+"""Requests by file names: a checkpoint of another script, and photos that are gone afterwards."""
 
 import json
 import shutil
@@ -6,21 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from rum_ray.data import load
 from rum_ray.deletion.ledger import Ledger
-from rum_ray.jobs import format_weights
-from rum_ray.jobs.train import weights
 from rum_ray.results.schema.evidence import Evidence
 from rum_ray.seeding import Seed
-from rum_ray.store import Artifact
 from rum_ray.training import LocalRuntime, Recipe
 
 FILE = """
 name: photos
 data: {name: images, train: photos/train, test: photos/test, size: 8}
-recipe: {model: small_cnn, weights: photos.safetensors, epochs: 12, lr: 0.05, batch_size: 32}
+recipe: {model: small_cnn, weights: photos.pth, epochs: 12, lr: 0.05, batch_size: 32}
 score: {name: auto}
 plan:
   low: nothing
@@ -55,8 +53,8 @@ def files(tmp_path) -> list[str]:
     model = Recipe("small_cnn", epochs=12, lr=0.05, batch_size=32).fit(
         data.train, LocalRuntime(Seed(0))
     )
-    path = tmp_path / "photos.safetensors"
-    path.write_bytes(format_weights(Artifact(weights(model))))
+    state = {f"module.{name}": value for name, value in model.state_dict().items()}
+    torch.save({"epoch": 12, "model_state": state}, tmp_path / "photos.pth")
     return sorted(data.train.names.values)
 
 
@@ -72,6 +70,7 @@ def test_two_requests_and_files_that_are_gone(call, tmp_path, files):
     assert code == 0, err
     out = tmp_path / "out" / "photos"
     first = out / "deletions" / "0001"
+    assert {"model.pt", "model.safetensors"} <= {p.name for p in first.iterdir()}
     rows = evidence(first).done.rows
 
     for name in one:
@@ -90,6 +89,11 @@ def test_two_requests_and_files_that_are_gone(call, tmp_path, files):
         assert code == 0, err
         assert "measured again: accuracy on test" in text
 
+    # The script that made the checkpoint loads the published one.
+    given = torch.load(tmp_path / "photos.pth", weights_only=True)
+    again = torch.load(second / "model.pt", weights_only=True)
+    assert again["epoch"] == 12
+    assert list(again["model_state"]) == list(given["model_state"])
     # No name of a forgotten file is in a file that was written.
     for path in [*out.rglob("*"), *(tmp_path / "store").rglob("*")]:
         if path.is_file():
