@@ -19,9 +19,11 @@ from rum_ray.evaluation import ALWAYS, ATTACKS
 from rum_ray.experiment import (
     ClusterConfig,
     DataConfig,
+    DeletionConfig,
     EvaluateConfig,
     Experiment,
     ForgetConfig,
+    GatesConfig,
     Precision,
     RelearnConfig,
     ScoreConfig,
@@ -64,6 +66,8 @@ PARTS = {
     Candidate: "[candidate](#candidates)",
     EvaluateConfig: "[evaluate](#evaluate)",
     RelearnConfig: "[relearn](#relearn)",
+    DeletionConfig: "[deletion](#deletion)",
+    GatesConfig: "[gates](#gates)",
     ClusterConfig: "[cluster](#cluster)",
     Unlearner: "[unlearner](#unlearners)",
     Refiner: "[refiner](#refine)",
@@ -136,6 +140,8 @@ def render() -> dict[str, str]:
         _section("evaluate", EvaluateConfig),
         f"Attacks: {_listed({n: a for n, a in ATTACKS.items() if n not in ALWAYS})}.\n",
         _section("relearn", RelearnConfig),
+        _section("deletion", DeletionConfig),
+        _section("gates", GatesConfig),
         _section("cluster", ClusterConfig),
     ]
     return {"configuration.md": "\n".join(sections)}

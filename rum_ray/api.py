@@ -10,6 +10,7 @@ from rum_ray import config
 from rum_ray.data import Reading
 from rum_ray.errors import ConfigError, RumRayError
 from rum_ray.experiment import Experiment
+from rum_ray.experiment.score import AUTO
 from rum_ray.jobs import Context
 from rum_ray.results.load import load_outcome
 from rum_ray.results.parquet import score_table, trial_table
@@ -19,6 +20,7 @@ from rum_ray.results.summary import summarize
 from rum_ray.store import CACHE, Store
 from rum_ray.study.executor import Executor, LocalExecutor
 from rum_ray.study.forecast import expect
+from rum_ray.study.models import check_models
 from rum_ray.study.output_folder import check_writable, lock_folder, write_plans
 from rum_ray.study.pipeline import Pipeline
 from rum_ray.study.progress import Journal, LoggedProgress, Progress
@@ -104,6 +106,11 @@ def open_study(
     Raises:
         RumRayError: the experiment does not fit its data.
     """
+    if experiment.score.file is None and experiment.score.name == AUTO:
+        raise ConfigError(
+            "score.name: auto is for 'rum-ray prepare' and 'rum-ray delete'. Name the score, such "
+            "as memorization."
+        )
     # The device belongs to the keys, also where the driver has none of the workers' kind.
     device = torch.device("cuda" if experiment.cluster.gpus_per_worker else "cpu")
     place = Store(store)
@@ -113,7 +120,9 @@ def open_study(
     check_share(study)
     if forgets:
         check(study)
-    elif experiment.forget.ids is not None:
+        return study
+    check_models(study)
+    if experiment.forget.ids is not None:
         # Listed ids are training data in every stage, so they are read here, too.
         _ = study.forget
     return study

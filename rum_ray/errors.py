@@ -75,6 +75,12 @@ class UnsafeError(RumRayError):
     exit_code = 8
 
 
+class GateError(RumRayError):
+    """A gate of a deletion is not met, so nothing is published."""
+
+    exit_code = 9
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return the end of a message: the known names, and the one closest to `name`, if any."""
     names = list(known)

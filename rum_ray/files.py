@@ -13,12 +13,23 @@ from rum_ray.errors import StoreError
 POLL_SECONDS = 0.02
 
 
-def write_once(path: Path, content: bytes) -> bool:
-    """Create a file atomically and durably; return False, without a change, if it exists."""
+PRIVATE = 0o600
+"""Permissions of a file that only its owner may read."""
+
+
+def write_once(path: Path, content: bytes, mode: int = 0o666) -> bool:
+    """Create a file atomically and durably; return False, without a change, if it exists.
+
+    Args:
+        path: of the file; missing folders are created.
+        content: of the file.
+        mode: permissions of the file, less the umask.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with temporary.open("xb") as file:
+        number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        with open(number, "wb") as file:  # noqa: PTH123 - an open file, not a path
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -48,15 +59,20 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, mode: int = 0o666) -> None:
     """Write a file atomically; an existing file is replaced.
+
+    Args:
+        path: of the file; missing folders are created.
+        content: of the file.
+        mode: permissions of the file, less the umask.
 
     Raises:
         StoreError: the file cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        write_once(temporary, content)
+        write_once(temporary, content, mode)
         temporary.replace(path)
     except OSError as error:
         raise StoreError(

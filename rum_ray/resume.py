@@ -9,13 +9,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from rum_ray.digest import digest
 from rum_ray.seeding import Seed
-from rum_ray.store import Store
+from rum_ray.store import Key, Store
+from rum_ray.training.initial import InitialWeights, read_initial
 from rum_ray.training.runtime import Stateful, set_threads
 
 CHECKPOINT_SECONDS = 30.0
+
+
+def initial_key(initial: InitialWeights) -> Key:
+    """Return the key of initial weights in the store: the content of their file."""
+    return Key("initial", {"sha256": initial.sha256})
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,13 @@ class StoredRuntime:
 
     def __truediv__(self, part: str | int) -> "StoredRuntime":
         return replace(self, seed=self.seed / part)
+
+    def weights(self, initial: InitialWeights) -> Mapping[str, Tensor]:
+        """Return initial weights from the store, or from their file."""
+        artifact = self.store.find(initial_key(initial))
+        if artifact is None:
+            return read_initial(initial)
+        return {name: torch.from_numpy(array.copy()) for name, array in artifact.arrays.items()}
 
     def epochs(self, total: int, **state: Stateful) -> Iterator[int]:
         """Yield the remaining epochs, and save checkpoints of the state in between."""

@@ -192,7 +192,10 @@ def test_experiment_files_in_a_document_are_valid(path, monkeypatch):
         keys = yaml.safe_load(text)
         if path.name == "configuration.md":
             keys = {"search": keys}
-        config.parse(keys if "name" in keys else yaml.safe_load(EXPERIMENT) | keys)
+        base = yaml.safe_load(EXPERIMENT) if "name" not in keys else {}
+        # A file of requests to forget needs no forget set.
+        base |= config.UNCHOSEN if "deletion" in keys else {}
+        config.parse(base | keys)
 
 
 @each_document

@@ -47,6 +47,14 @@ Track = Annotated[
     str | None, typer.Option("--track", help="Send the report to mlflow:URI or wandb:PROJECT.")
 ]
 SeedFlag = Annotated[int | None, typer.Option("--seed", help="Replaces the seeds of the file.")]
+Forget = Annotated[
+    str, typer.Option(help="File with one id per line; - is standard input.", show_default=False)
+]
+Folder = Annotated[Path, typer.Argument(help="Folder of a request.", show_default=False)]
+Public = Annotated[
+    bool, typer.Option("--public", help="Leave out hashes, and numbers about fewer than 10 rows.")
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Remove what is listed.")]
 Address = Annotated[
     str, typer.Option(help="Ray cluster: local, auto or HOST:PORT; none: processes without Ray.")
 ]
@@ -85,8 +93,13 @@ _SHARED = {
 """The shared flags, by parameter: type and default."""
 
 
-def _command(name: str) -> Callable[[Callable[..., dict[str, Any]]], None]:
-    """Return a decorator that registers a command and gives it the shared flags."""
+def _command(name: str, **defaults: Any) -> Callable[[Callable[..., dict[str, Any]]], None]:
+    """Return a decorator that registers a command and gives it the shared flags.
+
+    Args:
+        name: of the command.
+        defaults: of shared flags, where the command has others.
+    """
 
     def register(function: Callable[..., dict[str, Any]]) -> None:
         def command(**given: Any) -> None:
@@ -97,8 +110,8 @@ def _command(name: str) -> Callable[[Callable[..., dict[str, Any]]], None]:
         keyword = inspect.Parameter.KEYWORD_ONLY
         own = [p for p in inspect.signature(function).parameters.values() if p.name != "flags"]
         shared = [
-            inspect.Parameter(name, keyword, annotation=kind, default=default)
-            for name, (kind, default) in _SHARED.items()
+            inspect.Parameter(flag, keyword, annotation=kind, default=defaults.get(flag, default))
+            for flag, (kind, default) in _SHARED.items()
         ]
         parameters = [*(p.replace(kind=keyword) for p in own), *shared]
         vars(command)["__signature__"] = inspect.Signature(parameters)
@@ -171,6 +184,51 @@ def _report(files: Files, flags: Flags, track: Track = None) -> dict[str, Any]:
         raise ConfigError("--out is for one experiment; leave it out to report on several.")
     answers = [_do("report", file, flags, track=track) for file in files]
     return answers[0] if len(answers) == 1 else {"reports": answers}
+
+
+@_command("prepare")
+def _prepare(file: File, flags: Flags) -> dict[str, Any]:
+    """Train a leave-k-out pool once, for the scores and the evidence of all later requests."""
+    from rum_ray.cli import deletions
+
+    return deletions.prepare(*_request_file(file, flags), flags.dry_run)
+
+
+@_command("delete", address="none")
+def _delete(file: File, flags: Flags, forget: Forget, public: Public = False) -> dict[str, Any]:
+    """Forget listed rows; publish the model with evidence, or nothing if a gate is not met."""
+    from rum_ray.cli import deletions
+
+    return deletions.delete(*_request_file(file, flags), forget, public, flags.dry_run)
+
+
+@_command("verify", address="none")
+def _verify(folder: Folder, flags: Flags) -> dict[str, Any]:
+    """Check a published folder: files, ledger, versions, and its numbers by the model."""
+    from rum_ray.cli import deletions
+
+    return deletions.verify(folder)
+
+
+@_command("purge", address="none")
+def _purge(file: File, flags: Flags, yes: Yes = False) -> dict[str, Any]:
+    """List what still derives from forgotten rows; with --yes, remove it."""
+    from rum_ray.cli import deletions
+
+    return deletions.purge(*_request_file(file, flags), yes)
+
+
+def _request_file(file: Path, flags: Flags) -> "tuple[Experiment, Options]":
+    """Return the experiment of a file that needs no forget set, and the options."""
+    from rum_ray import config
+
+    changes = [*(flags.sets or ())]
+    if flags.seed is not None:
+        changes.append(f"seeds=[{flags.seed}]")
+    experiment = config.load(file, changes, config.UNCHOSEN)
+    from rum_ray.cli import commands
+
+    return experiment, commands.Options(flags.out, flags.store, flags.address, flags.dashboard)
 
 
 @_command("doctor")

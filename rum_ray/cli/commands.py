@@ -105,13 +105,13 @@ def _session(experiment: Experiment, options: Options) -> Iterator[tuple[Progres
 
         try:
             journal = Journal(out / "progress.jsonl", bars)
-            with _executor(experiment, options, journal.say) as executor:
+            with make_executor(experiment, options, journal.say) as executor:
                 yield journal, executor
         finally:
             bars.close()
 
 
-def _executor(experiment: Experiment, options: Options, say: Callable[[str], None]) -> Executor:
+def make_executor(experiment: Experiment, options: Options, say: Callable[[str], None]) -> Executor:
     """Return the executor at an address."""
     if options.address == "none":
         return LocalExecutor(experiment.cluster.workers)

@@ -130,9 +130,10 @@ def show(answer: Mapping[str, Any]) -> None:
         _show_estimate(answer)
     elif "forecast" in answer:
         _show_forecast(answer["forecast"], f"dry run{_of_repeats(answer)}, at most")
-    elif "checks" in answer:
-        rows = [[c["check"], c["state"], c["found"]] for c in answer["checks"]]
-        table("doctor", ["check", "state", "found"], rows)
+    elif {"checks", "deletion", "purge"} & answer.keys():
+        from rum_ray.cli import shown
+
+        shown.show(answer)
     elif "searches" in answer:
         show_searches(answer["searches"])
         for key in ("trials", "plan"):

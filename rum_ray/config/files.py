@@ -19,19 +19,27 @@ from rum_ray.unlearning import Retrain, Unlearner
 
 AUTO = "auto"
 """The value of `plan` that stands for a plan without a search."""
+UNCHOSEN: Mapping[str, Any] = {
+    "forget": {"size": 1, "pick": "random"},
+    "score": {"name": "auto"},
+}
+"""Keys of a file for commands on requests, if the file lacks them: they choose no forget set."""
 
 
-def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+def load(
+    path: str | Path, overrides: Sequence[str] = (), defaults: Mapping[str, Any] | None = None
+) -> Experiment:
     """Return the experiment of a YAML file.
 
     Args:
         path: the experiment file.
         overrides: "key=value" with a dotted key and a YAML value; they replace values of the file.
+        defaults: top-level keys that the file may lack.
 
     Raises:
         ConfigError: the file, a key or a value is invalid; the message states the place.
     """
-    return parse(read(path), overrides)
+    return parse({**(defaults or {}), **read(path)}, overrides)
 
 
 def dump(experiment: Experiment) -> str:

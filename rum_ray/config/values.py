@@ -12,7 +12,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from rum_ray.data import DATASETS, options_of
 from rum_ray.errors import ConfigError, did_you_mean
 from rum_ray.experiment import DataConfig, key_of
-from rum_ray.models import MODELS
+from rum_ray.models import find_model
 from rum_ray.plugins import find
 from rum_ray.refinement import REFINERS, Refiner
 from rum_ray.search.candidates import Candidate
@@ -66,7 +66,7 @@ def _value(hint: Any, raw: Any, path: str) -> Any:
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         value = build(hint, raw, path)
         if isinstance(value, Recipe):
-            _with_place(lambda: find(value.model, MODELS, "model"), _join(path, "model"))
+            _with_place(lambda: find_model(value.model), _join(path, "model"))
         return value
     arguments = get_args(hint)
     if any(argument in (*_TABLES, Candidate) for argument in arguments):

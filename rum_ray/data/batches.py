@@ -38,6 +38,9 @@ class Batches:
     augment: bool = False
     rows: Indices | None = None
 
+    def __len__(self) -> int:
+        return -(-len(self.data if self.rows is None else self.rows) // self.size)
+
     def epoch(self, seed: Seed) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield (rows [B], inputs [B, ...], labels [B]); `seed` fixes order and augmentation."""
         inputs, labels = self._inputs

@@ -1,5 +1,6 @@
 """An experiment as one frozen value: the sections of an experiment file, defaults and ranges."""
 
+from rum_ray.experiment.deletion import DeletionConfig, GatesConfig
 from rum_ray.experiment.experiment import Experiment
 from rum_ray.experiment.parts import (
     ClusterConfig,
@@ -15,9 +16,11 @@ from rum_ray.experiment.search import ReferenceName, SearchConfig
 __all__ = [
     "ClusterConfig",
     "DataConfig",
+    "DeletionConfig",
     "EvaluateConfig",
     "Experiment",
     "ForgetConfig",
+    "GatesConfig",
     "Precision",
     "ReferenceName",
     "RelearnConfig",

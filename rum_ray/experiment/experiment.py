@@ -8,6 +8,7 @@ from rum_ray.data import DataBundle, Reading
 from rum_ray.data.ids import read_list
 from rum_ray.digest import digest
 from rum_ray.errors import ConfigError, did_you_mean
+from rum_ray.experiment.deletion import DeletionConfig
 from rum_ray.experiment.parts import (
     ClusterConfig,
     DataConfig,
@@ -52,6 +53,7 @@ class Experiment:
         repeats: number of whole studies, each with another split, pool, forget set, search and
             seeds. Their seeds follow from those of the file. The report has intervals over the
             studies.
+        deletion: requests to forget, for `rum-ray delete`.
         cluster: workers and resources.
     """
 
@@ -70,6 +72,9 @@ class Experiment:
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     seeds: tuple[int, ...] = (0,)
     repeats: int = field(default=1, metadata={"sparse": 1})
+    deletion: DeletionConfig = field(
+        default_factory=DeletionConfig, metadata={"sparse": DeletionConfig()}
+    )
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
 
     def __post_init__(self) -> None:
@@ -164,6 +169,11 @@ class Experiment:
             raise ConfigError(
                 f"score.fused: supported for {', '.join(FUSED)} only, but the scoring model is "
                 f"'{model}'. Remove score.fused."
+            )
+        if self.score.fused and (self.score.recipe or self.recipe).init is not None:
+            raise ConfigError(
+                "score.fused: fused training starts from new weights only. Remove score.fused or "
+                "recipe.init."
             )
         if self.score.fused and self.cluster.gpus_per_worker:
             raise ConfigError(

@@ -9,6 +9,7 @@ from rum_ray.refinement import REFINERS
 from rum_ray.rum import Plan
 from rum_ray.search.candidates import Candidate
 from rum_ray.training.domains import Choice
+from rum_ray.training.initial import InitialWeights
 from rum_ray.unlearning import UNLEARNERS
 
 
@@ -19,6 +20,8 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, Candidate):
         narrowed = {k: to_plain(v) for k, v in value.narrowed.items()}
         return {"name": value.name, **narrowed} if narrowed else value.name
+    if isinstance(value, InitialWeights):
+        return value.path
     if isinstance(value, Choice):
         return list(value.options)
     if dataclasses.is_dataclass(value):

@@ -7,6 +7,9 @@ from rum_ray.scores import PROXIES
 from rum_ray.scores.reliability import STEP
 from rum_ray.training.recipe import Recipe
 
+AUTO = "auto"
+"""The score of requests to forget: that of the pool if there is one, else from the model."""
+
 
 @dataclass(frozen=True)
 class Precision:
@@ -50,7 +53,8 @@ class ScoreConfig:
     """Difficulty scores: memorization or a proxy.
 
     Attributes:
-        name: "memorization", or a key of `PROXIES`; with `file`, the column of the scores.
+        name: "memorization", or a key of `PROXIES`; with `file`, the column of the scores. "auto"
+            is for `rum-ray delete`: the best score that is there.
         file: a Parquet file of existing scores, with columns as in scores.parquet.
         models: number of leave-k-out models, or a precision.
         fraction: share of D in the training set of each leave-k-out model.
@@ -83,8 +87,8 @@ class ScoreConfig:
                 "recipe.weights is for the original model only; scoring models are always trained"
             )
         if self.file is None and self.name != "memorization":
-            find(self.name, {"memorization": None, **PROXIES}, "score")
-        pool = self.file is None and self.name == "memorization"
+            find(self.name, {"memorization": None, AUTO: None, **PROXIES}, "score")
+        pool = self.file is None and self.name in ("memorization", AUTO)
         for key in ("fused", "confidences"):
             if getattr(self, key) and not pool:
                 score = self.file or self.name

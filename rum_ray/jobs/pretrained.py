@@ -1,20 +1,26 @@
-"""Pretrained originals: weights from a safetensors file."""
+"""Given weights: pretrained originals, and the weights that training starts from."""
 
-import hashlib
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+import numpy as np
 from torch import nn
 
 from rum_ray.data.bundle import LabeledData
-from rum_ray.errors import DataError
 from rum_ray.jobs.context import Context
 from rum_ray.jobs.train import TrainModel, weights
+from rum_ray.models.checkpoint import Checkpoint, file_digest, read
+from rum_ray.resume import initial_key
 from rum_ray.seeding import Seed
 from rum_ray.store import Artifact
+from rum_ray.training.initial import KEY, InitialWeights, read_initial
+from rum_ray.training.prediction import predict
 from rum_ray.training.recipe import Recipe
+
+MEASURED = 5_000
+"""Largest number of examples of D, and of T, on which a given original is measured."""
+CHANCE = 2.0
+"""A share of right predictions below this many times that of the largest class is near chance."""
 
 
 def weights_digest(path: str) -> str:
@@ -23,55 +29,147 @@ def weights_digest(path: str) -> str:
     Raises:
         DataError: the file cannot be read.
     """
-    try:
-        with Path(path).expanduser().open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"recipe.weights: cannot read {path}: {error.strerror}.") from error
+    return file_digest(path)
 
 
 def read_weights(path: str, recipe: Recipe, data: LabeledData) -> nn.Module:
-    """Return the recipe's model with the weights of a safetensors file.
+    """Return the recipe's model with the weights of a file, in eval mode.
 
     Args:
-        path: the file, with the names and shapes of the model's `state_dict`.
+        path: the file: see `rum_ray.models.checkpoint.read`.
         recipe: names the model.
         data: sets the shapes of inputs and logits.
 
     Raises:
         DataError: the file is damaged, does not match the model, or has weights that are not
             finite.
+        UnsafeError: reading the file could run code or exhaust memory.
     """
-    model = recipe.build(data, Seed(0))
-    try:
-        state = load_file(Path(path).expanduser())
-    except SafetensorError as error:
-        raise DataError(f"recipe.weights: {path} is not a safetensors file: {error}.") from error
-    except OSError as error:
-        raise DataError(f"recipe.weights: cannot read {path}: {error}.") from error
-    expected = model.state_dict()
-    for name in sorted(expected.keys() ^ state.keys()):
-        lacks = path if name in expected else f"model '{recipe.model}'"
-        raise DataError(
-            f"recipe.weights: {lacks} has no '{name}'. File and model must have the same names."
-        )
-    for name, value in state.items():
-        if value.shape != expected[name].shape:
-            model_name = f"model '{recipe.model}' with {data.num_classes} classes"
-            raise DataError(
-                f"recipe.weights: '{name}' has shape {list(value.shape)} in {path}, but "
-                f"{list(expected[name].shape)} in {model_name}."
+    return load_into(recipe.build(data, Seed(0)), read(path), recipe)
+
+
+def load_into(model: nn.Module, given: Checkpoint, recipe: Recipe) -> nn.Module:
+    """Return a model with given weights, in eval mode; raise DataError if they do not fit."""
+    state = given.fit(model.state_dict(), f"model '{recipe.model}'")
+    model.load_state_dict(state, strict=False)
+    return model.eval()
+
+
+@dataclass(frozen=True)
+class GivenOriginal:
+    """The accuracy of a given original, as it was read.
+
+    Attributes:
+        train: share of right predictions on D.
+        test: the same on T; NaN without T.
+        measured: number of examples of D that were measured.
+        total: number of examples of D.
+        classes: number of classes.
+        chance: share of the largest class in D.
+        normalize: the recipe's normalisation in words.
+    """
+
+    train: float
+    test: float
+    measured: int
+    total: int
+    classes: int
+    chance: float
+    normalize: str
+
+    @property
+    def is_near_chance(self) -> bool:
+        """True if the model hardly knows D: below twice the share of the largest class.
+
+        With that share above one third, half of the way to 1 counts instead.
+        """
+        return self.train < min(CHANCE * self.chance, (1 + self.chance) / 2)
+
+    @property
+    def lines(self) -> list[str]:
+        """The accuracy in one sentence, and a second one near chance."""
+        part = "" if self.measured == self.total else f" ({self.measured:,} of them measured)"
+        test = "" if np.isnan(self.test) else f" and {self.test:.1%} of the test data"
+        lines = [
+            f"The given original classifies {self.train:.1%} of the {self.total:,} training "
+            f"examples{part}{test} right."
+        ]
+        if self.is_near_chance:
+            lines.append(
+                f"Warning: that is near chance level ({self.chance:.1%}). Is the normalisation "
+                f"that of its training (recipe.normalize is {self.normalize}), and is the order of "
+                f"the {self.classes} classes the same?"
             )
-        if not bool(value.isfinite().all()):
-            raise DataError(f"recipe.weights: '{name}' in {path} has values that are not finite.")
-    model.load_state_dict(state)
-    return model
+        return lines
 
 
-def import_weights(path: str | None, jobs: Sequence[TrainModel], context: Context) -> None:
-    """Save the weights of a file as the result of each job; without a path, do nothing."""
+def measure_original(model: nn.Module, context: Context, recipe: Recipe) -> GivenOriginal:
+    """Return the accuracy of a given original on D and T, on at most 5,000 examples of each."""
+    train, test = context.bundle.train, context.bundle.test
+    some, others = _some(train, "train"), _some(test, "test")
+    model = model.to(context.device)
+    right = [
+        float((predict(model, data).argmax(axis=1) == data.y.numpy()).mean())
+        if len(data)
+        else np.nan
+        for data in (some, others)
+    ]
+    largest = int(np.bincount(train.y.numpy()).max()) / len(train)
+    given = "mean and std of the data" if recipe.normalize is None else str(recipe.normalize)
+    return GivenOriginal(*right, len(some), len(train), train.num_classes, largest, given)
+
+
+def _some(data: LabeledData, name: str) -> LabeledData:
+    """Return the data, or a random part of them."""
+    if len(data) <= MEASURED:
+        return data
+    return data.take(np.sort((Seed(0) / "original" / name).choice(len(data), MEASURED)))
+
+
+def import_weights(path: str | None, jobs: Sequence[TrainModel], context: Context) -> list[str]:
+    """Save the weights of a file as the result of each job; without a path, do nothing.
+
+    Returns:
+        What was done to read them, and the accuracy of the model, one sentence each.
+    """
     if path is None or not jobs:
-        return
-    artifact = Artifact(weights(read_weights(path, jobs[0].recipe, context.bundle.train)))
+        return []
+    recipe = jobs[0].recipe
+    given, model = read(path), recipe.build(context.bundle.train, Seed(0))
+    notes = given.notes(model.state_dict())
+    original = load_into(model, given, recipe)
+    artifact = Artifact(weights(original))
     for job in jobs:
         context.store.save(job.key(context), artifact, {"file": path})
+    return [*notes, *measure_original(original, context, recipe).lines]
+
+
+def check_initial(recipe: Recipe, data: LabeledData) -> list[str]:
+    """Return what is done to read the initial weights of a recipe, one sentence each.
+
+    Raises:
+        DataError: the file is damaged or has changed, or does not match the model.
+        UnsafeError: reading the file could run code or exhaust memory.
+    """
+    if not isinstance(recipe.init, InitialWeights):
+        return []
+    read_initial(recipe.init)
+    given, expected = read(recipe.init.path, KEY), recipe.build(data, Seed(0)).state_dict()
+    given.fit(expected, f"model '{recipe.model}'", head=data.num_classes)
+    return given.notes(expected, data.num_classes)
+
+
+def import_initial(recipe: Recipe, context: Context) -> list[str]:
+    """Save the initial weights of a recipe in the store, where workers read them.
+
+    Returns:
+        What was done to read them, one sentence each; nothing if the store has them.
+    """
+    initial = recipe.init
+    if not isinstance(initial, InitialWeights) or context.store.has(initial_key(initial)):
+        return []
+    notes = check_initial(recipe, context.bundle.train)
+    state = read(initial.path, KEY).state.items()
+    arrays = {n: (v.float() if v.is_floating_point() else v).numpy() for n, v in state}
+    context.store.save(initial_key(initial), Artifact(arrays), {"file": initial.path})
+    return notes

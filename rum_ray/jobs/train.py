@@ -79,7 +79,8 @@ def load_model(recipe: Recipe, context: Context, artifact: Artifact) -> nn.Modul
 
 def format_weights(artifact: Artifact) -> bytes:
     """Return the weights of an artifact as the content of a safetensors file."""
-    return save(_state(artifact))
+    # safetensors writes the memory of an array as it is, whatever its order.
+    return save({name: np.asarray(array, order="C") for name, array in _state(artifact).items()})
 
 
 def _state(artifact: Artifact) -> dict[str, NDArray[Any]]:

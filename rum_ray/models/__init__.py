@@ -15,8 +15,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from rum_ray.errors import ConfigError
-from rum_ray.models.classifier import Classifier, Normalize
+from rum_ray.models.classifier import Classifier, Normalize, normalize_inputs
 from rum_ray.models.convnets import resnet18, resnet50, vgg16
+from rum_ray.models.library import PREFIX, function_of
 from rum_ray.models.small import fast_cnn, mlp, patch_cnn, small_cnn
 from rum_ray.plugins import find
 
@@ -33,7 +34,22 @@ MODELS: Mapping[str, ModelFunction] = {
 }
 """Functions from (input shape, number of classes) to a model, by the name in experiment files."""
 
-__all__ = ["MODELS", "Classifier", "build", "embed"]
+__all__ = ["MODELS", "Classifier", "build", "embed", "find_model"]
+
+
+def find_model(name: str) -> ModelFunction:
+    """Return the function of a model.
+
+    Args:
+        name: a key of `MODELS`, `torchvision:` and the name of a classification model of
+            torchvision, or `package.module:function`.
+
+    Raises:
+        ConfigError: the name is unknown, or the plug-in cannot be imported.
+    """
+    function: ModelFunction
+    function = function_of(name) if name.startswith(PREFIX) else find(name, MODELS, "model")
+    return function
 
 
 def build(
@@ -42,49 +58,76 @@ def build(
     num_classes: int,
     mean: Sequence[float] = (0.0,),
     std: Sequence[float] = (1.0,),
+    *,
+    every: bool = False,
 ) -> nn.Module:
     """Return a new model with weights drawn from torch's current generator.
 
     Args:
-        name: a key of `MODELS`, or `package.module:function`.
+        name: as for `find_model`.
         shape: shape of one input.
         num_classes: number of logits.
         mean: mean per channel; the model subtracts it.
         std: standard deviation per channel; the model divides by it.
+        every: True normalises the inputs of every model; False those of models of this package
+            and of torchvision, because a plug-in may have a normalisation of its own.
 
     Raises:
         ConfigError: the name is unknown, or the plug-in cannot be imported.
     """
-    function: ModelFunction = find(name, MODELS, "model")
-    model = function(shape, num_classes)
-    if isinstance(model, Classifier) and (any(mean) or any(value != 1 for value in std)):
+    model = find_model(name)(shape, num_classes)
+    if not any(mean) and all(value == 1 for value in std):
+        return model
+    if isinstance(model, Classifier):
         model.normalize = Normalize(mean, std)
+    elif every or name.startswith(PREFIX):
+        normalize_inputs(model, Normalize(mean, std))
     return model
 
 
 def embed(model: nn.Module, x: Tensor, layer: str | None = None) -> Tensor:
     """Return the embeddings [N, D] of inputs `x`: the penultimate features by default.
 
+    Without a layer, they are the result of the model's method `embed`, as the models of this
+    package have it, or the input of the linear layer that returns the logits.
+
     Args:
-        model: the model; the models of this package have a method `embed`.
+        model: the model.
         x: [N, ...] inputs.
         layer: name of a submodule in `named_modules()`. Its output, averaged over all axes after
             the second (such as pixels), is then the embedding.
 
     Raises:
-        ConfigError: the layer does not exist or does not return features; or no layer is named and
-            the model has no method `embed`.
+        ConfigError: the layer does not exist or does not return features; or no layer is named,
+            and the model has no method `embed` and no linear head.
     """
     if layer is not None:
         return _layer_output(model, x, layer)
-    if not hasattr(model, "embed"):
+    features = model.embed(x) if hasattr(model, "embed") else _head_input(model, x)
+    if features is None:
         raise ConfigError(
             f"model {type(model).__qualname__} has no method embed(x) that returns features "
-            "[N, D]. Set the key 'embedding' to the name of a layer, add the method, or build the "
-            f"model as a rum_ray.models.Classifier. Its layers: {_layers(model)}."
+            "[N, D], and no linear layer returns its logits. Set the key 'embedding' to the name "
+            "of a layer, add the method, or build the model as a rum_ray.models.Classifier. Its "
+            f"layers: {_layers(model)}."
         )
-    embeddings: Tensor = model.embed(x)  # type: ignore[operator]
+    embeddings: Tensor = features
     return embeddings
+
+
+def _head_input(model: nn.Module, x: Tensor) -> Tensor | None:
+    """Return the input of the last linear layer, if its output is that of the model."""
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        return None
+    calls: list[tuple[Tensor, Tensor]] = []
+    hook = linear[-1].register_forward_hook(lambda module, args, out: calls.append((args[0], out)))
+    try:
+        logits = model(x)
+    finally:
+        hook.remove()
+    features, output = calls[-1] if calls else (None, None)
+    return features if output is logits and features is not None and features.ndim == 2 else None
 
 
 def _layer_output(model: nn.Module, x: Tensor, layer: str) -> Tensor:

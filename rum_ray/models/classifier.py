@@ -1,6 +1,7 @@
 """The structure of every model in this package: normalisation, features, head."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,17 @@ class Normalize(nn.Module):
         rows = (x.permute(0, 2, 3, 1).flatten(2) - mean) / std
         normal: Tensor = rows.unflatten(2, (width, channels)).permute(0, 3, 1, 2)
         return normal
+
+
+def normalize_inputs(model: nn.Module, normalize: Normalize) -> None:
+    """Let a network normalise its inputs; the names of its weights stay as they are."""
+    model.add_module("input_normalize", normalize)
+    model.register_forward_pre_hook(_normalized)
+
+
+def _normalized(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the inputs of a forward pass with the first one normalised."""
+    return (model.get_submodule("input_normalize")(inputs[0]), *inputs[1:])
 
 
 class Classifier(nn.Module):

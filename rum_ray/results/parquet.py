@@ -1,12 +1,14 @@
 """The data frames of scores.parquet and trials.parquet."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from rum_ray.errors import DataError
 from rum_ray.results.outcome import Examples, ForgetSet, SearchOutcome, Trial
 from rum_ray.results.schema import to_json
 
@@ -92,3 +94,27 @@ def _trial(search: str, number: int, trial: Trial) -> Mapping[str, Any]:
         "cache_hits": trial.cache_hits,
         "plan": json.dumps(to_json(trial.plan)),
     }
+
+
+def without_rows(
+    path: Path, forgotten: Collection[str], hashed: Callable[[str], str]
+) -> tuple[bytes, int]:
+    """Return a scores.parquet without the rows of forgotten ids, and the number of these rows.
+
+    Args:
+        path: the file.
+        forgotten: hashes of ids.
+        hashed: returns the hash of an id.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}. Remove it yourself.") from error
+    ids = [name for name in ("id", "name", "path") if name in table]
+    gone = np.zeros(len(table), dtype=bool)
+    for name in ids:
+        gone |= np.array([hashed(str(value)) in forgotten for value in table[name]], dtype=bool)
+    return table[~gone].to_parquet(None, index=False), int(gone.sum())

@@ -72,7 +72,7 @@ class Heldout:
     ) -> nn.Module:
         """Return the original after further training on `data`, in eval mode."""
         model, losses = copy.deepcopy(original), _LossHistory()
-        optimizer = recipe.optimizer(model)
+        optimizer = recipe.new_optimizer(model)
         batches = Batches(data, recipe.batch_size, runtime.device, recipe.augment)
         state: dict[str, Stateful] = {"model": model, "optimizer": optimizer, "losses": losses}
         for epoch in runtime.epochs(self.epochs, **state):

@@ -16,7 +16,7 @@ content, and it never changes. These rules make packing safe at any moment and w
 import hashlib
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -163,6 +163,18 @@ class Packs:
                 kept = {n: f for n, f in files.items() if n.removesuffix(PROVENANCE) not in damaged}
                 self.write(kept)
                 self._quarantine(entry[0], f"has {len(damaged)} damaged artifacts, such as {name}")
+        self.refresh()
+
+    def remove(self, names: Collection[str]) -> None:
+        """Remove artifacts: write the others of their packs to new packs, then remove the old."""
+        index = self.index()
+        for pack in {index[name][0] for name in names if name in index}:
+            content = self.place.read(f"{self.folder}/{pack}")
+            if content is not None:
+                files = {n: content[start:end] for n, (start, end) in _ranges(content).items()}
+                gone = {*names, *(name + PROVENANCE for name in names)}
+                self.write({name: file for name, file in files.items() if name not in gone})
+                self.place.remove([f"{self.folder}/{pack}"])
         self.refresh()
 
     def is_intact(self, name: str, content: bytes) -> bool:

@@ -222,6 +222,20 @@ class Store:
             return contextlib.nullcontext()
         return locked(Path(self.path(key)).with_suffix(".lock"))
 
+    def remove(self, keys: Collection[Key]) -> None:
+        """Remove artifacts with their provenance and their checkpoints; missing ones are no error.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        with self._errors("write to"):
+            for kind in PACKED & {key.kind for key in keys}:
+                self._packs[kind].remove([key.digest for key in keys if key.kind == kind])
+            ends = ("safetensors", "json")
+            self._place.remove([_file(key, end) for key in keys for end in ends])
+        for key in keys:
+            self.remove_checkpoints(f"{key.digest}-")
+
     def discard(self, kind: str) -> None:
         """Remove all artifacts of a kind, except temporary files of concurrent writers."""
         with contextlib.suppress(OSError):

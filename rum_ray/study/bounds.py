@@ -109,6 +109,11 @@ def shadows(study: Study) -> list[Bound]:
     return [Bound("shadows", jobs, jobs * _cap(study) * study.experiment.score.fraction)]
 
 
+def pool(study: Study) -> list[Bound]:
+    """Return the bound of the stage "pool": one pass over D per model."""
+    return [_streamed("pool", study, len(study.scoring.pool))]
+
+
 def unlearn(study: Study) -> list[Bound]:
     """Return the bound of the stage "unlearn": the plan of the file on every original."""
     seeds = len(study.originals)

@@ -162,7 +162,7 @@ def _speed(study: Study, recipe: Recipe, device: torch.device, call: float) -> S
     # A low learning rate keeps the loss finite.
     slow = dataclasses.replace(recipe, lr=recipe.lr * 1e-3, weights=None)
     model = slow.build(train, Seed(0)).to(device)
-    optimizer, two = slow.optimizer(model), train.take(range(min(2, len(train))))
+    optimizer, two = slow.new_optimizer(model), train.take(range(min(2, len(train))))
 
     def epoch(batch: int, steps: int) -> tuple[Callable[[], object], int, int]:
         rows = min(len(train), steps * batch)

@@ -39,6 +39,19 @@ def lock_folder(out: Path, experiment: Experiment) -> Iterator[None]:
         StoreError: the folder is not writable.
     """
     _check_same(out, experiment)
+    with hold_folder(out):
+        write_bytes(out / EXPERIMENT, config.dump(experiment).encode())
+        yield
+
+
+@contextmanager
+def hold_folder(out: Path) -> Iterator[None]:
+    """Hold the lock of an output folder, whatever is in it.
+
+    Raises:
+        BusyError: another live run holds the lock.
+        StoreError: the folder is not writable.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
         lock = os.open(out / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -54,7 +67,6 @@ def lock_folder(out: Path, experiment: Experiment) -> Iterator[None]:
             ) from error
         os.truncate(lock, 0)
         os.write(lock, f"process {os.getpid()}".encode())
-        write_bytes(out / EXPERIMENT, config.dump(experiment).encode())
         yield
     finally:
         os.close(lock)

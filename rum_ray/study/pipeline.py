@@ -40,7 +40,8 @@ class Pipeline:
         """Run the stages of a command, in order."""
         self.executor.configure(self.study.experiment)
         for stage in wanted_stages(self.study, command).values():
-            stage.prepare(self.study)
+            for sentence in stage.prepare(self.study):
+                self.progress.say(sentence)
             for name, jobs in stage.parts(self.study).items():
                 self._run(name, stage, jobs)
 

@@ -11,13 +11,14 @@ from typing import Any, Literal, TypeAlias
 from rum_ray.errors import StoreError
 from rum_ray.jobs import Job
 from rum_ray.jobs.job import Keyed
-from rum_ray.jobs.pretrained import import_weights
+from rum_ray.jobs.pretrained import import_initial, import_weights
 from rum_ray.study import bounds
 from rum_ray.study.bounds import Bound
 from rum_ray.study.methods import (
     measuring_jobs,
     method_rows,
     plan_row,
+    pool_jobs,
     residual_jobs,
     shadow_jobs,
 )
@@ -40,7 +41,7 @@ class Stage:
         bound: returns an upper bound on the jobs; needs no results.
         after: stages whose results `parts` reads.
         wanted: returns True if the experiment needs the stage.
-        prepare: runs before the jobs, in the driver.
+        prepare: runs before the jobs, in the driver; returns sentences for the user.
         cancelled: returns the jobs that finished ones have made unnecessary.
         statistics: returns fields of `ProgressState` that depend on finished jobs.
     """
@@ -51,7 +52,7 @@ class Stage:
     bound: Callable[[Study], list[Bound]]
     after: tuple[str, ...] = ()
     wanted: Callable[[Study], bool] = lambda study: True
-    prepare: Callable[[Study], None] = lambda study: None
+    prepare: Callable[[Study], Sequence[str]] = lambda study: ()
     cancelled: Callable[[Study], Sequence[Job]] = lambda study: ()
     statistics: Callable[[Study], Mapping[str, Any]] = lambda study: {}
 
@@ -59,6 +60,20 @@ class Stage:
 def _one(name: str, jobs: Callable[[Study], Sequence[Keyed]]) -> Callable[[Study], Parts]:
     """Return the parts of a stage that reports all its jobs under one name."""
     return lambda study: {name: jobs(study)}
+
+
+def _import_files(study: Study) -> list[str]:
+    """Save the given weights in the store; return what was done, and the original's accuracy."""
+    context, recipe = study.context, study.experiment.recipe
+    scoring = study.experiment.score.recipe or recipe
+    initial = [line for each in (recipe, scoring) for line in import_initial(each, context)]
+    return [*initial, *import_weights(recipe.weights, study.pretrained, context)]
+
+
+def _check_noise(study: Study) -> tuple[str, ...]:
+    """Raise ConfigError if the noise of the objective hides differences between plans."""
+    check_floor(study)
+    return ()
 
 
 def _has_search(study: Study) -> bool:
@@ -77,9 +92,7 @@ STAGES: Mapping[str, Stage] = {
         "jobs",
         _one("train", lambda study: study.first_jobs),
         bounds.train,
-        prepare=lambda study: import_weights(
-            study.experiment.recipe.weights, study.pretrained, study.context
-        ),
+        prepare=_import_files,
         cancelled=lambda study: study.scoring.cancelled,
         statistics=lambda study: study.scoring.precision_so_far,
     ),
@@ -127,7 +140,7 @@ STAGES: Mapping[str, Stage] = {
         bounds.search,
         after=(*_FORGET, "ranges"),
         wanted=_has_search,
-        prepare=check_floor,
+        prepare=_check_noise,
     ),
     "validate": Stage(
         "Try the finalists of each search on fresh seeds.",
@@ -160,6 +173,13 @@ STAGES: Mapping[str, Stage] = {
         after=_PLANS,
         wanted=lambda study: bool(study.experiment.evaluate.of_shadows),
     ),
+    "pool": Stage(
+        "Ask the models of the pool for their logits.",
+        "jobs",
+        _one("pool", pool_jobs),
+        bounds.pool,
+        wanted=lambda study: study.asks_pool,
+    ),
     "unlearn": Stage(
         "Run the plan of the file on the original of every seed.",
         "jobs",
@@ -181,6 +201,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "evaluate": ("train", "distances", "retrain", *_MEASURE),
     "tune": ("train", "distances", "references", "ranges", "search", "validate"),
     "ladder": _RUN,
+    "prepare": ("train", "pool"),
     "report": (),
 }
 """The stages of each command, in order."""

@@ -1,21 +1,15 @@
 """Validation of a study before anything is trained."""
 
-import copy
 import math
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from rum_ray.data.batches import to_float
 from rum_ray.errors import ConfigError, ScoreError
 from rum_ray.evaluation.pool import LEAST_MODELS
 from rum_ray.experiment import Experiment
 from rum_ray.jobs import RetrainedReference, TrainPoolModel
-from rum_ray.jobs.pretrained import read_weights
-from rum_ray.models import embed
 from rum_ray.partition import Partition
 from rum_ray.refinement import REFINERS
 from rum_ray.refinement.matched import matched
@@ -24,10 +18,10 @@ from rum_ray.scores.memorization import included_rows
 from rum_ray.search.objective import agreement_floor, floor
 from rum_ray.seeding import Seed
 from rum_ray.study.forget import choose_forget_set, order_subsets, refine_forget_set
+from rum_ray.study.models import check_models
 from rum_ray.study.spaces import check_plans
 from rum_ray.study.study import Study
-from rum_ray.training import LocalRuntime, Recipe
-from rum_ray.unlearning import GradientUnlearner, UnlearningTask
+from rum_ray.training.first_step import check_last_batches
 
 LARGEST_FLOOR = 0.05
 LEAST_VALID = math.ceil(1 / (12 * LARGEST_FLOOR**2))
@@ -50,18 +44,15 @@ def check(study: Study) -> None:
         ScoreError: scores are unknown.
     """
     experiment = study.experiment
-    model = _build(study, experiment.recipe, embeds=True)
-    _check_unlearners(study, model)
-    if experiment.recipe.weights is not None:
-        read_weights(experiment.recipe.weights, study.recipe, study.context.bundle.train)
-    if experiment.score.recipe is not None:
-        _build(study, experiment.score.recipe, embeds=False)
+    check_models(study)
     check_pool(study)
     check_valid(study)
     scores = placeholder_scores(study)
     distances = Scores(np.zeros(len(scores)), name="distance") if study.distance_jobs else None
     bundle = study.context.bundle
     forget = choose_forget_set(experiment, bundle, scores, distances)
+    retained = {"the retain set": len(bundle.train) - len(forget)}
+    check_last_batches(experiment.recipe, bundle.train, retained)
     if type(experiment.refine) in REFINERS.values():
         partition = refine_forget_set(experiment, bundle, forget, scores, distances)
         check_surrogate(experiment, partition, scores, bundle.train.y.numpy())
@@ -190,54 +181,6 @@ def check_floor(study: Study) -> None:
                 f"{needed:,} validation examples would do, and there are {unseen:,}; set more "
                 f"aside, or use {other}."
             )
-
-
-def _build(study: Study, recipe: Recipe, embeds: bool) -> nn.Module:
-    """Return the recipe's model, after a forward pass on two examples.
-
-    Args:
-        study: has the data.
-        recipe: names the model.
-        embeds: True if the model must return embeddings too.
-
-    Raises:
-        ConfigError: the model does not accept the data, or does not return logits.
-    """
-    train = study.context.bundle.train
-    try:
-        model = recipe.build(train, Seed(0)).eval()
-        with torch.inference_mode():
-            inputs = to_float(train.x[:2])
-            if embeds:
-                embed(model, inputs, study.experiment.embedding)
-            shape = tuple(model(inputs).shape)
-    except (RuntimeError, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(
-            f"model '{recipe.model}' does not accept inputs of shape {train.shape}: {reason}"
-        ) from error
-    if shape != (2, train.num_classes):
-        raise ConfigError(
-            f"model '{recipe.model}' returns {shape[1:]} logits per example, but the data have "
-            f"{train.num_classes} classes."
-        )
-    if recipe.augment and train.x.ndim != 4:
-        raise ConfigError("recipe.augment: only images can be augmented. Set it to false.")
-    return model
-
-
-def _check_unlearners(study: Study, model: nn.Module) -> None:
-    """Raise PlanError if an unlearner of the experiment does not fit the model."""
-    experiment, train = study.experiment, study.context.bundle.train
-    unlearners = [*(experiment.plan or {}).values(), *experiment.compare]
-    if experiment.search is not None:
-        unlearners += [c.unlearner(c.defaults) for c in experiment.search.unlearners]
-        unlearners += experiment.search.steps.values()
-    task = UnlearningTask(train.take([0]), train.take([1]), model)
-    runtime = LocalRuntime(Seed(0), threads=experiment.recipe.threads)
-    for unlearner in dict.fromkeys(unlearners):
-        if isinstance(unlearner, GradientUnlearner):
-            unlearner.prepare(copy.deepcopy(model), task, runtime)
 
 
 def placeholder_scores(study: Study) -> Scores:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from rum_ray.data.batches import Batches
 from rum_ray.data.bundle import Indices, LabeledData
 from rum_ray.seeding import Seed
+from rum_ray.training.optimizers import set_rate
 from rum_ray.training.recipe import Recipe
 
 FUSED = frozenset({"mlp"})
@@ -96,14 +97,15 @@ def fit_together(
     padded = runs * 2 if len(runs) == 1 else runs
     models = [recipe.build(data, seed / "init") for _, seed in padded]
     fused = _MLPs(models).to(device)
-    forward, optimizer = recipe.forward(fused.train()), recipe.optimizer(fused)
+    forward, optimizer = recipe.forward(fused.train()), recipe.new_optimizer(fused)
     sizes = recipe.batch_size, device, recipe.augment
     batches = [(Batches(data, *sizes, own), seed) for own, seed in padded]
     for epoch in range(recipe.epochs):
-        optimizer.param_groups[0]["lr"] = recipe.learning_rate(epoch)
-        for step in zip(*(own.epoch(seed / epoch) for own, seed in batches), strict=True):
+        steps = zip(*(own.epoch(seed / epoch) for own, seed in batches), strict=True)
+        for number, step in enumerate(steps, 1):
+            set_rate(optimizer, recipe.learning_rate(epoch, number / len(batches[0][0])))
             x, y = (torch.stack([batch[part] for batch in step]) for part in (1, 2))
-            losses = F.cross_entropy(forward(x).flatten(0, 1), y.flatten(), reduction="sum")
+            losses = recipe.loss(forward(x).flatten(0, 1), y.flatten(), "sum")
             optimizer.zero_grad()
             (losses / y.shape[1]).backward()
             optimizer.step()

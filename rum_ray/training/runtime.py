@@ -1,15 +1,16 @@
 """The runtime of an algorithm: its seed, its device and its checkpoints."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rum_ray.errors import DivergedError
 from rum_ray.seeding import Seed
+from rum_ray.training.initial import InitialWeights, read_initial
 
 
 class Stateful(Protocol):
@@ -39,6 +40,10 @@ class Runtime(Protocol):
 
     def epochs(self, total: int, **state: Stateful) -> Iterator[int]:
         """Yield the remaining epochs; a runtime may save checkpoints of the state in between."""
+        ...
+
+    def weights(self, initial: InitialWeights) -> Mapping[str, Tensor]:
+        """Return initial weights by their names in the file."""
         ...
 
     def __truediv__(self, part: str | int) -> "Runtime":
@@ -79,6 +84,10 @@ class LocalRuntime:
         """Yield all epochs."""
         del state
         yield from range(total)
+
+    def weights(self, initial: InitialWeights) -> Mapping[str, Tensor]:
+        """Read initial weights from their file."""
+        return read_initial(initial)
 
     def __truediv__(self, part: str | int) -> "LocalRuntime":
         return replace(self, seed=self.seed / part)

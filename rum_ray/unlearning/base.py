@@ -23,6 +23,8 @@ from rum_ray.data.batches import Batches
 from rum_ray.data.bundle import LabeledData
 from rum_ray.errors import DivergedError, PlanError
 from rum_ray.training.domains import Domain, Integers, Rate
+from rum_ray.training.first_step import explained
+from rum_ray.training.optimizers import new_optimizer, set_rate
 from rum_ray.training.recipe import Recipe, check_not_negative, check_positive
 from rum_ray.training.runtime import Runtime, check_finite
 
@@ -127,13 +129,14 @@ class EpochData:
 class GradientUnlearner(ABC):
     """An unlearner that minimizes the losses it yields, by SGD that starts without momentum.
 
-    As in the paper, the learning rate is constant, and batch normalisation is in train mode.
+    As in the paper, the learning rate is constant, and batch normalisation is in train mode. If the
+    original was trained with AdamW, so are the steps of the unlearner.
 
     Attributes:
         lr: learning rate.
         epochs: number of epochs; the algorithm defines an epoch.
         batch_size: number of examples per batch, for forget and retain batches.
-        momentum: momentum of SGD.
+        momentum: momentum of SGD; beta_1 of AdamW.
         weight_decay: weight decay on all parameters.
     """
 
@@ -175,6 +178,13 @@ class GradientUnlearner(ABC):
         del epoch
         return self.lr
 
+    def optimizer(
+        self, model: nn.Module, task: UnlearningTask, **kind: bool
+    ) -> torch.optim.Optimizer:
+        """Return the optimizer of a model: of the family of the original's, without any step."""
+        family = "sgd" if task.recipe is None else task.recipe.optimizer
+        return new_optimizer(family, model, self.lr, self.momentum, self.weight_decay, **kind)
+
     def prepare(
         self, student: nn.Module, task: UnlearningTask, runtime: Runtime
     ) -> Mapping[str, Tensor]:
@@ -196,23 +206,18 @@ class GradientUnlearner(ABC):
         check_task(task, self.name)
         teacher = copy.deepcopy(model).to(runtime.device).eval().requires_grad_(False)
         student = copy.deepcopy(model).to(runtime.device).requires_grad_(True)
-        optimizer = torch.optim.SGD(
-            student.parameters(),
-            lr=self.lr,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-            fused=True,
-        )
+        optimizer = self.optimizer(student, task)
         prepared = self.prepare(student, task, runtime / "mask").items()
         scales = [(student.get_parameter(name), scale) for name, scale in prepared]
         frozen = [(p, s == 0, p[s == 0].detach()) for p, s in scales if bool((s == 0).any())]
         forward, teach = (_in_precision(net, task.recipe) for net in (student, teacher))
         for epoch in runtime.epochs(self.epochs, model=student, optimizer=optimizer):
-            optimizer.param_groups[0]["lr"] = self.learning_rate(epoch)
+            set_rate(optimizer, self.learning_rate(epoch))
             student.train()
             total = torch.zeros((), device=runtime.device)
             data = EpochData(task, runtime, epoch, self.batch_size)
-            with (runtime.seed / epoch / "dropout").torch():
+            place = explained(self.name, self.batch_size)
+            with (runtime.seed / epoch / "dropout").torch(), place:
                 for loss in self.losses(forward, teach, data, epoch):
                     optimizer.zero_grad()
                     loss.backward()

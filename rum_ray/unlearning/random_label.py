@@ -118,7 +118,9 @@ class SalUn(RandomLabel):
     def _saliency(self, task: UnlearningTask, runtime: Runtime) -> Tensor:
         """Return |sum over batches of the gradient| [P], which starts at the original model."""
         original = differentiable(task.original, runtime)
-        ascent = self._ascent(original) if self.mask == "official" else None
+        ascent = None
+        if self.mask == "official":
+            ascent = self.optimizer(original, task, fused=False, maximize=True)
         batches = Batches(task.forget, self.batch_size, runtime.device).epoch(runtime.seed)
         total = torch.zeros(())
         for gradient in batch_gradients(original, ((x, y) for _, x, y in batches)):
@@ -128,16 +130,6 @@ class SalUn(RandomLabel):
                     original.get_parameter(name).grad = part
                 ascent.step()
         return total.abs()
-
-    def _ascent(self, model: nn.Module) -> torch.optim.Optimizer:
-        """Return the optimizer of the ascent steps between batches."""
-        return torch.optim.SGD(
-            model.parameters(),
-            lr=self.lr,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-            maximize=True,
-        )
 
     @override
     def cost(self, forget: int, retain: int) -> float:

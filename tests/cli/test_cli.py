@@ -19,7 +19,7 @@ from rum_ray.study.output_folder import EXPERIMENT, lock_folder
 
 DEMO = Path(rum_ray.__file__).parent / "demo.yaml"
 VERBS = ["demo", "run", "train", "score", "refine", "unlearn", "evaluate", "tune", "ladder"]
-VERBS += ["report", "estimate", "doctor"]
+VERBS += ["report", "estimate", "doctor", "prepare", "delete", "verify", "purge"]
 FLAGS = {"--set", "--seed", "--address", "--out", "--store", "--dashboard"}
 FLAGS |= {"--dry-run", "--json", "--debug"}
 
@@ -64,6 +64,9 @@ def test_every_verb_has_the_flags(verb):
         "run": {"file", "--track"},
         "tune": {"file", "--pick"},
         "estimate": {"file", "--command", "--price"},
+        "delete": {"file", "--forget", "--public"},
+        "verify": {"folder"},
+        "purge": {"file", "--yes"},
     }
     assert arguments == expected.get(verb, {"file"})
 

@@ -1,4 +1,4 @@
-"""Pretrained originals: weights from a safetensors file."""
+"""Pretrained originals: weights from a file."""
 
 import dataclasses
 from pathlib import Path
@@ -10,13 +10,23 @@ from safetensors.torch import save_file
 from rum_ray import config
 from rum_ray.errors import DataError, StoreError
 from rum_ray.jobs import Context
-from rum_ray.jobs.pretrained import import_weights, read_weights, weights_digest
+from rum_ray.jobs.pretrained import (
+    GivenOriginal,
+    import_weights,
+    measure_original,
+    read_weights,
+    weights_digest,
+)
 from rum_ray.seeding import Seed
 from rum_ray.store import Store
+from rum_ray.study.executor import LocalExecutor
+from rum_ray.study.pipeline import Pipeline
 from rum_ray.study.study import Study
+from rum_ray.study.timing import Clock
 from rum_ray.study.validation import check
 from rum_ray.testing import same_bits
-from rum_ray.training import Recipe
+from rum_ray.training import LocalRuntime, Recipe
+from rum_ray.training.prediction import predict
 
 RECIPE = {"model": "mlp", "epochs": 1, "batch_size": 64}
 TREE = {
@@ -89,18 +99,79 @@ def test_files_that_do_not_match_the_model_are_errors(bundle, model, path, tmp_p
 
     state = model.state_dict()
     other = dataclasses.replace(bundle.train, num_classes=7)
-    with pytest.raises(
-        DataError, match=r"^recipe\.weights: 'head.bias' .*\[4\] .*\[7\] .* 7 classes"
-    ):
+    with pytest.raises(DataError, match=r"^recipe\.weights: .*'head.bias' .*\[4\].* \[7\]"):
         read_weights(path, Recipe("mlp"), other)
     save_file({**state, "more": torch.zeros(1)}, path)
     expect("model 'mlp' .*'more'")
     save_file({k: v for k, v in state.items() if k != "head.bias"}, path)
-    expect("model.safetensors .*'head.bias'")
+    expect("model.safetensors: .*'head.bias'")
     save_file({**state, "head.bias": torch.full((4,), torch.nan)}, path)
-    expect("'head.bias' in .* finite")
+    expect("'head.bias' has 4 of 4 .*finite")
     Path(path).write_bytes(b"no weights")
     expect("safetensors file")
     with pytest.raises(DataError, match=r"^recipe\.weights: .*nowhere"):
         weights_digest(str(tmp_path / "nowhere"))
     expect("nowhere", str(tmp_path / "nowhere"))
+
+
+def test_the_accuracy_of_a_given_original_is_said_first(study, bundle, tmp_path):
+    trained = Recipe(**{**RECIPE, "epochs": 20}).fit(bundle.train, LocalRuntime(Seed(0)))
+    path = str(tmp_path / "trained.pth")
+    torch.save({"model": trained.state_dict(), "epoch": 20}, path)
+    ours = study(weights=path)
+    lines = import_weights(path, ours.pretrained, ours.context)
+    assert "under the key 'model'" in lines[0]
+    right = {
+        name: (predict(trained, data).argmax(1) == data.y.numpy()).mean()
+        for name, data in (("train", bundle.train), ("test", bundle.test))
+    }
+    assert f"{right['train']:.1%} of the 160 training" in lines[-1]
+    assert f"{right['test']:.1%} of the test" in lines[-1]
+    assert right["train"] > 0.5
+
+    class Said:
+        def __init__(self):
+            self.lines = []
+
+        def say(self, text):
+            self.lines.append(text)
+
+        def start(self, stage, total):
+            self.lines.append(stage)
+
+        def update(self, state): ...
+
+        def finish(self, summary): ...
+
+    said = Said()
+    again = Study(ours.experiment, Context(bundle, Store(tmp_path / "fresh")))
+    Pipeline(again, LocalExecutor(), said, Clock(None)).run("score")
+    assert said.lines.index(lines[-1]) < said.lines.index("train")
+
+
+def test_a_model_near_chance_gets_one_warning(study, model, path, bundle):
+    ours = study(weights=path)
+    (line, warning) = import_weights(path, ours.pretrained, ours.context)
+    assert line.startswith("The given original classifies")
+    assert warning.startswith("Warning: ")
+    assert "normalisation" in warning
+    assert "order of the 4 classes" in warning
+
+
+@pytest.mark.parametrize(
+    ("train", "chance", "near"),
+    [(0.11, 0.1, True), (0.19, 0.1, True), (0.25, 0.1, False), (0.6, 0.5, True), (0.8, 0.5, False)],
+)
+def test_near_chance_depends_on_the_largest_class(train, chance, near):
+    original = GivenOriginal(train, train, 10, 10, 10, chance, "none")
+    assert original.is_near_chance == near
+    assert len(original.lines) == 1 + near
+
+
+def test_large_data_are_measured_in_part(bundle, model, monkeypatch):
+    monkeypatch.setattr("rum_ray.jobs.pretrained.MEASURED", 50)
+    context = Context(bundle, Store("unused"))
+    original = measure_original(model, context, Recipe("mlp"))
+    assert (original.measured, original.total) == (50, 160)
+    assert "(50 of them measured)" in original.lines[0]
+    assert measure_original(model, context, Recipe("mlp")) == original

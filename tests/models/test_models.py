@@ -136,11 +136,12 @@ def test_an_unknown_name_is_an_error_with_the_closest_name():
         build("resnet19", (3, 32, 32), 10)
 
 
-def test_embeddings_need_a_method_or_a_layer():
+def test_embeddings_need_a_method_a_linear_head_or_a_layer():
     model = build("reference.training:bare", (1, 4, 4), 3, (0.5,), (1.0,))
-    with pytest.raises(ConfigError, match=r"Sequential .*'embedding'.*: 0, 1\."):
-        embed(model, torch.zeros(1, 1, 4, 4))
     x = torch.arange(48.0).view(3, 1, 4, 4)
+    with pytest.raises(ConfigError, match=r"Sequential .*'embedding'.*: 0, 1, 2\."):
+        embed(torch.nn.Sequential(*model, torch.nn.Tanh()), x)
+    assert torch.equal(embed(model, x), x.flatten(1))
     assert torch.equal(embed(model, x, "0"), x.flatten(1))
     assert torch.equal(embed(model, x, "1"), model(x))
     model.embed = lambda x: x.flatten(1)[:, :2]

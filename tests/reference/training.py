@@ -38,3 +38,26 @@ def bare(shape, num_classes):
 def one_short(shape, num_classes):
     """A model with one class too few."""
     return forgetful(shape, num_classes - 1)
+
+
+class Aside(nn.Module):
+    """Returns a pair in train mode, as Inception does."""
+
+    def __init__(self, width: int, num_classes: int) -> None:
+        super().__init__()
+        self.fc = nn.Linear(width, num_classes)
+
+    def forward(self, x):
+        logits = self.fc(x.flatten(1))
+        return (logits, logits) if self.training else logits
+
+
+def aside(shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    """A model with a second output in train mode."""
+    return Aside(math.prod(shape), num_classes)
+
+
+def normalised(shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    """A model whose batch normalisation has one value per channel and example."""
+    layers = nn.Linear(math.prod(shape), 8), nn.BatchNorm1d(8), nn.Linear(8, num_classes)
+    return nn.Sequential(nn.Flatten(), *layers)

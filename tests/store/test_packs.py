@@ -427,3 +427,16 @@ def test_many_packed_artifacts_cost_few_requests(server):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("rum_ray.store.store.LIST_FROM", 1)
         assert requests(lambda s: s.have(keys)) == ["GET", *listing]
+
+
+def test_removed_artifacts_are_gone_from_files_and_packs(store):
+    fill(store, range(SIZE + 2))
+    store.pack({"pool"})
+    store.save_checkpoint(f"{key(1).digest}-seed", b"state")
+    store.save_checkpoint(f"{key(2).digest}-seed", b"state")
+    store.remove([key(1), key(3), key(SIZE + 1), key(99)])
+    assert_all(store, range(SIZE + 2), missing={1, 3, SIZE + 1})
+    assert store.checkpoint(f"{key(1).digest}-seed") is None
+    assert store.checkpoint(f"{key(2).digest}-seed") == b"state"
+    assert not store.provenance(key(3))
+    assert store.provenance(key(2)) == {"seconds": 2}
