@@ -220,7 +220,9 @@ def _kind(hint: Any) -> str:
     if origin is Literal:
         return " or ".join(f"`{option}`" for option in arguments)
     if origin in (Union, UnionType):
-        rest = [_kind(argument) for argument in arguments if argument is not NoneType]
+        rest = [
+            *dict.fromkeys(_kind(argument) for argument in arguments if argument is not NoneType)
+        ]
         return " or ".join([*rest, "null"] if NoneType in arguments else rest)
     if origin is tuple:
         return f"list of {_kind(arguments[0])}"
