@@ -36,6 +36,8 @@ from rum_ray.refinement import REFINERS, Refiner
 from rum_ray.scores import PROXIES
 from rum_ray.search.candidates import Candidate
 from rum_ray.training.domains import Domain, describe
+from rum_ray.training.initial import InitialWeights
+from rum_ray.training.normalization import Normalization
 from rum_ray.training.recipe import Recipe
 from rum_ray.unlearning import UNLEARNERS, GradientUnlearner, Unlearner
 
@@ -56,9 +58,11 @@ writes this page; do not edit it.
 - `name` and `cluster` do not affect any result. All other keys are part of the experiment's digest.
 """
 LEAF_NAMES = {int: "integer", float: "number", str: "text", bool: "true or false"}
+LEAF_NAMES[InitialWeights] = "text"
 PARTS = {
     DataConfig: "[data](#data)",
     Recipe: "[recipe](#recipe)",
+    Normalization: "[normalization](#normalization)",
     ScoreConfig: "[score](#score)",
     Precision: "[precision](#precision)",
     ForgetConfig: "[forget](#forget)",
@@ -97,6 +101,7 @@ RANGES = {
     "check_positive": "above 0",
     "check_not_negative": "0 or more",
     "check_fraction": "0 to 1",
+    "check_share": "0 to below 1",
 }
 
 
@@ -129,6 +134,7 @@ def render() -> dict[str, str]:
         *_data(),
         _section("recipe", Recipe),
         f"Models: {_listed(MODELS)}.\n",
+        _section("normalization", Normalization),
         _section("score", ScoreConfig),
         f"Proxies: {_listed(PROXIES)}. They take no keys of their own.\n",
         _section("precision", Precision),
@@ -220,7 +226,9 @@ def _kind(hint: Any) -> str:
     if origin is Literal:
         return " or ".join(f"`{option}`" for option in arguments)
     if origin in (Union, UnionType):
-        rest = [_kind(argument) for argument in arguments if argument is not NoneType]
+        rest = [
+            *dict.fromkeys(_kind(argument) for argument in arguments if argument is not NoneType)
+        ]
         return " or ".join([*rest, "null"] if NoneType in arguments else rest)
     if origin is tuple:
         return f"list of {_kind(arguments[0])}"

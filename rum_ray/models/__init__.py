@@ -103,7 +103,8 @@ def embed(model: nn.Module, x: Tensor, layer: str | None = None) -> Tensor:
     """
     if layer is not None:
         return _layer_output(model, x, layer)
-    features = model.embed(x) if hasattr(model, "embed") else _head_input(model, x)
+    own: Any = getattr(model, "embed", None)
+    features: Tensor | None = _head_input(model, x) if own is None else own(x)
     if features is None:
         raise ConfigError(
             f"model {type(model).__qualname__} has no method embed(x) that returns features "
@@ -111,8 +112,7 @@ def embed(model: nn.Module, x: Tensor, layer: str | None = None) -> Tensor:
             "of a layer, add the method, or build the model as a rum_ray.models.Classifier. Its "
             f"layers: {_layers(model)}."
         )
-    embeddings: Tensor = features
-    return embeddings
+    return features
 
 
 def _head_input(model: nn.Module, x: Tensor) -> Tensor | None:

@@ -71,10 +71,16 @@ def load(path: str) -> Any:
     Numbers of NumPy, paths and `argparse.Namespace` are allowed besides tensors and plain values.
     """
     kinds = [np.dtype(kind) for kind in ("f8", "f4", "f2", "i8", "i4", "i2", "i1", "u1", "?")]
-    scalar = type(np.float64(0)).__reduce__(np.float64(0))[0]  # type: ignore[index]
+    scalar = type(np.float64(0)).__reduce__(np.float64(0))[0]
     scalars = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
     paths = [pathlib.Path, pathlib.PosixPath, pathlib.PurePosixPath]
-    allowed = [argparse.Namespace, np.dtype, *{type(kind) for kind in kinds}, *scalars, *paths]
+    allowed: list[Any] = [
+        argparse.Namespace,
+        np.dtype,
+        *{type(kind) for kind in kinds},
+        *scalars,
+        *paths,
+    ]
     try:
         with torch.serialization.safe_globals(allowed):
             return torch.load(path, map_location="cpu", weights_only=True)

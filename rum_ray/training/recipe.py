@@ -230,11 +230,9 @@ class Recipe:
         model.train()
         forward = self.forward(model)
         total = torch.zeros((), device=batches.device)
-        warms = self.warmup > 0 and number is not None
-        place = f"training of {self.model}"
-        with (seed / "dropout").torch(), explained(place, self.batch_size):
+        with (seed / "dropout").torch(), explained(f"training of {self.model}", self.batch_size):
             for step, (rows, x, y) in enumerate(batches.epoch(seed), 1):
-                if warms and number is not None:
+                if self.warmup and number is not None:
                     set_rate(optimizer, self.learning_rate(number, step / len(batches)))
                 if probe is not None:
                     probe(model.eval(), rows, x, y)

@@ -35,6 +35,7 @@ SCRIPTS = {
 def script(name: str, *arguments: object) -> str:
     """Run a script as its user does, without this package on the path."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    environment["OMP_NUM_THREADS"] = "1"
     command = [sys.executable, str(HERE / f"{name}.py"), *map(str, arguments)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -47,7 +48,7 @@ def pictures(tmp_path_factory) -> Path:
     if root is None or not (Path(root) / "train.parquet").exists():
         pytest.skip("set RUM_RAY_DATA to the folder of CIFAR-10's train.parquet and test.parquet")
     folder = tmp_path_factory.mktemp("pictures")
-    script("pictures", root, folder, "--classes", 4, "--train", 40, "--test", 25)
+    script("pictures", root, folder, "--classes", 3, "--train", 30, "--test", 20)
     return folder
 
 
