@@ -108,15 +108,16 @@ def measure_original(model: nn.Module, context: Context, recipe: Recipe) -> Give
     train, test = context.bundle.train, context.bundle.test
     some, others = _some(train, "train"), _some(test, "test")
     model = model.to(context.device)
-    right = [
-        float((predict(model, data).argmax(axis=1) == data.y.numpy()).mean())
-        if len(data)
-        else np.nan
-        for data in (some, others)
-    ]
+
+    def right(data: LabeledData) -> float:
+        if not len(data):
+            return float("nan")
+        return float((predict(model, data).argmax(axis=1) == data.y.numpy()).mean())
+
     largest = int(np.bincount(train.y.numpy()).max()) / len(train)
     given = "mean and std of the data" if recipe.normalize is None else str(recipe.normalize)
-    return GivenOriginal(*right, len(some), len(train), train.num_classes, largest, given)
+    counts = len(some), len(train), train.num_classes
+    return GivenOriginal(right(some), right(others), *counts, largest, given)
 
 
 def _some(data: LabeledData, name: str) -> LabeledData:

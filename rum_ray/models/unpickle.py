@@ -65,6 +65,10 @@ def limit(size: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (used + 4 * size + _MEMORY,) * 2)
 
 
+_CODE = ("GLOBAL", "unrecognized function")
+"""What torch says of a pickle that asks for more than plain values; a name follows."""
+
+
 def load(path: str) -> Any:
     """Return the value in a file of `torch.save`.
 
@@ -85,11 +89,9 @@ def load(path: str) -> Any:
         with torch.serialization.safe_globals(allowed):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL (\S+) was not an allowed", str(error))
+        found = re.search(rf"(?:{'|'.join(_CODE)}) ?(\S+)", str(error))
         if found is None:
-            raise RefusedError(
-                WRONG, f"is damaged, or no file of torch.save ({_first(error)})"
-            ) from error
+            raise RefusedError(WRONG, "is damaged, or no file of torch.save") from error
         raise RefusedError(
             UNSAFE,
             f"holds Python objects ({found[1]}), and reading them could run code. Save the weights "

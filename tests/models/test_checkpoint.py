@@ -332,7 +332,8 @@ def test_a_torchscript_archive_is_named(path):
 
 
 def test_quantised_tensors_are_refused(path):
-    weights = torch.quantize_per_tensor(torch.rand(3), 0.1, 0, torch.qint8)
+    with pytest.warns(UserWarning, match="deprecated"):
+        weights = torch.quantize_per_tensor(torch.rand(3), 0.1, 0, torch.qint8)
     torch.save({"w": weights}, path)
     with pytest.raises((DataError, UnsafeError)):
         read(path)
