@@ -26,7 +26,7 @@ from rum_ray.files import write_bytes
 from rum_ray.jobs import Context, TrainModel
 from rum_ray.results.parquet import without_rows
 from rum_ray.results.schema.manifest import Manifest
-from rum_ray.store import Key, Store
+from rum_ray.store import CACHE, Key, Store
 from rum_ray.study.study import Study
 
 Kind = Literal["artifact", "file", "rows", "yours"]
@@ -77,7 +77,7 @@ def find(experiment: Experiment, out: Path, store: Store) -> list[Item]:
         for place, reason in recorded.items()
         if store.has(_key(place))
     ]
-    found += _files(out, ledger)
+    found += _files(out, ledger, store)
     found += _rows(out, ledger)
     path = experiment.recipe.weights
     if path is not None and Path(path).expanduser().exists():
@@ -120,7 +120,7 @@ def _of_experiment(
     """Yield the originals, pools and proxies that the experiment's file makes on all data."""
     device = torch.device("cuda" if experiment.cluster.gpus_per_worker else "cpu")
     with contextlib.suppress(RumRayError):
-        context = Context(load_data(experiment, ledger, store.root), store, device)
+        context = Context(load_data(experiment, ledger, None), store, device)
         jobs = [TrainModel(own_recipe(experiment), run_seed(experiment))]
         studies = [Study(pooled(experiment), context)]
         if experiment.score.name != "auto":
@@ -130,8 +130,11 @@ def _of_experiment(
             yield f"{key.kind}/{key.digest}", "trained on all rows of the data"
 
 
-def _files(out: Path, ledger: Ledger) -> Iterator[Item]:
-    """Yield the files of the output folder: earlier models, and pictures of rows."""
+def _files(out: Path, ledger: Ledger, store: Store) -> Iterator[Item]:
+    """Yield the files of the output folder and of the cache: earlier models, pictures of rows."""
+    if store.folder is not None:
+        for path in sorted((store.folder / CACHE).glob("*")):
+            yield Item("file", str(path), "cached pixels, also of forgotten rows")
     for entry in ledger.entries[:-1]:
         for path in sorted(folder_of(out, entry.request).glob(MODELS)):
             yield Item("file", str(path), "knows rows forgotten later")

@@ -127,3 +127,21 @@ def test_without_a_test_set_a_share_is_held_out_and_stays(call, tmp_path, files)
     tests = [evidence(folder).done.test for folder in folders]
     assert tests[0] - 5 <= tests[1] <= tests[0]
     assert call("verify", folders[1])[0] == 0
+
+
+def test_purge_removes_cached_pixels(call, tmp_path, files):
+    (tmp_path / "one.txt").write_text("\n".join(files[:4]) + "\n")
+    code, _, err = call("delete", "photos.yaml", "--forget", "one.txt")
+    assert code == 0, err
+    cache = tmp_path / "store" / "cache"
+    assert [*cache.iterdir()]
+    for name in files[:4]:
+        (tmp_path / "photos" / "train" / name).unlink()
+    _, text, _ = call("purge", "photos.yaml")
+    assert "cached pixels" in text
+    assert call("purge", "photos.yaml", "--yes")[0] == 0
+    assert not [*cache.iterdir()]
+    # The listing itself leaves no pixels behind.
+    code, text, _ = call("purge", "photos.yaml")
+    assert code == 0
+    assert "cached pixels" not in text
