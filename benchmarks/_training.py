@@ -14,7 +14,7 @@ def epochs(
     """Return a side that trains some epochs as `Recipe.fit` does; its work is examples."""
     runtime = LocalRuntime(Seed(0), threads=recipe.threads)
     network = recipe.build(data, runtime.seed)
-    optimizer = recipe.optimizer(network)
+    optimizer = recipe.new_optimizer(network)
     batches = Batches(data, recipe.batch_size, runtime.device, recipe.augment)
 
     def run() -> float:

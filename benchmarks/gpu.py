@@ -83,7 +83,7 @@ class Loop:
         self.runtime = LocalRuntime(Seed(0), device)
         data = images(count)
         self.model = self.recipe.build(data, Seed(0)).to(device)
-        self.optimizer = self.recipe.optimizer(self.model)
+        self.optimizer = self.recipe.new_optimizer(self.model)
         self.batches = Batches(data, self.recipe.batch_size, device, self.recipe.augment)
 
     def epochs(self, count: int) -> float:
@@ -201,7 +201,7 @@ def steps(model: str, device: torch.device, how: str, count: int = 30) -> float:
     data = images(recipe.batch_size)
     network = recipe.build(data, Seed(0)).to(device).train()
     forward = recipe.forward(torch.compile(network) if how == "compiled" else network)
-    optimizer = recipe.optimizer(network)
+    optimizer = recipe.new_optimizer(network)
     x, y = (data.x.float() / 255).to(device), data.y.to(device)
 
     def step() -> None:

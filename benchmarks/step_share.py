@@ -37,7 +37,7 @@ def step() -> Side:
     recipe = Recipe("resnet18", lr=0.01, precision="bfloat16")
     data = LabeledData(torch.rand(BATCH, 3, 32, 32), torch.arange(BATCH) % 10)
     model = recipe.build(data, runtime.seed)
-    forward, optimizer = recipe.forward(model.train()), recipe.optimizer(model)
+    forward, optimizer = recipe.forward(model.train()), recipe.new_optimizer(model)
     x = data.x.contiguous(memory_format=torch.channels_last)
 
     def once() -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rum_ray.data.bundle import DataBundle, complement
-from rum_ray.errors import DataError
+from rum_ray.errors import DataError, DivergedError
 from rum_ray.evaluation.divergence import jensen_shannon
 from rum_ray.evaluation.mia import Predictions, auc_attack, margin, svm_attack
 from rum_ray.evaluation.sets import Members, Split, label_sets, sample_members, subset_places
@@ -245,6 +245,7 @@ def evaluate(
 
     Raises:
         DataError: the number of classes differs, or the data lack a row of the plan.
+        DivergedError: a prediction is not finite; finite weights may overflow.
 
     Example:
         >>> import rum_ray as rr
@@ -256,6 +257,11 @@ def evaluate(
     """
     partition = plan.partition if isinstance(plan, Plan) else plan
     (p_train, right), (p_test, test_right) = _predictions(model, bundle, split)
+    if not (np.isfinite(p_train).all() and np.isfinite(p_test).all()):
+        raise DivergedError(
+            "the model returns predictions that are not finite. Lower the learning rate of its "
+            "training or unlearning."
+        )
     forget, retain = partition.rows, complement(partition.rows, len(right))
     p = {"forget": p_train[forget], "retain": p_train[retain], "test": p_test}
     labels = label_sets(bundle, partition, split)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from rum_ray.errors import DataError
-from rum_ray.models.checkpoint import Checkpoint, file_digest, read
 
 KEY = "recipe.init"
 
@@ -30,6 +29,9 @@ class InitialWeights:
         Raises:
             DataError: the file cannot be read.
         """
+        # A training without such a file needs no safetensors.
+        from rum_ray.models.checkpoint import file_digest
+
         return cls(path, file_digest(path, KEY))
 
 
@@ -39,6 +41,8 @@ def read_initial(initial: InitialWeights) -> Mapping[str, Tensor]:
     Raises:
         DataError: the file cannot be read, or its content has changed.
     """
+    from rum_ray.models.checkpoint import file_digest, read
+
     if file_digest(initial.path, KEY) != initial.sha256:
         raise DataError(f"{KEY}: the content of {initial.path} has changed. Start again.")
     return read(initial.path, KEY).state
@@ -50,6 +54,8 @@ def load_initial(model: nn.Module, state: Mapping[str, Tensor], classes: int) ->
     Raises:
         DataError: the weights are those of another network.
     """
+    from rum_ray.models.checkpoint import Checkpoint
+
     given = Checkpoint("the file", state, key=KEY)
     fitted = given.fit(model.state_dict(), f"the model with {classes} classes", head=classes)
     model.load_state_dict(fitted, strict=False)

@@ -35,6 +35,11 @@ def bare(shape, num_classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), num_classes))
 
 
+def headless(shape, num_classes):
+    """A model without a linear last layer."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), num_classes), nn.Softplus())
+
+
 def one_short(shape, num_classes):
     """A model with one class too few."""
     return forgetful(shape, num_classes - 1)

@@ -262,5 +262,8 @@ def test_a_scoring_model_needs_no_embedding(study):
     bare = "{model: 'reference.training:bare', epochs: 1}"
     check(study("recipe=" + bare, "embedding='1'", "score.recipe={model: mlp, epochs: 1}"))
     check(study("score.recipe=" + bare))
+    # The default is the input of a linear head.
+    check(study("recipe=" + bare))
+    headless = bare.replace("bare", "headless")
     with pytest.raises(ConfigError, match="embedding"):
-        check(study("recipe=" + bare))
+        check(study("recipe=" + headless))
