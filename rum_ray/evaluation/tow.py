@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rum_ray.data.bundle import DataBundle, complement
-from rum_ray.errors import DataError, DivergedError
+from rum_ray.errors import DataError
 from rum_ray.evaluation.divergence import jensen_shannon
 from rum_ray.evaluation.mia import Predictions, auc_attack, margin, svm_attack
 from rum_ray.evaluation.sets import Members, Split, label_sets, sample_members, subset_places
 from rum_ray.partition import Partition
 from rum_ray.rum import Plan
-from rum_ray.training.prediction import check_width, predict
+from rum_ray.training.prediction import check_predictions, check_width, predict
 
 
 @dataclass(frozen=True)
@@ -257,11 +257,7 @@ def evaluate(
     """
     partition = plan.partition if isinstance(plan, Plan) else plan
     (p_train, right), (p_test, test_right) = _predictions(model, bundle, split)
-    if not (np.isfinite(p_train).all() and np.isfinite(p_test).all()):
-        raise DivergedError(
-            "the model returns predictions that are not finite. Lower the learning rate of its "
-            "training or unlearning."
-        )
+    check_predictions(p_train, p_test)
     forget, retain = partition.rows, complement(partition.rows, len(right))
     p = {"forget": p_train[forget], "retain": p_train[retain], "test": p_test}
     labels = label_sets(bundle, partition, split)

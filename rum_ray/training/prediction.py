@@ -7,7 +7,7 @@ from torch import nn
 
 from rum_ray.data.batches import fixed_batches, resident, to_float
 from rum_ray.data.bundle import LabeledData
-from rum_ray.errors import DataError
+from rum_ray.errors import DataError, DivergedError
 from rum_ray.seeding import Seed
 
 
@@ -20,6 +20,15 @@ def predict(model: nn.Module, data: LabeledData) -> NDArray[np.float64]:
         logits = [model(x)[:real].double().cpu() for x, real in fixed_batches(inputs, device)]
     probabilities: NDArray[np.float64] = torch.cat(logits).softmax(dim=1).numpy()
     return probabilities
+
+
+def check_predictions(*probabilities: NDArray[np.floating]) -> None:
+    """Raise DivergedError if a prediction is not finite: finite weights may overflow."""
+    if not all(np.isfinite(p).all() for p in probabilities):
+        raise DivergedError(
+            "the model returns predictions that are not finite. Lower the learning rate of its "
+            "training or unlearning."
+        )
 
 
 def check_classes(model: nn.Module, data: LabeledData) -> None:
