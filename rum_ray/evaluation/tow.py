@@ -240,8 +240,7 @@ def evaluate(
         split: held-out split, "test" or "valid"; searches use "valid".
         cost: cost of making the model, stored in the result.
         seconds: time of making the model, stored in the result.
-        members: members that fit the SVM attack, as many as non-members: a "random" sample of the
-            retain set, the same for all models, or the "first" ones (the paper's code).
+        members: part of R that fits the SVM attack: "random", or the "first" rows (the paper's).
 
     Raises:
         DataError: the number of classes differs, or the data lack a row of the plan.
@@ -257,7 +256,6 @@ def evaluate(
     """
     partition = plan.partition if isinstance(plan, Plan) else plan
     (p_train, right), (p_test, test_right) = _predictions(model, bundle, split)
-    check_predictions(p_train, p_test)
     forget, retain = partition.rows, complement(partition.rows, len(right))
     p = {"forget": p_train[forget], "retain": p_train[retain], "test": p_test}
     labels = label_sets(bundle, partition, split)
@@ -284,6 +282,7 @@ def _predictions(
         raise ValueError(f"split must be valid or test, got '{split}'")
     for data in (bundle.train, getattr(bundle, split)):
         p = predict(model, data).astype(np.float32)
+        check_predictions(p)
         check_width(p.shape[1], bundle.num_classes)
         yield p, p.argmax(axis=1) == data.y.numpy()
 

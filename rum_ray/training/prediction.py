@@ -22,9 +22,9 @@ def predict(model: nn.Module, data: LabeledData) -> NDArray[np.float64]:
     return probabilities
 
 
-def check_predictions(*probabilities: NDArray[np.floating]) -> None:
+def check_predictions(probabilities: NDArray[np.floating]) -> None:
     """Raise DivergedError if a prediction is not finite: finite weights may overflow."""
-    if not all(np.isfinite(p).all() for p in probabilities):
+    if not np.isfinite(probabilities).all():
         raise DivergedError(
             "the model returns predictions that are not finite. Lower the learning rate of its "
             "training or unlearning."
