@@ -182,7 +182,7 @@ def _ordinal(number: int) -> str:
 
 
 def due(drift: Drift) -> str:
-    """Return whether retraining is due, in two words or three."""
+    """Return "retraining is due", or that it is not."""
     return "retraining is due" if drift.due else "retraining is not due"
 
 

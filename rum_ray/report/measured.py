@@ -115,7 +115,7 @@ def attacks(evidence: Evidence) -> Section:
 
 
 def single(evidence: Evidence) -> Section | None:
-    """Return how many single rows stand out; None without a pool."""
+    """Return the section on single rows that stand out; None without a pool."""
     single = evidence.single
     if single is None:
         return None
