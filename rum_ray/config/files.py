@@ -22,8 +22,9 @@ AUTO = "auto"
 UNCHOSEN: Mapping[str, Any] = {
     "forget": {"size": 1, "pick": "random"},
     "score": {"name": "auto"},
+    "plan": AUTO,
 }
-"""Keys of a file for commands on requests, if the file lacks them: they choose no forget set."""
+"""Keys of a file for commands on requests, if the file lacks them; no forget set is chosen."""
 
 
 def load(
@@ -34,12 +35,13 @@ def load(
     Args:
         path: the experiment file.
         overrides: "key=value" with a dotted key and a YAML value; they replace values of the file.
-        defaults: top-level keys that the file may lack.
+        defaults: top-level keys that the file may lack, or leave null.
 
     Raises:
         ConfigError: the file, a key or a value is invalid; the message states the place.
     """
-    return parse({**(defaults or {}), **read(path)}, overrides)
+    given = {key: value for key, value in read(path).items() if value is not None}
+    return parse({**(defaults or {}), **given}, overrides)
 
 
 def dump(experiment: Experiment) -> str:

@@ -61,14 +61,14 @@ def make_plan(experiment: Experiment, partition: Partition, total: int) -> tuple
     """Return the plan of a request, and its origin.
 
     Args:
-        experiment: has the plan of the file; without one, the plan is `auto`.
+        experiment: has the plan.
         partition: the subsets of the request.
         total: number of rows of D.
 
     Raises:
         PlanError: the plan does not fit the subsets.
     """
-    given = auto_plan(experiment.recipe) if experiment.plan is None else experiment.plan
+    given = experiment.plan or {}
     known = getattr(experiment.refine, "into", partition.names)
     steps: dict[str, Unlearner] = {}
     for name, unlearner in given.items():
@@ -77,12 +77,8 @@ def make_plan(experiment: Experiment, partition: Partition, total: int) -> tuple
         kept = [each for each in held if each in partition.names or each not in known]
         if kept:
             steps[name if len(kept) == len(held) else JOINT.join(kept)] = unlearner
-    is_auto = given == auto_plan(experiment.recipe)
-    if is_auto:
-        # The table has an order of its own.
-        order = itertools.chain(*(members(name, partition.names) for name in steps))
-        partition = partition.ordered([*order])
-    return Plan.assign(partition, steps, experiment.retain), "auto" if is_auto else "file"
+    source: Source = "auto" if given == auto_plan(experiment.recipe) else "file"
+    return Plan.assign(partition, steps, experiment.retain), source
 
 
 @dataclass(frozen=True)

@@ -67,9 +67,11 @@ def test_what_a_request_cannot_have(bundle, scores):
         subsets(experiment(refine="by_entanglement"), bundle, np.arange(9), scores)
 
 
-@pytest.mark.parametrize("given", [None, "auto"])
-def test_without_a_plan_it_is_that_of_the_table(bundle, scores, given):
-    own = experiment(plan=given)
+@pytest.mark.parametrize("line", ["", "plan: auto", "plan: null"])
+def test_without_a_plan_it_is_that_of_the_table(bundle, scores, line, tmp_path):
+    file = tmp_path / "photos.yaml"
+    file.write_text(f"name: x\ndata: digits\nrecipe: {{model: mlp, epochs: 10}}\n{line}\n")
+    own = config.load(file, (), config.UNCHOSEN)
     partition = subsets(own, bundle, np.arange(9), scores)
     plan, source = make_plan(own, partition, 160)
     assert source == "auto"
