@@ -1,7 +1,8 @@
 """The queue of jobs at scale: hand-outs a second, and memory of its actor and of the driver.
 
 Two workers run the loop of a Train worker on jobs that do nothing, so what is left is the queue. A
-hand-out is a chunk of eight jobs: one request, their lookup, and the note that they are done. Each
+hand-out is a chunk of eight jobs: one request, their lookup, and the note that they are done. The
+bound is the rate of empty calls, which the same workers make to an actor that does nothing. Each
 size has a driver and a Ray of its own; what counts of memory is how much a process grows from
 before the jobs exist to its peak.
 """
@@ -31,9 +32,24 @@ WORKERS, REPETITIONS = 2, 3
 SIZES = (1_000, 10_000)
 
 
+@ray.remote(num_cpus=0)
+class Empty:
+    """An actor that does nothing, as asynchronous as the queue."""
+
+    async def take(self, name: str, stage: int, done: dict[int, Any]) -> Lease:
+        """Return the same lease."""
+        return Lease(stage, range(MAX_CHUNK), {})
+
+
 @ray.remote(num_cpus=1)
 class Worker:
     """Takes all jobs and does nothing with them."""
+
+    def ask(self, empty: Any, calls: int) -> None:
+        """Call an empty actor as often, with as many results, as a worker calls the queue."""
+        done = dict.fromkeys(range(MAX_CHUNK))
+        for _ in range(calls):
+            ray.get(empty.take.remote("worker", 0, done))
 
     def ready(self) -> None:
         """Exist."""
@@ -88,7 +104,12 @@ def measure(chunks: int) -> dict[str, float]:
         workers = [Worker.remote() for _ in range(WORKERS)]
         ray.get([worker.ready.remote() for worker in workers])
         campaign(20, workers)
-        return campaign(chunks, workers)
+        found = campaign(chunks, workers)
+        empty = Empty.remote()
+        ray.get([worker.ask.remote(empty, 20) for worker in workers])
+        start = perf_counter()
+        ray.get([worker.ask.remote(empty, chunks // WORKERS) for worker in workers])
+        return found | {"empty calls": chunks / (perf_counter() - start)}
 
 
 def main() -> None:
@@ -100,6 +121,7 @@ def main() -> None:
             print(f"{chunks} chunks: {results[-1]}", flush=True)
     rates = {f"{chunks} chunks": [r["hand-outs"] for r in found[chunks]] for chunks in SIZES}
     refuse_spread(rates)
+    shares = [result["hand-outs"] / result["empty calls"] for result in found[SIZES[-1]]]
     grown = {
         name: [large[name] - small[name] for small, large in zip(*found.values(), strict=True)]
         for name in ("queue", "driver")
@@ -112,6 +134,14 @@ def main() -> None:
             median(rates["10000 chunks"]),
             min(rates["10000 chunks"]),
             max(rates["10000 chunks"]),
+        ),
+        Row(
+            "the same",
+            "-",
+            "empty calls of an actor",
+            median(shares),
+            min(shares),
+            max(shares),
         ),
         *(
             Row(
