@@ -10,6 +10,8 @@ picks are measured. The reference is the surrogate, as for a real request.
 - "single" and "joined", under the caps 0.5 and 0.2: V0 with the budget of the whole chain, and V5,
   which starts from the first half of V0's trials.
 
+The result is written after each root, so a run that is cut has the roots that it finished.
+
     .venv/bin/python experiments/racing.py [STORE]
 """
 
@@ -173,6 +175,21 @@ def summary(found: Mapping[int, Values]) -> dict[str, Any]:
     }
 
 
+def write(found: Mapping[int, Values], minutes: float) -> dict[str, Any]:
+    """Write the result of the finished roots, and return it."""
+    result = {
+        "experiment": "racing",
+        "date": date.today().isoformat(),
+        "roots": len(found),
+        **summary(found),
+        "values": dict(sorted(found.items())),
+        "minutes": minutes,
+        "environment": machine(),
+    }
+    RESULT.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    return result
+
+
 def main() -> None:
     """Search, print each root as it is finished, and keep everything."""
     store = sys.argv[1] if len(sys.argv) > 1 else "store"
@@ -188,16 +205,8 @@ def main() -> None:
                 f"{len(found)} of {len(ROOTS)}: root {root}, {means}; {left:.0f} min left",
                 flush=True,
             )
-    found = dict(sorted(found.items()))
-    result = {
-        "experiment": "racing",
-        "date": date.today().isoformat(),
-        **summary(found),
-        "values": found,
-        "minutes": (perf_counter() - began) / 60,
-        "environment": machine(),
-    }
-    RESULT.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+            if len(found) > 1:
+                result = write(found, (perf_counter() - began) / 60)
     for each in result["comparisons"]:
         print(each)
     print(result["worst_seed"])
