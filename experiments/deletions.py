@@ -1,0 +1,251 @@
+"""Requests to forget on real pictures: the light plan of `rum-ray delete`, measured as a study is.
+
+The five splits, pools and forget sets are those of cifar10_claims.yaml, and so are originals and
+retrained models; its results must be in the store.
+
+- "requests": `auto` on subsets by 1 - p of the label under the given model, which needs no pool,
+  beside the plan that the study searched, unlearners with default values, and doing nothing.
+- "difficulty": Spearman correlation of 1 - p with memorization, over D.
+- "pool": LiRA of the rows of a request after `auto`, with models of the pool that never saw a row,
+  against the same with models that were retrained without the request.
+- "weekly": ten requests of 1 % of D by the command, one after another; the accuracy on the test set
+  against a model that was retrained without all ten.
+
+    .venv/bin/python experiments/deletions.py STORE OUT    # RUM_RAY_DATA is a folder with CIFAR-10
+"""
+
+import dataclasses
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import date
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from auto import UNTUNED, default
+from scipy.stats import spearmanr
+
+from rum_ray import config
+from rum_ray.deletion.plan import make_plan, subsets
+from rum_ray.deletion.pool import missed_by
+from rum_ray.evaluation import PoolEvidence
+from rum_ray.evaluation.mia import margin
+from rum_ray.evaluation.pool import lira_scores
+from rum_ray.evaluation.statistics import Mean, compare
+from rum_ray.experiment import to_plain
+from rum_ray.jobs import Context, Evaluate, PoolLogits, TrainModel, pool_logits
+from rum_ray.results.environment import machine
+from rum_ray.rum import Plan
+from rum_ray.scores import Scores
+from rum_ray.seeding import Seed
+from rum_ray.store import Store
+from rum_ray.study.spaces import picked_plan
+from rum_ray.study.study import Study
+from rum_ray.study.worker_pool import WORKER_SETTINGS
+from rum_ray.training.prediction import predict
+from rum_ray.unlearning import Nothing
+
+HERE = Path(__file__).parent
+CLAIMS, RESULT = HERE / "cifar10_claims.yaml", HERE / "results" / "deletions.json"
+REPEATS, WEEKS, RETRAINED, PROCESSES = range(5), 10, 16, 2
+
+
+def open_study(store: str, repeat: int, *changes: str) -> Study:
+    """Return a repeat of the study of the claims."""
+    root = f"data.root={os.environ['RUM_RAY_DATA']}"
+    experiment = config.load(CLAIMS, [root, *changes]).repeated(repeat)
+    return Study(experiment, Context(experiment.load_data(), Store(store)))
+
+
+def measured(context: Context, original: TrainModel, plan: Plan) -> dict[str, float]:
+    """Return the metrics of a plan on T, against the model retrained without its rows."""
+    retrained = TrainModel(original.recipe, original.seed, plan.partition.rows)
+    made = Evaluate(original, plan.partition, original.seed / "plan", "test", plan)
+    reference = Evaluate(retrained, plan.partition, original.seed, "test")
+    for job in (made, reference):
+        context.get_or_compute(job)
+    metrics = made.load(context).against(reference.load(context))
+    return {
+        "auc": metrics["tow"] - metrics["auc_gap"],
+        "svm": metrics["tow"] - metrics["mia_gap"],
+        "tow_examples": metrics["tow_examples"],
+        "cost": metrics["cost"],
+    }
+
+
+def requests(store: str, repeat: int) -> dict[str, Any]:
+    """Return metrics by plan, each one value per original, and correlations."""
+    study, light = open_study(store, repeat), open_study(store, repeat, "plan=auto").experiment
+    context, train = study.context, study.context.bundle.train
+    total, recipe = len(train), study.recipe
+    searched = picked_plan(study.rungs[-1], context, study.partition)
+    whole: dict[str, Plan] = {"nothing": Plan.assign(study.partition, {"all": Nothing()})}
+    for name in UNTUNED:
+        (step,) = default(name)
+        whole[f"{name}, untuned"] = Plan.assign(study.partition, {"all": step.at(recipe)})
+    values: dict[str, list[dict[str, float]]] = {}
+    correlations, agreements = [], []
+    for original in study.originals:
+        predicted = predict(original.load(context), train)
+        difficulty = Scores(missed_by(margin(predicted, train.y.numpy())), name="1 - p")
+        correlations.append(float(spearmanr(difficulty.values, study.scores.values).statistic))
+        parts = subsets(light, context.bundle, study.forget, difficulty)
+        auto, _ = make_plan(light, parts, total)
+        for name, plan in {"auto": auto, "searched": searched, **whole}.items():
+            values.setdefault(name, []).append(measured(context, original, plan))
+        agreements.append(agreement(study, original, auto))
+    return {
+        "repeat": repeat,
+        "values": {
+            name: {metric: [each[metric] for each in found] for metric in found[0]}
+            for name, found in values.items()
+        },
+        "difficulty": correlations,
+        "pool": agreements,
+    }
+
+
+def agreement(study: Study, original: TrainModel, plan: Plan) -> dict[str, float]:
+    """Return how well LiRA of the pool agrees with LiRA of retrained models after a plan."""
+    context, rows = study.context, plan.partition.rows
+    jobs = [PoolLogits(model) for model in study.scoring.pool]
+    again = [TrainModel(original.recipe, Seed(k) / "never saw", rows) for k in range(RETRAINED)]
+    for job in (*jobs, *again):
+        context.get_or_compute(job)
+    made = Evaluate(original, plan.partition, original.seed / "plan", "test", plan)
+    logits = made.load(context).logits("forget")
+    pool, included, _ = pool_logits(context, jobs, rows)
+    forget = context.bundle.train.take(rows)
+    retrained = np.stack(
+        [margin(predict(job.load(context), forget), forget.y.numpy()) for job in again]
+    )
+    ours = lira_scores(PoolEvidence(logits, pool, included))
+    theirs = lira_scores(PoolEvidence(logits, retrained, np.zeros(retrained.shape, dtype=bool)))
+    # A normal variable is above this once in a hundred times.
+    told = [scores > 2.326 for scores in (ours, theirs)]
+    return {
+        "spearman": float(spearmanr(ours, theirs).statistic),
+        "same verdict": float((told[0] == told[1]).mean()),
+        "told by the pool": float(told[0].mean()),
+        "told by retrained models": float(told[1].mean()),
+    }
+
+
+def weekly(store: str, out: str, repeat: int) -> dict[str, Any]:
+    """Forget ten times 1 % of D by the command; return the accuracy after each request."""
+    claims = open_study(store, repeat)
+    train, recipe = claims.context.bundle.train, claims.recipe
+    rows = np.random.default_rng(repeat).permutation(len(train))
+    rows = rows[: len(train) // 100 * WEEKS].reshape(WEEKS, -1)
+    folder = Path(out) / f"weekly{repeat}"
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = ("name", "data", "recipe")
+    tree = {key: value for key, value in to_plain(claims.experiment).items() if key in kept}
+    file = folder / "weekly.yaml"
+    file.write_text(json.dumps({**tree, "score": {"name": "auto"}, "plan": "auto"}), "utf-8")
+    found = []
+    for week, of_week in enumerate(rows, 1):
+        listed = folder / f"week{week}.txt"
+        np.savetxt(listed, train.ids[of_week], "%d")
+        places = ["--out", f"{folder}/out", "--store", store, "--address", "none"]
+        command = ["delete", file, "--forget", listed, "--json", *places]
+        run = subprocess.run(
+            [sys.executable, "-m", "rum_ray", *map(str, command)], capture_output=True, text=True
+        )
+        if run.returncode:
+            raise SystemExit(run.stderr)
+        drift = json.loads(run.stdout)["deletion"]["drift"]
+        found.append({"accuracy": drift["now"], "attack": drift["attack"]["value"]})
+    without = np.sort(rows.ravel())
+    seed = Seed(claims.experiment.seeds[0]) / "run"
+    retrained = TrainModel(recipe, seed, without)
+    claims.context.get_or_compute(retrained)
+    test = claims.context.bundle.test
+    right = predict(retrained.load(claims.context), test).argmax(axis=1) == test.y.numpy()
+    return {
+        "repeat": repeat,
+        "original": drift["original"],
+        "weeks": found,
+        "retrained": float(right.mean()),
+    }
+
+
+def one(store: str, out: str, task: tuple[str, int]) -> tuple[str, dict[str, Any]]:
+    """Return the result of one part on one repeat."""
+    torch.set_num_threads(1)
+    part, repeat = task
+    return part, requests(store, repeat) if part == "requests" else weekly(store, out, repeat)
+
+
+def summary(found: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """Return means over the repeats; the seeds of a repeat are averaged first."""
+    asked, weeks = found["requests"], found["weekly"]
+    metrics = ("auc", "svm", "tow_examples", "cost")
+    plans = [*asked[0]["values"]]
+
+    def means(plan: str, metric: str) -> list[float]:
+        return [float(np.mean(each["values"][plan][metric])) for each in asked]
+
+    best = max(
+        (f"{name}, untuned" for name in UNTUNED), key=lambda name: np.mean(means(name, "auc"))
+    )
+    rivals = ("searched", best, "nothing")
+    lost = [each["retrained"] - each["weeks"][-1]["accuracy"] for each in weeks]
+    return {
+        "plans": {
+            plan: {metric: dataclasses.asdict(Mean.of(means(plan, metric))) for metric in metrics}
+            for plan in plans
+        },
+        "best untuned": best,
+        "auto against": {
+            rival: {
+                metric: dataclasses.asdict(compare(means("auto", metric), means(rival, metric)))
+                for metric in metrics[:-1]
+            }
+            for rival in rivals
+        },
+        "difficulty": dataclasses.asdict(Mean.of([np.mean(each["difficulty"]) for each in asked])),
+        "pool": {
+            name: dataclasses.asdict(
+                Mean.of([np.mean([p[name] for p in each["pool"]]) for each in asked])
+            )
+            for name in asked[0]["pool"][0]
+        },
+        "lost after ten requests": dataclasses.asdict(Mean.of(lost)),
+    }
+
+
+def main() -> None:
+    """Measure both parts on each repeat, and keep everything."""
+    store, out = (os.fspath(Path(path).resolve()) for path in sys.argv[1:3])
+    began, found = perf_counter(), {"requests": [], "weekly": []}
+    tasks = [(part, repeat) for repeat in REPEATS for part in found]
+    os.environ.update(WORKER_SETTINGS)
+    with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
+        for part, result in pool.imap_unordered(partial(one, store, out), tasks):
+            found[part].append(result)
+            done = sum(map(len, found.values()))
+            print(f"{done} of {len(tasks)}: {part} {result['repeat']}", flush=True)
+    for results in found.values():
+        results.sort(key=lambda each: each["repeat"])
+    result = {
+        "experiment": "deletions",
+        "date": date.today().isoformat(),
+        **summary(found),
+        "values": found,
+        "minutes": (perf_counter() - began) / 60,
+        "environment": machine(),
+    }
+    RESULT.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    print(json.dumps({key: result[key] for key in summary(found)}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
