@@ -25,10 +25,13 @@ from rum_ray.data.ids import Names, canonical
 from rum_ray.data.parquet import as_data_error, read_images, read_labels
 from rum_ray.data.pixels import Encoded, Exif, Fit, Images, Layout
 from rum_ray.errors import ConfigError, DataError, first_ten
+from rum_ray.files import read_regular
 
 LAYOUTS = "a Parquet file, a folder of .parquet files, or a folder with a sub-folder per class"
 SPLITS = {"train", "test", "val", "valid", "validation"}
 """Names of folders that hold a split, not a class."""
+MOST_BYTES = 2**28
+"""Largest file of an encoded image; 50 megapixels without compression are smaller."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,10 +168,8 @@ def _open_folders(root: Path, folders: Sequence[Path], like: Source | None) -> S
     def encoded(rows: Indices) -> Iterator[tuple[str, bytes | None]]:
         for row in rows:
             file = files[row][0]
-            if file.exists() and not file.is_file():
-                raise DataError(f"{file} is a directory or a device, not a file. Remove it.")
             with as_data_error(file):
-                data = file.read_bytes()
+                data = read_regular(file, MOST_BYTES)
             yield str(file), data
 
     return Source(root, torch.from_numpy(y), names, encoded, names=Names(values))

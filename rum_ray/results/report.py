@@ -1,5 +1,6 @@
 """A report in Python: the typed summary, and the tables of examples and trials."""
 
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -9,6 +10,8 @@ import pandas as pd
 
 from rum_ray.errors import DataError
 from rum_ray.experiment.parts import LABELS
+from rum_ray.files import read_regular
+from rum_ray.results.parquet import MOST_BYTES
 from rum_ray.results.schema import Row, SearchSummary, Summary, to_json
 
 _PARTS = {"best", "finalists", "front", "expected_best"}
@@ -51,11 +54,12 @@ class Report:
         path = Path(path)
         file = path if path.suffix == ".json" else path / "report.json"
         try:
-            tree = json.loads(file.read_text("utf-8"))
+            tree = json.loads(read_regular(file, MOST_BYTES))
             tables = [
-                pd.read_parquet(file.with_name(f"{name}.parquet")) for name in ("scores", "trials")
+                pd.read_parquet(io.BytesIO(read_regular(file.with_name(name), MOST_BYTES)))
+                for name in ("scores.parquet", "trials.parquet")
             ]
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError, MemoryError) as error:
             raise DataError(
                 f"{path}: no report can be read there ({error}). Give the folder that 'rum-ray "
                 "run' or 'rum-ray report' wrote, with report.json, scores.parquet and "

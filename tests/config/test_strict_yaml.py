@@ -51,7 +51,7 @@ def test_invalid_or_unsafe_yaml_is_refused(tmp_path, content, error, message):
 def test_an_unreadable_file_is_an_error_with_its_path(tmp_path):
     with pytest.raises(ConfigError, match=r"no\.yaml .*No such file"):
         read(tmp_path / "no.yaml")
-    with pytest.raises(ConfigError, match="Is a directory"):
+    with pytest.raises(ConfigError, match="folder"):
         read(tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"x\.yaml .*Not a directory"):
