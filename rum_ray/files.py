@@ -13,8 +13,8 @@ import re
 import stat
 import uuid
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from filelock import FileLock
 
@@ -48,7 +48,7 @@ def regular_status(path: str | Path, most_bytes: int | None = None) -> os.stat_r
         OSError: there is no such file, it is not a plain file, or it is too large.
     """
     try:
-        status = os.stat(path)
+        status = Path(path).stat()
     except ValueError as error:
         raise OSError(errno.EINVAL, str(error), str(path)) from error
     _check(status, path, most_bytes)
@@ -69,7 +69,7 @@ def _too_large(path: str | Path, most_bytes: int) -> OSError:
     return OSError(errno.EFBIG, f"it is larger than {most_bytes / 2**20:,.0f} MiB", str(path))
 
 
-def open_regular(path: str | Path, most_bytes: int | None = None) -> BinaryIO:
+def open_regular(path: str | Path, most_bytes: int | None = None) -> BufferedReader:
     """Open a plain file for reading; a FIFO or a device is not waited for.
 
     Args:

@@ -63,7 +63,8 @@ class Bars:
         self._stage, self._began, self._told = "", 0.0, 0.0
 
     def start(self, stage: str, total: int) -> None:
-        """Begin a stage."""
+        """Begin a stage, also if the one before ended with an error."""
+        self.close()
         self._stage = stage
         self._began = self._told = time.monotonic()
         if not self._console.is_terminal:

@@ -127,7 +127,7 @@ class Store:
                     self._quarantine(key)
             raise DamagedError(
                 f"{name} was damaged: its file does not match its checksum, and is now in "
-                f"{self._place.base}/quarantine."
+                f"{self._place.base}/quarantine. A run computes it again."
             ) from error
 
     def _quarantine(self, key: Key) -> None:
@@ -242,7 +242,7 @@ class Store:
         return locked(Path(self.path(key)).with_suffix(".lock"))
 
     def remove(self, keys: Collection[Key]) -> None:
-        """Remove artifacts with their provenance and their checkpoints; missing ones are no error."""
+        """Remove artifacts with provenance and checkpoints; missing ones are no error."""
         with self._errors("write to"):
             for kind in PACKED & {key.kind for key in keys}:
                 self._packs[kind].remove([key.digest for key in keys if key.kind == kind])

@@ -356,7 +356,7 @@ def test_a_process_that_dies_midway_leaves_no_file_of_the_final_name(store, monk
         raise KeyboardInterrupt
 
     monkeypatch.setattr(os, "link", die)
-    monkeypatch.setattr(Path, "unlink", lambda self, missing_ok: None)
+    monkeypatch.setattr(Path, "unlink", lambda self, missing_ok=False: None)
     with pytest.raises(KeyboardInterrupt):
         store.save(KEY, ARTIFACT, {})
     monkeypatch.undo()
