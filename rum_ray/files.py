@@ -11,10 +11,12 @@ import fcntl
 import os
 import re
 import stat
+import time
 import uuid
 from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
+from typing import IO
 
 from filelock import FileLock
 
@@ -148,11 +150,9 @@ def write_bytes(path: Path, content: bytes, mode: int = 0o666) -> None:
 def _written(path: Path, content: bytes, mode: int) -> Iterator[Path]:
     """Yield a complete temporary file beside a path; remove it in the end."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    temporary, opened = temporary_in(path.parent, path.name, mode)
     try:
-        with open(number, "wb") as file:  # noqa: PTH123 - an open file, not a path
-            own(file.fileno())
+        with opened as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -162,23 +162,50 @@ def _written(path: Path, content: bytes, mode: int) -> Iterator[Path]:
             temporary.unlink()
 
 
-def own(number: int) -> None:
-    """Lock an open file as long as it is open; on a file system without locks, do nothing."""
-    with contextlib.suppress(OSError):
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def is_temporary(name: str) -> bool:
-    """Return True for the name of a temporary file."""
-    return _TEMPORARY.fullmatch(name) is not None
-
-
-def is_abandoned(path: Path, now: float) -> bool:
-    """Return True if no live process holds the lock of a file of `own`.
+def temporary_in(folder: Path, name: str, mode: int = 0o666) -> tuple[Path, IO[bytes]]:
+    """Create a temporary file, which is locked as long as it is open.
 
     Args:
-        path: of the file.
-        now: seconds since 1970.
+        folder: an existing folder.
+        name: of the file that it becomes, or of its purpose.
+        mode: permissions of the file, less the umask.
+    """
+    path = folder / f".{name}.{uuid.uuid4().hex}"
+    number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    # On a file system without locks, nobody can tell whose writer is dead.
+    with contextlib.suppress(OSError):
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return path, os.fdopen(number, "wb")
+
+
+def abandoned_in(folder: Path, depth: int) -> Iterator[Path]:
+    """Yield the temporary files of dead writers in a folder.
+
+    Args:
+        folder: of the files; there need not be one.
+        depth: of the folders in it that are searched, too; links are not followed.
+    """
+    found, inner = [], []
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            found += [entry] if _TEMPORARY.fullmatch(entry.name) else []
+            inner += [entry] if depth and entry.is_dir(follow_symlinks=False) else []
+    yield from (Path(entry.path) for entry in found if is_abandoned(Path(entry.path)))
+    for entry in inner:
+        yield from abandoned_in(Path(entry.path), depth - 1)
+
+
+def remove_abandoned(folder: Path, depth: int) -> None:
+    """Remove the temporary files of dead writers in a folder; see `abandoned_in`."""
+    for path in abandoned_in(folder, depth):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def is_abandoned(path: Path) -> bool:
+    """Return True for a file that no live process has locked.
+
+    An empty file may be new, and not locked yet, so it counts after a minute only.
     """
     try:
         number = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -193,7 +220,7 @@ def is_abandoned(path: Path, now: float) -> bool:
     finally:
         os.close(number)
     return stat.S_ISREG(status.st_mode) and (
-        status.st_size > 0 or not 0 <= now - status.st_mtime <= YOUNG_SECONDS
+        status.st_size > 0 or not 0 <= time.time() - status.st_mtime <= YOUNG_SECONDS
     )
 
 

@@ -231,9 +231,11 @@ def _indices(
     if not is_text and (own or like.numbered):
         _check_range(values, names, root)
         return values.astype(np.int64), names
-    y = _by_name(values.astype(str), names)
+    # Texts stay objects: an array of fixed width needs the longest text's bytes in each row.
+    texts = values if is_text else values.astype(str)
+    y = _by_name(texts, names)
     if (y < 0).any():
-        unknown = np.unique(values[y < 0].astype(str))
+        unknown = np.unique(texts[y < 0])
         raise DataError(
             f"{root} has {len(unknown)} classes that {like.path} lacks: {first_ten(unknown)}. Its "
             f"classes are {first_ten(names)}. Correct the labels, or remove the images."

@@ -1,6 +1,5 @@
 """The data frames of scores.parquet and trials.parquet."""
 
-import io
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -9,13 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rum_ray.data.parquet import read_table
 from rum_ray.errors import DataError
-from rum_ray.files import read_regular
 from rum_ray.results.outcome import Examples, ForgetSet, SearchOutcome, Trial
 from rum_ray.results.schema import to_json
-
-MOST_BYTES = 2**32
-"""Largest table that is read."""
 
 _TRIAL_COLUMNS = {
     "search": "str",
@@ -115,9 +111,9 @@ def without_rows(
         DataError: the file cannot be read.
     """
     try:
-        table = pd.read_parquet(io.BytesIO(read_regular(path, MOST_BYTES)))
-    except (OSError, ValueError, MemoryError) as error:
-        raise DataError(f"{path} cannot be read: {error}. Remove it yourself.") from error
+        table = read_table(path).to_pandas()
+    except DataError as error:
+        raise DataError(f"{error} The command does not remove it.") from error
     ids = [name for name in ("id", "name", "path") if name in table]
     gone = np.zeros(len(table), dtype=bool)
     for name in ids:
