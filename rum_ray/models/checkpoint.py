@@ -232,7 +232,7 @@ def _read_torch(path: str, place: str, key: str) -> Checkpoint:
     code = "from rum_ray.models.unpickle import main; main()"
     paths = os.pathsep.join(part for part in sys.path if part)
     environment = {**os.environ, "PYTHONPATH": paths, "PYTHONWARNINGS": "ignore"}
-    with tempfile.TemporaryDirectory(prefix="rum-ray-") as folder:
+    with tempfile.TemporaryDirectory(prefix=f"rum-ray-{os.getpid()}-") as folder:
         done = subprocess.run(
             [sys.executable, "-P", "-c", code, str(Path(place).absolute()), folder],
             env={**environment, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
