@@ -23,6 +23,8 @@ from filelock import FileLock
 from rum_ray.errors import StoreError
 
 POLL_SECONDS = 0.02
+CHUNK = 2**16
+"""Bytes that are read at once where the size of a file is unknown."""
 YOUNG_SECONDS = 60.0
 """An empty temporary file of this age may be one whose writer has no lock yet."""
 
@@ -103,11 +105,15 @@ def read_regular(path: str | Path, most_bytes: int) -> bytes:
         OSError: the file cannot be read, is not a plain file, or is too large.
     """
     with open_regular(path, most_bytes) as file:
-        # The size in the status of some files, such as those in /proc, is 0.
-        content = file.read(most_bytes + 1)
-    if len(content) > most_bytes:
+        # A read allocates what it asks for, and the status of files in /proc has the size 0.
+        size = max(os.fstat(file.fileno()).st_size + 1, CHUNK)
+        parts, left = [], most_bytes + 1
+        while left and (part := file.read(min(left, size))):
+            parts.append(part)
+            left -= len(part)
+    if not left:
         raise _too_large(path, most_bytes)
-    return content
+    return b"".join(parts)
 
 
 def write_once(path: Path, content: bytes, mode: int = 0o666) -> bool:

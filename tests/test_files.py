@@ -73,6 +73,11 @@ def test_the_size_is_bounded(tmp_path, size):
         assert len(file.read()) == size
 
 
+def test_a_large_bound_takes_no_memory(tmp_path):
+    (tmp_path / "x").write_bytes(b"y" * 200_000)
+    assert read_regular(tmp_path / "x", 2**60) == b"y" * 200_000
+
+
 def test_a_size_that_the_status_does_not_tell_is_bounded():
     assert read_regular("/proc/self/status", 10**6).startswith(b"Name")
     with pytest.raises(OSError, match="larger"):
