@@ -35,6 +35,8 @@ BOMB = "a: &a [x, x]\n" + "".join(f"k{i}: &k{i} [*a, *a]\n" for i in range(9))
         (b"a: 1\nb: !!str 2\n", UnsafeError, r"tag in line 2"),
         (b"a: !local {x: 1}\n", UnsafeError, r"tag in line 1"),
         (b"a: 1\nb: &c [1]\nd: *c\n", UnsafeError, r"alias in line 3"),
+        (b"a: 1\n<<: {b: 2}\n", UnsafeError, r"merge key '<<' in line 2"),
+        (b"a:\n  - <<: [{b: 2}]\n", UnsafeError, r"merge key '<<' in line 2"),
         (BOMB.encode(), UnsafeError, r"alias in line 2"),
         (b"a: 1\n#" + b"x" * MAX_BYTES, ConfigError, r"x\.yaml .*1 MiB"),
     ],
@@ -51,12 +53,12 @@ def test_invalid_or_unsafe_yaml_is_refused(tmp_path, content, error, message):
 def test_an_unreadable_file_is_an_error_with_its_path(tmp_path):
     with pytest.raises(ConfigError, match=r"no\.yaml .*No such file"):
         read(tmp_path / "no.yaml")
-    with pytest.raises(ConfigError, match="Is a directory"):
+    with pytest.raises(ConfigError, match="folder"):
         read(tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"x\.yaml .*Not a directory"):
         read(tmp_path / "file" / "x.yaml")
-    with pytest.raises(ConfigError, match=r"/dev/zero .*1 MiB"):
+    with pytest.raises(ConfigError, match=r"/dev/zero .*a device"):
         read("/dev/zero")
 
 
