@@ -81,3 +81,16 @@ def write_bytes(path: Path, content: bytes, mode: int = 0o666) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+@contextlib.contextmanager
+def private_files() -> Iterator[None]:
+    """Let files and folders that this process makes within a `with` block be its user's alone.
+
+    Processes that are started within the block inherit that. The umask is one per process.
+    """
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)

@@ -56,6 +56,7 @@ class Options:
         address: of the Ray cluster, or "none".
         dashboard: True starts the dashboard of a local cluster.
         tracker: receives the report, if there is one.
+        insecure: True allows a Ray cluster that asks for no token.
     """
 
     out: Path | None = None
@@ -63,6 +64,7 @@ class Options:
     address: str = "local"
     dashboard: bool = False
     tracker: Tracker | None = None
+    insecure: bool = False
 
     def folder(self, experiment: Experiment) -> Path:
         """Return the output folder of an experiment."""
@@ -79,7 +81,7 @@ def open_studies(experiment: Experiment, options: Options, command: str) -> Iter
         _check(study, command)
         return study
 
-    api.check_gpu(experiment, options.address)
+    api.check_machine(experiment, options.address)
     return api.open_repeats(experiment, opened)
 
 
@@ -117,7 +119,9 @@ def make_executor(experiment: Experiment, options: Options, say: Callable[[str],
         return LocalExecutor(experiment.cluster.workers)
     from rum_ray.cluster.executor import RayExecutor
 
-    return RayExecutor(options.address, experiment.cluster, options.dashboard, say)
+    return RayExecutor(
+        options.address, experiment.cluster, options.dashboard, say, options.insecure
+    )
 
 
 def dry_run(studies: Iterable[Study], command: str) -> Answer:
