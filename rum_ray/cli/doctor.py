@@ -137,13 +137,7 @@ def _access(address: str) -> Iterator[Check]:
 
     mode = os.environ.get("RAY_AUTH_MODE", "token")
     yield Check("ray authentication", "ok" if mode == "token" else "WRONG", f"mode {mode}")
-    try:
-        path = access.token_path()
-        fault = access.token_fault(path)
-        good = "private" if path.exists() else "none yet; made when Ray first starts"
-        yield Check("ray token", "WRONG" if fault else "ok", fault or f"{path}, {good}")
-    except (OSError, StoreError) as error:
-        yield Check("ray token", "WRONG", str(error))
+    yield _token()
     listeners = ray_listeners()
     yield _sockets(listeners)
     heads = {f"127.0.0.1:{each.port}" for each in listeners if each.process == "gcs_server"}
@@ -152,6 +146,27 @@ def _access(address: str) -> Iterator[Check]:
         state: State = "WRONG" if asks is False else "warning" if asks is None else "ok"
         found = {True: "asks for a token", False: "asks for no token: everyone can run code in it"}
         yield Check(f"cluster {head}", state, found.get(asks, "does not answer"))  # type: ignore[arg-type]
+
+
+def _token() -> Check:
+    """Check that the file of Ray's token is private, or can be made."""
+    from rum_ray.cluster import access
+
+    name = "ray token"
+    if os.environ.get("RAY_AUTH_TOKEN"):
+        return Check(name, "ok", "in RAY_AUTH_TOKEN")
+    try:
+        path = access.token_path()
+    except StoreError as error:
+        return Check(name, "WRONG", str(error))
+    if fault := access.token_fault(path):
+        return Check(name, "WRONG", fault)
+    if os.access(path, os.F_OK):
+        return Check(name, "ok", f"{path}, private")
+    folder = next(each for each in path.absolute().parents if os.access(each, os.F_OK))
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        return Check(name, "WRONG", f"{path}: cannot be made; set HOME or RAY_AUTH_TOKEN_PATH")
+    return Check(name, "ok", f"{path}: none yet; made when Ray first starts")
 
 
 def _sockets(listeners: Sequence[Listener]) -> Check:

@@ -41,7 +41,7 @@ def connect(
 ) -> Iterator[bool]:
     """Join the cluster at `address` for the length of a `with` block.
 
-    If this process has joined a cluster already, that one is used and left running.
+    A cluster that this process has joined already is used and left running.
 
     Args:
         address: "local" starts a cluster on this machine; "auto" and HOST:PORT join a running one.
@@ -57,13 +57,10 @@ def connect(
 
     Raises:
         StalledError: no cluster runs at that address, or none could be started.
-        ConfigError: the folder of a module does not exist or cannot be shipped any more, or the
-            address is malformed.
-        UnsafeError: the cluster asks for no token, or other users can read the token or the
-            temporary folder.
+        ConfigError: a folder of modules is absent or comes too late, or the address is malformed.
+        UnsafeError: the cluster asks for no token, or the token or the folder is not private.
     """
-    local = address == "local"
-    environment = _environment(modules, local)
+    environment = _environment(modules, local := address == "local")
     if ray.is_initialized():
         if modules:
             raise ConfigError(
@@ -75,7 +72,7 @@ def connect(
     address = _checked(address, insecure)
     with inherited(WORKER_SETTINGS if local else {}):
         options = _local(workers, dashboard, say) if local else {}
-        options |= {"job_config": JobConfig(metadata=dict(metadata or {}))}
+        options["job_config"] = JobConfig(metadata=dict(metadata or {}))
         url = _init(address, environment, options, say)
     if url and (dashboard or not local):
         say(f"Ray dashboard: http://{url} (Jobs, Actors, Cluster and Metrics)")
