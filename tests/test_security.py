@@ -41,10 +41,10 @@ def test_every_claim_names_tests_that_exist():
             assert name in found, f"{file}::{name}"
 
 
-@pytest.mark.filterwarnings("ignore:.*damaged")
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_pickle_in_the_place_of_an_artifact_is_not_run(tmp_path):
     store, key = Store(tmp_path / "store"), Key("model", {"seed": 1})
-    store.save(key, Artifact(value=1))
+    store.save(key, Artifact(value=1), {})
     payload = pickle.dumps(Payload(tmp_path / "ran"))
     path = Path(store.path(key))
     for content in (payload, len(payload).to_bytes(8, "little") + payload):

@@ -58,9 +58,9 @@ def test_more_threads_than_four_per_core_are_refused(monkeypatch):
             LocalRuntime(Seed(0), threads=threads)
     assert torch.get_num_threads() == before
     assert LocalExecutor(100_000).workers == 8
-    experiment = config.parse(
-        {"name": "x", "recipe": {"model": "mlp", "epochs": 1, "threads": 9}, "forget": {"size": 30}}
-    )
+    recipe = {"model": "mlp", "epochs": 1, "threads": 9}
+    file = {"name": "x", "data": "digits", "recipe": recipe, "forget": {"size": 30}}
+    experiment = config.parse(file)
     for address in ("local", "none"):
         with pytest.raises(ConfigError, match=r"recipe\.threads"):
             check_machine(experiment, address)
