@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test hosts lint docs bench clean
+.PHONY: help env demo test hosts lint docs audit bench clean
 
 help:  ## print this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
@@ -24,6 +24,8 @@ lint: env docs  ## style, types, spelling, and the docs built strictly
 	$(BIN)/codespell
 docs: env  ## the docs as a site: site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+audit: env  ## known vulnerabilities of the locked packages, by pip-audit; warns only
+	@$(BIN)/python deploy/audit.py
 bench: env  ## every benchmark in turn, then the table of their results
 	@status=0; for script in benchmarks/[!_]*.py; do \
 		echo "== $$script"; rm -f "benchmarks/results/$$(basename $$script .py).json"; \

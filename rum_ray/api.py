@@ -13,6 +13,7 @@ from rum_ray.data import Reading
 from rum_ray.errors import ConfigError, RumRayError
 from rum_ray.experiment import Experiment
 from rum_ray.experiment.score import AUTO
+from rum_ray.files import private_files
 from rum_ray.jobs import Context
 from rum_ray.results.load import load_outcome
 from rum_ray.results.parquet import score_table, trial_table
@@ -31,12 +32,14 @@ from rum_ray.study.stages import COMMANDS
 from rum_ray.study.study import Study
 from rum_ray.study.timing import Clock
 from rum_ray.study.validation import check, check_share
+from rum_ray.training.runtime import check_threads
 
 T = TypeVar("T")
 Finish: TypeAlias = Callable[[Study, Path | None, Clock], T]
 """Returns the answer of a command from a finished study, its folder and its stage times."""
 
 
+@private_files()
 def run(
     experiment: Experiment | str | Path,
     *,
@@ -71,7 +74,7 @@ def run(
         ['retrained', 'retrained_again', 'original', 'retrained_reordered']
     """
     value = experiment if isinstance(experiment, Experiment) else config.load(experiment)
-    check_gpu(value, getattr(executor, "address", "local"))
+    check_machine(value, getattr(executor, "address", "local"))
     studies = open_repeats(value, lambda each: open_study(each, store))
     check_writable(Store(store))
     with executor or LocalExecutor() as running:
@@ -83,12 +86,12 @@ def run(
             return report_repeats(value, studies, "run", journal, running, folder)
 
 
-def check_gpu(experiment: Experiment, address: str) -> None:
-    """Raise ConfigError if the workers need GPUs, run on this machine, and PyTorch sees none.
+def check_machine(experiment: Experiment, address: str) -> None:
+    """Raise ConfigError if this machine is to run the workers, and lacks the GPUs or the cores.
 
     Args:
-        experiment: has the GPUs per worker.
-        address: "local" and "none" are this machine; others may be clusters with GPUs.
+        experiment: has the GPUs per worker, and the threads of each recipe.
+        address: "local" and "none" are this machine; others may be clusters that have more.
     """
     gpus, here = experiment.cluster.gpus_per_worker, address in ("local", "none")
     if gpus and here and not torch.cuda.is_available():
@@ -96,6 +99,9 @@ def check_gpu(experiment: Experiment, address: str) -> None:
             f"cluster.gpus_per_worker is {gpus:g}, and PyTorch sees no GPU on this machine. Set it "
             "to 0, or join a cluster that has some with --address."
         )
+    for recipe in (experiment.recipe, experiment.score.recipe):
+        if here and recipe is not None:
+            check_threads(recipe.threads)
 
 
 def open_study(

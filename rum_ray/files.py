@@ -246,3 +246,16 @@ def locked(path: Path) -> Iterator[None]:
             stack.enter_context(lock)
             stack.callback(path.unlink, missing_ok=True)
         yield
+
+
+@contextlib.contextmanager
+def private_files() -> Iterator[None]:
+    """Let files and folders that this process makes within a `with` block be its user's alone.
+
+    Processes that are started within the block inherit that. The umask is one per process.
+    """
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)

@@ -198,4 +198,10 @@ def take_step(
         return model
     retain = train.take(plan.retain_rows(index, len(train)))
     task = UnlearningTask(train.take(step.subset.rows), retain, original, recipe)
-    return step.unlearner(model, task, runtime / f"step{index}")
+    unlearned = step.unlearner(model, task, runtime / f"step{index}")
+    if not isinstance(unlearned, nn.Module):
+        raise PlanError(
+            f"subset '{step.subset.name}': {type(step.unlearner).__name__} must return a model, "
+            f"but it returned {type(unlearned).__name__}."
+        )
+    return unlearned

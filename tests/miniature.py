@@ -43,6 +43,7 @@ TRAPPED = '''
 
 import dataclasses
 
+from rum_ray.data import DataBundle
 from rum_ray.data import digits as whole
 
 
@@ -56,7 +57,7 @@ class Trap:
         raise RuntimeError("somebody looked at T")
 
 
-def digits():
+def digits() -> DataBundle:
     return dataclasses.replace(whole(), test=Trap())
 '''
 SHIPPED = '''
@@ -102,10 +103,12 @@ import time
 import uuid
 from pathlib import Path
 
+from torch import nn
+
 from rum_ray.models import MODELS
 
 
-def mlp(shape, num_classes):
+def mlp(shape, num_classes) -> nn.Module:
     gate = os.environ.get("MODEL_GATE")
     if gate is not None and "worker" in Path(sys.argv[0]).name:
         (Path(gate) / uuid.uuid4().hex).touch()

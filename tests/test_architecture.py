@@ -35,6 +35,7 @@ OWNERS = {
     "PIL": "data",
     "boto3": "store",
     "botocore": "store",
+    "grpc": "cluster",
     "jinja2": "report",
     "matplotlib": "report",
     "mlflow": "report",

@@ -1,9 +1,7 @@
 """The commands and their flags; an error becomes one message and an exit code."""
 
 import inspect
-import io
 import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rum_ray import __version__
-from rum_ray.cli.exits import guarded, leave, leave_interrupted
+from rum_ray.cli.exits import guarded, run
 from rum_ray.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -62,6 +60,7 @@ Out = Annotated[Path | None, typer.Option(help="Folder of the report.  [default:
 StoreFlag = Annotated[str, typer.Option("--store", help="Folder or URI of artifacts.")]
 Dashboard = Annotated[bool, typer.Option("--dashboard", help="Start the Ray dashboard.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Forecast the run, and stop.")]
+Insecure = Annotated[bool, typer.Option("--insecure", help="Allow a Ray that asks for no token.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
@@ -76,7 +75,14 @@ class Flags:
     out: Path | None
     store: str
     dashboard: bool
+    insecure: bool
     dry_run: bool
+
+    @property
+    def changes(self) -> list[str]:
+        """The changes of the file that flags ask for, in the form of --set."""
+        seeds = [] if self.seed is None else [f"seeds=[{self.seed}]"]
+        return [*(self.sets or ()), *seeds]
 
 
 _SHARED = {
@@ -86,6 +92,7 @@ _SHARED = {
     "out": (Out, None),
     "store": (StoreFlag, "store"),
     "dashboard": (Dashboard, False),
+    "insecure": (Insecure, False),
     "dry_run": (DryRun, False),
     "as_json": (Json, False),
     "debug": (Debug, False),
@@ -228,10 +235,10 @@ def _gc(flags: Flags, yes: Yes = False) -> dict[str, Any]:
 
 @_command("doctor")
 def _doctor(flags: Flags) -> dict[str, Any]:
-    """Check what is installed, writable and secured; flags about experiments change nothing."""
+    """Check what is installed, writable and secured here, and the cluster at --address."""
     from rum_ray.cli.doctor import examine
 
-    return {"checks": examine(flags.store)}
+    return examine(flags.store, flags.address)
 
 
 def _do(
@@ -260,36 +267,15 @@ def _open(
     """Return a file's experiment, the study of each repeat, and the options; write nothing."""
     from rum_ray import config
 
-    changes = [*(flags.sets or ()), *overrides]
-    if flags.seed is not None:
-        changes.append(f"seeds=[{flags.seed}]")
-    experiment = config.load(file, changes)
+    experiment = config.load(file, [*flags.changes, *overrides])
     if command == "ladder":
         experiment = experiment.ladder()
-    # PyTorch and pandas are imported only now that the file is known to be valid.
     from rum_ray.cli import commands
-    from rum_ray.report.track import Tracker
 
-    tracker = None if track is None else Tracker.parse(track)
-    options = commands.Options(flags.out, flags.store, flags.address, flags.dashboard, tracker)
+    options = commands.Options.of(flags, track)
     return experiment, commands.open_studies(experiment, options, command), options
 
 
 def main() -> None:
     """Run the command line; an error in it is one line, too."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A terminal that lacks a character shows another one.
-            stream.reconfigure(errors="replace")
-    try:
-        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
-    except typer.Abort:
-        leave_interrupted()
-    except Exception as error:
-        # Some versions of Typer bundle their own click, others import the installed one.
-        if not hasattr(error, "format_message"):
-            raise
-        message = error.format_message().rstrip()
-        end = "" if message.endswith((".", "?")) else "."
-        leave(f"{message}{end} See 'rum-ray --help', and 'rum-ray COMMAND --help'.", 2)
-    sys.exit(code)
+    run(app)

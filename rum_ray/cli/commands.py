@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,9 @@ from rum_ray.study.stages import check_finished
 from rum_ray.study.study import Study
 from rum_ray.study.timing import Clock
 
+if TYPE_CHECKING:
+    from rum_ray.cli.app import Flags
+
 Answer = dict[str, Any]
 """Plain values and parts of a summary, by name."""
 LOG = "third-party.log"
@@ -56,6 +59,7 @@ class Options:
         address: of the Ray cluster, or "none".
         dashboard: True starts the dashboard of a local cluster.
         tracker: receives the report, if there is one.
+        insecure: True allows a Ray cluster that asks for no token.
     """
 
     out: Path | None = None
@@ -63,6 +67,14 @@ class Options:
     address: str = "local"
     dashboard: bool = False
     tracker: Tracker | None = None
+    insecure: bool = False
+
+    @classmethod
+    def of(cls, flags: "Flags", track: str | None = None) -> "Options":
+        """Return the options of flags; `track` names where the report goes, too."""
+        tracker = None if track is None else Tracker.parse(track)
+        common = flags.out, flags.store, flags.address, flags.dashboard
+        return cls(*common, tracker, flags.insecure)
 
     def folder(self, experiment: Experiment) -> Path:
         """Return the output folder of an experiment."""
@@ -79,7 +91,7 @@ def open_studies(experiment: Experiment, options: Options, command: str) -> Iter
         _check(study, command)
         return study
 
-    api.check_gpu(experiment, options.address)
+    api.check_machine(experiment, options.address)
     return api.open_repeats(experiment, opened)
 
 
@@ -121,7 +133,9 @@ def make_executor(experiment: Experiment, options: Options, say: Callable[[str],
         return LocalExecutor(experiment.cluster.workers)
     from rum_ray.cluster.executor import RayExecutor
 
-    return RayExecutor(options.address, experiment.cluster, options.dashboard, say)
+    return RayExecutor(
+        options.address, experiment.cluster, options.dashboard, say, options.insecure
+    )
 
 
 def dry_run(studies: Iterable[Study], command: str) -> Answer:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -112,11 +112,15 @@ class Bars:
         self._console.print(text, markup=False, soft_wrap=True)
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print a table on standard output; numbers on the right."""
-    drawn = Table(title=title, title_justify="left")
+def table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], text: bool = False
+) -> None:
+    """Print a table on standard output; numbers on the right, or a last column of text."""
+    drawn, last = Table(title=title, title_justify="left"), len(columns) - 1
     for number, column in enumerate(columns):
-        drawn.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
+        wraps = text and number == last
+        justify: JustifyMethod = "left" if number == 0 or wraps else "right"
+        drawn.add_column(column, justify=justify, no_wrap=not wraps, overflow="fold")
     for row in rows:
         drawn.add_row(*map(str, row))
     width = None if sys.stdout.isatty() else 120

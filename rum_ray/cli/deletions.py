@@ -1,6 +1,7 @@
 """The commands on requests to forget: prepare, delete, verify and purge."""
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -32,16 +33,12 @@ Answer = dict[str, Any]
 
 def request_file(file: Path, flags: "Flags") -> tuple[Experiment, Options]:
     """Return the experiment of a file that needs no forget set, and the options."""
-    changes = [*(flags.sets or ())]
-    if flags.seed is not None:
-        changes.append(f"seeds=[{flags.seed}]")
-    experiment = config.load(file, changes, config.UNCHOSEN)
-    return experiment, Options(flags.out, flags.store, flags.address, flags.dashboard)
+    return config.load(file, flags.changes, config.UNCHOSEN), Options.of(flags)
 
 
 def prepare(experiment: Experiment, options: Options, dry_run: bool) -> Answer:
     """Train the pool, and write its numbers; or tell the cost."""
-    api.check_gpu(experiment, options.address)
+    api.check_machine(experiment, options.address)
     out = options.folder(experiment)
     study = preparing.open_preparation(experiment, out, options.store)
     if dry_run:
@@ -54,7 +51,7 @@ def delete(
     experiment: Experiment, options: Options, forget: str, public: bool, dry_run: bool
 ) -> Answer:
     """Forget the listed rows, and publish the model; or tell the cost and write nothing."""
-    api.check_gpu(experiment, options.address)
+    api.check_machine(experiment, options.address)
     out, listed = options.folder(experiment), read_list(forget)
     if dry_run:
         opened = open_deletion(experiment, listed, out, options.store, settled=False)
@@ -88,7 +85,7 @@ def purge(experiment: Experiment, options: Options, yes: bool) -> Answer:
 def _held(options: Options, out: Path) -> Iterator[None]:
     """Hold the lock of the output folder; new folders that stay empty are removed."""
     check_writable(Store(options.store))
-    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    made = [folder for folder in (out, *out.parents) if not os.access(folder, os.F_OK)]
     try:
         with hold_folder(out):
             yield

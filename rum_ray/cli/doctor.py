@@ -1,4 +1,4 @@
-"""Checks of the installation: packages, hardware, storage and Ray's token."""
+"""Checks of the installation: packages, hardware, storage, and access to Ray and to files."""
 
 import os
 import platform
@@ -7,12 +7,13 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from rum_ray.cli.sockets import Listener, ray_listeners
 from rum_ray.errors import StoreError
 from rum_ray.store import Store
 from rum_ray.study.output_folder import check_writable
@@ -44,14 +45,18 @@ class Check:
         return self.state != "WRONG"
 
 
-def examine(store: str) -> list[dict[str, Any]]:
-    """Return the checks, as `--json` prints them; write nothing.
+def examine(store: str, address: str = "local") -> dict[str, Any]:
+    """Return the checks, as `--json` prints them, and the names of wrong ones; write nothing.
 
     Args:
         store: folder or URI of artifacts.
+        address: of a Ray cluster; HOST:PORT is asked whether it wants a token.
     """
-    checks = (*_packages(), *_machine(), *_storage(store), _token())
-    return [{**asdict(check), "ok": check.ok} for check in checks]
+    checks = [*_packages(), *_machine(), *_storage(store), *_access(address)]
+    return {
+        "checks": [{**asdict(check), "ok": check.ok} for check in checks],
+        "wrong": [check.check for check in checks if not check.ok],
+    }
 
 
 def _packages() -> Iterator[Check]:
@@ -94,19 +99,80 @@ def _plain_torchvision() -> Check:
 
 
 def _storage(store: str) -> Iterator[Check]:
+    place = Store(store)
     try:
-        check_writable(Store(store))
+        check_writable(place)
         yield Check("store", "ok", f"{store}, writable")
     except StoreError as error:
         yield Check("store", "WRONG", str(error))
-    free = shutil.disk_usage(tempfile.gettempdir()).free / 2**30
+    if place.folder is not None:
+        yield _private("store access", place.folder)
+    temporary = Path(tempfile.gettempdir())
+    yield _private("temporary folder", temporary / f"rum-ray-{os.getuid()}")
+    free = shutil.disk_usage(temporary).free / 2**30
     state: State = "ok" if free > MIN_TEMPORARY_GIB else "WRONG"
     yield Check("temporary space", state, f"{free:.1f} GiB free")
 
 
+def _private(name: str, folder: Path) -> Check:
+    """Check that nobody else can change a folder; one that others can read is a warning."""
+    try:
+        status = folder.lstat()
+    except OSError:
+        return Check(name, "ok", f"{folder}: absent; made for this user alone")
+    mode = stat.S_IMODE(status.st_mode)
+    found = f"{folder}, mode {mode:o}"
+    if status.st_uid != os.getuid():
+        return Check(name, "WRONG", f"{found}, owned by another user, who can change it")
+    if mode & 0o077:
+        state: State = "WRONG" if mode & 0o002 else "warning"
+        who = "everyone can change it" if mode & 0o002 else "others can read or change it"
+        return Check(name, state, f"{found}: {who}; chmod 700 {folder}")
+    return Check(name, "ok", found)
+
+
+def _access(address: str) -> Iterator[Check]:
+    """Check the token, the mode of authentication, and the sockets of Ray on this machine."""
+    from rum_ray.cluster import access
+
+    mode = os.environ.get("RAY_AUTH_MODE", "token")
+    yield Check("ray authentication", "ok" if mode == "token" else "WRONG", f"mode {mode}")
+    yield _token()
+    listeners = ray_listeners()
+    yield _sockets(listeners)
+    heads = {f"127.0.0.1:{each.port}" for each in listeners if each.process == "gcs_server"}
+    for head in sorted(heads | ({address} if ":" in address else set())):
+        asks = access.asks_for_token(head)
+        state: State = "WRONG" if asks is False else "warning" if asks is None else "ok"
+        found = {True: "asks for a token", False: "asks for no token: everyone can run code in it"}
+        yield Check(f"cluster {head}", state, found.get(asks, "does not answer"))  # type: ignore[arg-type]
+
+
 def _token() -> Check:
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
-    if not path.exists():
-        return Check("ray token", "ok", "none yet; made when Ray first starts")
-    mode = stat.S_IMODE(path.stat().st_mode)
-    return Check("ray token", "WRONG" if mode & 0o077 else "ok", f"{path}, mode {mode:o}")
+    """Check that the file of Ray's token is private, or can be made."""
+    from rum_ray.cluster import access
+
+    name = "ray token"
+    if os.environ.get("RAY_AUTH_TOKEN"):
+        return Check(name, "ok", "in RAY_AUTH_TOKEN")
+    try:
+        path = access.token_path()
+    except StoreError as error:
+        return Check(name, "WRONG", str(error))
+    if fault := access.token_fault(path):
+        return Check(name, "WRONG", fault)
+    if os.access(path, os.F_OK):
+        return Check(name, "ok", f"{path}, private")
+    folder = next(each for each in path.absolute().parents if os.access(each, os.F_OK))
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        return Check(name, "WRONG", f"{path}: cannot be made; set HOME or RAY_AUTH_TOKEN_PATH")
+    return Check(name, "ok", f"{path}: none yet; made when Ray first starts")
+
+
+def _sockets(listeners: Sequence[Listener]) -> Check:
+    """List the sockets that other machines can reach, by process."""
+    far = sorted({f"{each.process} {each.port}" for each in listeners if not each.is_local})
+    if far:
+        found = f"other machines reach {', '.join(far)}; allow them by a firewall only"
+        return Check("ray sockets", "warning", found)
+    return Check("ray sockets", "ok", "none that other machines reach")

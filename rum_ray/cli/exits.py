@@ -1,5 +1,6 @@
 """The end of a command: an answer on standard output, or one line of error, and an exit code."""
 
+import io
 import json
 import os
 import signal
@@ -10,11 +11,13 @@ from typing import Any, NoReturn
 
 import typer
 
-from rum_ray.errors import RumRayError
+from rum_ray.errors import GateError, RumRayError
+from rum_ray.files import private_files
 
 INTERRUPTED = 75
 
 
+@private_files()
 def guarded(command: Callable[[], dict[str, Any]], as_json: bool, debug: bool) -> None:
     """Run a command and print its answer; on an error, print one line and exit with its code.
 
@@ -28,6 +31,8 @@ def guarded(command: Callable[[], dict[str, Any]], as_json: bool, debug: bool) -
         answer = command()
     except KeyboardInterrupt:
         leave_interrupted()
+    except SystemExit as error:
+        leave(f"a plug-in called sys.exit({error.code!r}); a command ends otherwise.", 2, debug)
     except RumRayError as error:
         leave(str(error), error.exit_code, debug)
     except Exception as error:
@@ -41,6 +46,9 @@ def guarded(command: Callable[[], dict[str, Any]], as_json: bool, debug: bool) -
         from rum_ray.cli.console import show
 
         show(answer)
+    if wrong := answer.get("wrong"):
+        reason = f"{', '.join(wrong)}: wrong, as the line 'found' says"
+        leave(f"{reason}.", GateError.exit_code)
 
 
 def _interrupt() -> NoReturn:
@@ -60,3 +68,23 @@ def leave(message: str, code: int, debug: bool = False) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def run(app: typer.Typer) -> NoReturn:
+    """Run the command line and exit; an error in it is one line, too."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that lacks a character shows another one.
+            stream.reconfigure(errors="replace")
+    try:
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+    except typer.Abort:
+        leave_interrupted()
+    except Exception as error:
+        # Some versions of Typer bundle their own click, others import the installed one.
+        if not hasattr(error, "format_message"):
+            raise
+        message = error.format_message().rstrip()
+        end = "" if message.endswith((".", "?")) else "."
+        leave(f"{message}{end} See 'rum-ray --help', and 'rum-ray COMMAND --help'.", 2)
+    sys.exit(code)

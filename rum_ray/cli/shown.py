@@ -11,7 +11,7 @@ def show(answer: Mapping[str, Any]) -> None:
     """Print the answer of doctor, verify, delete, purge or gc."""
     if "checks" in answer:
         rows = [[c["check"], c["state"], c["found"]] for c in answer["checks"]]
-        table(answer.get("title", "doctor"), ["check", "state", "found"], rows)
+        table(answer.get("title", "doctor"), ["check", "state", "found"], rows, text=True)
     elif "deletion" in answer:
         _deletion(answer)
     elif "gc" in answer:

@@ -3,20 +3,22 @@
 import contextlib
 import logging
 import os
-import secrets
 import signal
 import socket
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import ray
+from ray._common.utils import get_ray_address_file
+from ray._private import services
 from ray.job_config import JobConfig
 
-from rum_ray.errors import ConfigError, RumRayError, StalledError
+from rum_ray.cluster import access
+from rum_ray.errors import ConfigError, StalledError
 from rum_ray.study.worker_pool import WORKER_SETTINGS
+from rum_ray.training.runtime import most_here
 
 REACH_SECONDS = 20.0
 STARTS = 3
@@ -35,10 +37,11 @@ def connect(
     modules: Sequence[str] = (),
     say: Say = lambda line: None,
     metadata: Mapping[str, str] | None = None,
+    insecure: bool = False,
 ) -> Iterator[bool]:
     """Join the cluster at `address` for the length of a `with` block.
 
-    If this process has joined a cluster already, that one is used and left running.
+    A cluster that this process has joined already is used and left running.
 
     Args:
         address: "local" starts a cluster on this machine; "auto" and HOST:PORT join a running one.
@@ -47,17 +50,17 @@ def connect(
         modules: folders of Python modules that are shipped to the workers.
         say: receives where the dashboard is, and why a start is repeated.
         metadata: what Ray tells about this command; the dashboard shows "job_name" of it.
+        insecure: True allows a cluster that asks for no token.
 
     Yields:
         True if this call started the cluster.
 
     Raises:
         StalledError: no cluster runs at that address, or none could be started.
-        ConfigError: the folder of a module does not exist or cannot be shipped any more, or the
-            address is malformed.
+        ConfigError: a folder of modules is absent or comes too late, or the address is malformed.
+        UnsafeError: the cluster asks for no token, or the token or the folder is not private.
     """
-    local = address == "local"
-    environment = _environment(modules, local)
+    environment = _environment(modules, local := address == "local")
     if ray.is_initialized():
         if modules:
             raise ConfigError(
@@ -66,9 +69,10 @@ def connect(
             )
         yield False
         return
+    address = _checked(address, insecure)
     with inherited(WORKER_SETTINGS if local else {}):
-        options = _local(workers, dashboard) if local else {}
-        options |= {"job_config": JobConfig(metadata=dict(metadata or {}))}
+        options = _local(workers, dashboard, say) if local else {}
+        options["job_config"] = JobConfig(metadata=dict(metadata or {}))
         url = _init(address, environment, options, say)
     if url and (dashboard or not local):
         say(f"Ray dashboard: http://{url} (Jobs, Actors, Cluster and Metrics)")
@@ -82,13 +86,11 @@ def _init(
     address: str, environment: Mapping[str, Any], options: Mapping[str, Any], say: Say
 ) -> str | None:
     """Start or join a cluster; return the host and port of its dashboard, if there is one."""
-    _authenticate(address == "local")
     logging.getLogger("ray").setLevel(logging.ERROR)
     handler = signal.getsignal(signal.SIGTERM)
     starts = STARTS if address == "local" else 1
     for start in range(1, starts + 1):
         try:
-            _reach(address)
             context = ray.init(
                 address=address,
                 runtime_env=dict(environment),
@@ -97,8 +99,6 @@ def _init(
                 **options,
             )
             break
-        except RumRayError:
-            raise
         except Exception as error:
             # Ray raises a bare Exception if it does not start in time.
             reason = str(error).partition("\n")[0].rstrip(".")
@@ -155,38 +155,47 @@ def inherited(settings: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _local(workers: int, dashboard: bool) -> dict[str, Any]:
+def _local(workers: int, dashboard: bool, say: Say) -> dict[str, Any]:
     """Return the options of a cluster on this machine.
 
     The number of CPUs follows from the processes that run at once, not from the cores: the workers
     of a stage, and one more for trials or embedding actors of the driver.
     """
     return {
-        "num_cpus": max(workers + 1, 3),
+        "num_cpus": max(min(workers, most_here()) + 1, 3),
         "include_dashboard": dashboard,
         "dashboard_host": "127.0.0.1",
         "object_store_memory": 256 * 2**20,
-        "_temp_dir": str(Path(tempfile.gettempdir()) / f"rum-ray-{os.getuid()}"),
+        "_node_ip_address": access.LOOPBACK,
+        "_temp_dir": str(access.private_folder("r", say)),
         "_system_config": {} if dashboard else {**QUIET},
     }
 
 
+def _checked(address: str, insecure: bool) -> str:
+    """Return "local", or HOST:PORT of a cluster that is reached and asks for a private token."""
+    if address == "auto":
+        access.check_announcement(Path(get_ray_address_file(None)))
+        try:
+            found: str = services.get_ray_address_from_environment("auto", None)
+        except ConnectionError as error:
+            raise _unreachable(address, str(error)) from error
+    else:
+        _reach(address)
+        found = address
+    access.check_token(address == "local")
+    access.check_open(found, insecure)
+    return found
+
+
 def _reach(address: str) -> None:
-    """Raise OSError unless HOST:PORT accepts connections; Ray itself would wait for minutes."""
-    if address in ("local", "auto"):
+    """Raise StalledError unless HOST:PORT accepts connections; Ray would wait for minutes."""
+    if address == "local":
         return
     host, _, port = address.rpartition(":")
     if not (host and port.isdecimal() and int(port) < 2**16):
         raise ConfigError(f"--address {address}: expected local, none, auto or HOST:PORT.")
-    socket.create_connection((host, int(port)), timeout=REACH_SECONDS).close()
-
-
-def _authenticate(local: bool) -> None:
-    """Write the token of a local cluster, if none exists, to a file that only this user reads."""
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
-    if not local or os.environ.get("RAY_AUTH_MODE") != "token" or "RAY_AUTH_TOKEN" in os.environ:
-        return
-    if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_hex(32))
+    try:
+        socket.create_connection((host, int(port)), timeout=REACH_SECONDS).close()
+    except OSError as error:
+        raise _unreachable(address, str(error)) from error

@@ -25,6 +25,7 @@ class RayExecutor:
         config: workers and resources of each; by default the experiment's `cluster`.
         dashboard: True starts the dashboard of a local cluster.
         say: receives lines about the cluster, such as the address of the dashboard.
+        insecure: True allows a cluster that asks for no token.
 
     Example:
         >>> import rum_ray as rr
@@ -38,10 +39,11 @@ class RayExecutor:
         config: ClusterConfig | None = None,
         dashboard: bool = False,
         say: Callable[[str], None] = lambda line: None,
+        insecure: bool = False,
     ) -> None:
         """Start nothing yet."""
         self.address, self._config = address, config
-        self._dashboard, self._say = dashboard, say
+        self._dashboard, self._say, self._insecure = dashboard, say, insecure
         self._exits = contextlib.ExitStack()
         self._joined: Pool | None = None
         self._title = "rum_ray"
@@ -116,7 +118,13 @@ class RayExecutor:
             job = {"experiment": self._title, "run": self._command}
             job |= {"job_name": "-".join(job.values())}
             joined = connect(
-                self.address, config.workers, self._dashboard, config.modules, self._say, job
+                self.address,
+                config.workers,
+                self._dashboard,
+                config.modules,
+                self._say,
+                job,
+                self._insecure,
             )
             started = self._exits.enter_context(joined)
             self._exits.enter_context(watched_head(self._say))

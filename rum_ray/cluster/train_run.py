@@ -1,9 +1,7 @@
 """One shard: a Ray Train run whose workers are independent, and the resources that they ask for."""
 
 import os
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ray.train import FailureConfig, RunConfig
@@ -13,6 +11,7 @@ from ray.train.v2.api.config import ScalingConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from rum_ray.cluster import SETTINGS
+from rum_ray.cluster.access import private_folder
 from rum_ray.cluster.worker import work
 from rum_ray.experiment import ClusterConfig
 
@@ -68,7 +67,7 @@ def fit(
     for setting, value in SETTINGS.items():
         os.environ.setdefault(setting, value)
     # Train keeps its own records here; controller and workers are on one machine.
-    folder = Path(tempfile.gettempdir()) / f"rum-ray-{os.getuid()}-train"
+    folder = private_folder("t")
     DataParallelTrainer(
         work,
         train_loop_config=dict(loop),

@@ -25,6 +25,7 @@ from rum_ray.cluster.shared_data import load_shared
 from rum_ray.cluster.work import Outcome, Place, is_out_of_memory
 from rum_ray.data.batches import resident
 from rum_ray.errors import IntegrityError, RumRayError, StalledError, StoreError
+from rum_ray.files import private_files
 from rum_ray.jobs import Context
 from rum_ray.jobs.context import hardware
 from rum_ray.seeding import Seed
@@ -38,6 +39,7 @@ HANG_SECONDS = 900.0
 """A job whose thread stays at one instruction for so long hangs; its process is ended."""
 
 
+@private_files()
 def work(config: dict[str, Any]) -> None:
     """Run jobs until the queue is closed, or until this worker must leave.
 

@@ -9,20 +9,19 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from rum_ray.data import DATASETS, options_of
+from rum_ray.data import find_dataset, options_of
 from rum_ray.errors import ConfigError, did_you_mean
 from rum_ray.experiment import DataConfig, key_of
 from rum_ray.models import find_model
-from rum_ray.plugins import find
-from rum_ray.refinement import REFINERS, Refiner
+from rum_ray.refinement import Refiner, find_refiner
 from rum_ray.search.candidates import Candidate
 from rum_ray.training.domains import Choice, Domain, LogUniform, Rate, describe
 from rum_ray.training.recipe import Recipe
-from rum_ray.unlearning import UNLEARNERS, Unlearner
+from rum_ray.unlearning import Unlearner, find_unlearner
 
-_TABLES: Mapping[Any, tuple[Mapping[str, Any], str]] = {
-    Unlearner: (UNLEARNERS, "unlearner"),
-    Refiner: (REFINERS, "refiner"),
+_FINDERS: Mapping[Any, tuple[Callable[[str], type], str]] = {
+    Unlearner: (find_unlearner, "unlearner"),
+    Refiner: (find_refiner, "refiner"),
 }
 
 
@@ -61,15 +60,15 @@ def _value(hint: Any, raw: Any, path: str) -> Any:
         return _data(raw, path)
     if hint is Candidate:
         return _candidate(raw, path)
-    if hint in _TABLES:
-        return _build_named(raw, *_TABLES[hint], path)
+    if hint in _FINDERS:
+        return _build_named(raw, *_FINDERS[hint], path)
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         value = build(hint, raw, path)
         if isinstance(value, Recipe):
             _with_place(lambda: find_model(value.model), _join(path, "model"))
         return value
     arguments = get_args(hint)
-    if any(argument in (*_TABLES, Candidate) for argument in arguments):
+    if any(argument in (*_FINDERS, Candidate) for argument in arguments):
         return _collection(get_origin(hint) is tuple, arguments, raw, path)
     return _validate(hint, raw, path)
 
@@ -85,23 +84,20 @@ def _collection(as_list: bool, arguments: Sequence[Any], raw: Any, path: str) ->
     return {str(k): _value(arguments[-1], v, _join(path, str(k))) for k, v in raw.items()}
 
 
-def _build_named(raw: Any, table: Mapping[str, Any], kind: str, path: str) -> Any:
+def _build_named(raw: Any, find: Callable[[str], type], kind: str, path: str) -> Any:
     """Build an unlearner or refiner from `{name: ..., **fields}` or from a name alone."""
-    _, cls, values = _resolve(raw, table, kind, path)
+    _, cls, values = _resolve(raw, find, kind, path)
     return build(cls, values, path)
 
 
 def _resolve(
-    raw: Any, table: Mapping[str, Any], kind: str, path: str
+    raw: Any, find: Callable[[str], type], kind: str, path: str
 ) -> tuple[str, type, dict[str, Any]]:
     """Return the name, its dataclass and the remaining keys of a named value."""
     raw = {"name": raw} if isinstance(raw, str) else raw
     if not isinstance(raw, Mapping) or not isinstance(raw.get("name"), str):
         raise ConfigError(f"{path}: expected the name of a known {kind}, got {short_repr(raw)}.")
-    cls = _with_place(lambda: find(raw["name"], table, kind), path)
-    if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
-        got = short_repr(cls)
-        raise ConfigError(f"{path}: {kind} '{raw['name']}' must be a dataclass, got {got}.")
+    cls = _with_place(lambda: find(raw["name"]), path)
     if kind == "unlearner" and not isinstance(getattr(cls, "name", None), str):
         raise ConfigError(
             f"{path}: the class of unlearner '{raw['name']}' has no name for tables and errors. "
@@ -112,7 +108,7 @@ def _resolve(
 
 def _candidate(raw: Any, path: str) -> Candidate:
     """Build a candidate of a search from `{name: ..., **narrowed}` or from a name alone."""
-    name, cls, values = _resolve(raw, UNLEARNERS, "unlearner", path)
+    name, cls, values = _resolve(raw, find_unlearner, "unlearner", path)
     hints, space = get_type_hints(cls), getattr(cls, "space", {})
     _check_keys(values, {key_of(f): f for f in dataclasses.fields(cls)}, [], path)
     narrowed = {k: _narrow(hints[k], space.get(k), v, _join(path, k)) for k, v in values.items()}
@@ -152,10 +148,7 @@ def _data(raw: Any, path: str) -> DataConfig:
     if not isinstance(raw, Mapping) or not isinstance(raw.get("name"), str):
         raise ConfigError(f"{path}: expected the name of a data set, got {short_repr(raw)}.")
     name = raw["name"]
-    function: Callable[..., Any] = _with_place(lambda: find(name, DATASETS, "data set"), path)
-    if not inspect.isfunction(function):
-        got = short_repr(function)
-        raise ConfigError(f"{path}: data set '{name}' must be a function, got {got}.")
+    function: Callable[..., Any] = _with_place(lambda: find_dataset(name), path)
     parameters = options_of(function)
     hints = get_type_hints(function)
     options = {k: v for k, v in raw.items() if k != "name"}

@@ -17,7 +17,8 @@ from rum_ray.data.cifar import cifar10
 from rum_ray.data.digits import digits
 from rum_ray.data.images import images
 from rum_ray.data.reading import Reading
-from rum_ray.plugins import find
+from rum_ray.errors import DataError
+from rum_ray.plugins import annotated, blamed, find
 
 DATASETS: Mapping[str, Callable[..., DataBundle]] = {
     "digits": digits,
@@ -33,6 +34,7 @@ __all__ = [
     "LabelNoise",
     "LabeledData",
     "Reading",
+    "find_dataset",
     "load",
     "options_of",
 ]
@@ -55,10 +57,27 @@ def load(name: str, *, reading: Reading = Reading(), **options: Any) -> DataBund
         >>> len(bundle.train), len(bundle.valid), len(bundle.test)
         (1200, 200, 397)
     """
-    function: Callable[..., DataBundle] = find(name, DATASETS, "data set")
-    if "reading" in inspect.signature(function).parameters:
-        return function(reading=reading, **options)
-    return function(**options).with_trained(reading.trained)
+    function = find_dataset(name)
+    takes = "reading" in inspect.signature(function).parameters
+    with blamed(name, "data set", DataError):
+        bundle = function(**({"reading": reading} if takes else {}), **options)
+    if not isinstance(bundle, DataBundle):
+        got = type(bundle).__name__
+        raise DataError(f"data set '{name}' must return a DataBundle; it returned {got}.")
+    return bundle if takes else bundle.with_trained(reading.trained)
+
+
+def find_dataset(name: str) -> Callable[..., DataBundle]:
+    """Return the function of a data set.
+
+    Args:
+        name: a key of `DATASETS`, or `package.module:function`.
+
+    Raises:
+        ConfigError: the name is unknown, or the plug-in is refused.
+    """
+    function: Callable[..., DataBundle] = find(name, DATASETS, "data set", annotated(DataBundle))
+    return function
 
 
 def options_of(function: Callable[..., DataBundle]) -> dict[str, inspect.Parameter]:

@@ -125,11 +125,11 @@ def open_request(listed: Listed, bundle: DataBundle, ledger: Ledger) -> Request:
     found = [canonical(name) if row is None else names[row] for name, row in given]
     already = [name for name in found if ledger.hashed(name) in ledger.forgotten]
     unknown = [
-        name
-        for name, row in zip(found, rows, strict=True)
+        entry
+        for entry, (name, row) in enumerate(zip(found, rows, strict=True), 1)
         if row is None and ledger.hashed(name) not in ledger.forgotten
     ]
-    alike = [name for name, each in zip(listed.names, places, strict=True) if each[1:]]
+    alike = [entry for entry, each in enumerate(places, 1) if each[1:]]
     _check(listed, found, unknown, alike, train)
     hashes = np.array(ledger.hashes(names), dtype=object)
     gone = np.array([each in ledger.forgotten for each in hashes], dtype=bool)
@@ -156,12 +156,16 @@ def open_request(listed: Listed, bundle: DataBundle, ledger: Ledger) -> Request:
 def _check(
     listed: Listed,
     found: Sequence[str],
-    unknown: Sequence[str],
-    alike: Sequence[str],
+    unknown: Sequence[int],
+    alike: Sequence[int],
     train: LabeledData,
 ) -> None:
-    """Raise DataError if ids are unknown, listed twice, or may mean another row."""
-    twice = [name for name, count in Counter(found).items() if count > 1]
+    """Raise DataError if ids are unknown, listed twice, or may mean another row.
+
+    The message counts entries of the list, because ids are personal data.
+    """
+    counted = Counter(found)
+    twice = [entry for entry, name in enumerate(found, 1) if counted[name] > 1]
     if unknown or twice:
         raise DataError(f"--forget: {listed.place}: {_problems(unknown, twice, len(found))}")
     if alike:
@@ -169,10 +173,10 @@ def _check(
             f"--forget: {listed.place}: {len(alike)} ids stand for two files each, whose names "
             f"differ in the encoding of accents only: {_some(alike)}. Rename one of them."
         )
-    numbers = [name for name in listed.names if is_row_number(name)]
+    numbers = {entry: n for entry, n in enumerate(listed.names, 1) if is_row_number(n)}
     if numbers and train.names is not None and train.names.column is None:
         known = {*train.known_ids.texts()}
-        moving = [name for name in numbers if canonical(name) not in known]
+        moving = [entry for entry, name in numbers.items() if canonical(name) not in known]
         if moving:
             raise DataError(
                 f"--forget: {listed.place}: {len(moving)} ids are row numbers: {_some(moving)}. "
@@ -193,7 +197,7 @@ def remaining(bundle: DataBundle, kept: NDArray[np.int64]) -> DataBundle:
     )
 
 
-def _problems(unknown: Sequence[str], twice: Sequence[str], total: int) -> str:
+def _problems(unknown: Sequence[int], twice: Sequence[int], total: int) -> str:
     """Return the message for ids that are unknown or listed twice."""
     parts = []
     if unknown:
@@ -202,11 +206,11 @@ def _problems(unknown: Sequence[str], twice: Sequence[str], total: int) -> str:
             f"{_some(unknown)}. Correct them; the data of a row must be there for its request."
         )
     if twice:
-        parts.append(f"{len(twice)} ids are listed twice: {_some(twice)}. List each once.")
+        parts.append(f"{len(twice)} entries list a row twice: {_some(twice)}. List each once.")
     return " ".join(parts)
 
 
-def _some(names: Sequence[str]) -> str:
-    """Return up to ten ids, and the number of the others."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(f"'{name[:80]}'" for name in names[:SHOWN]) + more
+def _some(entries: Sequence[int]) -> str:
+    """Return up to ten entries of a list, counted without empty lines, and the number of others."""
+    more = f" and {len(entries) - SHOWN} more" if len(entries) > SHOWN else ""
+    return f"entry {', '.join(map(str, entries[:SHOWN]))}{more} of the list"

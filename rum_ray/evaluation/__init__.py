@@ -14,6 +14,7 @@ from rum_ray.evaluation.divergence import jensen_shannon, klom
 from rum_ray.evaluation.mia import Feature, auc_attack, svm_attack, threshold_attack
 from rum_ray.evaluation.pool import AttackResult, PoolEvidence, pool_lira, pool_rmia, u_lira
 from rum_ray.evaluation.tow import Accuracies, Evaluation, evaluate, tow, tow_mia
+from rum_ray.plugins import find, instance
 from rum_ray.training.prediction import predict
 
 
@@ -41,6 +42,21 @@ ATTACKS: Mapping[str, Attack] = {
     )
 }
 
+
+def find_attack(name: str, table: Mapping[str, Attack] = ATTACKS) -> Attack:
+    """Return an attack.
+
+    Args:
+        name: a key of the table, or `package.module:name`.
+        table: attacks by name.
+
+    Raises:
+        ConfigError: the name is unknown, or the plug-in is refused.
+    """
+    attack: Attack = find(name, table, "attack", instance(Attack))
+    return attack
+
+
 __all__ = [
     "ALWAYS",
     "ATTACKS",
@@ -51,6 +67,7 @@ __all__ = [
     "PoolEvidence",
     "auc_attack",
     "evaluate",
+    "find_attack",
     "jensen_shannon",
     "klom",
     "pool_lira",

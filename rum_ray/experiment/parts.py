@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
-from rum_ray.data import DATASETS, DataBundle, Reading, load
+from rum_ray.data import DataBundle, Reading, find_dataset, load
 from rum_ray.errors import ConfigError
-from rum_ray.evaluation import ALWAYS, ATTACKS
+from rum_ray.evaluation import ALWAYS, ATTACKS, find_attack
 from rum_ray.evaluation.attack import Attack, Needs
 from rum_ray.evaluation.sets import Members
-from rum_ray.plugins import find
 from rum_ray.refinement import Middle, Pick
 from rum_ray.training.recipe import check_not_negative, check_positive
 from rum_ray.unlearning.finetune import FineTune
@@ -42,7 +41,7 @@ class DataConfig:
         Raises:
             ConfigError: the function of the data set takes no integer `seed`.
         """
-        function = find(self.name, DATASETS, "data set")
+        function = find_dataset(self.name)
         parameter = inspect.signature(function).parameters.get("seed")
         seed = self.options.get("seed", None if parameter is None else parameter.default)
         if parameter is None or not isinstance(seed, int):
@@ -187,7 +186,7 @@ class EvaluateConfig:
     @property
     def attacks(self) -> tuple[Attack, ...]:
         """The attacks of `also`."""
-        return tuple(find(name, ATTACKS, "attack") for name in self.also)
+        return tuple(find_attack(name) for name in self.also)
 
     def needing(self, *needs: Needs) -> tuple[str, ...]:
         """Return the names in `also` of the attacks that need one of these kinds of evidence."""
@@ -208,14 +207,9 @@ class EvaluateConfig:
 def _at_also(place: int, name: str, known: Mapping[str, Attack]) -> Attack:
     """Return the attack of a name; ConfigError with the place if there is none."""
     try:
-        attack = find(name, known, "attack")
+        return find_attack(name, known)
     except ConfigError as error:
         raise ConfigError(f"also[{place}]: {error}") from error
-    if not isinstance(attack, Attack):
-        raise ConfigError(
-            f"also[{place}]: '{name}' must be a rum_ray.Attack, got {type(attack).__name__}."
-        )
-    return attack
 
 
 @dataclass(frozen=True)
@@ -223,8 +217,8 @@ class ClusterConfig:
     """Workers and resources; no key changes a result.
 
     Attributes:
-        workers: largest number of worker processes; fewer start if resources are short. Each worker
-            takes jobs until none are left.
+        workers: largest number of worker processes; fewer start if resources are short, and at
+            most four per core on one machine. Each worker takes jobs until none are left.
         gpus_per_worker: GPUs per worker, at most 1; a fraction shares a GPU.
         shard_workers: largest number of workers per Train run ("shard"). The workers of a shard are
             on one machine; a machine with room for more gets several shards.

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from rum_ray.plugins import find
-from rum_ray.scores import PROXIES
+from rum_ray.plugins import find, implementing
+from rum_ray.scores import PROXIES, Proxy, find_proxy
 from rum_ray.scores.reliability import STEP
 from rum_ray.training.recipe import Recipe
 
@@ -87,13 +87,14 @@ class ScoreConfig:
                 "recipe.weights is for the original model only; scoring models are always trained"
             )
         if self.file is None and self.name != "memorization":
-            find(self.name, {"memorization": None, AUTO: None, **PROXIES}, "score")
+            known = {"memorization": None, AUTO: None, **PROXIES}
+            find(self.name, known, "score", implementing(Proxy))
         pool = self.file is None and self.name in ("memorization", AUTO)
         for key in ("fused", "confidences"):
             if getattr(self, key) and not pool:
                 score = self.file or self.name
                 raise ValueError(f"{key} requires the leave-k-out pool, but the score is {score}")
         for name in self.compare:
-            find(name, PROXIES, "proxy")
+            find_proxy(name)
         if len(set(self.compare)) < len(self.compare):
             raise ValueError(f"compare lists a proxy twice, got {list(self.compare)}")

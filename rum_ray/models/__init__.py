@@ -19,7 +19,7 @@ from rum_ray.models.classifier import Classifier, Normalize, normalize_inputs
 from rum_ray.models.convnets import resnet18, resnet50, vgg16
 from rum_ray.models.library import PREFIX, function_of
 from rum_ray.models.small import fast_cnn, mlp, patch_cnn, small_cnn
-from rum_ray.plugins import find
+from rum_ray.plugins import annotated, blamed, find
 
 ModelFunction = Callable[[tuple[int, ...], int], nn.Module]
 
@@ -47,8 +47,10 @@ def find_model(name: str) -> ModelFunction:
     Raises:
         ConfigError: the name is unknown, or the plug-in cannot be imported.
     """
-    function: ModelFunction
-    function = function_of(name) if name.startswith(PREFIX) else find(name, MODELS, "model")
+    if name.startswith(PREFIX):
+        own: ModelFunction = function_of(name)
+        return own
+    function: ModelFunction = find(name, MODELS, "model", annotated(nn.Module))
     return function
 
 
@@ -75,7 +77,12 @@ def build(
     Raises:
         ConfigError: the name is unknown, or the plug-in cannot be imported.
     """
-    model = find_model(name)(shape, num_classes)
+    function = find_model(name)
+    with blamed("" if name.startswith(PREFIX) else name, "model", ConfigError):
+        model = function(shape, num_classes)
+    if not isinstance(model, nn.Module):
+        got = type(model).__name__
+        raise ConfigError(f"model '{name}' must return a torch.nn.Module; it returned {got}.")
     if not any(mean) and all(value == 1 for value in std):
         return model
     if isinstance(model, Classifier):

@@ -11,6 +11,7 @@ Example:
 
 from collections.abc import Mapping
 
+from rum_ray.plugins import find, implementing
 from rum_ray.refinement.refiners import (
     ByClass,
     ByEntanglement,
@@ -32,6 +33,20 @@ REFINERS: Mapping[str, type[Refiner]] = {
 }
 """Refiners by their YAML names."""
 
+
+def find_refiner(name: str) -> type[Refiner]:
+    """Return the class of a refiner.
+
+    Args:
+        name: a key of `REFINERS`, or `package.module:Class`.
+
+    Raises:
+        ConfigError: the name is unknown, or the plug-in is refused.
+    """
+    cls: type[Refiner] = find(name, REFINERS, "refiner", implementing(Refiner))
+    return cls
+
+
 __all__ = [
     "REFINERS",
     "ByClass",
@@ -42,6 +57,7 @@ __all__ = [
     "Pick",
     "Refiner",
     "Shuffle",
+    "find_refiner",
     "forget_set",
     "needs",
     "refine",

@@ -10,6 +10,7 @@ Example:
 
 from collections.abc import Callable, Mapping
 
+from rum_ray.plugins import find, implementing
 from rum_ray.scores.base import Proxy, Scores
 from rum_ray.scores.curvature import Curvature
 from rum_ray.scores.heldout import Heldout
@@ -32,4 +33,18 @@ PROXIES: Mapping[str, Callable[..., Proxy]] = {
 }
 """Proxies by their YAML names."""
 
-__all__ = ["PROXIES", "Proxy", "Scores"]
+
+def find_proxy(name: str) -> Callable[..., Proxy]:
+    """Return the class of a proxy.
+
+    Args:
+        name: a key of `PROXIES`, or `package.module:Class`.
+
+    Raises:
+        ConfigError: the name is unknown, or the plug-in is refused.
+    """
+    cls: Callable[..., Proxy] = find(name, PROXIES, "proxy", implementing(Proxy))
+    return cls
+
+
+__all__ = ["PROXIES", "Proxy", "Scores", "find_proxy"]

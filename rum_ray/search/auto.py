@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 
-from rum_ray.plugins import find
 from rum_ray.training.recipe import Recipe
-from rum_ray.unlearning import UNLEARNERS, Unlearner
+from rum_ray.unlearning import Unlearner, find_unlearner
 
 SUBSETS = ("low", "medium", "high")
 """The subsets that the plan is for, by ascending difficulty."""
@@ -42,7 +41,7 @@ class RelativeStep:
             values["lr"] = self.lr * recipe.lr
         if self.epochs is not None:
             values["epochs"] = max(1, round(self.epochs * recipe.epochs))
-        made: Unlearner = find(self.unlearner, UNLEARNERS, "unlearner")(**values)
+        made: Unlearner = find_unlearner(self.unlearner)(**values)
         return made
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rum_ray.errors import ConfigError
-from rum_ray.plugins import find
 from rum_ray.training.domains import (
     Choice,
     Domain,
@@ -20,7 +19,7 @@ from rum_ray.training.domains import (
     describe,
     nearest,
 )
-from rum_ray.unlearning import UNLEARNERS, Retrain, Unlearner
+from rum_ray.unlearning import Retrain, Unlearner, find_unlearner
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,7 @@ class Candidate:
     @property
     def kind(self) -> type[Unlearner]:
         """Class of the unlearner."""
-        kind: type[Unlearner] = find(self.name, UNLEARNERS, "unlearner")
-        return kind
+        return find_unlearner(self.name)
 
     @property
     def fixed(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
-from rum_ray.errors import RumRayError
+from rum_ray.errors import ConfigError, RumRayError
 from rum_ray.experiment import Experiment
 from rum_ray.jobs import Context, EvaluatePlan, Job, SearchJob, is_fused, train_together
 from rum_ray.jobs.job import Streamed
@@ -18,6 +18,7 @@ from rum_ray.jobs.stream import stream_here, stream_jobs
 from rum_ray.jobs.train import MAX_TOGETHER
 from rum_ray.study.progress import ProgressState
 from rum_ray.study.worker_pool import Task, WorkerPool, failure
+from rum_ray.training.runtime import most_here
 
 OnProgress: TypeAlias = Callable[[ProgressState], ProgressState]
 """Receives the progress of the current jobs; returns that of the whole stage, for monitors."""
@@ -70,7 +71,8 @@ class LocalExecutor:
     """Runs everything on this machine, without Ray.
 
     Args:
-        workers: number of processes; 1 runs everything in this process, where a debugger works.
+        workers: number of processes, at most four per core; 1 runs everything in this process,
+            where a debugger works.
             With more, guard the entry of a script with `if __name__ == "__main__":`, as
             `multiprocessing` requires.
 
@@ -88,7 +90,7 @@ class LocalExecutor:
         """
         if workers < 1:
             raise ValueError(f"workers must be at least 1, got {workers}")
-        self.workers = workers
+        self.workers = min(workers, most_here())
         self._pool: WorkerPool | None = None
 
     def configure(self, experiment: Experiment) -> None:
@@ -198,6 +200,10 @@ def _run(jobs: Sequence[Any], isolated: bool, context: Context) -> Sequence[RumR
         if is_fused(jobs[0]):
             return train_together(context, jobs)
         context.get_or_compute(jobs[0])
+    except SystemExit as error:
+        # Code of a plug-in ran, as no other code of a job ends a process.
+        reason = f"{type(jobs[0]).__name__}: a plug-in called sys.exit({error.code!r})."
+        return [ConfigError(reason)] * len(jobs)
     except Exception as error:
         if not isolated and not isinstance(error, RumRayError):
             raise

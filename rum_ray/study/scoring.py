@@ -20,8 +20,7 @@ from rum_ray.jobs import (
     pool_counts,
 )
 from rum_ray.jobs.train import unpack
-from rum_ray.plugins import find
-from rum_ray.scores import PROXIES
+from rum_ray.scores import find_proxy
 from rum_ray.scores.base import Scores
 from rum_ray.scores.files import read_scores
 from rum_ray.scores.learning_events import EVENTS
@@ -63,7 +62,7 @@ class Scoring:
         score = self.experiment.score
         if score.file is not None or score.name == "memorization":
             return ()
-        proxy = find(score.name, PROXIES, "score")()
+        proxy = find_proxy(score.name)()
         return (ScoreByProxy(proxy, score.recipe or self.recipe, Seed(score.seed) / "proxy"),)
 
     @cached_property
@@ -73,7 +72,7 @@ class Scoring:
         available = set(self._recorded) if score.file else {*self._recorded, score.name}
         seed = Seed(score.seed) / "proxy"
         return {
-            name: ScoreByProxy(find(name, PROXIES, "proxy")(), recipe, seed)
+            name: ScoreByProxy(find_proxy(name)(), recipe, seed)
             for name in score.compare
             if name not in available
         }

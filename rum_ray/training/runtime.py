@@ -8,9 +8,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from rum_ray.errors import DivergedError
+from rum_ray.errors import ConfigError, DivergedError
 from rum_ray.seeding import Seed
 from rum_ray.training.initial import InitialWeights, read_initial
+
+MOST_PER_CORE = 4
+"""Most threads of a process, and most worker processes, per core of a machine."""
 
 
 class Stateful(Protocol):
@@ -93,8 +96,27 @@ class LocalRuntime:
         return replace(self, seed=self.seed / part)
 
 
+def most_here() -> int:
+    """Return the largest number of threads of a process, or of processes, on this machine."""
+    return MOST_PER_CORE * (os.cpu_count() or 1)
+
+
+def check_threads(threads: int) -> None:
+    """Raise ConfigError if this machine has too few cores for a number of threads."""
+    if threads > most_here():
+        raise ConfigError(
+            f"recipe.threads is {threads}, and this machine has {os.cpu_count()} cores. At most "
+            f"{MOST_PER_CORE} threads per core are allowed: {most_here()}."
+        )
+
+
 def set_threads(threads: int) -> None:
-    """Set the number of threads, and allow only deterministic operations, in this process."""
+    """Set the number of threads, and allow only deterministic operations, in this process.
+
+    Raises:
+        ConfigError: this machine has too few cores.
+    """
+    check_threads(threads)
     torch.set_num_threads(threads)
     # Same effect as use_deterministic_algorithms, which spends seconds importing the compiler.
     torch.set_deterministic_debug_mode("error")

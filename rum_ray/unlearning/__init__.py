@@ -11,6 +11,7 @@ Example:
 
 from collections.abc import Mapping
 
+from rum_ray.plugins import find, implementing
 from rum_ray.unlearning.bad_teacher import BadTeacher
 from rum_ray.unlearning.base import GradientUnlearner, Unlearner, UnlearningTask
 from rum_ray.unlearning.baselines import Nothing, Retrain
@@ -40,6 +41,20 @@ UNLEARNERS: Mapping[str, type[Unlearner]] = {
 }
 """Unlearners by their YAML names."""
 
+
+def find_unlearner(name: str) -> type[Unlearner]:
+    """Return the class of an unlearner.
+
+    Args:
+        name: a key of `UNLEARNERS`, or `package.module:Class`.
+
+    Raises:
+        ConfigError: the name is unknown, or the plug-in is refused.
+    """
+    cls: type[Unlearner] = find(name, UNLEARNERS, "unlearner", implementing(Unlearner))
+    return cls
+
+
 __all__ = [
     "CT",
     "MSG",
@@ -59,4 +74,5 @@ __all__ = [
     "Scrub",
     "Unlearner",
     "UnlearningTask",
+    "find_unlearner",
 ]

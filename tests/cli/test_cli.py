@@ -21,7 +21,7 @@ DEMO = Path(rum_ray.__file__).parent / "demo.yaml"
 VERBS = ["demo", "run", "train", "score", "refine", "unlearn", "evaluate", "tune", "ladder"]
 VERBS += ["report", "estimate", "doctor", "prepare", "delete", "verify", "purge"]
 FLAGS = {"--set", "--seed", "--address", "--out", "--store", "--dashboard"}
-FLAGS |= {"--dry-run", "--json", "--debug"}
+FLAGS |= {"--insecure", "--dry-run", "--json", "--debug"}
 
 SMALL = """
 name: small

@@ -18,15 +18,16 @@ FILE = {
     "seeds": [3, 0, 7],
 }
 SPLITS = """
+from rum_ray.data import DataBundle
 from rum_ray.data import digits as whole
 
-def seeded(*, seed=5):
+def seeded(*, seed=5) -> DataBundle:
     return whole(seed=seed)
 
-def drawn(*, seed: int | None = None):
+def drawn(*, seed: int | None = None) -> DataBundle:
     return whole(seed=7 if seed is None else seed)
 
-def fixed(*, label_noise=0.1):
+def fixed(*, label_noise=0.1) -> DataBundle:
     return whole(label_noise=label_noise)
 """
 

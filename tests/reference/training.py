@@ -23,24 +23,24 @@ def fit(recipe, data, seed):
     return sgd.model
 
 
-def forgetful(shape, num_classes):
+def forgetful(shape, num_classes) -> nn.Module:
     """A network with dropout: the plug-in `reference.training:forgetful`."""
     width = math.prod(shape)
     features = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(width, 8), nn.ReLU())
     return Classifier(features, nn.Linear(8, num_classes))
 
 
-def bare(shape, num_classes):
+def bare(shape, num_classes) -> nn.Module:
     """A model that is no Classifier."""
     return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), num_classes))
 
 
-def headless(shape, num_classes):
+def headless(shape, num_classes) -> nn.Module:
     """A model without a linear last layer."""
     return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), num_classes), nn.Softplus())
 
 
-def one_short(shape, num_classes):
+def one_short(shape, num_classes) -> nn.Module:
     """A model with one class too few."""
     return forgetful(shape, num_classes - 1)
 

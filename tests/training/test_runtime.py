@@ -1,13 +1,17 @@
+import os
 import pickle
 
 import pytest
 import torch
 from torch import nn
 
-from rum_ray.errors import DivergedError
+from rum_ray import config
+from rum_ray.api import check_machine
+from rum_ray.errors import ConfigError, DivergedError
 from rum_ray.seeding import Seed
+from rum_ray.study.executor import LocalExecutor
 from rum_ray.training import LocalRuntime
-from rum_ray.training.runtime import check_finite
+from rum_ray.training.runtime import check_finite, check_threads
 
 
 def test_a_part_has_its_own_seed_and_the_same_device():
@@ -43,3 +47,21 @@ def test_weights_must_be_finite(value):
         model.bias[1] = value
     with pytest.raises(DivergedError, match=r"^it .*\(bias\)"):
         check_finite(model, "it")
+
+
+def test_more_threads_than_four_per_core_are_refused(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    before = torch.get_num_threads()
+    check_threads(8)
+    for threads in (9, 100_000):
+        with pytest.raises(ConfigError, match=rf"recipe\.threads is {threads}, .*: 8\.$"):
+            LocalRuntime(Seed(0), threads=threads)
+    assert torch.get_num_threads() == before
+    assert LocalExecutor(100_000).workers == 8
+    recipe = {"model": "mlp", "epochs": 1, "threads": 9}
+    file = {"name": "x", "data": "digits", "recipe": recipe, "forget": {"size": 30}}
+    experiment = config.parse(file)
+    for address in ("local", "none"):
+        with pytest.raises(ConfigError, match=r"recipe\.threads"):
+            check_machine(experiment, address)
+    check_machine(experiment, "head:6379")
