@@ -86,7 +86,7 @@ def _temporary(folder: Path, depth: int) -> Iterator[Item]:
 
 def _of_temporary(folder: Path) -> Iterator[Item]:
     """Yield the folders of this user's dead processes in the temporary folder."""
-    places = (folder.glob(f"rum-ray-{os.getuid()}*/session_*"), folder.glob("rum-ray-*"))
+    places = (folder.glob(f"rum-ray-{os.getuid()}/r/session_*"), folder.glob("rum-ray-*"))
     for path in sorted(path for each in places for path in each):
         found = _SESSION.fullmatch(path.name) or _UNPACKED.fullmatch(path.name)
         with contextlib.suppress(OSError):

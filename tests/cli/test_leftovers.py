@@ -60,7 +60,8 @@ def test_leftovers_are_listed_and_then_removed(call, tmp_path, temporary):
     store.save_checkpoint(f"{KEY.digest}-seed", b"of a finished job")
     (tmp_path / "store" / "quarantine" / "folder").mkdir(parents=True)
     (tmp_path / "store" / "quarantine" / "folder" / "x").write_text("moved away")
-    rays = temporary / f"rum-ray-{os.getuid()}"
+    own = temporary / f"rum-ray-{os.getuid()}"
+    rays = own / "r"
     for name in (f"session_2026-01-01_00-00-00_000000_{dead}", "session_latest"):
         (rays / name).mkdir(parents=True)
     (temporary / f"rum-ray-{dead}-weights").mkdir()
@@ -84,7 +85,7 @@ def test_leftovers_are_listed_and_then_removed(call, tmp_path, temporary):
     assert tree(tmp_path) == kept
     assert sorted(path.name for path in temporary.iterdir()) == sorted(
         [
-            *(rays.name, f"rum-ray-{os.getpid()}-weights", "rum-ray-mine", "session_1_2"),
+            *(own.name, f"rum-ray-{os.getpid()}-weights", "rum-ray-mine", "session_1_2"),
             f"rum-ray-{dead}-link",
         ]
     )
