@@ -9,10 +9,12 @@ from rum_ray.report.text import (
     format_interval,
     format_number,
     join_words,
+    label,
     labelled,
     metric_title,
     searched_title,
 )
+from rum_ray.results.claims import unequal
 from rum_ray.results.schema import Bill, Claim, Row, Summary
 
 SCOPE = "for this forget set"
@@ -87,12 +89,14 @@ def headline(summary: Summary) -> str:
 
 
 def variants(summary: Summary) -> str:
-    """Return the verdict on RUM^F against vanilla for each unlearner; empty if not tested."""
+    """Return the verdict on RUM^F against vanilla for each unlearner; empty without such rows."""
     claims = labelled(summary.variants, summary.rows)
-    if not claims:
-        return ""
     told = [f"{each.a.removesuffix(' RUM^F')} {verdict(each)}" for each in claims]
-    return f"RUM^F better than vanilla{scope(claims[0])}: {join_words(told)}."
+    left_out = [label(row).removesuffix(" RUM^F") for row in unequal(summary.rows)]
+    found = f"RUM^F better than vanilla{scope(claims[0])}: {join_words(told)}." if told else ""
+    if left_out:
+        found += f" RUM^F and vanilla are not compared for {join_words(left_out)}: one is untuned."
+    return found.strip()
 
 
 def expected(summary: Summary) -> str:

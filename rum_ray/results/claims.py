@@ -185,11 +185,21 @@ def comparisons(rows: Sequence[Row], rule: Deciding) -> tuple[Claim, ...]:
 
 
 def variants(rows: Sequence[Row], rule: Deciding) -> tuple[Claim, ...]:
-    """Return the claims that RUM^F is better than vanilla, for each unlearner of `compare`."""
+    """Return the claims that RUM^F is better than vanilla, for unlearners with both tuned alike."""
+    pairs = [(a, b) for a, b in _refined(rows) if a.untuned == b.untuned]
+    return claims([(row_label(a), a, row_label(b), b) for a, b in pairs], rule)
+
+
+def unequal(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows of RUM^F that have no claim: of them and vanilla, one alone is tuned."""
+    return [a for a, b in _refined(rows) if a.untuned != b.untuned]
+
+
+def _refined(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
+    """Return RUM^F and vanilla of each unlearner of `compare`."""
     vanilla = {row.unlearner: row for row in rows if row.method == "vanilla"}
     refined = [row for row in rows if row.method == "rum_f" and row.unlearner in vanilla]
-    pairs = [(row, vanilla[row.unlearner]) for row in refined]
-    return claims([(row_label(a), a, row_label(b), b) for a, b in pairs], rule)
+    return [(row, vanilla[row.unlearner]) for row in refined]
 
 
 def row_label(row: Row) -> str:

@@ -19,7 +19,7 @@ from rum_ray.study.output_folder import EXPERIMENT, lock_folder
 
 DEMO = Path(rum_ray.__file__).parent / "demo.yaml"
 VERBS = ["demo", "run", "train", "score", "refine", "unlearn", "evaluate", "tune", "ladder"]
-VERBS += ["report", "estimate", "doctor", "prepare", "delete", "verify", "purge"]
+VERBS += ["report", "estimate", "doctor", "prepare", "delete", "verify", "purge", "gc"]
 FLAGS = {"--set", "--seed", "--address", "--out", "--store", "--dashboard"}
 FLAGS |= {"--insecure", "--dry-run", "--json", "--debug"}
 

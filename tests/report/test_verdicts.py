@@ -12,6 +12,9 @@ from rum_ray.report.sections.ladder import finding, rungs
 from rum_ray.report.sections.making import bill as bill_table
 from rum_ray.report.sections.reliability import claims_table, reliability
 from rum_ray.report.sections.result import headline, results
+from rum_ray.report.text import label
+from rum_ray.results import claims
+from rum_ray.results.claims import Deciding
 from rum_ray.results.schema import Bill, Claim, Ladder, RowName, Summary
 
 from .shapes import ONLY, busy, by_label, changed, demo, told, with_rows
@@ -127,6 +130,20 @@ def test_variants_are_told_by_unlearner(capsys):
     show({"answer": summary, "report": "report.html"})
     assert sentence in capsys.readouterr().out
     assert verdicts.variants(demo().summary) == ""
+
+
+def test_rows_that_were_not_tuned_alike_are_not_compared():
+    summary = busy().summary
+    first, *others = [row for row in summary.rows if row.method == "rum_f"]
+    rows = [replace(row, untuned=True) if row is first else row for row in summary.rows]
+    rule = Deciding("objective")
+    assert len(claims.variants(rows, rule)) == len(claims.variants(summary.rows, rule)) - 1
+    assert claims.unequal(rows) == [rows[summary.rows.index(first)]]
+    changed_rows = replace(summary, rows=tuple(rows), variants=claims.variants(rows, rule))
+    name = label(first).removesuffix(" RUM^F")
+    assert f"not compared for {name}: one is untuned" in verdicts.variants(changed_rows)
+    alike = [replace(row, untuned=True) for row in rows]
+    assert len(claims.variants(alike, rule)) == len(others) + 1
 
 
 def test_the_expected_value_is_that_of_the_fresh_seeds():

@@ -51,6 +51,8 @@ def section(report: Report, _: Gallery) -> Section:
     if summary.variants:
         title = variants(summary).removesuffix(".")
         blocks.append(claims_table(summary.variants, summary.rows, "RUM^F against vanilla", title))
+    elif told := variants(summary):
+        blocks.append(Paragraph(told, "note"))
     if summary.selected_on:
         blocks.append(_selections(summary.selected_on))
     blocks.append(Bullets("Warnings", summary.warnings, "There are no warnings."))
