@@ -1,6 +1,7 @@
 """Whole experiments from Python: `rr.run` and `rr.read_report`."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def run(
         ['retrained', 'retrained_again', 'original', 'retrained_reordered']
     """
     value = experiment if isinstance(experiment, Experiment) else config.load(experiment)
-    check_gpu(value, getattr(executor, "address", "local"))
+    check_machine(value, getattr(executor, "address", "local"))
     studies = open_repeats(value, lambda each: open_study(each, store))
     check_writable(Store(store))
     with executor or LocalExecutor() as running:
@@ -75,15 +76,26 @@ def run(
             return report_repeats(value, studies, "run", journal, running, folder)
 
 
-def check_gpu(experiment: Experiment, address: str) -> None:
-    """Raise ConfigError if the workers need GPUs, run on this machine, and PyTorch sees none.
+def check_machine(experiment: Experiment, address: str) -> None:
+    """Raise ConfigError if the workers need GPUs, threads or modules that do not exist.
 
     Args:
-        experiment: has the GPUs per worker.
-        address: "local" and "none" are this machine; others may be clusters with GPUs.
+        experiment: has the GPUs and threads per worker, and the folders of modules.
+        address: "local" and "none" are this machine; others may be clusters with more.
     """
-    gpus, here = experiment.cluster.gpus_per_worker, address in ("local", "none")
-    if gpus and here and not torch.cuda.is_available():
+    for module in experiment.cluster.modules:
+        if not Path(module).expanduser().is_dir():
+            raise ConfigError(f"cluster.modules: {module} is not a folder.")
+    if address not in ("local", "none"):
+        return
+    cores, gpus = os.cpu_count() or 1, experiment.cluster.gpus_per_worker
+    for key, recipe in (("", experiment.recipe), ("score.", experiment.score.recipe)):
+        if recipe is not None and recipe.threads > cores:
+            raise ConfigError(
+                f"{key}recipe.threads is {recipe.threads}, and this machine has {cores} cores. Set "
+                "it to at most that, or join a cluster that has more with --address."
+            )
+    if gpus and not torch.cuda.is_available():
         raise ConfigError(
             f"cluster.gpus_per_worker is {gpus:g}, and PyTorch sees no GPU on this machine. Set it "
             "to 0, or join a cluster that has some with --address."

@@ -1,6 +1,7 @@
 """The commands: each runs its stages and returns the answer that is printed."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ from rum_ray.results.searches import search_summaries
 from rum_ray.store import Store
 from rum_ray.study.calibration import Calibration, calibrate
 from rum_ray.study.estimate import estimate, together
-from rum_ray.study.executor import Executor, LocalExecutor
+from rum_ray.study.executor import Executor, LocalExecutor, check_address
 from rum_ray.study.forecast import counts, forecast, summed
 from rum_ray.study.methods import method_rows, plan_row
 from rum_ray.study.output_folder import check_writable, lock_folder, write_plans
@@ -64,6 +65,9 @@ class Options:
     dashboard: bool = False
     tracker: Tracker | None = None
 
+    def __post_init__(self) -> None:
+        check_address(self.address)
+
     def folder(self, experiment: Experiment) -> Path:
         """Return the output folder of an experiment."""
         return self.out or Path("out") / experiment.name
@@ -79,7 +83,7 @@ def open_studies(experiment: Experiment, options: Options, command: str) -> Iter
         _check(study, command)
         return study
 
-    api.check_gpu(experiment, options.address)
+    api.check_machine(experiment, options.address)
     return api.open_repeats(experiment, opened)
 
 
@@ -114,7 +118,7 @@ def _session(experiment: Experiment, options: Options) -> Iterator[tuple[Progres
 def make_executor(experiment: Experiment, options: Options, say: Callable[[str], None]) -> Executor:
     """Return the executor at an address."""
     if options.address == "none":
-        return LocalExecutor(experiment.cluster.workers)
+        return LocalExecutor(min(experiment.cluster.workers, os.cpu_count() or 1))
     from rum_ray.cluster.executor import RayExecutor
 
     return RayExecutor(options.address, experiment.cluster, options.dashboard, say)

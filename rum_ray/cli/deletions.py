@@ -29,7 +29,7 @@ Answer = dict[str, Any]
 
 def prepare(experiment: Experiment, options: Options, dry_run: bool) -> Answer:
     """Train the pool, and write its numbers; or tell the cost."""
-    api.check_gpu(experiment, options.address)
+    api.check_machine(experiment, options.address)
     out = options.folder(experiment)
     study = preparing.open_preparation(experiment, out, options.store)
     if dry_run:
@@ -42,7 +42,7 @@ def delete(
     experiment: Experiment, options: Options, forget: str, public: bool, dry_run: bool
 ) -> Answer:
     """Forget the listed rows, and publish the model; or tell the cost and write nothing."""
-    api.check_gpu(experiment, options.address)
+    api.check_machine(experiment, options.address)
     out, listed = options.folder(experiment), read_list(forget)
     if dry_run:
         opened = open_deletion(experiment, listed, out, options.store, settled=False)

@@ -16,6 +16,7 @@ import ray
 from ray.job_config import JobConfig
 
 from rum_ray.errors import ConfigError, RumRayError, StalledError
+from rum_ray.study.executor import check_address
 from rum_ray.study.worker_pool import WORKER_SETTINGS
 
 REACH_SECONDS = 20.0
@@ -175,9 +176,8 @@ def _reach(address: str) -> None:
     """Raise OSError unless HOST:PORT accepts connections; Ray itself would wait for minutes."""
     if address in ("local", "auto"):
         return
+    check_address(address)
     host, _, port = address.rpartition(":")
-    if not (host and port.isdecimal() and int(port) < 2**16):
-        raise ConfigError(f"--address {address}: expected local, none, auto or HOST:PORT.")
     socket.create_connection((host, int(port)), timeout=REACH_SECONDS).close()
 
 

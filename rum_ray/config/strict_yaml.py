@@ -1,4 +1,4 @@
-"""Strict YAML: no tags, no aliases, no duplicate keys, no ambiguous numbers."""
+"""Strict YAML: no tags, no aliases, no duplicate or merge keys, no ambiguous numbers."""
 
 import re
 from pathlib import Path
@@ -73,7 +73,7 @@ def _hint(text: str, line: int) -> str:
 
 
 class StrictLoader(yaml.SafeLoader):
-    """YAML loader that refuses tags, aliases, duplicate keys and ambiguous numbers."""
+    """YAML loader that refuses tags, aliases, duplicate and merge keys, and ambiguous numbers."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Refuse aliases and tags."""
@@ -86,11 +86,13 @@ class StrictLoader(yaml.SafeLoader):
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Refuse duplicate keys."""
+        """Refuse duplicate keys and merge keys."""
         keys: list[str] = []
         for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if key.tag == "tag:yaml.org,2002:merge":
+                raise ConfigError(f"merge key '<<' in line {line} is not allowed; write the keys.")
             if key.value in keys:
-                line = key.start_mark.line + 1
                 raise ConfigError(f"duplicate key '{key.value}' in line {line}. Remove one.")
             keys.append(key.value)
         return super().construct_mapping(node, deep)
