@@ -22,7 +22,7 @@ from rum_ray.store import CACHE, Store
 from rum_ray.study.executor import Executor, LocalExecutor
 from rum_ray.study.forecast import expect
 from rum_ray.study.models import check_models
-from rum_ray.study.output_folder import check_writable, lock_folder, write_plans
+from rum_ray.study.output_folder import check_writable, lock_folder, nothing_left, write_plans
 from rum_ray.study.pipeline import Pipeline
 from rum_ray.study.progress import Journal, LoggedProgress, Progress
 from rum_ray.study.study import Study
@@ -127,16 +127,17 @@ def open_study(
     device = torch.device("cuda" if experiment.cluster.gpus_per_worker else "cpu")
     place = Store(store)
     cache = None if place.folder is None else place.folder / CACHE
-    bundle = experiment.load_data(Reading(cache=cache))
-    study = Study(experiment, Context(bundle, place, device), plan_only)
-    check_share(study)
-    if forgets:
-        check(study)
-        return study
-    check_models(study)
-    if experiment.forget.ids is not None:
-        # Listed ids are training data in every stage, so they are read here, too.
-        _ = study.forget
+    with nothing_left(place):
+        bundle = experiment.load_data(Reading(cache=cache))
+        study = Study(experiment, Context(bundle, place, device), plan_only)
+        check_share(study)
+        if forgets:
+            check(study)
+            return study
+        check_models(study)
+        if experiment.forget.ids is not None:
+            # Listed ids are training data in every stage, so they are read here, too.
+            _ = study.forget
     return study
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from rum_ray.data.bundle import DataBundle, Indices
 from rum_ray.data.ids import read_list
-from rum_ray.errors import at
+from rum_ray.errors import PlanError, at
 from rum_ray.experiment import Experiment
 from rum_ray.partition import Partition, members
 from rum_ray.refinement import forget_set, needs
@@ -30,7 +30,13 @@ def choose_forget_set(
     """
     config = experiment.forget
     if config.ids is not None:
-        return listed_rows(config.ids, bundle)
+        rows = listed_rows(config.ids, bundle)
+        if len(rows) == len(bundle.train):
+            raise PlanError(
+                f"forget.ids: {config.ids} lists all {len(rows)} training examples, so none would "
+                "remain. List fewer."
+            )
+        return rows
     if not config.by_distance:
         distances = None
     with at("forget.class"):
