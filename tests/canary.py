@@ -1,4 +1,4 @@
-"""Bits of a few steps of every model: `python tests/canary.py` prints them for this kind of machine.
+"""Bits of two steps of every model: `python tests/canary.py` prints them for this machine.
 
 A digest is that of the weights after two steps from one seed. It is the same in every process of a
 machine. Machines of another kind may have others: CANARY records them by kind.

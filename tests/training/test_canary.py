@@ -10,7 +10,6 @@ import pytest
 import torch
 from canary import CANARY, kind
 
-
 pytestmark = pytest.mark.timeout(900)
 
 
