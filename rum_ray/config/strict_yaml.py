@@ -91,7 +91,7 @@ class StrictLoader(yaml.SafeLoader):
         for key, _ in node.value:
             line = key.start_mark.line + 1
             if key.tag == "tag:yaml.org,2002:merge":
-                raise ConfigError(f"merge key '<<' in line {line} is not allowed; write the keys.")
+                raise UnsafeError(f"the YAML merge key '<<' in line {line} is not allowed.")
             if key.value in keys:
                 raise ConfigError(f"duplicate key '{key.value}' in line {line}. Remove one.")
             keys.append(key.value)

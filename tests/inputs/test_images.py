@@ -12,7 +12,7 @@ from rum_ray.errors import ConfigError, DataError, PlanError, ScoreError, Unsafe
 
 OWN = """
 name: own
-data: {name: images, train: d, test: d, valid_fraction: 0}
+data: {name: images, train: d, test: t, valid_fraction: 0}
 recipe: {model: small_cnn, epochs: 1, batch_size: 4}
 score: {name: confidence}
 forget: {size: 3}
@@ -36,6 +36,8 @@ GOOD = {f"d/{name}/{i}.png": IMAGES[i] for name in "ab" for i in range(6)}
 ACCENT = {f"d/{name}/{i}.png": IMAGES[i] for name in ("caf\u00e9", "b c") for i in range(6)}
 SPACES = {name.replace("d/", "my d\u00e4ta/"): content for name, content in GOOD.items()}
 LABELS = [0, 1] * 6
+TEST = {"t/a/0.png": png(200), "t/b/0.png": png(201)}
+TEST_OF_ACCENT = {"t/caf\u00e9/0.png": png(200), "t/b c/0.png": png(201)}
 
 # A file in a good folder.
 FILES = [
@@ -68,7 +70,7 @@ FOLDERS = [
     ("a pattern of names", GOOD, ("data.train=d/*",), "d/*"),
     ("no test set there", GOOD, ("data.test=nowhere",), "nowhere"),
     ("accents in another encoding", SPACES,
-     ("data.train='my da\u0308ta'", "data.test='my d\u00e4ta'"), "my da\u0308ta", "accents"),
+     ("data.train='my da\u0308ta'", "data.test=t"), "my da\u0308ta", "accents"),
     ("an archive", {"d": b"PK\x03\x04 and more"}, (), "d", "Parquet"),
     ("an image as the data", GOOD, ("data.train=d/a/0.png",), "d/a/0.png", "Parquet"),
     ("a table of text", {"d/t.csv": b"a,b"}, (), "d"),
@@ -175,7 +177,10 @@ SCORES = [
 
 
 def row(name, error, place, said, files, *settings):
-    return Row(name, error, place, RUN + sets(*settings), tuple(said), {"own.yaml": OWN, **files})
+    tests = TEST_OF_ACCENT if files.keys() >= ACCENT.keys() else TEST
+    return Row(
+        name, error, place, RUN + sets(*settings), tuple(said), {"own.yaml": OWN, **tests, **files}
+    )
 
 
 ROWS = [
