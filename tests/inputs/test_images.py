@@ -178,6 +178,8 @@ SCORES = [
 
 def row(name, error, place, said, files, *settings):
     tests = TEST_OF_ACCENT if files.keys() >= ACCENT.keys() else TEST
+    if callable(files.get("d/t.parquet")):
+        tests = {"t/t.parquet": parquet(image=IMAGES[::-1], label=LABELS)}
     return Row(
         name, error, place, RUN + sets(*settings), tuple(said), {"own.yaml": OWN, **tests, **files}
     )
