@@ -47,8 +47,8 @@ INTRODUCTION = """\
 Every key of an experiment file, with type, default, range and meaning. `python docs/make.py`
 writes this page; do not edit it.
 
-- One YAML file describes one experiment. Tags, aliases and duplicate keys are refused. The file has
-  at most 1 MiB.
+- One YAML file describes one experiment. Tags, aliases, merge keys and duplicate keys are
+  refused. The file has at most 1 MiB.
 - Unknown keys, missing keys and wrong values are reported with their place before any work starts.
 - `--set key=value` overrides one value: a dotted key and a YAML value, as in
   `--set recipe.epochs=10`. `--seed N` replaces `seeds`.

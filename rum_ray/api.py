@@ -3,7 +3,9 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias, TypeVar
 
 import torch
 
@@ -25,9 +27,15 @@ from rum_ray.study.models import check_models
 from rum_ray.study.output_folder import check_writable, lock_folder, nothing_left, write_plans
 from rum_ray.study.pipeline import Pipeline
 from rum_ray.study.progress import Journal, LoggedProgress, Progress
+from rum_ray.study.repair import repaired
+from rum_ray.study.stages import COMMANDS
 from rum_ray.study.study import Study
 from rum_ray.study.timing import Clock
 from rum_ray.study.validation import check, check_share
+
+T = TypeVar("T")
+Finish: TypeAlias = Callable[[Study, Path | None, Clock], T]
+"""Returns the answer of a command from a finished study, its folder and its stage times."""
 
 
 def run(
@@ -166,11 +174,22 @@ def run_repeats(
     command: str,
     progress: Progress,
     executor: Executor,
-    out: Path | None = None,
-) -> Iterator[tuple[Study, Path | None, Clock]]:
-    """Run the stages of a command in each study; yield it with its folder and its stage times.
+    out: Path | None,
+    finish: Finish[T],
+) -> Iterator[T]:
+    """Run the stages of a command in each study, and yield its answer.
 
-    The folder of a single study is `out`, that of a repeat is `out/repeat1` and so on.
+    The folder of a single study is `out`, that of a repeat is `out/repeat1` and so on. Results that
+    turn out to be damaged are computed again.
+
+    Args:
+        experiment: with one repeat or several.
+        studies: of the repeats.
+        command: name of the command.
+        progress: receives the progress.
+        executor: runs the jobs.
+        out: the output folder; None writes no file.
+        finish: returns the answer of a study.
     """
     for number, study in enumerate(studies, 1):
         folder = out
@@ -181,10 +200,19 @@ def run_repeats(
                     folder = out / f"repeat{number}"
                     exits.enter_context(lock_folder(folder, study.experiment))
             clock = Clock(None if folder is None else folder / "stages.json")
-            if folder is not None:
-                expect(study, command, clock)
-            Pipeline(study, executor, progress, clock).run(command)
-            yield study, folder, clock
+            pipeline = Pipeline(study, executor, progress, clock)
+            attempt = partial(_attempt, pipeline, command, folder, finish)
+            # A command without stages computes nothing.
+            has_stages, store = bool(COMMANDS[command]), study.context.store
+            yield repaired(attempt, store, progress.say) if has_stages else attempt()
+
+
+def _attempt(pipeline: Pipeline, command: str, folder: Path | None, finish: Finish[T]) -> T:
+    """Run the stages of a command in a study, and return its answer."""
+    if folder is not None:
+        expect(pipeline.study, command, pipeline.clock)
+    pipeline.run(command)
+    return finish(pipeline.study, folder, pipeline.clock)
 
 
 def report_repeats(
@@ -196,11 +224,14 @@ def report_repeats(
     out: Path | None = None,
 ) -> Report:
     """Run all studies and write a report of each; return that over the repeats, or the only one."""
-    reports = []
-    for study, folder, clock in run_repeats(experiment, studies, command, progress, executor, out):
-        reports.append(make_report(study, clock))
+
+    def finish(study: Study, folder: Path | None, clock: Clock) -> Report:
+        report = make_report(study, clock)
         if folder is not None:
-            publish(folder, reports[-1], study)
+            publish(folder, report, study)
+        return report
+
+    reports = [*run_repeats(experiment, studies, command, progress, executor, out, finish)]
     if experiment.repeats == 1:
         return reports[0]
     report = combined(experiment, reports)

@@ -64,6 +64,14 @@ class StoreError(RumRayError):
     exit_code = 6
 
 
+class MissingError(StoreError):
+    """An artifact that is needed is missing, or was damaged; a run computes it again."""
+
+
+class DamagedError(MissingError):
+    """An artifact was damaged; it was moved to quarantine, so now it is missing."""
+
+
 class IntegrityError(RumRayError):
     """One key has two results with different bits: a computation is not deterministic."""
 

@@ -155,7 +155,7 @@ def _prepare(file: File, flags: Flags) -> dict[str, Any]:
     """Train a leave-k-out pool once, for the scores and the evidence of all later requests."""
     from rum_ray.cli import deletions
 
-    return deletions.prepare(*_request_file(file, flags), flags.dry_run)
+    return deletions.prepare(*deletions.request_file(file, flags), flags.dry_run)
 
 
 @_command("delete", address="none")
@@ -163,7 +163,7 @@ def _delete(file: File, flags: Flags, forget: Forget, public: Public = False) ->
     """Forget listed rows; publish the model with evidence, or nothing if a gate is not met."""
     from rum_ray.cli import deletions
 
-    return deletions.delete(*_request_file(file, flags), forget, public, flags.dry_run)
+    return deletions.delete(*deletions.request_file(file, flags), forget, public, flags.dry_run)
 
 
 @_command("verify", address="none")
@@ -179,20 +179,15 @@ def _purge(file: File, flags: Flags, yes: Yes = False) -> dict[str, Any]:
     """List what still derives from forgotten rows; with --yes, remove it."""
     from rum_ray.cli import deletions
 
-    return deletions.purge(*_request_file(file, flags), yes)
+    return deletions.purge(*deletions.request_file(file, flags), yes)
 
 
-def _request_file(file: Path, flags: Flags) -> "tuple[Experiment, Options]":
-    """Return the experiment of a file that needs no forget set, and the options."""
-    from rum_ray import config
+@_command("gc", address="none")
+def _gc(flags: Flags, yes: Yes = False) -> dict[str, Any]:
+    """List what dead commands left in store, output and temporary folder; with --yes, remove it."""
+    from rum_ray.cli.leftovers import collect
 
-    changes = [*(flags.sets or ())]
-    if flags.seed is not None:
-        changes.append(f"seeds=[{flags.seed}]")
-    experiment = config.load(file, changes, config.UNCHOSEN)
-    from rum_ray.cli import commands
-
-    return experiment, commands.Options(flags.out, flags.store, flags.address, flags.dashboard)
+    return collect(flags.store, flags.out, yes)
 
 
 @_command("doctor")

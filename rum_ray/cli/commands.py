@@ -94,8 +94,12 @@ def do(command: str, experiment: Experiment, studies: Iterable[Study], options: 
         if command in REPORTS:
             report = api.report_repeats(experiment, studies, command, progress, executor, out)
             return _published(report, experiment, options, progress)
-        running = api.run_repeats(experiment, studies, command, progress, executor, out)
-        answers = [ANSWERS[command](study, folder or out, c) for study, folder, c in running]
+
+        def finish(study: Study, folder: Path | None, clock: Clock) -> Answer:
+            return ANSWERS[command](study, folder or out, clock)
+
+        common = experiment, studies, command, progress, executor, out
+        answers = [*api.run_repeats(*common, finish)]
     return answers[0] if experiment.repeats == 1 else {"studies": answers}
 
 

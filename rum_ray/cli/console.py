@@ -63,7 +63,8 @@ class Bars:
         self._stage, self._began, self._told = "", 0.0, 0.0
 
     def start(self, stage: str, total: int) -> None:
-        """Begin a stage."""
+        """Begin a stage, also if the one before ended with an error."""
+        self.close()
         self._stage = stage
         self._began = self._told = time.monotonic()
         if not self._console.is_terminal:
@@ -130,7 +131,7 @@ def show(answer: Mapping[str, Any]) -> None:
         _show_estimate(answer)
     elif "forecast" in answer:
         _show_forecast(answer["forecast"], f"dry run{_of_repeats(answer)}, at most")
-    elif {"checks", "deletion", "purge"} & answer.keys():
+    elif {"checks", "deletion", "purge", "gc"} & answer.keys():
         from rum_ray.cli import shown
 
         shown.show(answer)
@@ -247,7 +248,7 @@ def _show_estimate(answer: Mapping[str, Any]) -> None:
     table("by number of devices", [*columns, *(["price"] if priced else [])], rows)
     print(f"work: {answer['device_hours']:.3g} device-hours, measured on {answer['measured_on']}")
     for name in ("store", "object_store", "worker"):
-        print(f"{name.replace('_', ' ')}: {_bytes(answer[f'{name}_bytes'])}")
+        print(f"{name.replace('_', ' ')}: {amount(answer[f'{name}_bytes'])}")
 
 
 def _of_repeats(answer: Mapping[str, Any]) -> str:
@@ -255,7 +256,7 @@ def _of_repeats(answer: Mapping[str, Any]) -> str:
     return f" of {answer['repeats']} repeats" if "repeats" in answer else ""
 
 
-def _bytes(count: float) -> str:
+def amount(count: float) -> str:
     """Format a number of bytes."""
     units = iter(("B", "kB", "MB", "GB"))
     for unit in units:

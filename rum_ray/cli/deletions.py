@@ -5,9 +5,9 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rum_ray import api
+from rum_ray import api, config
 from rum_ray.cli.commands import LOG, Options, make_executor
 from rum_ray.cli.console import Bars, redirect_output
 from rum_ray.deletion import delete as deleting
@@ -24,7 +24,19 @@ from rum_ray.study.executor import Executor
 from rum_ray.study.output_folder import check_writable, hold_folder
 from rum_ray.study.progress import Progress
 
+if TYPE_CHECKING:
+    from rum_ray.cli.app import Flags
+
 Answer = dict[str, Any]
+
+
+def request_file(file: Path, flags: "Flags") -> tuple[Experiment, Options]:
+    """Return the experiment of a file that needs no forget set, and the options."""
+    changes = [*(flags.sets or ())]
+    if flags.seed is not None:
+        changes.append(f"seeds=[{flags.seed}]")
+    experiment = config.load(file, changes, config.UNCHOSEN)
+    return experiment, Options(flags.out, flags.store, flags.address, flags.dashboard)
 
 
 def prepare(experiment: Experiment, options: Options, dry_run: bool) -> Answer:

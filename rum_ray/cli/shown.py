@@ -3,17 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rum_ray.cli.console import table
+from rum_ray.cli.console import amount, table
 from rum_ray.report import measured
 
 
 def show(answer: Mapping[str, Any]) -> None:
-    """Print the answer of doctor, verify, delete or purge."""
+    """Print the answer of doctor, verify, delete, purge or gc."""
     if "checks" in answer:
         rows = [[c["check"], c["state"], c["found"]] for c in answer["checks"]]
         table(answer.get("title", "doctor"), ["check", "state", "found"], rows)
     elif "deletion" in answer:
         _deletion(answer)
+    elif "gc" in answer:
+        _gc(answer)
     else:
         _purge(answer)
 
@@ -51,6 +53,18 @@ def _purge(answer: Mapping[str, Any]) -> None:
     )
     if not answer["removed"]:
         print("to remove all but 'yours': the same command with --yes")
+
+
+def _gc(answer: Mapping[str, Any]) -> None:
+    """Print the leftovers of earlier commands."""
+    if not answer["gc"]:
+        print("nothing is left over")
+        return
+    rows = [[i["kind"], i["place"], amount(i["bytes"]), i["reason"]] for i in answer["gc"]]
+    columns = ["kind", "place", "size", "reason"]
+    table("removed" if answer["removed"] else "to remove", columns, rows)
+    if not answer["removed"]:
+        print("to remove all: the same command with --yes")
 
 
 def _short(place: str) -> str:

@@ -1,22 +1,24 @@
 """One pool of workers per command: a queue, and the shards that take jobs from it."""
 
 import contextlib
+import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rum_ray.cluster.queue_actor import QueueActor
 from rum_ray.cluster.shards import Shards
-from rum_ray.cluster.shared_data import MappedFile, share
+from rum_ray.cluster.shared_data import release, share
 from rum_ray.cluster.train_run import slice_resources
 from rum_ray.cluster.work import JobWork, Place, in_blocks
 from rum_ray.errors import RumRayError, StalledError, StoreError
 from rum_ray.experiment import ClusterConfig
+from rum_ray.files import temporary_in
 from rum_ray.jobs import Context, Job, is_fused
 from rum_ray.study.executor import Cancelled
 from rum_ray.study.progress import ProgressState
@@ -71,7 +73,7 @@ class Pool:
         self.queue = start_queue(title)
         self._shards = Shards(self.queue, title, config, local, command)
         self._context: tuple[Context, Any] | None = None
-        self._marker: Path | None = None
+        self._marker: tuple[Path, IO[bytes]] | None = None
 
     @property
     def trial_cpus(self) -> float:
@@ -197,7 +199,7 @@ class Pool:
             except OSError as error:
                 raise StoreError(f"cannot write to the store {folder}: {error}.") from error
             self._context = context, handle
-        marker = None if self._marker is None else str(self._marker)
+        marker = None if self._marker is None else str(self._marker[0])
         return Place(self._context[1], recipe, marker)
 
     def close(self) -> None:
@@ -213,9 +215,11 @@ class Pool:
     def _clear(self) -> None:
         """Remove the marker and the data from the store."""
         if self._marker is not None:
-            self._marker.unlink(missing_ok=True)
-        if self._context is not None and isinstance(self._context[1], MappedFile):
-            Path(self._context[1].path).unlink(missing_ok=True)
+            path, file = self._marker
+            with file:
+                path.unlink(missing_ok=True)
+        if self._context is not None:
+            release(self._context[1])
         self._marker = self._context = None
 
     @staticmethod
@@ -234,9 +238,10 @@ def _numbers(jobs: Sequence[Job], some: Sequence[Job]) -> list[int]:
     return [index for index, job in enumerate(jobs) if job in wanted] if wanted else []
 
 
-def _mark(folder: Path) -> Path:
-    """Write a file by which workers see that they use the same folder."""
-    marker = folder / f".command-{uuid.uuid4().hex}"
+def _mark(folder: Path) -> tuple[Path, IO[bytes]]:
+    """Return a new file, held by this process, by which workers see that they use the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    marker.touch()
-    return marker
+    path, file = temporary_in(folder, "command")
+    file.write(str(os.getpid()).encode())
+    file.flush()
+    return path, file

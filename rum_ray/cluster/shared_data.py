@@ -1,22 +1,27 @@
 """Large data for workers: a file in the store that they map, in place of Ray's object store.
 
 The buffers of all arrays lie in the file as they are in memory. The workers of a machine share its
-page cache, so data are read and held once per machine, and only the parts that are used.
+page cache, so data are read and held once per machine, and only the parts that are used. The
+process that wrote the file holds its lock, so the file of a dead process can be told.
 """
 
+import contextlib
 import mmap
 import pickle
-import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import ray
 from ray import cloudpickle
 
+from rum_ray.files import temporary_in
+
 PART = 4
 """Data go through the object store up to a quarter of that of the smallest machine."""
 ALIGNMENT = 64
+_HELD: dict[str, IO[bytes]] = {}
+"""The files of this process by path, open and locked until `release`."""
 
 
 @dataclass(frozen=True)
@@ -52,21 +57,32 @@ def share(value: Any, folder: Path | None) -> Any:
     raws = [buffer.raw() for buffer in buffers]
     if folder is None or sum(raw.nbytes for raw in raws) <= object_store_bytes() / PART:
         return ray.put(value)
-    path, at = folder / f"{uuid.uuid4().hex}.bin", 0
     spans: list[tuple[int, int]] = []
     folder.mkdir(parents=True, exist_ok=True)
+    path, file = temporary_in(folder, "data")
+    found, at = MappedFile(str(path), head, ()), 0
+    _HELD[found.path] = file
     try:
-        with path.open("wb") as file:
-            for raw in raws:
-                file.write(b"\0" * (-at % ALIGNMENT))
-                at += -at % ALIGNMENT
-                file.write(raw)
-                spans.append((at, raw.nbytes))
-                at += raw.nbytes
+        for raw in raws:
+            file.write(b"\0" * (-at % ALIGNMENT))
+            at += -at % ALIGNMENT
+            file.write(raw)
+            spans.append((at, raw.nbytes))
+            at += raw.nbytes
+        file.flush()
     except BaseException:
-        path.unlink(missing_ok=True)
+        release(found)
         raise
-    return MappedFile(str(path), head, tuple(spans))
+    return replace(found, spans=tuple(spans))
+
+
+def release(handle: Any) -> None:
+    """Remove the file of a handle, if it has one."""
+    if isinstance(handle, MappedFile):
+        Path(handle.path).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            # What is not written yet does not matter any more.
+            _HELD.pop(handle.path).close()
 
 
 def load_shared(handle: Any) -> Any:

@@ -105,7 +105,11 @@ class _Embedder:
 
     def __init__(self, source: Any) -> None:
         rows, self._probes = ray.get(source)
-        self._embedder = RangeEmbedder(rows, self._probes)
+        self._embedder: RangeEmbedder | RumRayError
+        try:
+            self._embedder = RangeEmbedder(rows, self._probes)
+        except RumRayError as error:
+            self._embedder = error
 
     def __call__(self, batch: Any) -> pd.DataFrame:
         """Return the measurements of each range, one row per range and probe."""
@@ -113,6 +117,8 @@ class _Embedder:
         for at, number in enumerate(map(int, batch["id"])):
             parts: Sequence[Any]
             try:
+                if isinstance(self._embedder, RumRayError):
+                    raise self._embedder
                 x = _unpickle(batch["x"][at]) if "x" in batch else None
                 parts = self._embedder.measure(number, x)
             except RumRayError as error:

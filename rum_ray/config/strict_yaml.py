@@ -1,4 +1,4 @@
-"""Strict YAML: no tags, no aliases, no duplicate or merge keys, no ambiguous numbers."""
+"""Strict YAML: no tags, no aliases, no merge keys, no duplicate keys, no ambiguous numbers."""
 
 import re
 from pathlib import Path
@@ -7,8 +7,10 @@ from typing import Any
 import yaml
 
 from rum_ray.errors import ConfigError, UnsafeError
+from rum_ray.files import read_regular
 
 MAX_BYTES = 2**20
+MERGE = "tag:yaml.org,2002:merge"
 
 
 def read(path: str | Path, what: str = "experiment") -> dict[str, Any]:
@@ -20,15 +22,11 @@ def read(path: str | Path, what: str = "experiment") -> dict[str, Any]:
 
     Raises:
         ConfigError: the file cannot be read, is not valid YAML, or is not a mapping.
-        UnsafeError: the file has tags or aliases.
+        UnsafeError: the file has tags, aliases or merge keys.
     """
     path = Path(path).expanduser()
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise ConfigError(f"{what} {path} is larger than 1 MiB.")
-        text = content.decode("utf-8-sig")
+        text = read_regular(path, MAX_BYTES).decode("utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{what} {path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
@@ -49,7 +47,7 @@ def parse_value(text: str, what: str) -> Any:
 
     Raises:
         ConfigError: the text is not valid YAML.
-        UnsafeError: the text has tags or aliases.
+        UnsafeError: the text has tags, aliases or merge keys.
     """
     try:
         return yaml.load(text, Loader=StrictLoader)
@@ -73,7 +71,7 @@ def _hint(text: str, line: int) -> str:
 
 
 class StrictLoader(yaml.SafeLoader):
-    """YAML loader that refuses tags, aliases, duplicate and merge keys, and ambiguous numbers."""
+    """YAML loader that refuses what `rum_ray.config.strict_yaml` names."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Refuse aliases and tags."""
@@ -89,10 +87,13 @@ class StrictLoader(yaml.SafeLoader):
         """Refuse duplicate keys and merge keys."""
         keys: list[str] = []
         for key, _ in node.value:
-            line = key.start_mark.line + 1
-            if key.tag == "tag:yaml.org,2002:merge":
-                raise UnsafeError(f"the YAML merge key '<<' in line {line} is not allowed.")
+            if key.tag == MERGE:
+                line = key.start_mark.line + 1
+                raise UnsafeError(
+                    f"the YAML merge key '<<' in line {line} is not allowed; write the values out."
+                )
             if key.value in keys:
+                line = key.start_mark.line + 1
                 raise ConfigError(f"duplicate key '{key.value}' in line {line}. Remove one.")
             keys.append(key.value)
         return super().construct_mapping(node, deep)

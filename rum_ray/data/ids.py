@@ -15,8 +15,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rum_ray.errors import DataError, first_ten
+from rum_ray.files import read_regular
 
 Rows: TypeAlias = NDArray[np.int64]
+
+MOST_BYTES = 2**28
+"""Largest list of ids that is read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,16 +178,15 @@ def read_list(path: str | Path) -> tuple[str, ...]:
     """Return the entries of a list of ids, one per line, without spaces around them.
 
     Args:
-        path: a text file in UTF-8.
+        path: a text file in UTF-8 of at most 256 MiB.
 
     Raises:
-        DataError: the file is missing, empty or not UTF-8, or a line is empty.
+        DataError: the file is missing, empty, too large or not UTF-8, or a line is empty.
     """
     path = Path(path).expanduser()
-    if path.exists() and not path.is_file():
-        raise DataError(f"the list of ids {path} is not a plain file. Write the ids to a file.")
     try:
-        text = path.read_text("utf-8-sig")
+        text = read_regular(path, MOST_BYTES).decode("utf-8-sig")
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
     except OSError as error:
         raise DataError(f"the list of ids {path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:

@@ -71,11 +71,25 @@ def images(
         UnsafeError: a column could run code, or an image has more than 50 megapixels.
     """
     layout = make_layout(size, fit, exif)
+    if test is not None:
+        _check_apart(Path(train).expanduser(), Path(test).expanduser())
     source = open_source(train, label=label, id=id)
     tested = source if test is None else open_source(test, label=label, like=source)
     rows = _split(source, tested, valid_fraction, seed, reading)
     decode = _decoder(layout, reading.cache)
     return assemble("images", (source, tested), rows, layout=layout, decode=decode)
+
+
+def _check_apart(train: Path, test: Path) -> None:
+    """Raise ConfigError if the test source is the training source, is in it, or has it."""
+    ours, theirs = train.resolve(), test.resolve()
+    same = ours.exists() and theirs.exists() and ours.samefile(theirs)
+    if same or ours in theirs.parents or theirs in ours.parents:
+        raise ConfigError(
+            f"data.test: {test} {'is' if same else 'overlaps with'} the training source {train}, "
+            "so the test set would be training data. Name other images, or leave data.test out: a "
+            "fifth of the images of data.train is then held out."
+        )
 
 
 def _split(

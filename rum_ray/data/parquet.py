@@ -1,7 +1,8 @@
 """Labels, ids and image bytes from untrusted Parquet files.
 
 Only columns of plain types are converted. An extension type may unpickle objects; Ray registers
-such a type.
+such a type. A small file may declare values that need any amount of memory, so columns are read in
+batches, texts as categories, and what a file declares is limited.
 """
 
 import contextlib
@@ -17,8 +18,20 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rum_ray.data.bundle import Indices
-from rum_ray.data.schema import Columns, find_columns, unsafe_type
+from rum_ray.data.schema import EXTENSION, Columns, find_columns, is_text, unsafe_type
 from rum_ray.errors import DataError, UnsafeError, first_ten
+from rum_ray.files import regular_status
+
+MOST_ROWS = 100_000_000
+"""Most rows of a file."""
+MOST_DECLARED = 2**30
+"""Most bytes that a row group may declare for labels, or for ids."""
+MOST_TEXT = 4096
+"""Most bytes of a label, or of an id."""
+MOST_BATCH = 2**30
+"""Most bytes of images that are decompressed at a time."""
+MOST_IMAGES = 1000
+"""Most images that are decompressed at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,27 +54,58 @@ def as_data_error(path: Path, verb: str = "read") -> Iterator[None]:
     """Turn errors of libraries about a file into a `DataError` with its path."""
     try:
         yield
-    except (pa.ArrowException, OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise DataError(f"{path} cannot be {verb}: {reason} Replace or remove the file.") from error
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+        told = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        reason = (told or "it needs more memory than there is").removesuffix(".")
+        raise DataError(
+            f"{path} cannot be {verb}: {reason}. Replace or remove the file."
+        ) from error
 
 
 @contextlib.contextmanager
-def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
+def open_parquet(path: Path, categories: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file whose columns all have plain types.
+
+    Args:
+        path: of the file.
+        categories: columns of text that are read as categories, each value once.
 
     Raises:
         DataError: the file is empty, truncated, damaged, or not a Parquet file.
-        UnsafeError: a column has another type; nothing was converted.
+        UnsafeError: a column has another type, or there are too many rows; nothing was converted.
     """
     with as_data_error(path, "read as a Parquet file"):
-        if not path.stat().st_size:
+        if not regular_status(path).st_size:
             raise DataError(f"{path} is empty (0 bytes). Replace or remove the file.")
-        with pq.ParquetFile(path, page_checksum_verification=True) as parquet:
+        with pq.ParquetFile(
+            path, page_checksum_verification=True, read_dictionary=[*categories]
+        ) as parquet:
+            if parquet.metadata.num_rows > MOST_ROWS:
+                raise UnsafeError(
+                    f"{path} is refused: it has {parquet.metadata.num_rows:,} rows; at most "
+                    f"{MOST_ROWS:,} are read. Split it, or take fewer rows."
+                )
             for field in parquet.schema_arrow:
                 if reason := unsafe_type(field):
                     raise UnsafeError(f"column '{field.name}' of {path} is refused: {reason}")
             yield parquet
+
+
+def read_table(path: Path) -> pa.Table:
+    """Return a table of a report, whose columns have plain types or are lists of them.
+
+    Raises:
+        DataError: the file is missing or damaged.
+        UnsafeError: a column has another type; nothing was converted.
+    """
+    with as_data_error(path, "read as a Parquet file"):
+        regular_status(path)
+        with pq.ParquetFile(path) as parquet:
+            for field in parquet.schema_arrow:
+                listed = pa.types.is_list(field.type) and EXTENSION not in (field.metadata or {})
+                if reason := unsafe_type(field.type.value_field if listed else field):
+                    raise UnsafeError(f"column '{field.name}' of {path} is refused: {reason}")
+            return parquet.read()
 
 
 def read_labels(files: Sequence[Path], label: str | None = None, id: str | None = None) -> Labels:
@@ -84,6 +128,8 @@ def read_labels(files: Sequence[Path], label: str | None = None, id: str | None 
     for file in files:
         with open_parquet(file) as parquet:
             columns = find_columns(parquet.schema_arrow, file, label, id)
+        texts = [name for name in (columns.label, columns.id) if name is not None]
+        with open_parquet(file, texts) as parquet:
             kind = pa.string() if columns.text else pa.int64()
             labels.append(_column(parquet, columns.label, kind, file, "label"))
             if columns.id is not None:
@@ -102,18 +148,48 @@ def read_labels(files: Sequence[Path], label: str | None = None, id: str | None 
 def _column(
     parquet: pq.ParquetFile, name: str, kind: pa.DataType, file: Path, what: str
 ) -> NDArray[Any]:
-    """Return a column without nulls as values of a type; categories become their values."""
-    column = parquet.read([name]).column(name)
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if column.null_count:
-        row = column.is_null().index(True).as_py()
-        raise DataError(
-            f"row {row} of {file} has no {what} (null). Add it in column '{name}', or remove the "
-            f"row."
-        )
-    values: NDArray[Any] = column.cast(kind).to_numpy()
-    return values
+    """Return a column without nulls as values of a type; categories become their values.
+
+    Equal texts of a batch are one object.
+    """
+    for group in range(parquet.num_row_groups):
+        if _declared(parquet, group, name) > MOST_DECLARED:
+            raise UnsafeError(
+                f"{file} is refused: a row group has more than {MOST_DECLARED >> 30} GiB of {what}s"
+                f" in column '{name}'. Write smaller row groups, or shorter {what}s."
+            )
+    parts, start = [np.empty(0, kind.to_pandas_dtype())], 0
+    for batch in parquet.iter_batches(columns=[name]):
+        column = batch.column(0)
+        if column.null_count:
+            row = start + column.is_null().to_numpy(zero_copy_only=False).argmax()
+            raise DataError(
+                f"row {row} of {file} has no {what} (null). Add it in column '{name}', or remove "
+                f"the row."
+            )
+        is_category = pa.types.is_dictionary(column.type)
+        known = column.dictionary if is_category else column
+        longest = pc.max(pc.binary_length(known)).as_py() if is_text(known.type) else None
+        if longest is not None and longest > MOST_TEXT:
+            raise DataError(
+                f"{file} has a {what} of {longest:,} bytes in column '{name}'; at most "
+                f"{MOST_TEXT:,} are allowed. Shorten it."
+            )
+        values = known.cast(kind).to_numpy(zero_copy_only=False)
+        parts.append(values[column.indices.to_numpy()] if is_category else values)
+        start += len(column)
+    return np.concatenate(parts)
+
+
+def _declared(parquet: pq.ParquetFile, group: int, name: str) -> int:
+    """Return the bytes that a row group declares for a column, without compression."""
+    found = parquet.metadata.row_group(group)
+    chunks = (found.column(number) for number in range(found.num_columns))
+    return sum(
+        chunk.total_uncompressed_size
+        for chunk in chunks
+        if chunk.path_in_schema.partition(".")[0] == name
+    )
 
 
 def _unique(ids: Sequence[str], column: str, file: Path) -> NDArray[np.object_]:
@@ -152,8 +228,10 @@ def _read_row_group(
     """Yield rows of a row group and their image bytes; memory holds one batch at a time."""
     if not len(rows):
         return
-    end = 0
-    for batch in parquet.iter_batches(batch_size=1000, row_groups=[group], columns=[column]):
+    # A value that many rows share is declared once, and needs its bytes in each row of a batch.
+    most = MOST_BATCH // max(1, _declared(parquet, group, column))
+    size, end = max(1, min(MOST_IMAGES, most)), 0
+    for batch in parquet.iter_batches(batch_size=size, row_groups=[group], columns=[column]):
         values = batch.column(column)
         if pa.types.is_struct(values.type):
             values = pc.struct_field(values, "bytes")

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ class Images:
             for (where, _), image in zip(batch, decode(batch, self.layout), strict=True):
                 if pixels is None:
                     channels = self.layout.channels or len(image)
-                    pixels = np.empty((len(rows), channels, *image.shape[1:]), dtype=np.uint8)
+                    pixels = _empty((len(rows), channels, *image.shape[1:]))
                 if len(image) > pixels.shape[1]:
                     pixels = self._coloured(pixels, places[:done], where)
                 _check_size(image, pixels, where)
@@ -230,9 +231,22 @@ def _fitted(image: Image.Image, layout: Layout) -> Image.Image:
         scaled = (int(height * image.width / image.height), height)
     else:
         scaled = (width, int(width * image.height / image.width))
+    if scaled[0] * scaled[1] > MAX_PIXELS:
+        raise Image.DecompressionBombError(f"{scaled[0]} x {scaled[1]} when scaled")
     left, top = round((scaled[0] - width) / 2), round((scaled[1] - height) / 2)
     enlarged = image.resize(scaled, Image.Resampling.BILINEAR)
     return enlarged.crop((left, top, left + width, top + height))
+
+
+def _empty(shape: tuple[int, ...]) -> Pixels:
+    """Return an array for pixels; raise DataError if there is not so much memory."""
+    try:
+        return np.empty(shape, dtype=np.uint8)
+    except (MemoryError, ValueError) as error:
+        raise DataError(
+            f"{shape[0]:,} images of {shape[3]} x {shape[2]} pixels need "
+            f"{math.prod(shape) / 2**30:,.0f} GiB of memory. Set a smaller data.size."
+        ) from error
 
 
 def _check_size(image: Pixels, pixels: Pixels, where: str) -> None:

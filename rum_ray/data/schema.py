@@ -143,7 +143,7 @@ def _metadata(schema: pa.Schema, key: str, path: Path) -> Any:
     raw = (schema.metadata or {}).get(key.encode(), b"null")
     try:
         return json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(
             f"{path} cannot be searched for metadata '{key}': {error} Correct or remove them."
         ) from error

@@ -25,10 +25,13 @@ from rum_ray.data.ids import Names, canonical
 from rum_ray.data.parquet import as_data_error, read_images, read_labels
 from rum_ray.data.pixels import MAX_PIXELS, Encoded, Exif, Fit, Images, Layout
 from rum_ray.errors import ConfigError, DataError, first_ten
+from rum_ray.files import read_regular
 
 LAYOUTS = "a Parquet file, a folder of .parquet files, or a folder with a sub-folder per class"
 SPLITS = {"train", "test", "val", "valid", "validation"}
 """Names of folders that hold a split, not a class."""
+MOST_BYTES = 2**28
+"""Largest file of an encoded image; 50 megapixels without compression are smaller."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,10 +178,8 @@ def _open_folders(root: Path, folders: Sequence[Path], like: Source | None) -> S
     def encoded(rows: Indices) -> Iterator[tuple[str, bytes | None]]:
         for row in rows:
             file = files[row][0]
-            if file.exists() and not file.is_file():
-                raise DataError(f"{file} is a directory or a device, not a file. Remove it.")
             with as_data_error(file):
-                data = file.read_bytes()
+                data = read_regular(file, MOST_BYTES)
             yield str(file), data
 
     return Source(root, torch.from_numpy(y), names, encoded, names=Names(values))
@@ -240,9 +241,11 @@ def _indices(
     if not is_text and (own or like.numbered):
         _check_range(values, names, root)
         return values.astype(np.int64), names
-    y = _by_name(values.astype(str), names)
+    # Texts stay objects: an array of fixed width needs the longest text's bytes in each row.
+    texts = values if is_text else values.astype(str)
+    y = _by_name(texts, names)
     if (y < 0).any():
-        unknown = np.unique(values[y < 0].astype(str))
+        unknown = np.unique(texts[y < 0])
         raise DataError(
             f"{root} has {len(unknown)} classes that {like.path} lacks: {first_ten(unknown)}. Its "
             f"classes are {first_ten(names)}. Correct the labels, or remove the images."

@@ -8,6 +8,7 @@ from rum_ray.deletion import plan
 from rum_ray.deletion.evidence import bill_of, collect
 from rum_ray.deletion.files import files_of
 from rum_ray.deletion.jobs import MeasureModel
+from rum_ray.deletion.ledger import Entry
 from rum_ray.deletion.measure import Attacked, Predictions
 from rum_ray.deletion.models import run_seed
 from rum_ray.deletion.opened import Opened, Unlearned, forecast, warnings
@@ -21,6 +22,7 @@ from rum_ray.report.evidence import bill_sentence
 from rum_ray.results.schema.evidence import Evidence
 from rum_ray.study.executor import Executor
 from rum_ray.study.progress import Progress
+from rum_ray.study.repair import repaired
 
 NEAR_CHANCE = 2.0
 """An accuracy below this many times that of guessing is near chance."""
@@ -42,8 +44,21 @@ def delete(opened: Opened, executor: Executor, progress: Progress) -> dict[str, 
         return {"published": "nothing: all listed ids were forgotten before"}
     progress.say(f"before: {bill_sentence(bill_of(opened, forecast(opened)))}")
     executor.configure(opened.experiment)
-    unlearned = unlearn(opened, executor, progress)
-    found = collect(unlearned)
+
+    def attempt() -> tuple[Evidence, Entry, dict[str, bytes]]:
+        unlearned = unlearn(opened, executor, progress)
+        found = collect(unlearned)
+        check_gates(found)
+        return found, *files_of(unlearned, found)
+
+    found, entry, files = repaired(attempt, opened.context.store, progress.say)
+    folder = publish(opened.out, opened.ledger, entry, files)
+    progress.say(f"after: {bill_sentence(found.bill)}")
+    return answer(found, folder)
+
+
+def check_gates(found: Evidence) -> None:
+    """Raise GateError if a gate of a request is not met."""
     failed = [gate for gate in found.gates if not gate.met]
     if failed:
         parts = (f"{g.name}: {g.value:.3f} is above {g.limit:g} ({g.measured})" for g in failed)
@@ -51,10 +66,6 @@ def delete(opened: Opened, executor: Executor, progress: Progress) -> dict[str, 
             f"deletion.gates: {'; '.join(parts)}. Nothing is published. Change the plan or the "
             "gate, or retrain without the listed rows."
         )
-    entry, files = files_of(unlearned, found)
-    folder = publish(opened.out, opened.ledger, entry, files)
-    progress.say(f"after: {bill_sentence(found.bill)}")
-    return answer(found, folder)
 
 
 def answer(found: Evidence, folder: Path) -> dict[str, Any]:

@@ -20,8 +20,11 @@ from typing import Any
 from rum_ray.data.bundle import LabeledData
 from rum_ray.data.reading import Part
 from rum_ray.errors import IntegrityError, StoreError
+from rum_ray.files import read_regular
 
 LEDGER = "ledger.jsonl"
+MOST_BYTES = 2**30
+"""Largest ledger or file of a published request beside its models that is read."""
 FORMAT = 1
 START = hashlib.sha256(b"rum_ray ledger").hexdigest()
 """The chain value before the first line."""
@@ -163,7 +166,7 @@ class Ledger:
             held = {str(part): tuple(hashes) for part, hashes in head["held"].items()}
             ledger = cls(head["original"], head["salt"], mean, std, held, entries)
             again = ledger.content().split(b"\n")
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise _damaged(place, "it is empty" if not content else str(error)) from error
         for number, (line, expected) in enumerate(zip(lines, again, strict=True), 1):
             if line != expected:
@@ -189,7 +192,7 @@ class Ledger:
         """
         path = out / LEDGER
         try:
-            return cls.parse(path.read_bytes(), path)
+            return cls.parse(read_regular(path, MOST_BYTES), path)
         except FileNotFoundError:
             return None
         except OSError as error:

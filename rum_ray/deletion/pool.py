@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from rum_ray.errors import StoreError
 from rum_ray.evaluation.pool import PoolEvidence
-from rum_ray.files import PRIVATE, write_bytes
+from rum_ray.files import PRIVATE, read_regular, write_bytes
 from rum_ray.store import Artifact, Key
 from rum_ray.store.artifact import parse
 
 PREPARED = "prepared.safetensors"
+MOST_BYTES = 2**36
+"""Largest file of a prepared pool that is read."""
 _KEY = Key("prepared", {})
 
 
@@ -78,7 +80,7 @@ class Prepared:
         """
         path = out / PREPARED
         try:
-            artifact = parse(_KEY, path.read_bytes(), str(path))
+            artifact = parse(_KEY, read_regular(path, MOST_BYTES), str(path))
         except FileNotFoundError:
             return None
         except OSError as error:

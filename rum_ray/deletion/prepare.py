@@ -23,6 +23,7 @@ from rum_ray.study.executor import Executor
 from rum_ray.study.methods import pool_jobs
 from rum_ray.study.pipeline import Pipeline
 from rum_ray.study.progress import Progress
+from rum_ray.study.repair import repaired
 from rum_ray.study.study import Study
 from rum_ray.study.timing import Clock
 from rum_ray.study.validation import check_pool, check_share
@@ -77,7 +78,16 @@ def open_preparation(experiment: Experiment, out: Path, store: str | Path) -> St
 
 def prepare(study: Study, out: Path, executor: Executor, progress: Progress) -> dict[str, Any]:
     """Train what is missing, and write the numbers of the pool; the caller holds the lock."""
-    Pipeline(study, executor, progress, Clock()).run("prepare")
+
+    def attempt() -> dict[str, Any]:
+        Pipeline(study, executor, progress, Clock()).run("prepare")
+        return write(study, out)
+
+    return repaired(attempt, study.context.store, progress.say)
+
+
+def write(study: Study, out: Path) -> dict[str, Any]:
+    """Write the numbers of a pool whose models are trained, and return the answer."""
     context, bundle = study.context, study.context.bundle
     ledger = settle(out)
     if ledger is None:

@@ -18,9 +18,9 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from rum_ray.deletion.ledger import LEDGER, RESTORE, Entry, Ledger
+from rum_ray.deletion.ledger import LEDGER, MOST_BYTES, RESTORE, Entry, Ledger
 from rum_ray.errors import IntegrityError, StoreError
-from rum_ray.files import PRIVATE, write_bytes, write_once
+from rum_ray.files import PRIVATE, read_regular, write_bytes, write_once
 
 MANIFEST = "manifest.json"
 MODEL = "model.safetensors"
@@ -123,7 +123,7 @@ def _check_manifest(folder: Path, entry: Entry) -> None:
     """Raise IntegrityError unless a folder has the manifest that the ledger names."""
     path = folder / MANIFEST
     try:
-        found = sha256(path.read_bytes())
+        found = sha256(read_regular(path, MOST_BYTES))
     except FileNotFoundError:
         found = "none"
     except OSError as error:

@@ -15,14 +15,14 @@ import numpy as np
 import torch
 
 from rum_ray.deletion.data import load_data
-from rum_ray.deletion.ledger import Ledger
+from rum_ray.deletion.ledger import MOST_BYTES, Ledger
 from rum_ray.deletion.models import own_recipe, run_seed
 from rum_ray.deletion.pool import PREPARED, Prepared
 from rum_ray.deletion.prepare import pooled
 from rum_ray.deletion.publish import MANIFEST, check_folders, folder_of
 from rum_ray.errors import DataError, RumRayError, StoreError
 from rum_ray.experiment import Experiment
-from rum_ray.files import write_bytes
+from rum_ray.files import read_regular, write_bytes
 from rum_ray.jobs import Context, TrainModel
 from rum_ray.results.parquet import without_rows
 from rum_ray.results.schema.manifest import Manifest
@@ -93,8 +93,8 @@ def _key(place: str) -> Key:
 def _of_requests(out: Path, ledger: Ledger) -> Iterator[tuple[str, str]]:
     """Yield the artifacts that the manifests of the requests list."""
     for entry in ledger.entries:
-        with contextlib.suppress(OSError, ValueError, DataError):
-            text = (folder_of(out, entry.request) / MANIFEST).read_bytes()
+        with contextlib.suppress(OSError, ValueError, RecursionError, DataError):
+            text = read_regular(folder_of(out, entry.request) / MANIFEST, MOST_BYTES)
             manifest = Manifest.from_json(json.loads(text))
             for place in manifest.artifacts:
                 yield place, f"made for request {entry.request}"

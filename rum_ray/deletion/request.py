@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rum_ray.data.bundle import DataBundle, Indices, LabeledData
-from rum_ray.data.ids import canonical, is_row_number
+from rum_ray.data.ids import MOST_BYTES, canonical, is_row_number
 from rum_ray.deletion.ledger import Ledger
 from rum_ray.errors import DataError, PlanError
+from rum_ray.files import read_regular
 
 SHOWN = 10
 """Ids of a message."""
@@ -85,12 +86,18 @@ def read_list(path: str) -> Listed:
     """
     place = "standard input" if path == "-" else path
     try:
-        content = sys.stdin.buffer.read() if path == "-" else Path(path).expanduser().read_bytes()
+        content = (
+            sys.stdin.buffer.read(MOST_BYTES + 1)
+            if path == "-"
+            else read_regular(Path(path).expanduser(), MOST_BYTES)
+        )
         text = content.decode("utf-8-sig")
     except OSError as error:
         raise DataError(f"--forget: {place} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise DataError(f"--forget: {place} is not UTF-8 text: {error.reason}.") from error
+    if len(content) > MOST_BYTES:
+        raise DataError(f"--forget: {place} has more than {MOST_BYTES >> 20} MiB.")
     names = tuple(line.strip() for line in text.split("\n") if line.strip())
     if not names:
         raise DataError(f"--forget: {place} is empty. List at least one id, one per line.")

@@ -23,8 +23,10 @@ from rum_ray.digest import digest
 from rum_ray.errors import DataError, IntegrityError, RumRayError
 from rum_ray.evaluation.peers import auc_interval, peer_scores
 from rum_ray.experiment import Experiment
+from rum_ray.files import read_regular
 from rum_ray.jobs.context import hardware
 from rum_ray.jobs.pretrained import read_weights
+from rum_ray.models.checkpoint import MOST_BYTES
 from rum_ray.results.environment import machine
 from rum_ray.results.schema.evidence import Evidence
 from rum_ray.results.schema.manifest import Manifest
@@ -67,7 +69,7 @@ def verify(folder: Path) -> list[Check]:
         )
     try:
         manifest = Manifest.from_json(json.loads(content))
-    except (ValueError, DataError) as error:
+    except (ValueError, RecursionError, DataError) as error:
         raise IntegrityError(f"{folder / MANIFEST} was changed or cut: {error}") from error
     entry, ledger, line = _in_ledger(folder, manifest, sha256(content))
     later = ledger is not None and len(ledger.entries) > manifest.request
@@ -93,7 +95,7 @@ def _stop_if_failed(folder: Path, checks: list[Check]) -> None:
 def _read(path: Path) -> bytes | None:
     """Return the content of a file; None if there is none."""
     try:
-        return path.read_bytes()
+        return read_regular(path, MOST_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

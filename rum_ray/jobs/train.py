@@ -13,7 +13,7 @@ from torch import nn
 
 from rum_ray.data.bundle import Indices, complement
 from rum_ray.digest import SPARSE
-from rum_ray.errors import DivergedError, StoreError
+from rum_ray.errors import DivergedError, MissingError
 from rum_ray.jobs.context import Context
 from rum_ray.resume import StoredRuntime
 from rum_ray.scores.learning_events import LearningEvents
@@ -52,7 +52,7 @@ class TrainModel:
         """Return the weights; of a model trained on all of D, the learning events too."""
         train = context.bundle.train
         if self.weights is not None:
-            raise StoreError(
+            raise MissingError(
                 "recipe.weights: the pretrained weights are not in the store. Run the same command "
                 "again; it reads them from the file."
             )

@@ -23,7 +23,6 @@ import hashlib
 import io
 import json
 import os
-import stat
 import subprocess
 import sys
 import tempfile
@@ -39,7 +38,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from rum_ray.errors import DataError, UnsafeError
-from rum_ray.files import write_bytes
+from rum_ray.files import open_regular, regular_status, write_bytes
 from rum_ray.models.matching import align, fitted, mismatch, wrappers
 from rum_ray.models.structure import decode
 from rum_ray.models.unpickle import AROUND, TENSORS, UNSAFE, WRONG
@@ -190,7 +189,7 @@ def file_digest(path: str | Path, key: str = "recipe.weights") -> str:
     """
     place, _ = _identity(path, key)
     try:
-        with place.open("rb") as file:
+        with open_regular(place) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"{key}: cannot read {path}: {error.strerror}.") from error
@@ -200,12 +199,10 @@ def _identity(path: str | Path, key: str) -> tuple[Path, tuple[int, ...]]:
     """Return the place of a regular file, and numbers that change with its content."""
     try:
         place = Path(path).expanduser()
-        status = place.stat()
-    except (OSError, RuntimeError, ValueError) as error:
+        status = regular_status(place)
+    except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{key}: cannot read {path}: {reason}.") from error
-    if not stat.S_ISREG(status.st_mode):
-        raise DataError(f"{key}: cannot read {path}: it is not a regular file.")
     if status.st_size > MOST_BYTES:
         raise UnsafeError(
             f"{key}: {path} has {status.st_size / 2**30:.0f} GiB; at most {MOST_BYTES >> 30} GiB "
@@ -218,7 +215,7 @@ def _identity(path: str | Path, key: str) -> tuple[Path, tuple[int, ...]]:
 def _read(path: str, place: str, key: str, identity: tuple[int, ...]) -> Checkpoint:
     """Return the weights of a file; `identity` distinguishes its versions."""
     del identity
-    with Path(place).open("rb") as file:
+    with open_regular(place) as file:
         start = file.read(9)
     if start.startswith(_TORCH):
         return _read_torch(path, place, key)
@@ -235,7 +232,7 @@ def _read_torch(path: str, place: str, key: str) -> Checkpoint:
     code = "from rum_ray.models.unpickle import main; main()"
     paths = os.pathsep.join(part for part in sys.path if part)
     environment = {**os.environ, "PYTHONPATH": paths, "PYTHONWARNINGS": "ignore"}
-    with tempfile.TemporaryDirectory(prefix="rum-ray-") as folder:
+    with tempfile.TemporaryDirectory(prefix=f"rum-ray-{os.getpid()}-") as folder:
         done = subprocess.run(
             [sys.executable, "-P", "-c", code, str(Path(place).absolute()), folder],
             env={**environment, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},

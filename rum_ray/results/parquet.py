@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rum_ray.data.parquet import read_table
 from rum_ray.errors import DataError
 from rum_ray.results.outcome import Examples, ForgetSet, SearchOutcome, Trial
 from rum_ray.results.schema import to_json
@@ -110,9 +111,9 @@ def without_rows(
         DataError: the file cannot be read.
     """
     try:
-        table = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}. Remove it yourself.") from error
+        table = read_table(path).to_pandas()
+    except DataError as error:
+        raise DataError(f"{error} The command does not remove it.") from error
     ids = [name for name in ("id", "name", "path") if name in table]
     gone = np.zeros(len(table), dtype=bool)
     for name in ids:

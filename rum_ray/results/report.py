@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from rum_ray.data.parquet import read_table
 from rum_ray.errors import DataError
 from rum_ray.experiment.parts import LABELS
+from rum_ray.files import read_regular
 from rum_ray.results.schema import Row, SearchSummary, Summary, to_json
 
+MOST_BYTES = 2**30
+"""Largest report.json that is read."""
 _PARTS = {"best", "finalists", "front", "expected_best"}
 """Fields of a search that are not single values."""
 
@@ -47,15 +51,15 @@ class Report:
 
         Raises:
             DataError: a file is missing or cannot be read, or report.json is not of format 1.
+            UnsafeError: reading a table could run code.
         """
         path = Path(path)
         file = path if path.suffix == ".json" else path / "report.json"
         try:
-            tree = json.loads(file.read_text("utf-8"))
-            tables = [
-                pd.read_parquet(file.with_name(f"{name}.parquet")) for name in ("scores", "trials")
-            ]
-        except (OSError, ValueError) as error:
+            tree = json.loads(read_regular(file, MOST_BYTES))
+            names = ("scores.parquet", "trials.parquet")
+            tables = [read_table(file.with_name(name)).to_pandas() for name in names]
+        except (OSError, ValueError, RecursionError, MemoryError, DataError) as error:
             raise DataError(
                 f"{path}: no report can be read there ({error}). Give the folder that 'rum-ray "
                 "run' or 'rum-ray report' wrote, with report.json, scores.parquet and "

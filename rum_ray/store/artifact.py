@@ -12,7 +12,7 @@ from safetensors.numpy import load as parse_arrays
 from safetensors.numpy import save as format_arrays
 
 from rum_ray.digest import digest
-from rum_ray.errors import StoreError
+from rum_ray.errors import IntegrityError, StoreError
 
 FORMAT = 2
 
@@ -81,6 +81,30 @@ def parse(key: Key, content: bytes, path: str) -> Artifact:
     if not intact:
         raise StoreError(f"{path} does not match its checksum.")
     return artifact
+
+
+def check_same(key: Key, artifact: Artifact, existing: Artifact) -> None:
+    """Raise IntegrityError unless both artifacts have the same content."""
+    if artifact.checksum(key) != existing.checksum(key):
+        raise IntegrityError(
+            f"{key.kind} {key.digest[:12]} was computed twice with different bits. The cause is "
+            "outside its key: another CPU, another library version, or nondeterministic code."
+        )
+
+
+def parse_provenance(content: bytes) -> dict[str, Any]:
+    """Return the provenance in the content of a file; empty if it is damaged.
+
+    Provenance is outside the checksum, and no result depends on it.
+    """
+    try:
+        known = json.loads(content)
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(known, dict):
+        return {}
+    numbers = (known.get(name, 0) for name in ("time", "seconds", "steps_run", "cache_hits"))
+    return known if all(isinstance(number, int | float) for number in numbers) else {}
 
 
 def parse_header(content: bytes) -> dict[str, Any]:

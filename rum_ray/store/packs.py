@@ -14,8 +14,8 @@ content, and it never changes. These rules make packing safe at any moment and w
 """
 
 import hashlib
+import logging
 import uuid
-import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -198,10 +198,9 @@ class Packs:
         path = f"{self.folder}/{pack}"
         target = f"quarantine/pack-{self.kind}-{pack}-{uuid.uuid4().hex}"
         self.place.move(path, target)
-        warnings.warn(
-            f"{self.place.base}/{path} {reason}. It was moved to {target}; damaged artifacts are "
-            "recomputed.",
-            stacklevel=2,
+        logging.getLogger("rum_ray").warning(
+            "%s/%s %s. It was moved to %s; damaged artifacts are recomputed.",
+            *(self.place.base, path, reason, target),
         )
 
     def pack(self) -> None:

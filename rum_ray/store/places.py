@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from pyarrow import fs
 
 from rum_ray.errors import StoreError
-from rum_ray.files import write_bytes, write_once
+from rum_ray.files import open_regular, write_bytes, write_once
 from rum_ray.store.bucket import Bucket
 
 CONNECTIONS = 16
@@ -102,12 +102,15 @@ class Folder:
         return Path(self.base) / path
 
     def read(self, path: str, start: int = 0, end: int | None = None) -> bytes | None:
-        """Return a file or a part of it; None if there is none."""
+        """Return a file or a part of it; None if there is none, or something that is no file."""
+        place = f"{self.base}/{path}"
         try:
-            with open(f"{self.base}/{path}", "rb") as file:  # noqa: PTH123 - one object less
+            with open_regular(place) as file:
                 file.seek(start)
                 return file.read(-1 if end is None else end - start)
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError:
+            if Path(place).is_file():
+                raise
             return None
 
     def create(self, path: str, content: bytes) -> bool:

@@ -2,24 +2,27 @@
 
 import contextlib
 import json
+import logging
 import uuid
-import warnings
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rum_ray.errors import IntegrityError, StoreError
+from rum_ray.errors import DamagedError, MissingError, StoreError
 from rum_ray.files import locked
-from rum_ray.store.artifact import Artifact, Key, parse
+from rum_ray.store.artifact import Artifact, Key, check_same, parse, parse_provenance
 from rum_ray.store.packs import PACKED, Packs
 from rum_ray.store.places import Folder, place_of, read_many
 
+LOGGER = logging.getLogger("rum_ray")
 CACHE = "cache"
 """Folder of a local store for files that are no artifacts and may be deleted."""
 LIST_FROM = 100
 """Number of keys from which a folder is listed instead of asking for each key."""
+WRITES = 3
+"""Attempts to write an artifact whose name something else has: a damaged file, or no file."""
 
 
 class Store:
@@ -57,6 +60,10 @@ class Store:
         """Return the path of an artifact's own file, which need not exist."""
         return f"{self._place.base}/{_file(key)}"
 
+    def refresh(self) -> None:
+        """Forget what was known of packs; another process may have removed damaged artifacts."""
+        self.__dict__.pop("_packs", None)
+
     def has(self, key: Key) -> bool:
         """Return True if the store has the artifact."""
         with self._errors("read"):
@@ -86,74 +93,90 @@ class Store:
         ]
 
     def find(self, key: Key) -> Artifact | None:
-        """Return the verified artifact or None; a damaged file is quarantined with a warning."""
-        with self._errors("read"):
-            content = self._place.read(_file(key))
-            if content is None:
-                return self._find_packed(key)
+        """Return the verified artifact or None; a damaged file is quarantined and logged."""
         try:
-            return parse(key, content, self.path(key))
-        except StoreError as error:
-            target = f"quarantine/{key.kind}-{key.digest}-{uuid.uuid4().hex}"
-            with self._errors("move a damaged file in"):
-                self._place.move(_file(key), target)
-            target = f"{self._place.base}/{target}"
-            warnings.warn(f"{error} It was moved to {target}; recomputing it.", stacklevel=2)
-            return None
-
-    def _find_packed(self, key: Key) -> Artifact | None:
-        """Return the artifact from a pack, or None; a damaged one is removed from its pack."""
-        if key.kind not in PACKED:
-            return None
-        packs = self._packs[key.kind]
-        content = packs.read(key.digest)
-        if content is None:
-            return None
-        try:
-            return parse(key, content, self.path(key))
-        except StoreError:
-            packs.repair(key.digest)
+            return self.load(key)
+        except MissingError as error:
+            if isinstance(error, DamagedError):
+                LOGGER.warning("%s", error)
             return None
 
     def load(self, key: Key) -> Artifact:
-        """Return the artifact.
+        """Return the verified artifact; a damaged file is quarantined.
 
         Raises:
-            StoreError: the artifact is missing or damaged.
+            DamagedError: the artifact was damaged; now it is missing.
+            MissingError: the artifact is missing.
+            StoreError: the store cannot be read.
         """
-        artifact = self.find(key)
-        if artifact is None:
-            raise StoreError(f"{key.kind} {key.digest[:12]} is not in the store {self.root}.")
-        return artifact
+        packed = False
+        with self._errors("read"):
+            content = self._place.read(_file(key))
+            if content is None and key.kind in PACKED:
+                content, packed = self._packs[key.kind].read(key.digest), True
+        name = f"{key.kind} {key.digest[:12]}"
+        if content is None:
+            raise MissingError(f"{name} is not in the store {self.root}.")
+        try:
+            return parse(key, content, self.path(key))
+        except StoreError as error:
+            with self._errors("move a damaged file in"):
+                if packed:
+                    self._packs[key.kind].repair(key.digest)
+                else:
+                    self._quarantine(key)
+            raise DamagedError(
+                f"{name} was damaged: its file does not match its checksum, and is now in "
+                f"{self._place.base}/quarantine. A run computes it again."
+            ) from error
+
+    def _quarantine(self, key: Key) -> None:
+        """Move the artifact's own file away, or whatever has its name."""
+        target = f"quarantine/{key.kind}-{key.digest}-{uuid.uuid4().hex}"
+        self._place.move(_file(key), target)
 
     def load_each(self, keys: Sequence[Key]) -> Iterator[tuple[int, Artifact]]:
         """Yield number and artifact of each key, in the order of the files of the store.
 
-        Only one file is held at a time, and a pack is read once.
+        Only one file is held at a time, and a pack is read once. After a missing or damaged
+        artifact, the others are only checked, so all damage is found at once.
 
         Args:
             keys: distinct keys.
 
         Raises:
-            StoreError: an artifact is missing or damaged.
+            MissingError: an artifact is missing or damaged; the message names the first one.
+            StoreError: the store cannot be read.
         """
+        errors: list[MissingError] = []
+        for number, content in self._contents(keys):
+            try:
+                artifact = self._parse_or_load(keys[number], content)
+            except MissingError as error:
+                errors.append(error)
+                continue
+            if not errors:
+                yield number, artifact
+        if errors:
+            more = f" ({len(errors)} artifacts are)" if errors[1:] else ""
+            raise MissingError(f"{errors[0]}{more}")
+
+    def _contents(self, keys: Sequence[Key]) -> Iterator[tuple[int, bytes | None]]:
+        """Yield number and file of each key, in the order of the files of the store."""
         numbers = {key.digest: number for number, key in enumerate(keys)}
         with self._errors("read"):
             for kind in {key.kind for key in keys} & PACKED:
                 names = [key.digest for key in keys if key.kind == kind]
                 for name, packed in self._packs[kind].read_packs(names):
-                    number = numbers.pop(name)
-                    yield number, self._parse_or_load(keys[number], packed)
+                    yield numbers.pop(name), packed
             rest = [*numbers.values()]
             files = [(_file(keys[number]), 0, None) for number in rest]
-            contents = read_many(self._place, files)
-            for number, content in zip(rest, contents, strict=True):
-                yield number, self._parse_or_load(keys[number], content)
+            yield from zip(rest, read_many(self._place, files), strict=True)
 
     def _parse_or_load(self, key: Key, content: bytes | None) -> Artifact:
         """Return the artifact in this content; if it is damaged or missing, load it."""
-        with contextlib.suppress(StoreError):
-            if content is not None:
+        if content is not None:
+            with contextlib.suppress(StoreError):
                 return parse(key, content, self.path(key))
         return self.load(key)
 
@@ -163,12 +186,7 @@ class Store:
             content = self._place.read(_file(key, "json"))
             if content is None and key.kind in PACKED:
                 content = self._packs[key.kind].provenance(key.digest)
-        try:
-            known: dict[str, Any] = json.loads(content or b"{}")
-        except ValueError:
-            # Provenance is outside the checksum, and no result depends on it.
-            return {}
-        return known
+        return parse_provenance(content or b"{}")
 
     def save(self, key: Key, artifact: Artifact, provenance: Mapping[str, Any]) -> None:
         """Save an artifact; an existing artifact of the same key must have the same content.
@@ -177,27 +195,29 @@ class Store:
             IntegrityError: the store has other content under this key.
             StoreError: the store cannot be written.
         """
-        made = json.dumps(provenance, sort_keys=True).encode()
+        made, content = json.dumps(provenance, sort_keys=True).encode(), artifact.content(key)
         with self._errors("write to"):
             self._place.create(_file(key, "json"), made)
-            created = self._place.create(_file(key), artifact.content(key))
-        if not created:
-            existing = self.find(key)
-            if existing is None:
-                self.save(key, artifact, provenance)
-            else:
-                _check_same(key, artifact, existing)
-        elif key.kind in PACKED:
-            self._check_packed(key, artifact)
+            for _ in range(WRITES):
+                if self._place.create(_file(key), content):
+                    return self._check_packed(key, artifact)
+                existing = self.find(key)
+                if existing is not None:
+                    return check_same(key, artifact, existing)
+                self._quarantine(key)
+        raise StoreError(
+            f"cannot write {self.path(key)}: other files appear under this name. Remove them."
+        )
 
     def _check_packed(self, key: Key, artifact: Artifact) -> None:
         """Compare an artifact with the one in a pack, whose own file was removed before."""
-        with self._errors("write to"):
-            packed = self._find_packed(key)
-            if packed is not None:
-                self._place.remove([_file(key), _file(key, "json")])
-        if packed is not None:
-            _check_same(key, artifact, packed)
+        packs = self._packs.get(key.kind)
+        packed = packs and packs.read(key.digest)
+        if packs and packed and packs.is_intact(key.digest, packed):
+            self._place.remove([_file(key), _file(key, "json")])
+            check_same(key, artifact, parse(key, packed, self.path(key)))
+        elif packs and packed:
+            packs.repair(key.digest)
 
     def pack(self, kinds: Collection[str]) -> None:
         """Merge small artifacts of these kinds into packs, if the kinds are packed.
@@ -210,24 +230,19 @@ class Store:
                 self._packs[kind].pack()
         except OSError as error:
             # Nothing depends on packs.
-            warnings.warn(f"the store {self.root} was not packed: {error}.", stacklevel=2)
+            LOGGER.warning("the store %s was not packed: %s.", self.root, error)
 
     def lock(self, key: Key) -> contextlib.AbstractContextManager[None]:
         """Lock a key, so that one process computes the artifact while the others wait for it.
 
-        A store at a URI has no locks. No process waits there, and a repeated computation costs only
-        time.
+        A store at a URI has no locks: no process waits, and a repeated computation costs only time.
         """
         if self.folder is None:
             return contextlib.nullcontext()
         return locked(Path(self.path(key)).with_suffix(".lock"))
 
     def remove(self, keys: Collection[Key]) -> None:
-        """Remove artifacts with their provenance and their checkpoints; missing ones are no error.
-
-        Raises:
-            StoreError: the store cannot be written.
-        """
+        """Remove artifacts with provenance and checkpoints; missing ones are no error."""
         with self._errors("write to"):
             for kind in PACKED & {key.kind for key in keys}:
                 self._packs[kind].remove([key.digest for key in keys if key.kind == kind])
@@ -272,25 +287,12 @@ class Store:
         try:
             yield
         except OSError as error:
-            advice = (
-                ""
-                if act == "read"
-                else (
-                    " Free space, or choose another store with --store. Saved artifacts stay valid."
-                )
-            )
-            raise StoreError(f"cannot {act} the store {self.root}: {error}.{advice}") from error
+            text = f"cannot {act} the store {self.root}: {error}."
+            if act != "read":
+                text += " Free space, or name another --store. Saved artifacts stay valid."
+            raise StoreError(text) from error
 
 
 def _file(key: Key, suffix: str = "safetensors") -> str:
     """Return the path of an artifact's own file, or of its provenance."""
     return f"{key.kind}/{key.digest}.{suffix}"
-
-
-def _check_same(key: Key, artifact: Artifact, existing: Artifact) -> None:
-    """Raise IntegrityError unless both artifacts have the same content."""
-    if artifact.checksum(key) != existing.checksum(key):
-        raise IntegrityError(
-            f"{key.kind} {key.digest[:12]} was computed twice with different bits. The cause is "
-            "outside its key: another CPU, another library version, or nondeterministic code."
-        )

@@ -10,17 +10,22 @@ from pathlib import Path
 from rum_ray import config
 from rum_ray.errors import BusyError, RumRayError, StoreError
 from rum_ray.experiment import Experiment
-from rum_ray.files import write_bytes
+from rum_ray.files import remove_abandoned, write_bytes
 from rum_ray.store import CACHE, Store
 from rum_ray.study.methods import method_of
 from rum_ray.study.spaces import picked_plan
 from rum_ray.study.study import Study
 
 EXPERIMENT = "experiment.yaml"
+STORE_DEPTH, OUT_DEPTH = 2, 2
+"""Depth of the folders with files of their own in a store, and in an output folder."""
 
 
 def check_writable(store: Store) -> None:
-    """Raise StoreError if a local store is not writable; write nothing."""
+    """Raise StoreError if a local store is not writable; write nothing.
+
+    Temporary files of dead writers are removed.
+    """
     if store.folder is None:
         return
     folder = next(f for f in (store.folder, *store.folder.parents) if os.access(f, os.F_OK))
@@ -29,6 +34,7 @@ def check_writable(store: Store) -> None:
             f"cannot write to the store {store.root}: {folder} is not a writable folder. "
             "Name another --store."
         )
+    remove_abandoned(store.folder, STORE_DEPTH)
 
 
 @contextmanager
@@ -82,6 +88,7 @@ def hold_folder(out: Path) -> Iterator[None]:
             ) from error
         os.truncate(lock, 0)
         os.write(lock, f"process {os.getpid()}".encode())
+        remove_abandoned(out, OUT_DEPTH)
         yield
     finally:
         os.close(lock)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rum_ray.errors import IntegrityError
+from rum_ray.errors import MissingError
 from rum_ray.jobs import SearchJob
 from rum_ray.store import PACK_RECORDS
 from rum_ray.study.costs import training_count
@@ -129,7 +129,7 @@ class Pipeline:
                 times.made += len(missing) - len(left)
                 times.trainings += sum(map(training_count, {*missing} - {*left}))
         if {*left} - {*stage.cancelled(study)}:
-            raise IntegrityError(f"stage '{name}' ended, but results of it are not in the store.")
+            raise MissingError(f"stage '{name}' ended, but results of it are not in the store.")
 
     @contextlib.contextmanager
     def _stage(self, name: str, size: Size) -> Iterator[StageTime]:

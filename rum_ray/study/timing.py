@@ -1,14 +1,18 @@
 """Wall time per stage, over all starts of a run."""
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from rum_ray.files import write_bytes
+from rum_ray.errors import StoreError
+from rum_ray.files import read_regular, write_bytes
+
+MOST_BYTES = 2**24
+"""Largest file of times that is read."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +55,13 @@ class Clock:
     """Times stages; with a file, the times of earlier starts count too."""
 
     def __init__(self, path: Path | None = None) -> None:
-        """Read the times of earlier starts, if there is a file."""
+        """Read the times of earlier starts; those in a damaged file are unknown."""
         self._path = path
-        entries: list[dict[str, Any]] = []
-        if path is not None and path.exists():
-            entries = json.loads(path.read_text())
-        for entry in entries:
-            if entry.get("forecast") is not None:
-                entry["forecast"] = StageForecast(**entry["forecast"])
-        self.stages = {entry["name"]: StageTime(**entry) for entry in entries}
+        self.stages: dict[str, StageTime] = {}
+        if path is not None:
+            # No result depends on them; on other content, many types of errors can follow.
+            with contextlib.suppress(Exception):
+                self.stages = _parse(read_regular(path, MOST_BYTES))
 
     @contextmanager
     def stage(self, name: str) -> Iterator[StageTime]:
@@ -82,8 +84,23 @@ class Clock:
             self._save()
 
     def _save(self) -> None:
-        """Replace the file, if there is one, atomically."""
+        """Replace the file, if there is one, atomically; a full disk does not end the run."""
         if self._path is None:
             return
         entries = [asdict(stage) for stage in self.stages.values()]
-        write_bytes(self._path, json.dumps(entries).encode())
+        with contextlib.suppress(StoreError):
+            write_bytes(self._path, json.dumps(entries).encode())
+
+
+def _parse(content: bytes) -> dict[str, StageTime]:
+    """Return the stages in the content of a file, by name."""
+    stages = {}
+    for entry in json.loads(content):
+        forecast = entry["forecast"]
+        numbers = [entry["seconds"], entry["made"], entry["trainings"], entry["reused"]]
+        numbers += [] if forecast is None else [*forecast.values()]
+        if not all(type(number) in (int, float) and number >= 0 for number in numbers):
+            raise ValueError("a time is no number")
+        entry["forecast"] = None if forecast is None else StageForecast(**forecast)
+        stages[str(entry["name"])] = StageTime(**entry)
+    return stages

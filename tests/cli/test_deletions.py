@@ -458,3 +458,21 @@ def test_auto_is_for_requests(call, tmp_path):
     code, _, err = call("score", "mine.yaml", "--set", "forget={size: 30}")
     assert code == 2
     assert "score.name: auto" in err
+
+
+def test_damaged_artifacts_of_a_request_are_computed_again(call, tmp_path):
+    code, _, err = call(*BASE, "one.txt", "--out", "out/first")
+    assert code == 0, err
+    paths = sorted((tmp_path / "store").glob("*/*.safetensors"))
+    for path in paths:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    code, _, err = call(*BASE, "one.txt", "--out", "out/second")
+    assert code == 0, err
+    assert "was damaged" in err
+    models = [tmp_path / "out" / name / "deletions/0001/model.safetensors" for name in FOLDERS]
+    assert models[0].read_bytes() == models[1].read_bytes()
+
+
+FOLDERS = ("first", "second")

@@ -293,8 +293,8 @@ class TestTrain:
         before = wait_for_cpus()
         with beside() as other:
             other.run("beside", [Task(0)], context, lambda state: state)
-            assert len([*root.glob(".command-*")]) == 1
-        assert not [*root.glob(".command-*")]
+            assert len([*root.glob(".command.*")]) == 1
+        assert not [*root.glob(".command.*")]
         wait_until(lambda: free_cpus() == before)
 
 

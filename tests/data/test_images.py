@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from twins import twin
 
 from rum_ray.data import load
 from rum_ray.data.images import decode, images
@@ -92,7 +93,7 @@ def test_only_row_groups_with_requested_rows_are_read(tmp_path):
 def test_pixels_survive_parquet(tmp_path, shape, struct):
     pictures = [picture(*shape) for _ in range(20)]
     path = write(tmp_path / "d.parquet", table(pictures, [0, 1] * 10, struct=struct))
-    bundle = images(train=path, test=path)
+    bundle = images(train=path, test=twin(path))
     stack = np.stack(pictures)
     expected = stack[:, None] if stack.ndim == 3 else stack.transpose(0, 3, 1, 2)
     ids, x = together(bundle)
@@ -111,14 +112,15 @@ def test_jpeg_is_decoded_as_pillow_does(tmp_path):
     path = write(tmp_path / "d.parquet", table(data, [0, 1] * 2))
     expected = np.stack([np.asarray(Image.open(io.BytesIO(d))) for d in data])
     assert np.array_equal(
-        images(train=path, test=path, valid_fraction=0.5).test.x, expected.transpose(0, 3, 1, 2)
+        images(train=path, test=twin(path), valid_fraction=0.5).test.x,
+        expected.transpose(0, 3, 1, 2),
     )
 
 
 def test_one_colour_image_makes_all_rgb(tmp_path):
     grey, colour = picture(6, 8), picture(6, 8, 3)
     path = write(tmp_path / "d.parquet", table([grey, colour, grey, grey], [0, 1] * 2))
-    x = images(train=path, test=path, valid_fraction=0.5).test.x
+    x = images(train=path, test=twin(path), valid_fraction=0.5).test.x
     assert np.array_equal(x[0], np.stack([grey] * 3))
     assert np.array_equal(x[1], colour.transpose(2, 0, 1))
 
@@ -129,7 +131,7 @@ def test_class_folders(tmp_path, monkeypatch):
     folder(tmp_path, {**files, ".DS_Store": b"", "cat/.hidden": b"", "README": b""})
     monkeypatch.setenv("HOME", str(tmp_path.parent))
     path = f"~/{tmp_path.name}"
-    bundle = images(train=path, test=path, valid_fraction=0.34)
+    bundle = images(train=path, test=twin(tmp_path), valid_fraction=0.34)
     assert bundle.class_names == ("cat", "dog")
     assert bundle.test.y.tolist() == [0, 0, 0, 1, 1, 1]
     assert bundle.test.ids.tolist() == list(range(6))
@@ -140,7 +142,7 @@ def test_class_folders(tmp_path, monkeypatch):
 def test_text_labels_and_other_names(tmp_path):
     source = table([picture() for _ in range(6)], ["no", "yes", "maybe"] * 2, weight=[0.5] * 6)
     path = write(tmp_path / "d.parquet", source.rename_columns(["img", "answer", "weight"]))
-    bundle = images(train=path, test=path, valid_fraction=0.5)
+    bundle = images(train=path, test=twin(path), valid_fraction=0.5)
     assert bundle.class_names == ("maybe", "no", "yes")
     assert bundle.test.y.tolist() == [1, 2, 0] * 2
 
@@ -150,7 +152,7 @@ def test_rows_are_numbered_through_the_sorted_files(tmp_path):
     for name, rows in (("b", slice(1200, 2500)), ("a", slice(0, 1200))):
         part = table(pictures[rows], [0, 1] * ((rows.stop - rows.start) // 2), classes='["x", "y"]')
         write(tmp_path / f"{name}.parquet", part)
-    bundle = images(train=str(tmp_path), test=str(tmp_path))
+    bundle = images(train=str(tmp_path), test=twin(str(tmp_path)))
     assert np.array_equal(together(bundle)[1][:, 0], np.stack(pictures))
     assert bundle.class_names == ("x", "y")
 
@@ -159,7 +161,7 @@ def test_validation_is_stratified_and_seeded(tmp_path):
     labels = [0] * 30 + [1] * 60 + [2] * 10
     path = write(tmp_path / "d.parquet", table([picture() for _ in labels], labels))
     first, again, other = (
-        images(train=path, test=path, valid_fraction=0.2, seed=seed) for seed in (0, 0, 1)
+        images(train=path, test=twin(path), valid_fraction=0.2, seed=seed) for seed in (0, 0, 1)
     )
     assert torch.bincount(first.valid.y).tolist() == [6, 12, 2]
     assert np.array_equal(first.valid.ids, again.valid.ids)
@@ -170,7 +172,7 @@ def test_validation_is_stratified_and_seeded(tmp_path):
 def test_mean_and_std_are_those_of_the_training_part(tmp_path):
     pictures = [picture(6, 8, 3) for _ in range(20)]
     path = write(tmp_path / "d.parquet", table(pictures, [0, 1] * 10))
-    bundle = images(train=path, test=path, valid_fraction=0.5)
+    bundle = images(train=path, test=twin(path), valid_fraction=0.5)
     x = bundle.train.x.double() / 255
     assert bundle.train.mean == pytest.approx(x.mean((0, 2, 3)).tolist())
     assert bundle.train.std == pytest.approx(x.std((0, 2, 3), correction=0).tolist())
@@ -180,7 +182,7 @@ def test_mean_and_std_are_those_of_the_training_part(tmp_path):
 
 def test_black_images_are_not_divided_by_zero(tmp_path):
     path = write(tmp_path / "d.parquet", table([np.zeros((4, 4), np.uint8)] * 4, [0, 1] * 2))
-    assert images(train=path, test=path, valid_fraction=0.5).train.std == (1.0,)
+    assert images(train=path, test=twin(path), valid_fraction=0.5).train.std == (1.0,)
 
 
 def damaged(*, keep: int | None = None, first: bytes = b"") -> bytes:
@@ -203,7 +205,7 @@ FOLDERS = [
     ({"cat/1.png": encoded(picture()), "dog/1.txt": b"hi"}, r"dog.1\.txt .*unknown format"),
     ({"cat/1.png": encoded(picture()), "dog/1.png": b""}, r"dog.1\.png .*decode"),
     ({"cat/1.png": encoded(picture()), "dog/1.png": encoded(picture())[:80]}, r"1\.png .*decode"),
-    ({"cat/1.png": encoded(picture()), "dog/x/1.png": b""}, r"dog.x .*irectory"),
+    ({"cat/1.png": encoded(picture()), "dog/x/1.png": b""}, r"dog.x .*folder"),
     (
         {"cat/1.png": encoded(picture()), "dog/1.png": encoded(picture(5, 7))},
         r"dog.1\.png .*7 x 5 .*8 x 6",
@@ -216,7 +218,7 @@ def test_an_invalid_folder_is_an_error_with_its_path(tmp_path, files, message):
     (tmp_path / "d").mkdir()
     path = folder(tmp_path / "d", files)
     with pytest.raises(DataError, match=message):
-        images(train=path, test=path, valid_fraction=0.5)
+        images(train=path, test=twin(path), valid_fraction=0.5)
 
 
 PICTURES = [encoded(picture()) for _ in range(4)]
@@ -265,7 +267,22 @@ def test_an_invalid_table_is_an_error_with_its_place(tmp_path, good, content, me
 def test_files_of_a_folder_have_the_same_columns(tmp_path, good):
     write(tmp_path / "x.parquet", table(PICTURES, ["a", "b"] * 2))
     with pytest.raises(DataError, match=r"x\.parquet .*text=True.*good\.parquet"):
-        images(train=str(tmp_path), test=good)
+        images(train=str(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["same", "link", "hard link", "inside", "around"])
+def test_a_test_source_that_is_the_training_source_is_refused(tmp_path, good, kind):
+    path = Path(good)
+    other = tmp_path / "other.parquet"
+    if kind == "link":
+        other.symlink_to(path)
+    elif kind == "hard link":
+        other.hardlink_to(path)
+    train, test = {"same": (path, path), "inside": (path.parent, path)}.get(kind, (path, other))
+    if kind == "around":
+        test = path.parent
+    with pytest.raises(ConfigError, match=r"^data\.test: .*training source"):
+        images(train=str(train), test=str(test))
 
 
 def test_a_missing_path_is_an_error(tmp_path, good):
@@ -276,11 +293,11 @@ def test_a_missing_path_is_an_error(tmp_path, good):
 @pytest.mark.parametrize("fraction", [1, -0.1, 1.5, 0.001, 0.999, float("nan")])
 def test_a_fraction_without_training_or_validation_images_is_refused(good, fraction):
     with pytest.raises(ConfigError, match=rf"{fraction:g} of 20 .*\b0\.05\b"):
-        images(train=good, test=good, valid_fraction=fraction)
+        images(train=good, test=twin(good), valid_fraction=fraction)
 
 
 def test_with_fraction_0_all_images_are_training_images(good):
-    bundle = images(train=good, test=good, valid_fraction=0)
+    bundle = images(train=good, test=twin(good), valid_fraction=0)
     assert (len(bundle.train), len(bundle.valid)) == (20, 0)
 
 

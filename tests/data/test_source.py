@@ -2,6 +2,7 @@
 
 import io
 import json
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from rum_ray.data import parquet
 from rum_ray.data.source import open_source
 from rum_ray.errors import ConfigError, DataError, UnsafeError
 
@@ -43,6 +45,62 @@ def features(**columns: list[str]) -> dict[str, str]:
     found = {name: {"_type": "ClassLabel", "names": names} for name, names in columns.items()}
     found["image"] = {"_type": "Image"}
     return {"huggingface": json.dumps({"info": {"features": found}})}
+
+
+def test_a_long_text_that_many_rows_share_takes_no_memory(tmp_path):
+    # Without compression, its rows would have 20 GB.
+    labels = pa.DictionaryArray.from_arrays(
+        pa.array(np.tile([0, 1], 10_000), pa.int32()), pa.array(["x" * 10**6, "y"])
+    )
+    path = write(tmp_path / "a.parquet", {"label": labels})
+    assert path.stat().st_size < 10**6
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DataError, match=r"a\.parquet has a label of 1,000,000 bytes"):
+        open_source(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500 * 1024
+
+
+def test_an_image_that_many_rows_share_is_read_in_small_batches(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.parquet", {"label": [0, 1] * 50})
+    monkeypatch.setattr(parquet, "MOST_BATCH", 1000)
+    sizes = []
+    iterate = pq.ParquetFile.iter_batches
+
+    def watched(self, batch_size=65536, **options):
+        sizes.append(batch_size)
+        return iterate(self, batch_size=batch_size, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", watched)
+    source = open_source(path)
+    assert [data for _, data in source.encoded(np.arange(100))] == [PNG] * 100
+    assert 1 <= sizes[-1] < 1000 // len(PNG)
+
+
+@pytest.mark.parametrize(("limit", "value"), [("MOST_ROWS", 3), ("MOST_DECLARED", 10)])
+def test_a_file_that_declares_too_much_is_refused(tmp_path, monkeypatch, limit, value):
+    path = write(tmp_path / "a.parquet", {"label": ["a", "b"] * 2})
+    monkeypatch.setattr(parquet, limit, value)
+    with pytest.raises(UnsafeError, match=r"a\.parquet is refused"):
+        open_source(path)
+
+
+def test_memory_that_is_not_there_is_an_error_of_the_file(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.parquet", {"label": ["a", "b"] * 2})
+
+    def fail(*args, **options):
+        raise MemoryError
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", fail)
+    with pytest.raises(DataError, match=r"a\.parquet .*memory"):
+        open_source(path)
+
+
+def test_labels_of_many_lengths_are_not_widened(tmp_path):
+    texts = ["a" * 4000, "b"] * 2 + [""]
+    train = open_source(write(tmp_path / "a.parquet", {"label": texts}))
+    test = open_source(write(tmp_path / "b.parquet", {"label": texts[:2]}), like=train)
+    assert train.class_names == ("", "a" * 4000, "b")
+    assert (train.y.tolist(), test.y.tolist()) == ([1, 2, 1, 2, 0], [1, 2])
 
 
 def test_files_have_their_paths_as_names(tmp_path):
