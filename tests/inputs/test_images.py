@@ -51,9 +51,9 @@ FILES = [
     ("a web page in place of an image", "9.jpg", b"<html>404</html>", "unknown format"),
     ("a list beside the images", "labels.csv", b"0,1", "unknown format"),
     ("thumbnails of a file manager", "Thumbs.db", b"x", "unknown format"),
-    ("a folder in a class", "b/1.png", png(), "directory"),
+    ("a folder in a class", "b/1.png", png()),
     ("a dangling link", "9.png", lambda path: path.symlink_to("nowhere"), "No such file"),
-    ("a pipe", "9.png", os.mkfifo, "device"),
+    ("a pipe", "9.png", os.mkfifo),
 ]
 # Files, settings, place and further parts of the message.
 FOLDERS = [
