@@ -24,7 +24,7 @@ from rum_ray.store import CACHE, Store
 from rum_ray.study.executor import Executor, LocalExecutor
 from rum_ray.study.forecast import expect
 from rum_ray.study.models import check_models
-from rum_ray.study.output_folder import check_writable, lock_folder, write_plans
+from rum_ray.study.output_folder import check_writable, lock_folder, nothing_left, write_plans
 from rum_ray.study.pipeline import Pipeline
 from rum_ray.study.progress import Journal, LoggedProgress, Progress
 from rum_ray.study.repair import repaired
@@ -87,21 +87,26 @@ def run(
 
 
 def check_machine(experiment: Experiment, address: str) -> None:
-    """Raise ConfigError if this machine is to run the workers, and lacks the GPUs or the cores.
+    """Raise ConfigError if the workers need GPUs, threads or modules that do not exist.
 
     Args:
-        experiment: has the GPUs per worker, and the threads of each recipe.
-        address: "local" and "none" are this machine; others may be clusters that have more.
+        experiment: has the GPUs and threads per worker, and the folders of modules.
+        address: "local" and "none" are this machine; others may be clusters with more.
     """
-    gpus, here = experiment.cluster.gpus_per_worker, address in ("local", "none")
-    if gpus and here and not torch.cuda.is_available():
+    for module in experiment.cluster.modules:
+        if not Path(module).expanduser().is_dir():
+            raise ConfigError(f"cluster.modules: {module} is not a folder.")
+    if address not in ("local", "none"):
+        return
+    for recipe in (experiment.recipe, experiment.score.recipe):
+        if recipe is not None:
+            check_threads(recipe.threads)
+    gpus = experiment.cluster.gpus_per_worker
+    if gpus and not torch.cuda.is_available():
         raise ConfigError(
             f"cluster.gpus_per_worker is {gpus:g}, and PyTorch sees no GPU on this machine. Set it "
             "to 0, or join a cluster that has some with --address."
         )
-    for recipe in (experiment.recipe, experiment.score.recipe):
-        if here and recipe is not None:
-            check_threads(recipe.threads)
 
 
 def open_study(
@@ -129,16 +134,17 @@ def open_study(
     device = torch.device("cuda" if experiment.cluster.gpus_per_worker else "cpu")
     place = Store(store)
     cache = None if place.folder is None else place.folder / CACHE
-    bundle = experiment.load_data(Reading(cache=cache))
-    study = Study(experiment, Context(bundle, place, device), plan_only)
-    check_share(study)
-    if forgets:
-        check(study)
-        return study
-    check_models(study)
-    if experiment.forget.ids is not None:
-        # Listed ids are training data in every stage, so they are read here, too.
-        _ = study.forget
+    with nothing_left(place):
+        bundle = experiment.load_data(Reading(cache=cache))
+        study = Study(experiment, Context(bundle, place, device), plan_only)
+        check_share(study)
+        if forgets:
+            check(study)
+            return study
+        check_models(study)
+        if experiment.forget.ids is not None:
+            # Listed ids are training data in every stage, so they are read here, too.
+            _ = study.forget
     return study
 
 

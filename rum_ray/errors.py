@@ -4,8 +4,9 @@ A message states the problem, the value, the allowed values and the remedy. The 
 argument of an error, so errors survive pickling between processes.
 """
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 
@@ -87,6 +88,15 @@ class GateError(RumRayError):
     """A gate of a deletion is not met, so nothing is published."""
 
     exit_code = 9
+
+
+@contextlib.contextmanager
+def at(place: str) -> Iterator[None]:
+    """Begin the errors that are raised within a `with` block with their place."""
+    try:
+        yield
+    except RumRayError as error:
+        raise type(error)(f"{place}: {error}") from error
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

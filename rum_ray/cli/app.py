@@ -3,7 +3,6 @@
 import inspect
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +10,20 @@ import typer
 
 from rum_ray import __version__
 from rum_ray.cli.exits import guarded, run
+from rum_ray.cli.flags import (
+    SHARED,
+    Command,
+    File,
+    Files,
+    Flags,
+    Folder,
+    Forget,
+    Pick,
+    Price,
+    Public,
+    Track,
+    Yes,
+)
 from rum_ray.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -35,70 +48,6 @@ app = typer.Typer(
     help="Machine unlearning with RUM: score, refine, plan, unlearn, evaluate; on Ray.",
 )
 
-File = Annotated[Path, typer.Argument(help="The experiment's YAML file.", show_default=False)]
-Files = Annotated[list[Path], typer.Argument(help="Experiment files.", show_default=False)]
-Sets = Annotated[list[str] | None, typer.Option("--set", help="key=value, on top of the file.")]
-Command = Annotated[str, typer.Option(help="The command to forecast.")]
-Price = Annotated[float | None, typer.Option(help="Price of a device and hour, in any currency.")]
-Pick = Annotated[str | None, typer.Option(help='Such as "cost<=0.2": as key search.pick.')]
-Track = Annotated[
-    str | None, typer.Option("--track", help="Send the report to mlflow:URI or wandb:PROJECT.")
-]
-SeedFlag = Annotated[int | None, typer.Option("--seed", help="Replaces the seeds of the file.")]
-Forget = Annotated[
-    str, typer.Option(help="File with one id per line; - is standard input.", show_default=False)
-]
-Folder = Annotated[Path, typer.Argument(help="Folder of a request.", show_default=False)]
-Public = Annotated[
-    bool, typer.Option("--public", help="Leave out hashes, and numbers about fewer than 10 rows.")
-]
-Yes = Annotated[bool, typer.Option("--yes", help="Remove what is listed.")]
-Address = Annotated[
-    str, typer.Option(help="Ray cluster: local, auto or HOST:PORT; none: processes without Ray.")
-]
-Out = Annotated[Path | None, typer.Option(help="Folder of the report.  [default: out/<name>]")]
-StoreFlag = Annotated[str, typer.Option("--store", help="Folder or URI of artifacts.")]
-Dashboard = Annotated[bool, typer.Option("--dashboard", help="Start the Ray dashboard.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Forecast the run, and stop.")]
-Insecure = Annotated[bool, typer.Option("--insecure", help="Allow a Ray that asks for no token.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
-
-
-@dataclass(frozen=True)
-class Flags:
-    """The flags of every command; `docs` of each lie in the command line's help."""
-
-    sets: list[str] | None
-    seed: int | None
-    address: str
-    out: Path | None
-    store: str
-    dashboard: bool
-    insecure: bool
-    dry_run: bool
-
-    @property
-    def changes(self) -> list[str]:
-        """The changes of the file that flags ask for, in the form of --set."""
-        seeds = [] if self.seed is None else [f"seeds=[{self.seed}]"]
-        return [*(self.sets or ()), *seeds]
-
-
-_SHARED = {
-    "sets": (Sets, None),
-    "seed": (SeedFlag, None),
-    "address": (Address, "local"),
-    "out": (Out, None),
-    "store": (StoreFlag, "store"),
-    "dashboard": (Dashboard, False),
-    "insecure": (Insecure, False),
-    "dry_run": (DryRun, False),
-    "as_json": (Json, False),
-    "debug": (Debug, False),
-}
-"""The shared flags, by parameter: type and default."""
-
 
 def _command(name: str, **defaults: Any) -> Callable[[Callable[..., dict[str, Any]]], None]:
     """Return a decorator that registers a command and gives it the shared flags.
@@ -118,7 +67,7 @@ def _command(name: str, **defaults: Any) -> Callable[[Callable[..., dict[str, An
         own = [p for p in inspect.signature(function).parameters.values() if p.name != "flags"]
         shared = [
             inspect.Parameter(flag, keyword, annotation=kind, default=defaults.get(flag, default))
-            for flag, (kind, default) in _SHARED.items()
+            for flag, (kind, default) in SHARED.items()
         ]
         parameters = [*(p.replace(kind=keyword) for p in own), *shared]
         vars(command)["__signature__"] = inspect.Signature(parameters)
@@ -177,7 +126,8 @@ def _estimate(
 ) -> dict[str, Any]:
     """Forecast jobs, device-hours, bytes, memory and time of a command, by number of devices."""
     if command not in HELP and command != "tune":
-        raise ConfigError(f"--command: {did_you_mean(command, [*HELP, 'tune'])}")
+        known = did_you_mean(command, [*HELP, "tune"])
+        raise ConfigError(f"--command: no forecast for '{command}'. {known}")
     _, studies, _ = _open(command, file, flags)
     from rum_ray.cli import commands
 
@@ -189,6 +139,11 @@ def _report(files: Files, flags: Flags, track: Track = None) -> dict[str, Any]:
     """Write the reports of finished experiments."""
     if flags.out is not None and len(files) > 1:
         raise ConfigError("--out is for one experiment; leave it out to report on several.")
+    from rum_ray import config
+
+    for file in files[1:]:
+        # A file that cannot be read is told before the report of another one is written.
+        config.load(file, flags.sets or ())
     answers = [_do("report", file, flags, track=track) for file in files]
     return answers[0] if len(answers) == 1 else {"reports": answers}
 

@@ -1,6 +1,7 @@
 """The commands: each runs its stages and returns the answer that is printed."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ from rum_ray.results.searches import search_summaries
 from rum_ray.store import Store
 from rum_ray.study.calibration import Calibration, calibrate
 from rum_ray.study.estimate import estimate, together
-from rum_ray.study.executor import Executor, LocalExecutor
+from rum_ray.study.executor import Executor, LocalExecutor, check_address
 from rum_ray.study.forecast import counts, forecast, summed
 from rum_ray.study.methods import method_rows, plan_row
 from rum_ray.study.output_folder import check_writable, lock_folder, write_plans
@@ -40,7 +41,7 @@ from rum_ray.study.study import Study
 from rum_ray.study.timing import Clock
 
 if TYPE_CHECKING:
-    from rum_ray.cli.app import Flags
+    from rum_ray.cli.flags import Flags
 
 Answer = dict[str, Any]
 """Plain values and parts of a summary, by name."""
@@ -75,6 +76,9 @@ class Options:
         tracker = None if track is None else Tracker.parse(track)
         common = flags.out, flags.store, flags.address, flags.dashboard
         return cls(*common, tracker, flags.insecure)
+
+    def __post_init__(self) -> None:
+        check_address(self.address)
 
     def folder(self, experiment: Experiment) -> Path:
         """Return the output folder of an experiment."""
@@ -130,7 +134,7 @@ def _session(experiment: Experiment, options: Options) -> Iterator[tuple[Progres
 def make_executor(experiment: Experiment, options: Options, say: Callable[[str], None]) -> Executor:
     """Return the executor at an address."""
     if options.address == "none":
-        return LocalExecutor(experiment.cluster.workers)
+        return LocalExecutor(min(experiment.cluster.workers, os.cpu_count() or 1))
     from rum_ray.cluster.executor import RayExecutor
 
     return RayExecutor(

@@ -26,7 +26,7 @@ from rum_ray.study.output_folder import check_writable, hold_folder
 from rum_ray.study.progress import Progress
 
 if TYPE_CHECKING:
-    from rum_ray.cli.app import Flags
+    from rum_ray.cli.flags import Flags
 
 Answer = dict[str, Any]
 

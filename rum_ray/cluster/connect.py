@@ -17,6 +17,7 @@ from ray.job_config import JobConfig
 
 from rum_ray.cluster import access
 from rum_ray.errors import ConfigError, StalledError
+from rum_ray.study.executor import check_address
 from rum_ray.study.worker_pool import WORKER_SETTINGS
 from rum_ray.training.runtime import most_here
 
@@ -192,9 +193,8 @@ def _reach(address: str) -> None:
     """Raise StalledError unless HOST:PORT accepts connections; Ray would wait for minutes."""
     if address == "local":
         return
+    check_address(address)
     host, _, port = address.rpartition(":")
-    if not (host and port.isdecimal() and int(port) < 2**16):
-        raise ConfigError(f"--address {address}: expected local, none, auto or HOST:PORT.")
     try:
         socket.create_connection((host, int(port)), timeout=REACH_SECONDS).close()
     except OSError as error:

@@ -1,7 +1,9 @@
 """Conversion of plain values to the typed values of an experiment; errors state their place."""
 
 import dataclasses
+import datetime
 import inspect
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from types import UnionType
@@ -160,13 +162,22 @@ def _data(raw: Any, path: str) -> DataConfig:
 
 def _validate(hint: Any, raw: Any, path: str) -> Any:
     """Return a plain value of the right type; only lists and integers are converted."""
+    if raw == "":
+        raise ConfigError(f"{path}: expected a value, got ''. Give one, or remove the key.")
     adapter = TypeAdapter(hint, config=ConfigDict(strict=True, allow_inf_nan=False))
     try:
         return adapter.validate_python(tuple(raw) if isinstance(raw, list) else raw)
     except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join([path, *map(str, problem["loc"])]) if len(problem["loc"]) else path
-        message = problem["msg"][0].lower() + problem["msg"][1:].replace("valid tuple", "list")
+        problems = error.errors()
+        # The other parts of a location are names of the types that a value may have.
+        places = [part for part in problems[0]["loc"] if isinstance(part, int)]
+        place = ".".join([path, *map(str, places)])
+        messages = [each["msg"] for each in problems if each["type"] != "missing"]
+        allowed = dict.fromkeys(
+            message.removeprefix("Input should be ").replace("valid tuple", "list")
+            for message in (messages[:1] if places else messages)
+        )
+        message = f"input should be {' or '.join(allowed)}"
         raise ConfigError(f"{place}: {message}, got {short_repr(raw)}.{_hint(raw)}") from error
 
 
@@ -174,11 +185,16 @@ def _hint(raw: Any) -> str:
     """Return a hint for a value that YAML reads as an unexpected type, or an empty string."""
     if isinstance(raw, bool):
         return " YAML reads no, off, yes and on as booleans; put text in quotes."
+    if isinstance(raw, datetime.date):
+        return " YAML reads it as a date; put text in quotes."
     try:
-        number = float(raw) if isinstance(raw, str) else None
+        number = float(raw) if isinstance(raw, str) else math.nan
     except ValueError:
         return ""
-    return "" if number is None else f" YAML reads it as text; write {number!r}."
+    if not math.isfinite(number):
+        return ""
+    written = int(number) if number.is_integer() and "." not in raw else number
+    return f" YAML reads it as text; write {written!r}."
 
 
 def _check_keys(

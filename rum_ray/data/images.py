@@ -157,8 +157,8 @@ def split_train(y: Tensor, total: int, valid_fraction: float, seed: int) -> tupl
     valid = round(total * valid_fraction) if 0 <= valid_fraction < 1 else 0
     if not 0 <= valid_fraction < 1 or (valid_fraction > 0 and not 0 < valid < total):
         raise ConfigError(
-            f"a validation fraction of {valid_fraction:g} of {total} training images leaves "
-            f"training or validation without images. Use 0, or at least {1 / total:.2g} and "
+            f"data.valid_fraction: {valid_fraction:g} of {total} training images leaves training "
+            f"or validation without images. Use 0, or at least {1 / total:.2g} and "
             f"below 1."
         )
     d, v = stratified_split(y, (total - valid, valid), Seed(seed) / "data")

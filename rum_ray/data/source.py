@@ -23,7 +23,7 @@ from torch import Tensor
 from rum_ray.data.bundle import Indices
 from rum_ray.data.ids import Names, canonical
 from rum_ray.data.parquet import as_data_error, read_images, read_labels
-from rum_ray.data.pixels import Encoded, Exif, Fit, Images, Layout
+from rum_ray.data.pixels import MAX_PIXELS, Encoded, Exif, Fit, Images, Layout
 from rum_ray.errors import ConfigError, DataError, first_ten
 from rum_ray.files import read_regular
 
@@ -69,10 +69,13 @@ def make_layout(
 ) -> Layout:
     """Return the form of images of a size; raise ConfigError if a value is out of range."""
     sides = (size, size) if isinstance(size, int) else size
-    if sides is not None and (len(sides) != 2 or min(sides) < 1):
+    if sides is not None and (
+        len(sides) != 2 or min(sides) < 1 or sides[0] * sides[1] > MAX_PIXELS
+    ):
         given = size if isinstance(size, int) else list(sides)
         raise ConfigError(
-            f"data.size must be pixels per side, or [height, width], at least 1; got {given}."
+            f"data.size must be pixels per side, or [height, width], at least 1 and "
+            f"{MAX_PIXELS // 10**6} megapixels at most; got {given}."
         )
     for key, value, allowed in (
         ("fit", fit, ("crop", "pad", "stretch")),
@@ -124,10 +127,17 @@ def open_source(
     return replace(source, layout=make_layout(size, fit, exif))
 
 
+def _like(path: Path) -> str:
+    """Return a sentence about a path beside a missing one that is equal to the eye, if any."""
+    beside = path.parent.iterdir() if path.parent.is_dir() else iter(())
+    alike = [other.name for other in beside if canonical(other.name) == canonical(path.name)]
+    return f"{alike[0]!a} is there, whose accents are encoded differently. " if alike else ""
+
+
 def _open(root: Path, label: str | None, id: str | None, like: Source | None) -> Source:
     """Return the source at a path, by its kind."""
     if not root.exists():
-        raise DataError(f"data not found: {root}. Give the path of {LAYOUTS}.")
+        raise DataError(f"data not found: {root}. {_like(root)}Give the path of {LAYOUTS}.")
     if root.is_file():
         return _open_parquet(root, [root], label, id, like)
     entries = _visible_entries(root)

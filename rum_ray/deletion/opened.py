@@ -17,6 +17,7 @@ from rum_ray.deletion.plan import Cost, Source, cost_of, make_plan, subsets
 from rum_ray.deletion.pool import Prepared
 from rum_ray.deletion.publish import settle
 from rum_ray.deletion.request import Listed, Request, open_request
+from rum_ray.deletion.scores import known_scores
 from rum_ray.errors import ConfigError
 from rum_ray.experiment import Experiment
 from rum_ray.jobs import Context
@@ -118,7 +119,12 @@ def open_deletion(
             "deletion.reference: pool needs the models of 'rum-ray prepare' on these rows and this "
             "test set. Run it, or set deletion.reference to none."
         )
-    return Opened(experiment, out, known, request, start, everything, context, prepared, public)
+    # A score that is not there, and a plan that does not fit, are told before the first job.
+    known_scores(experiment, everything, request, prepared)
+    opened = Opened(experiment, out, known, request, start, everything, context, prepared, public)
+    if len(request.rows):
+        forecast(opened)
+    return opened
 
 
 def _usable(prepared: Prepared | None, context: Context, request: Request) -> Prepared | None:

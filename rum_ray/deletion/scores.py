@@ -39,6 +39,21 @@ def difficulty(
         ConfigError: the named score is not there.
         DataError: the file of scores cannot be read.
     """
+    known = known_scores(experiment, context, request, prepared)
+    if known is None:
+        return Scores(missed_by(before.logits["train"]), name="1 - p of the given model")
+    return known
+
+
+def known_scores(
+    experiment: Experiment, context: Context, request: Request, prepared: Prepared | None
+) -> Scores | None:
+    """Return the scores of `difficulty`, or None if they follow from the given model.
+
+    Raises:
+        ConfigError: the named score is not there.
+        DataError: the file of scores cannot be read.
+    """
     score = experiment.score
     if score.file is not None:
         return read_scores(score.file, request.bundle.train.ids, score.name)
@@ -51,7 +66,7 @@ def difficulty(
     if recorded is not None and len(recorded) == len(request.kept) + len(request.past):
         return Scores(recorded[request.kept], name=name)
     if score.name == AUTO:
-        return Scores(missed_by(before.logits["train"]), name="1 - p of the given model")
+        return None
     raise ConfigError(
         f"score.name: '{score.name}' is not there for a request to forget. Run 'rum-ray prepare', "
         f"or set score.name to auto. {did_you_mean(score.name, [AUTO, MEMORIZATION, *EVENTS])}"

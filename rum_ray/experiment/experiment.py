@@ -26,6 +26,9 @@ from rum_ray.training.fused import FUSED
 from rum_ray.training.recipe import Recipe, check_positive
 from rum_ray.unlearning import Unlearner
 
+LONGEST_NAME = 64
+MOST_REPEATS = 1000
+
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
@@ -80,6 +83,8 @@ class Experiment:
     def __post_init__(self) -> None:
         if not self.name or not all(c.isalnum() or c in "-_" for c in self.name):
             raise ValueError(f"name must be letters, digits, - and _, got '{self.name}'")
+        if len(self.name) > LONGEST_NAME:
+            raise ValueError(f"name must have at most {LONGEST_NAME} letters, got {len(self.name)}")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds must be distinct and at least one, got {list(self.seeds)}")
         self._check_repeats()
@@ -106,7 +111,7 @@ class Experiment:
             if given.count(subset) > 1:
                 raise ConfigError(f"plan: subset '{subset}' is in two steps. Remove one of them.")
         order = [member for step in self.order or () for member in members(step, into)]
-        if order and sorted(order) != sorted(into):
+        if self.order is not None and sorted(order) != sorted(into):
             raise ConfigError(
                 f"order: list each of {', '.join(into)} once; got {', '.join(self.order or ())}."
             )
@@ -120,6 +125,8 @@ class Experiment:
     def _check_repeats(self) -> None:
         """Raise an error if there is no repeat, or if repeats would share what they vary."""
         check_positive(self, "repeats")
+        if self.repeats > MOST_REPEATS:
+            raise ValueError(f"repeats must be at most {MOST_REPEATS}, got {self.repeats}")
         if self.repeats == 1:
             return
         if self.forget.ids is not None:

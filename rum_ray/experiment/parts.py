@@ -235,6 +235,8 @@ class ClusterConfig:
     def __post_init__(self) -> None:
         check_positive(self, "workers", "shard_workers")
         check_not_negative(self, "gpus_per_worker")
+        if self.max_failures < -1:
+            raise ValueError(f"max_failures must be at least -1, got {self.max_failures}")
         if self.gpus_per_worker > 1:
             raise ValueError(
                 f"gpus_per_worker must be at most 1, got {self.gpus_per_worker}: a job uses one GPU"

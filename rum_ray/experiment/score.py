@@ -7,6 +7,7 @@ from rum_ray.scores import PROXIES, Proxy, find_proxy
 from rum_ray.scores.reliability import STEP
 from rum_ray.training.recipe import Recipe
 
+MOST_MODELS = 10**6
 AUTO = "auto"
 """The score of requests to forget: that of the pool if there is one, else from the model."""
 
@@ -80,6 +81,9 @@ class ScoreConfig:
     def __post_init__(self) -> None:
         if isinstance(self.models, int) and self.models < 4:
             raise ValueError(f"models must be at least 4, got {self.models}")
+        most = self.models if isinstance(self.models, int) else self.models.max
+        if most > MOST_MODELS:
+            raise ValueError(f"models must be at most {MOST_MODELS}, got {most}")
         if not 0 < self.fraction < 1:
             raise ValueError(f"fraction must be in (0, 1), got {self.fraction}")
         if self.recipe is not None and self.recipe.weights is not None:

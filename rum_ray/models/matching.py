@@ -157,7 +157,8 @@ def mismatch(names: Iterable[str], expected: Iterable[str], network: str) -> str
     if unexpected:
         parts.append(f"{network} has no {_listed(unexpected)}")
     reason = next((hint for part, hint in _HINTS.items() if part in " ".join(unexpected)), None)
-    if reason is None and missing and len(missing) <= 2 and not unexpected:
+    last = [name for name in ours if not name.endswith(_COUNTERS)][-len(missing) :]
+    if reason is None and missing == last and len(missing) <= 2 and not unexpected:
         reason = "The file has no head; it must have been trained on these classes"
     if reason is None:
         share = 1 - len(missing) / len(ours)

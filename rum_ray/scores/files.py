@@ -22,7 +22,7 @@ def read_scores(path: str | Path, ids: Indices, name: str = "memorization") -> S
 
     Raises:
         DataError: the file is missing or damaged.
-        ScoreError: a column is missing or has a wrong type, or an id occurs twice.
+        ScoreError: a column is missing or has a wrong type, an id occurs twice, or none is known.
         UnsafeError: a column has a type that could run code.
     """
     path = Path(path).expanduser()
@@ -34,9 +34,14 @@ def read_scores(path: str | Path, ids: Indices, name: str = "memorization") -> S
         raise ScoreError(f"{path}: a row has no id (null). Every row of scores needs an id.")
     if len(np.unique(known)) < len(known):
         raise ScoreError(f"{path}: an id occurs twice. Give one row per example.")
+    present = np.isin(ids, known)
+    if len(ids) and not present.any():
+        raise ScoreError(
+            f"{path}: none of its {len(known)} ids is in the training set. Give the scores of this "
+            "data set, with the row numbers of its source as ids."
+        )
     order = np.argsort(known)
     position = np.searchsorted(known, ids, sorter=order)
-    present = np.isin(ids, known)
     columns = []
     for column in (name, "standard_error"):
         values = np.full(len(ids), np.nan)

@@ -4,6 +4,7 @@
 `rum_ray.cluster.executor.RayExecutor` runs them on a Ray cluster. Results have the same bits.
 """
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -65,6 +66,14 @@ class Executor(Protocol):
     ) -> None:
         """Run searches and save them; results of units already in the store are reused."""
         ...
+
+
+def check_address(address: str) -> None:
+    """Raise ConfigError unless an address is local, none, auto or HOST:PORT."""
+    host, _, port = address.rpartition(":")
+    is_pair = re.fullmatch(r"[^\s/@]+", host) and re.fullmatch(r"[0-9]{1,5}", port)
+    if address not in ("local", "none", "auto") and not (is_pair and 0 < int(port) < 2**16):
+        raise ConfigError(f"--address {address}: expected local, none, auto or HOST:PORT.")
 
 
 class LocalExecutor:

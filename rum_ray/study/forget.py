@@ -5,6 +5,7 @@ from typing import Any
 
 from rum_ray.data.bundle import DataBundle, Indices
 from rum_ray.data.ids import read_list
+from rum_ray.errors import PlanError, at
 from rum_ray.experiment import Experiment
 from rum_ray.partition import Partition, members
 from rum_ray.refinement import forget_set, needs
@@ -29,19 +30,28 @@ def choose_forget_set(
     """
     config = experiment.forget
     if config.ids is not None:
-        return listed_rows(config.ids, bundle)
+        rows = listed_rows(config.ids, bundle)
+        if len(rows) == len(bundle.train):
+            raise PlanError(
+                f"forget.ids: {config.ids} lists all {len(rows)} training examples, so none would "
+                "remain. List fewer."
+            )
+        return rows
     if not config.by_distance:
         distances = None
-    return forget_set(
-        scores if distances is None else distances,
-        config.size,
-        config.pick,
-        config.middle or ("half" if experiment.score.name == "memorization" else "median"),
-        groups=None if distances is None else config.groups,
-        label=None if config.label is None else bundle.class_index(config.label),
-        labels=bundle.train.y,
-        seed=config.seed,
-    )
+    with at("forget.class"):
+        label = None if config.label is None else bundle.class_index(config.label)
+    with at("forget"):
+        return forget_set(
+            scores if distances is None else distances,
+            config.size,
+            config.pick,
+            config.middle or ("half" if experiment.score.name == "memorization" else "median"),
+            groups=None if distances is None else config.groups,
+            label=label,
+            labels=bundle.train.y,
+            seed=config.seed,
+        )
 
 
 def listed_rows(path: str, bundle: DataBundle) -> Indices:
@@ -59,7 +69,8 @@ def refine_forget_set(
     """Return the subsets of a forget set; the refiner receives the inputs of its `needs`."""
     refiner: Any = experiment.refine
     inputs = {"distances": distances, "labels": bundle.train.y.numpy()}
-    partition: Partition = refiner(forget, scores, **{n: inputs[n] for n in needs(refiner)})
+    with at("refine"):
+        partition: Partition = refiner(forget, scores, **{n: inputs[n] for n in needs(refiner)})
     return partition
 
 

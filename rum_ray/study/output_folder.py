@@ -2,15 +2,16 @@
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rum_ray import config
 from rum_ray.errors import BusyError, RumRayError, StoreError
 from rum_ray.experiment import Experiment
 from rum_ray.files import remove_abandoned, write_bytes
-from rum_ray.store import Store
+from rum_ray.store import CACHE, Store
 from rum_ray.study.methods import method_of
 from rum_ray.study.spaces import picked_plan
 from rum_ray.study.study import Study
@@ -34,6 +35,20 @@ def check_writable(store: Store) -> None:
             "Name another --store."
         )
     remove_abandoned(store.folder, STORE_DEPTH)
+
+
+@contextmanager
+def nothing_left(store: Store) -> Iterator[None]:
+    """Remove the cached images of a new store if an error is raised within a `with` block."""
+    is_new = store.folder is not None and not os.access(store.folder, os.F_OK)
+    try:
+        yield
+    except RumRayError:
+        if is_new and store.folder is not None:
+            shutil.rmtree(store.folder / CACHE, ignore_errors=True)
+            with suppress(OSError):
+                store.folder.rmdir()
+        raise
 
 
 @contextmanager

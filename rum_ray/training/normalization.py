@@ -22,6 +22,11 @@ class Normalization:
             raise ValueError(f"mean and std must have one number per channel, got {sizes}")
         if min(self.std) <= 0:
             raise ValueError(f"std must be positive, got {min(self.std)}")
+        if min(self.mean) < 0 or max(*self.mean, *self.std) > 1:
+            raise ValueError(
+                f"mean and std are those of inputs in [0, 1], got {self.mean} and {self.std}. "
+                "Divide those of inputs in 0 .. 255 by 255"
+            )
 
 
 STATISTICS: Mapping[str, Normalization] = {

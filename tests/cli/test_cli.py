@@ -92,96 +92,6 @@ def test_version(call):
     assert call("--version") == (0, f"{__version__}\n", "")
 
 
-SIZED = "forget.size=30"
-ERRORS = [
-    # Usage.
-    (["nosuch"], 2, r"No such command 'nosuch'\. See 'rum-ray --help'"),
-    (["run"], 2, r"Missing argument 'file'\. See 'rum-ray --help'"),
-    (["run", "small.yaml", "--worker", "3"], 2, r"No such option: --worker .*--store"),
-    (["run", "small.yaml", "--seed", "x"], 2, r"Invalid value for '--seed'"),
-    (["run", "small.yaml", "--seed"], 2, r"Option '--seed' requires an argument"),
-    (["run", "small.yaml", "more.yaml"], 2, r"unexpected extra argument"),
-    (["report", "small.yaml", "small.yaml", "--out", "x"], 2, r"--out is for one experiment"),
-    (["run", "small.yaml", "--track", "neptune:x"], 2, r"--track neptune:x: expected mlflow:URI"),
-    (["report", "small.yaml", "--track", "mlflow"], 2, r"--track mlflow: expected mlflow:URI"),
-    (["demo", "--track", "wandb: "], 2, r"--track wandb: : expected mlflow:URI"),
-    # The experiment file.
-    (["run", "no.yaml"], 2, r"experiment no\.yaml cannot be read: No such file or directory\.$"),
-    (["run", "."], 2, r"experiment \. cannot be read: Is a directory\.$"),
-    (["run", "file"], 2, r"experiment file must be a mapping of keys, got 'in the way'\.$"),
-    (["run", "small.yaml", "--set", "recipe.epoch=3"], 2, r"unknown key 'recipe\.epoch'.*epochs'"),
-    (["demo", "--set", "recipe.lr=0"], 2, r"recipe\.lr must be positive, got 0"),
-    (["demo", "--set", "lr"], 2, r"--set lr: expected key=value"),
-    (["demo", "--set", "recipe.lr=!!x 1"], 8, r"a YAML tag in line 1 is not allowed"),
-    (["demo", "--set", "data.label_noise=2"], 2, r"data: label_noise must be in \[0, 1\), got 2"),
-    (["run", "small.yaml", "--json", "--set", "seeds=[]"], 2, r"seeds must be distinct"),
-    (["run", "small.yaml", "--set", "repeats=0"], 2, r"repeats must be positive, got 0"),
-    (
-        ["run", "small.yaml", "--set", "repeats=2", "--set", "forget={ids: file}"],
-        2,
-        r"repeats: 2 studies need 2 forget sets, but forget\.ids",
-    ),
-    (["report", "small.yaml", "--set", "repeats=2"], 6, r"repeat 1 of 2: stage 'train' is not fi"),
-    # What the verb needs.
-    (["tune", "small.yaml"], 2, r"search: this key is missing"),
-    (["unlearn", "small.yaml"], 2, r"plan: this key is missing"),
-    (["evaluate", "small.yaml"], 2, r"plan: this key is missing"),
-    (["report", "small.yaml"], 6, r"stage 'train' is not finished: 2 results .*'rum-ray run' fir"),
-    # What can be known before anything is trained.
-    (["run", "small.yaml", "--set", "forget.size=1200"], 2, r"1200 cannot be chosen from 1200 ex"),
-    (["run", "small.yaml", "--set", "forget.size=2"], 2, r"2 examples cannot be split into 3 sub"),
-    (
-        ["run", "small.yaml", "--set", "refine={name: by_score, into: [a, a]}"],
-        2,
-        r"two subsets have the same name",
-    ),
-    (["run", "small.yaml", "--set", "compare=[ct]"], 2, r"ct\b.* square convolution kernel"),
-    (["demo", "--set", "plan.low=ct"], 2, r"ct\b.* square convolution kernel"),
-    (["demo", "--set", "search.unlearners=[msg, ct]"], 2, r"ct\b.* square convolution kernel"),
-    (
-        ["score", str(DEMO), "--set", "score.fraction=0.0001"],
-        2,
-        r"0\.0001 of 1200 examples is 0; each",
-    ),
-    (
-        ["demo", "--set", "search={unlearners: [scrub], max_cost: 0.01}"],
-        2,
-        r"search\.max_cost: .* V0 costs 0\.02\d+ .* 0\.01\.",
-    ),
-    (["demo", "--set", "search.start=[no.yaml]"], 2, r"plan no\.yaml cannot be read: No such file"),
-    (["demo", "--set", "score.models=8"], 3, r"memorization is unknown for \d+ of 1200 examples"),
-    # Data.
-    (
-        ["run", "small.yaml", "--set", "data={name: cifar10, root: nil}"],
-        3,
-        r"data not found: nil/t",
-    ),
-    (["run", "small.yaml", "--set", "score={file: no.parquet}"], 3, r"no\.parquet cannot be read"),
-    (["run", "small.yaml", "--set", "score={file: file}"], 3, r"file cannot be read as a Pa"),
-    (["run", "small.yaml", "--set", "forget={ids: nil}"], 3, r"list of ids nil cannot be read: "),
-    (["run", "small.yaml", "--set", "forget={ids: file}"], 3, r"file: 1 of 1 ids"),
-    # Where to write.
-    (["run", "small.yaml", "--store", "file/x"], 6, r"cannot write to the store .*/file/x: "),
-    (["run", "small.yaml", "--store", "file"], 6, r"cannot write to the store .*/file: "),
-    (["run", "small.yaml", "--store", "ftp://x"], 6, r"store 'ftp://x' cannot be opened: "),
-    (["run", "small.yaml", "--out", "file/x"], 6, r"cannot write to file/x: .* another --out\.$"),
-    (["run", "small.yaml", "--out", "file"], 6, r"cannot write to file: .* another --out\.$"),
-]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "message"), ERRORS, ids=[" ".join(a) for a, *_ in ERRORS]
-)
-def test_an_error_is_one_line_and_leaves_nothing_behind(call, tmp_path, arguments, code, message):
-    before = listing(tmp_path)
-    left, out, err = call(*arguments)
-    assert (left, out) == (code, "")
-    assert err.startswith("rum-ray: ")
-    assert err.count("\n") == 1
-    assert re.search(message, err.strip()), err
-    assert listing(tmp_path) == before
-
-
 def test_a_dry_run_counts_what_attacks_ask_of_the_pool(call):
     small = ["--set", "score.models=40", "--set", "recipe.epochs=1"]
     stages = {}
@@ -198,27 +108,6 @@ def test_a_dry_run_counts_what_attacks_ask_of_the_pool(call):
     # half a training at most.
     assert (asked["shadows"]["total"], asked["shadows"]["missing"]) == (120, 120)
     assert asked["shadows"]["trainings"] == pytest.approx(120 * 0.5 * 0.7)
-
-
-BAD_IDS = [
-    ("", r"is empty"),
-    ("3\n-1\n", r"1 of 2 ids .*'-1'"),
-    ("3.0\n", r"1 of 1 ids .*'3\.0'"),
-    ("1e3\n", r"1 of 1 ids .*'1e3'"),
-    ("id\n3\n", r"1 of 2 ids .*'id'"),
-    ("0\n\n3\n", r"line 2 is empty"),
-    ("0\n3\n0\n", r"listed twice: '0'"),
-    ("1797\n", r"1 of 1 ids .*'1797'"),
-]
-
-
-@pytest.mark.parametrize("command", ["run", "score"])
-@pytest.mark.parametrize(("text", "message"), BAD_IDS)
-def test_errors_in_a_list_of_ids(call, tmp_path, command, text, message):
-    (tmp_path / "ids").write_text(text)
-    code, out, err = call(command, "small.yaml", "--set", "forget={ids: ids}")
-    assert (code, out, err.count("\n")) == (3, "", 1)
-    assert re.search(message, err), err
 
 
 def hold(out: Path) -> subprocess.Popen[str]:

@@ -347,52 +347,6 @@ def test_numbers_that_do_not_follow_from_the_model_are_found(call, tmp_path, mon
     assert "accuracy on test" in err
 
 
-BAD = [
-    # A list.
-    (["none.txt"], "", 3, "--forget: none.txt cannot be read"),
-    (["x.txt"], "", 3, "--forget: x.txt is empty"),
-    (["x.txt"], "\n \n", 3, "--forget: x.txt is empty"),
-    (["x.txt"], "\udcff", 3, "--forget: x.txt is not UTF-8"),
-    (["x.txt"], "999999\ncat\n", 3, "2 of 2 ids are neither"),
-    (["x.txt"], "".join(f"a{n}\n" for n in range(25)), 3, "entry 1, 2, .*, 10 and 15 more"),
-    (["x.txt"], "FIRST\nFIRST\n999999\n", 3, "2 entries list a row twice: entry 1, 2 of"),
-    (["x.txt"], "ALL", 2, "lists all 1200 rows"),
-    # A model.
-    (["one.txt", "--set", "recipe.weights=none.pt"], "", 2, "none.pt does not exist"),
-    (["one.txt", "--set", "recipe.weights="], "", 2, "recipe.weights: this key is missing"),
-    (["one.txt", "--set", "recipe.model=small_cnn"], "", 3, "recipe.weights: "),
-    # An experiment.
-    (["one.txt", "--set", "plan={low: nothing}"], "", 2, "plan: subset 'medium' has no unlearner"),
-    (["one.txt", "--set", "refine=by_entanglement"], "", 2, "refine: a request"),
-    (["one.txt", "--set", "score.name=curvature"], "", 2, "score.name: 'curvature' is not there"),
-    (["one.txt", "--set", "score.name=memorization"], "", 2, "rum-ray prepare"),
-    (["one.txt", "--set", "deletion.reference=pool"], "", 2, "rum-ray prepare"),
-    (["one.txt", "--set", "deletion.reference=all"], "", 2, "deletion.reference"),
-    (["one.txt", "--set", "deletion.gates.attack_auc=0.4"], "", 2, "must be in \\[0.5, 1\\]"),
-    (["one.txt", "--set", "deletion.gates.test_accuracy_drop=2"], "", 2, "must be in \\[0, 1\\]"),
-]
-
-
-@pytest.mark.parametrize(("arguments", "content", "code", "message"), BAD)
-def test_bad_input(call, tmp_path, ids, arguments, content, code, message):
-    if content:
-        everything = "".join(f"{each}\n" for each in ids)
-        content = content.replace("ALL", everything).replace("FIRST", str(ids[0]))
-        message = message.replace("FIRST", str(ids[0]))
-    if arguments[0] == "x.txt":
-        (tmp_path / "x.txt").write_bytes(content.encode("utf-8", "surrogateescape"))
-    before = listing(tmp_path)
-    found, out, err = call(*BASE, *arguments)
-    assert (found, out) == (code, ""), err
-    assert err.startswith("rum-ray: ") or "\nrum-ray: " in err
-    assert re.search(message, err), err
-    # Ids are personal data, and so is a typing error in one.
-    assert not [each for each in ("999999", "'cat'", "a9") if each in err]
-    written = {p for p in listing(tmp_path) if p not in before and "/store/" not in p}
-    assert not written
-    assert not (tmp_path / "out").exists()
-
-
 def test_a_ledger_of_another_original(call, tmp_path):
     assert call(*BASE, "one.txt")[0] == 0
     state = load_file(tmp_path / "original.safetensors")

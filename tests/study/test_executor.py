@@ -90,14 +90,18 @@ def bits(context, jobs):
     return [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths]
 
 
-def test_models_have_the_same_bits_in_one_process_and_in_two(context, digits, executors, tmp_path):
-    jobs = [TrainPoolModel(RECIPE, Seed(0) / n, 0.5) for n in range(3)]
+def test_models_have_the_same_bits_in_any_number_of_processes(context, digits, executors, tmp_path):
+    jobs = [TrainPoolModel(RECIPE, Seed(0) / n, 0.5) for n in range(5)]
     jobs += [TrainPoolModel(RECIPE, Seed(0) / n, 0.5, fused=True) for n in range(10)]
-    alone, states = Context(digits, Store(tmp_path)), []
-    for workers, ours in ((1, alone), (2, context)):
-        executors[workers].run("train", jobs, ours, lambda state: states.append(state) or state)
-        assert (states[-1].done, states[-1].total) == (13, 13)
-    assert bits(alone, jobs) == bits(context, jobs)
+    contexts = [Context(digits, Store(tmp_path / "one")), context]
+    contexts += [Context(digits, Store(tmp_path / "four"))]
+    states = []
+    with LocalExecutor(4) as four:
+        for executor, ours in zip((executors[1], executors[2], four), contexts, strict=True):
+            executor.run("train", jobs, ours, lambda state: states.append(state) or state)
+            assert (states[-1].done, states[-1].total) == (15, 15)
+    one, two, many = (bits(ours, jobs) for ours in contexts)
+    assert one == two == many
 
 
 @pytest.mark.parametrize("workers", [1, 2])
