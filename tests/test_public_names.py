@@ -32,8 +32,8 @@ TABLES = {
     "UNLEARNERS": "nothing retrain finetune l1_sparse neggrad neggrad+ scrub random_label salun "
     "influence bad_teacher ssd msg ct",
     "PROXIES": "confidence max_confidence entropy binary_accuracy",
-    "DATASETS": "digits cifar10 images",
-    "MODELS": "mlp small_cnn patch_cnn fast_cnn resnet18 resnet50 vgg16",
+    "DATASETS": "digits cifar10 cifar100 svhn tiny_imagenet images",
+    "MODELS": "mlp small_cnn patch_cnn fast_cnn resnet9 resnet18 resnet50 vgg16 vit_tiny swin_t",
     "REFINERS": "by_score shuffle",
     "ATTACKS": "svm auc threshold pool_lira pool_rmia u_lira",
 }

@@ -3,7 +3,7 @@
 Example:
     >>> from rum_ray.data import DATASETS
     >>> sorted(DATASETS)
-    ['cifar10', 'digits', 'images']
+    ['cifar10', 'cifar100', 'digits', 'images', 'svhn', 'tiny_imagenet']
     >>> DATASETS["digits"](label_noise=0.0).name
     'digits'
 """
@@ -13,16 +13,21 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rum_ray.data.bundle import DataBundle, Indices, LabeledData, LabelNoise
-from rum_ray.data.cifar import cifar10
+from rum_ray.data.cifar import cifar10, cifar100
 from rum_ray.data.digits import digits
 from rum_ray.data.images import images
 from rum_ray.data.reading import Reading
+from rum_ray.data.svhn import svhn
+from rum_ray.data.tiny_imagenet import tiny_imagenet
 from rum_ray.errors import DataError
 from rum_ray.plugins import annotated, blamed, find
 
 DATASETS: Mapping[str, Callable[..., DataBundle]] = {
     "digits": digits,
     "cifar10": cifar10,
+    "cifar100": cifar100,
+    "svhn": svhn,
+    "tiny_imagenet": tiny_imagenet,
     "images": images,
 }
 """Functions from keyword arguments to a `DataBundle`, by the name used in experiment files."""

@@ -139,10 +139,10 @@ def _open(root: Path, label: str | None, id: str | None, like: Source | None) ->
     if not root.exists():
         raise DataError(f"data not found: {root}. {_like(root)}Give the path of {LAYOUTS}.")
     if root.is_file():
-        return _open_parquet(root, [root], label, id, like)
+        return open_parquet_files(root, [root], label, id, like)
     entries = _visible_entries(root)
     if files := [entry for entry in entries if entry.suffix == ".parquet"]:
-        return _open_parquet(root, files, label, id, like)
+        return open_parquet_files(root, files, label, id, like)
     folders = [entry for entry in entries if entry.is_dir()]
     if not folders:
         raise DataError(f"no images in {root}: no .parquet file and no sub-folder. Give {LAYOUTS}.")
@@ -190,7 +190,7 @@ def _as_text(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _open_parquet(
+def open_parquet_files(
     root: Path, files: Sequence[Path], label: str | None, id: str | None, like: Source | None
 ) -> Source:
     """Return the source of Parquet files, in that order."""
@@ -223,7 +223,7 @@ def _indices(
     if like is None:
         names = own or tuple(map(str, range(len(np.unique(values)))))
         y = _by_name(values, names) if is_text else values.astype(np.int64)
-        _check_labels(y, names, root)
+        check_labels(y, names, root)
         return y, names
     names = like.class_names
     if not len(values):
@@ -239,7 +239,7 @@ def _indices(
             f"the same order."
         )
     if not is_text and (own or like.numbered):
-        _check_range(values, names, root)
+        check_range(values, names, root)
         return values.astype(np.int64), names
     # Texts stay objects: an array of fixed width needs the longest text's bytes in each row.
     texts = values if is_text else values.astype(str)
@@ -275,14 +275,14 @@ def _check_alike(names: Sequence[str], root: Path) -> None:
             )
 
 
-def _check_labels(y: NDArray[np.int64], names: tuple[str, ...], where: Path) -> None:
+def check_labels(y: NDArray[np.int64], names: tuple[str, ...], where: Path) -> None:
     """Refuse labels outside 0 .. K - 1, classes without images, and a single class."""
     if len(names) < 2:
         raise DataError(
             f"{where} has {len(y)} images in {len(names)} classes; at least 2 classes are "
             f"required. Add images of another class."
         )
-    _check_range(y, names, where)
+    check_range(y, names, where)
     missing = np.setdiff1d(np.arange(len(names)), y)
     if len(missing):
         raise DataError(
@@ -291,7 +291,7 @@ def _check_labels(y: NDArray[np.int64], names: tuple[str, ...], where: Path) -> 
         )
 
 
-def _check_range(y: NDArray[np.int64], names: tuple[str, ...], where: Path) -> None:
+def check_range(y: NDArray[np.int64], names: tuple[str, ...], where: Path) -> None:
     """Refuse labels outside 0 .. K - 1."""
     wrong = np.flatnonzero((y < 0) | (y >= len(names)))
     if len(wrong):

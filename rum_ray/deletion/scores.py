@@ -56,7 +56,7 @@ def known_scores(
     """
     score = experiment.score
     if score.file is not None:
-        return read_scores(score.file, request.bundle.train.ids, score.name)
+        return read_scores(score.file, request.bundle.train, score.name)
     if prepared is not None and score.name in (AUTO, MEMORIZATION):
         known = dict(zip(prepared.ids, prepared.scores, strict=True))
         values = [known.get(each, np.nan) for each in request.hashes]

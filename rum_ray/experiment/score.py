@@ -56,7 +56,8 @@ class ScoreConfig:
     Attributes:
         name: "memorization", or a key of `PROXIES`; with `file`, the column of the scores. "auto"
             is for `rum-ray delete`: the best score that is there.
-        file: a Parquet file of existing scores, with columns as in scores.parquet.
+        file: a Parquet file of existing scores, with columns as in scores.parquet, or a published
+            `.npz` file of memorization, whose labels must be those of the data.
         models: number of leave-k-out models, or a precision.
         fraction: share of D in the training set of each leave-k-out model.
         seed: seed of the pool.

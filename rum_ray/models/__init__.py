@@ -3,7 +3,8 @@
 Example:
     >>> from rum_ray.models import MODELS
     >>> sorted(MODELS)
-    ['fast_cnn', 'mlp', 'patch_cnn', 'resnet18', 'resnet50', 'small_cnn', 'vgg16']
+    ['fast_cnn', 'mlp', 'patch_cnn', 'resnet18', 'resnet50', 'resnet9', 'small_cnn',
+     'swin_t', 'vgg16', 'vit_tiny']
     >>> model = MODELS["mlp"]((1, 8, 8), 10)
     >>> sum(parameter.numel() for parameter in model.parameters())
     85002
@@ -18,7 +19,9 @@ from rum_ray.errors import ConfigError
 from rum_ray.models.classifier import Classifier, Normalize, normalize_inputs
 from rum_ray.models.convnets import resnet18, resnet50, vgg16
 from rum_ray.models.library import PREFIX, function_of
+from rum_ray.models.resnet9 import resnet9
 from rum_ray.models.small import fast_cnn, mlp, patch_cnn, small_cnn
+from rum_ray.models.transformers import swin_t, vit_tiny
 from rum_ray.plugins import annotated, blamed, find
 
 ModelFunction = Callable[[tuple[int, ...], int], nn.Module]
@@ -28,9 +31,12 @@ MODELS: Mapping[str, ModelFunction] = {
     "small_cnn": small_cnn,
     "patch_cnn": patch_cnn,
     "fast_cnn": fast_cnn,
+    "resnet9": resnet9,
     "resnet18": resnet18,
     "resnet50": resnet50,
     "vgg16": vgg16,
+    "vit_tiny": vit_tiny,
+    "swin_t": swin_t,
 }
 """Functions from (input shape, number of classes) to a model, by the name in experiment files."""
 

@@ -74,10 +74,11 @@ class _Residual(nn.Module):
         return x + residual
 
 
-class _MaxOverPixels(nn.Module):
+class MaxOverPixels(nn.Module):
     """Global max-pooling; unlike PyTorch's adaptive pooling, deterministic on GPUs."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the largest value [N, C] of each channel."""
         return x.amax(dim=(2, 3))
 
 
@@ -88,6 +89,6 @@ def fast_cnn(shape: tuple[int, ...], num_classes: int) -> nn.Module:
         _Residual(64, 128),
         *_convolution(128, 128, pool=True),
         _Residual(128, 192),
-        _MaxOverPixels(),
+        MaxOverPixels(),
     )
     return Classifier(features, nn.Linear(192, num_classes))

@@ -1,31 +1,43 @@
-"""Read scores from Parquet files in the layout of `scores.parquet`."""
+"""Scores from files: Parquet in the layout of `scores.parquet`, or published `.npz` files."""
 
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from rum_ray.data.bundle import Indices
+from rum_ray.data.bundle import Indices, LabeledData
 from rum_ray.data.parquet import open_parquet
 from rum_ray.errors import ScoreError
 from rum_ray.scores.base import Scores
+from rum_ray.scores.published import NAME, read_published
 
 
-def read_scores(path: str | Path, ids: Indices, name: str = "memorization") -> Scores:
-    """Return the scores of the examples with these ids; NaN for an id that the file lacks.
+def read_scores(path: str | Path, examples: LabeledData, name: str = NAME) -> Scores:
+    """Return the scores of examples; NaN for an example that the file lacks.
 
     Args:
         path: a Parquet file with a column `id` and a column of scores, higher is harder. A file
-            of memorization may also have a column `standard_error`.
-        ids: [N] ids of the training set.
+            of memorization may also have a column `standard_error`. Or a published `.npz` file of
+            memorization, see `read_published`.
+        examples: the training set.
         name: name of the scores and of their column.
 
     Raises:
         DataError: the file is missing or damaged.
-        ScoreError: a column is missing or has a wrong type, an id occurs twice, or none is known.
-        UnsafeError: a column has a type that could run code.
+        ScoreError: a column is missing or has a wrong type, an id occurs twice, none is known, or
+            the labels in a published file are not those of the examples.
+        UnsafeError: a column has a type that could run code, or an array is too large.
     """
     path = Path(path).expanduser()
+    if path.suffix != ".npz":
+        return _read_parquet(path, examples.ids, name)
+    if name != NAME:
+        raise ScoreError(f"{path} has memorization only, but score.name is '{name}'. Remove it.")
+    return read_published(path, examples)
+
+
+def _read_parquet(path: Path, ids: Indices, name: str) -> Scores:
+    """Return the scores of the examples with these ids."""
     with open_parquet(path) as parquet:
         names = _columns(parquet.schema_arrow, name, path)
         table = parquet.read(columns=names)

@@ -143,7 +143,7 @@ class Scoring:
         """The scores of D; higher is harder to forget."""
         file = self.experiment.score.file
         if file is not None:
-            return read_scores(file, self.context.bundle.train.ids, self.experiment.score.name)
+            return read_scores(file, self.context.bundle.train, self.experiment.score.name)
         if self.pool:
             a, b = self.pool_halves
             return (a + b).scores()

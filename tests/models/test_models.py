@@ -14,10 +14,16 @@ WIDTHS = {
     "small_cnn": 80,
     "patch_cnn": 128,
     "fast_cnn": 192,
+    "resnet9": 128,
     "resnet18": 512,
     "resnet50": 2048,
     "vgg16": 2048,
+    "vit_tiny": 192,
+    "swin_t": 768,
 }
+LARGER = {"vgg16", "resnet9", "swin_t"}
+"""Networks that need 16 x 16 pixels."""
+TRANSFORMERS = {"vit_tiny", "swin_t"}
 
 
 def parameters(name: str, classes: int, shape=(3, 32, 32)) -> int:
@@ -33,6 +39,7 @@ def parameters(name: str, classes: int, shape=(3, 32, 32)) -> int:
         ("resnet50", 100, 23_705_252),
         ("resnet18", 200, 11_271_432),
         ("vgg16", 200, 15_360_648),
+        ("resnet9", 10, 2_274_880),
         ("mlp", 10, (3072 + 1) * 256 + (256 + 1) * 256 + (256 + 1) * 10),
     ],
 )
@@ -49,7 +56,7 @@ def test_small_models_are_small():
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_models_support_any_channels_and_classes(name, channels):
-    size = 16 if name == "vgg16" else 8
+    size = 16 if name in LARGER else 8
     with Seed(0).torch():
         model = build(name, (channels, size, size), 7).eval()
     x = torch.from_numpy(Seed(1).uniform(3 * channels * size**2)).float()
@@ -59,7 +66,8 @@ def test_models_support_any_channels_and_classes(name, channels):
         assert embeddings.shape == (3, WIDTHS[name])
         assert model(x).shape == (3, 7)
         torch.testing.assert_close(model.head(embeddings), model(x))
-        assert embeddings.min() >= 0  # after ReLU
+        # After ReLU, or after normalisation.
+        assert (embeddings.min() >= 0) == (name not in TRANSFORMERS)
         assert embeddings.std() > 0
 
 
@@ -132,7 +140,7 @@ def test_a_plug_in_is_a_function():
 
 
 def test_an_unknown_name_is_an_error_with_the_closest_name():
-    with pytest.raises(ConfigError, match=r"'resnet19'.*'resnet18'\?"):
+    with pytest.raises(ConfigError, match=r"'resnet19'.*'resnet9'\?"):
         build("resnet19", (3, 32, 32), 10)
 
 

@@ -3,10 +3,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from rum_ray.data import LabeledData
 from rum_ray.errors import DataError, ScoreError, UnsafeError
 from rum_ray.scores.files import read_scores
 
-IDS = np.array([2, 3, 5, 8])
+
+def examples(*ids: int) -> LabeledData:
+    return LabeledData(np.zeros((len(ids), 1)), np.zeros(len(ids), dtype=int), ids=np.array(ids))
+
+
+DATA = examples(2, 3, 5, 8)
 
 
 @pytest.fixture
@@ -22,7 +28,7 @@ def test_scores_go_to_their_ids(write):
     path = write(
         id=[9, 5, 2, 3], memorization=[0.9, 0.5, 0.2, None], standard_error=[0.09, 0.05, 0.02, 0.03]
     )
-    scores = read_scores(path, IDS)
+    scores = read_scores(path, DATA)
     assert np.array_equal(scores.values, [0.2, np.nan, 0.5, np.nan], equal_nan=True)
     errors = [0.02, 0.03, 0.05, np.nan]
     assert np.array_equal(scores.standard_errors, errors, equal_nan=True)
@@ -30,20 +36,20 @@ def test_scores_go_to_their_ids(write):
 
 
 def test_standard_errors_and_other_columns_are_optional(write):
-    scores = read_scores(write(id=[2, 8], memorization=[1, 0], confidence=[0.5, 0.5]), IDS)
+    scores = read_scores(write(id=[2, 8], memorization=[1, 0], confidence=[0.5, 0.5]), DATA)
     assert np.array_equal(scores.values, [1, np.nan, np.nan, 0], equal_nan=True)
     assert np.isnan(scores.standard_errors).all()
 
 
 def test_an_empty_file_has_no_scores(write):
     path = write(id=pa.array([], pa.int64()), memorization=pa.array([], pa.float64()))
-    assert np.isnan(read_scores(path, IDS).values).all()
+    assert np.isnan(read_scores(path, DATA).values).all()
 
 
 def test_a_tilde_is_the_home_folder(write, tmp_path, monkeypatch):
     write(id=[2], memorization=[0.5])
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert read_scores("~/scores.parquet", IDS).values[0] == 0.5
+    assert read_scores("~/scores.parquet", DATA).values[0] == 0.5
 
 
 @pytest.mark.parametrize(
@@ -64,15 +70,15 @@ def test_a_tilde_is_the_home_folder(write, tmp_path, monkeypatch):
 )
 def test_bad_columns(write, columns, message):
     with pytest.raises(ScoreError, match=message):
-        read_scores(write(**columns), IDS)
+        read_scores(write(**columns), DATA)
 
 
 def test_bad_files(tmp_path):
     with pytest.raises(DataError, match=r"nowhere\.parquet .*: .*No such file"):
-        read_scores(tmp_path / "nowhere.parquet", IDS)
+        read_scores(tmp_path / "nowhere.parquet", DATA)
     (tmp_path / "bad.parquet").write_bytes(b"no Parquet file")
     with pytest.raises(DataError, match=r"bad\.parquet .*Parquet"):
-        read_scores(tmp_path / "bad.parquet", IDS)
+        read_scores(tmp_path / "bad.parquet", DATA)
 
 
 class Pickled(pa.ExtensionType):
@@ -93,11 +99,11 @@ def test_columns_that_could_run_code_are_errors(write):
     values = pa.ExtensionArray.from_storage(Pickled(), pa.array([0.5]))
     path = write(id=[1], memorization=values)
     with pytest.raises(UnsafeError, match=r"column 'memorization'"):
-        read_scores(path, IDS)
+        read_scores(path, DATA)
 
 
 def test_a_proxy_has_a_column_of_its_own(write):
     path = write(id=[2, 5], memorization=[1, 0], confidence=[0.25, 0.5], standard_error=[0.1, 0.1])
-    scores = read_scores(path, np.array([5, 2]), "confidence")
+    scores = read_scores(path, examples(5, 2), "confidence")
     assert (scores.name, scores.values.tolist()) == ("confidence", [0.5, 0.25])
     assert np.isnan(scores.standard_errors).all()
