@@ -30,8 +30,7 @@ from rum_ray.files import read_regular
 LAYOUTS = "a Parquet file, a folder of .parquet files, or a folder with a sub-folder per class"
 SPLITS = {"train", "test", "val", "valid", "validation"}
 """Names of folders that hold a split, not a class."""
-MOST_BYTES = 2**28
-"""Largest file of an encoded image; 50 megapixels without compression are smaller."""
+MOST_BYTES = 2**28  # Per encoded image; 50 megapixels without compression are smaller.
 
 
 @dataclass(frozen=True, eq=False)

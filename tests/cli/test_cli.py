@@ -67,6 +67,7 @@ def test_every_verb_has_the_flags(verb):
         "delete": {"file", "--forget", "--public"},
         "verify": {"folder"},
         "purge": {"file", "--yes"},
+        "gc": {"--yes"},
     }
     assert arguments == expected.get(verb, {"file"})
 
