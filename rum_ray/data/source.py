@@ -30,7 +30,8 @@ from rum_ray.files import read_regular
 LAYOUTS = "a Parquet file, a folder of .parquet files, or a folder with a sub-folder per class"
 SPLITS = {"train", "test", "val", "valid", "validation"}
 """Names of folders that hold a split, not a class."""
-MOST_BYTES = 2**28  # Per encoded image; 50 megapixels without compression are smaller.
+MOST_BYTES = 2**28
+"""Largest file of an encoded image; 50 megapixels without compression are smaller."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,13 +69,11 @@ def make_layout(
 ) -> Layout:
     """Return the form of images of a size; raise ConfigError if a value is out of range."""
     sides = (size, size) if isinstance(size, int) else size
-    if sides is not None and (
-        len(sides) != 2 or min(sides) < 1 or sides[0] * sides[1] > MAX_PIXELS
-    ):
+    if sides and (len(sides) != 2 or min(sides) < 1 or sides[0] * sides[1] > MAX_PIXELS):
         given = size if isinstance(size, int) else list(sides)
         raise ConfigError(
-            f"data.size must be pixels per side, or [height, width], at least 1 and "
-            f"{MAX_PIXELS // 10**6} megapixels at most; got {given}."
+            f"data.size must be pixels per side, or [height, width], at least 1 and at most "
+            f"{MAX_PIXELS // 10**6} megapixels; got {given}."
         )
     for key, value, allowed in (
         ("fit", fit, ("crop", "pad", "stretch")),
@@ -128,8 +127,8 @@ def open_source(
 
 def _like(path: Path) -> str:
     """Return a sentence about a path beside a missing one that is equal to the eye, if any."""
-    beside = path.parent.iterdir() if path.parent.is_dir() else iter(())
-    alike = [other.name for other in beside if canonical(other.name) == canonical(path.name)]
+    beside = path.parent.iterdir() if path.parent.is_dir() else ()
+    alike = [each.name for each in beside if canonical(each.name) == canonical(path.name)]
     return f"{alike[0]!a} is there, whose accents are encoded differently. " if alike else ""
 
 

@@ -47,7 +47,7 @@ def _read_parquet(path: Path, ids: Indices, name: str) -> Scores:
     if len(np.unique(known)) < len(known):
         raise ScoreError(f"{path}: an id occurs twice. Give one row per example.")
     present = np.isin(ids, known)
-    if len(ids) and not present.any():
+    if len(ids) and len(known) and not present.any():
         raise ScoreError(
             f"{path}: none of its {len(known)} ids is in the training set. Give the scores of this "
             "data set, with the row numbers of its source as ids."
