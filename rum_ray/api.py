@@ -145,7 +145,7 @@ def open_study(
         if experiment.forget.ids is not None:
             # Listed ids are training data in every stage, so they are read here, too.
             _ = study.forget
-    return study
+        return study
 
 
 def open_repeats(experiment: Experiment, opened: Callable[[Experiment], Study]) -> Iterator[Study]:

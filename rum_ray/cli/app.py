@@ -143,7 +143,7 @@ def _report(files: Files, flags: Flags, track: Track = None) -> dict[str, Any]:
 
     for file in files[1:]:
         # A file that cannot be read is told before the report of another one is written.
-        config.load(file, flags.sets or ())
+        config.load(file, flags.changes)
     answers = [_do("report", file, flags, track=track) for file in files]
     return answers[0] if len(answers) == 1 else {"reports": answers}
 

@@ -1,7 +1,6 @@
 """The commands: each runs its stages and returns the answer that is printed."""
 
 import contextlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -134,7 +133,7 @@ def _session(experiment: Experiment, options: Options) -> Iterator[tuple[Progres
 def make_executor(experiment: Experiment, options: Options, say: Callable[[str], None]) -> Executor:
     """Return the executor at an address."""
     if options.address == "none":
-        return LocalExecutor(min(experiment.cluster.workers, os.cpu_count() or 1))
+        return LocalExecutor(experiment.cluster.workers)
     from rum_ray.cluster.executor import RayExecutor
 
     return RayExecutor(
