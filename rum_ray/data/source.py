@@ -69,7 +69,7 @@ def make_layout(
 ) -> Layout:
     """Return the form of images of a size; raise ConfigError if a value is out of range."""
     sides = (size, size) if isinstance(size, int) else size
-    if sides and (len(sides) != 2 or min(sides) < 1 or sides[0] * sides[1] > MAX_PIXELS):
+    if sides is not None and not (len(sides) == 2 and 0 < min(sides) <= MAX_PIXELS / max(sides)):
         given = size if isinstance(size, int) else list(sides)
         raise ConfigError(
             f"data.size must be pixels per side, or [height, width], at least 1 and at most "

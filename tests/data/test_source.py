@@ -254,7 +254,9 @@ def test_names_of_numbers_have_one_order(tmp_path):
     assert open_source(plain, like=train).y.tolist() == [1, 0]
 
 
-@pytest.mark.parametrize("size", [0, -1, (8,), (8, 8, 8), (0, 8)])
+@pytest.mark.parametrize(
+    "size", [0, -1, (), (8,), (8, 8, 8), (0, 8), (0, 0), 7072, (1, 50_000_001)]
+)
 def test_a_size_that_is_no_size_is_refused(tmp_path, size):
     with pytest.raises(ConfigError, match=r"^data\.size "):
         open_source(folder(tmp_path, "a/1.png", "b/1.png"), size=size)
