@@ -23,13 +23,19 @@ EXAMPLES = 8
 
 
 def kind() -> str:
-    """Return the kind of this machine: version of PyTorch, instruction set and model of the CPU."""
+    """Return the kind of this machine: version of PyTorch, model of the CPU, digest of its flags.
+
+    Libraries choose code by instruction sets and sizes of caches, which a name may not tell.
+    """
     capability = torch.backends.cpu.get_cpu_capability()
-    names = [platform.processor() or platform.machine()]
+    fields = {"model name": platform.processor() or platform.machine()}
     if (info := Path("/proc/cpuinfo")).exists():
-        lines = info.read_text("utf-8").splitlines()
-        names += [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"torch {torch.__version__}, {capability}, {names[-1]}"
+        lines = [line.partition(":") for line in info.read_text("utf-8").splitlines()]
+        fields |= {name.strip(): value.strip() for name, _, value in lines}
+    names = ("cpu family", "model", "stepping", "cache size", "flags")
+    text = json.dumps([fields.get(name) for name in names])
+    flags = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"torch {torch.__version__}, {capability}, {fields['model name']}, {flags}"
 
 
 def recipes() -> dict[str, Recipe]:
