@@ -164,8 +164,7 @@ def _written(path: Path, content: bytes, mode: int) -> Iterator[Path]:
             os.fsync(file.fileno())
             yield temporary
     finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        _unlink(temporary)
 
 
 def temporary_in(folder: Path, name: str, mode: int = 0o666) -> tuple[Path, IO[bytes]]:
@@ -244,8 +243,14 @@ def locked(path: Path) -> Iterator[None]:
             # A soft lock would outlive a dead process, so it is no fallback.
             lock = FileLock(path, poll_interval=POLL_SECONDS, fallback_to_soft=False)
             stack.enter_context(lock)
-            stack.callback(path.unlink, missing_ok=True)
+            stack.callback(_unlink, path)
         yield
+
+
+def _unlink(path: Path) -> None:
+    """Remove a file, if that is possible."""
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 @contextlib.contextmanager

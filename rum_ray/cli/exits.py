@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from rum_ray.errors import GateError, RumRayError
+from rum_ray.errors import GateError, RumRayError, StoreError
 from rum_ray.files import private_files
 
 INTERRUPTED = 75
@@ -35,6 +35,11 @@ def guarded(command: Callable[[], dict[str, Any]], as_json: bool, debug: bool) -
         leave(f"a plug-in called sys.exit({error.code!r}); a command ends otherwise.", 2, debug)
     except RumRayError as error:
         leave(str(error), error.exit_code, debug)
+    except OSError as error:
+        # Errors of files that have an owner were told with their place before.
+        where = "" if error.filename is None else f"{error.filename} cannot be used: "
+        reason = f"{where}{error.strerror or error}. The same command goes on once it can be used."
+        leave(reason, StoreError.exit_code, debug)
     except Exception as error:
         reason = f"a bug: {type(error).__name__}: {error}. Run again with --debug, and report it."
         leave(reason, 1, debug)

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import re
@@ -200,6 +201,17 @@ def test_a_terminal_that_lacks_characters(call, monkeypatch):
         code, out, err = call("doctor")
     assert (code, err) == (0, "")
     assert "| torch " in out
+
+
+@pytest.mark.parametrize("name", [None, "store/x"])
+def test_a_disk_that_fails_is_no_bug(call, monkeypatch, name):
+    def fail(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
+
+    monkeypatch.setattr(config, "load", fail)
+    code, out, err = call("run", "small.yaml")
+    assert (code, out, err.count("\n")) == (6, "", 1)
+    assert err.startswith(f"rum-ray: {f'{name} cannot be used: ' if name else ''}No space left")
 
 
 def test_a_bug_is_one_line_and_debug_shows_where(call, monkeypatch):
