@@ -320,7 +320,7 @@ def test_damaged_and_other_files_are_errors(state, path, tmp_path):
         read(tmp_path / "nowhere.pt")
     os.mkfifo(tmp_path / "fifo.pt")
     for place in (tmp_path / "fifo.pt", tmp_path):
-        with pytest.raises(DataError, match="regular file"):
+        with pytest.raises(DataError, match="plain file"):
             read(place)
 
 
