@@ -18,8 +18,6 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO
 
-from filelock import FileLock
-
 from rum_ray.errors import StoreError
 
 POLL_SECONDS = 0.02
@@ -237,6 +235,9 @@ def locked(path: Path) -> Iterator[None]:
     dead process stays until the next release. Where the file system has no locks, or the lock file
     cannot be created, no process waits.
     """
+    # Reading files needs no locks, so a machine without this package can read.
+    from filelock import FileLock
+
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -113,13 +113,11 @@ def find_parquet(root: Path, title: str, others: str = "") -> tuple[list[Path], 
         DataError: a file is missing; the message has its name.
     """
     train, test = (_parquet_files(root, split) for split in SPLITS)
-    missing = [
-        root / f"{s}.parquet" for s, files in zip(SPLITS, (train, test), strict=True) if not files
-    ]
+    missing = [f"{s}.parquet" for s, files in zip(SPLITS, (train, test), strict=True) if not files]
     if missing:
         raise DataError(
-            f"data not found: {first_ten(missing, quote='')}. `root` must be the folder with "
-            f"train.parquet and test.parquet of {title}{others}."
+            f"data not found in {root}: {first_ten(missing, quote='')}. `root` must be the folder "
+            f"with train.parquet and test.parquet of {title}{others}."
         )
     return train, test
 

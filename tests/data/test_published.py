@@ -77,7 +77,7 @@ def test_wrong_options_of_every_published_data_set(name, options, error, message
     [
         ({"size": 121}, DataError, r"\b121 .*\b120\b"),
         ({"test_size": 41}, DataError, r"\b41 .*\b40\b"),
-        ({"valid_fraction": 1.0}, ConfigError, "fraction of 1 "),
+        ({"valid_fraction": 1.0}, ConfigError, "valid_fraction: 1 "),
     ],
 )
 def test_more_images_than_there_are(svhn, options, error, message):
@@ -86,7 +86,7 @@ def test_more_images_than_there_are(svhn, options, error, message):
 
 
 def test_every_missing_file_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"train\.parquet, .*test\.parquet.*cifar-100-binary"):
+    with pytest.raises(DataError, match=r": train\.parquet, test\.parquet\. .*cifar-100-binary"):
         load("cifar100", root=str(tmp_path))
     published.cifar100_parquet(tmp_path, shards=3)
     (tmp_path / "train-00001-of-00003.parquet").unlink()
@@ -94,7 +94,7 @@ def test_every_missing_file_is_named(tmp_path):
         load("cifar100", root=str(tmp_path))
     for file in tmp_path.glob("train-*"):
         file.unlink()
-    with pytest.raises(DataError, match=r"not found: [^,]*train\.parquet\."):
+    with pytest.raises(DataError, match=r": train\.parquet\. "):
         load("cifar100", root=str(tmp_path))
 
 
