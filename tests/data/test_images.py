@@ -411,7 +411,7 @@ def test_cifar10_decodes_only_its_own_rows(little_cifar):
         ({"size": 201}, DataError, r"\b201 .*\b200\b"),
         ({"test_size": 0}, ConfigError, r"^test_size .*\b0\b"),
         ({"test_size": 51}, DataError, r"\b51 .*\b50\b"),
-        ({"root": "nowhere"}, DataError, r"nowhere.train\.parquet"),
+        ({"root": "nowhere"}, DataError, r"nowhere: train\.parquet"),
     ],
 )
 def test_an_invalid_option_of_cifar10_is_an_error(little_cifar, options, error, message):
