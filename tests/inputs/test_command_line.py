@@ -135,7 +135,7 @@ OTHERS = [
     ("a report of no repeat", StoreError, "report small.yaml --set repeats=2", "repeat 1 of 2"),
     ("a tag in --set", Unsafe, ("demo", *sets("recipe.lr=!!x 1")), "line 1"),
     ("no CIFAR-10", DataError, ("run", "small.yaml", *sets("data={name: cifar10, root: nil}")),
-     "nil/train.parquet"),
+     "nil"),
     ("no weights", DataError, "run small.yaml --set recipe.weights=no.pt", "recipe.weights"),
     ("a folder of weights", DataError, "run small.yaml --set recipe.weights=.", "recipe.weights"),
     ("an experiment as weights", DataError, "run small.yaml --set recipe.weights=small.yaml",
