@@ -21,7 +21,10 @@ def free_port() -> int:
 def running_head(
     folder: Path, environment: Mapping[str, str], port: int, *options: str
 ) -> Iterator[None]:
-    """Run the head of a cluster at 127.0.0.1 and this port, with a log beside its folder."""
+    """Run the head of a cluster at 127.0.0.1 and this port, with a log beside its folder.
+
+    It asks for a token unless the environment has another RAY_AUTH_MODE.
+    """
     log = folder.with_suffix(".log")
     command = [Path(sys.executable).with_name("ray"), "start", "--head", "--block"]
     command += [f"--port={port}", f"--ray-client-server-port={free_port()}"]
@@ -33,7 +36,7 @@ def running_head(
             with log.open("w") as file:
                 head = subprocess.Popen(
                     command,
-                    env={**environment, "RAY_AUTH_MODE": "token"},
+                    env={"RAY_AUTH_MODE": "token", **environment},
                     stdout=file,
                     stderr=file,
                     start_new_session=True,
