@@ -54,6 +54,8 @@ def as_data_error(path: Path, verb: str = "read") -> Iterator[None]:
     """Turn errors of libraries about a file into a `DataError` with its path."""
     try:
         yield
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist. Give the path of a file.") from error
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         told = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         reason = (told or "it needs more memory than there is").removesuffix(".")

@@ -125,8 +125,8 @@ def check_pool(study: Study) -> None:
     if not enough.all():
         seeing = f" and {LEAST_MODELS} that have" if shadows else ""
         raise ConfigError(
-            f"evaluate.also: {attacks[-1]} needs {LEAST_MODELS} models that have not seen an "
-            f"example{seeing}. With score.models={len(pool)}, {int((~enough).sum())} of {total} "
+            f"score.models: {len(pool)} are too few for {attacks[-1]}, which needs {LEAST_MODELS} "
+            f"models that have not seen an example{seeing}; {int((~enough).sum())} of {total} "
             "examples have fewer. Set more models, or a score.fraction nearer to 0.5 (now "
             f"{study.experiment.score.fraction:g})."
         )

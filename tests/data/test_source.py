@@ -277,3 +277,9 @@ def test_channels_of_a_stream_are_those_of_the_whole_source(tmp_path):
     images = open_source(path).images()
     assert images.layout.channels == 3
     assert images.decode(np.arange(2)).shape == (2, 3, 4, 4)
+
+
+def test_a_file_that_does_not_exist_is_told_as_such(tmp_path):
+    """Its remedy is another path; a damaged file is replaced or removed."""
+    with pytest.raises(DataError, match="no.parquet does not exist"):
+        parquet.read_labels([tmp_path / "no.parquet"])

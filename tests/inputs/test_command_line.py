@@ -116,7 +116,7 @@ CONFIG = [
     ("a pool that leaves nothing to learn", ("score", "small.yaml",
      *sets("score={fraction: 0.0001}")), "score.fraction"),
     ("few models for an attack",
-     ("demo", *sets("score.models=8", "evaluate.also=[pool_lira]", "compare=[]")), "evaluate.also"),
+     ("demo", *sets("score.models=8", "evaluate.also=[pool_lira]", "compare=[]")), "score.models"),
 ]  # fmt: skip
 OTHERS = [
     ("everything to forget", PlanError, "run small.yaml --set forget.size=1200", "forget"),
