@@ -1,13 +1,14 @@
 """Large data for workers: a file in the store that they map, in place of Ray's object store.
 
 The buffers of all arrays lie in the file as they are in memory. The workers of a machine share its
-page cache, so data are read and held once per machine, and only the parts that are used. The
-process that wrote the file holds its lock, so the file of a dead process can be told.
+page cache, so data are read and held once per machine. Each worker checks the checksum of the file
+first. The process that wrote the file holds its lock, so the file of a dead process can be told.
 """
 
 import contextlib
 import mmap
 import pickle
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -15,6 +16,7 @@ from typing import IO, Any
 import ray
 from ray import cloudpickle
 
+from rum_ray.errors import IntegrityError
 from rum_ray.files import temporary_in
 
 PART = 4
@@ -32,16 +34,30 @@ class MappedFile:
         path: the file.
         head: the pickle, without buffers.
         spans: offset and length of each buffer.
+        checksum: CRC-32 of the buffers.
     """
 
     path: str
     head: bytes
     spans: tuple[tuple[int, int], ...]
+    checksum: int
 
     def load(self) -> Any:
-        """Return the value; its arrays are read-only views of the file."""
+        """Return the value; its arrays are read-only views of the file.
+
+        Raises:
+            IntegrityError: the file has other bytes than those that were written.
+        """
         with Path(self.path).open("rb") as file:
             view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        checksum = 0
+        for at, size in self.spans:
+            checksum = zlib.crc32(view[at : at + size], checksum)
+        if checksum != self.checksum:
+            raise IntegrityError(
+                f"{self.path} has other bytes than those that were written: a disk or a file "
+                "system between the machines is faulty. Try a store on another one."
+            )
         return pickle.loads(self.head, buffers=[view[at : at + size] for at, size in self.spans])
 
 
@@ -60,20 +76,21 @@ def share(value: Any, folder: Path | None) -> Any:
     spans: list[tuple[int, int]] = []
     folder.mkdir(parents=True, exist_ok=True)
     path, file = temporary_in(folder, "data")
-    found, at = MappedFile(str(path), head, ()), 0
+    found, at, checksum = MappedFile(str(path), head, (), 0), 0, 0
     _HELD[found.path] = file
     try:
         for raw in raws:
             file.write(b"\0" * (-at % ALIGNMENT))
             at += -at % ALIGNMENT
             file.write(raw)
+            checksum = zlib.crc32(raw, checksum)
             spans.append((at, raw.nbytes))
             at += raw.nbytes
         file.flush()
     except BaseException:
         release(found)
         raise
-    return replace(found, spans=tuple(spans))
+    return replace(found, spans=tuple(spans), checksum=checksum)
 
 
 def release(handle: Any) -> None:

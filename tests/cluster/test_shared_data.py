@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,16 @@ import torch
 
 from rum_ray.cluster import shared_data
 from rum_ray.cluster.shared_data import MappedFile, load_shared, share
+from rum_ray.errors import IntegrityError
 from rum_ray.jobs import Context
 from rum_ray.store import Store
+
+
+@pytest.fixture(autouse=True)
+def no_files_are_left():
+    yield
+    for path in [*shared_data._HELD]:
+        shared_data.release(MappedFile(path, b"", (), 0))
 
 
 @pytest.fixture
@@ -46,6 +55,20 @@ def test_a_mapped_array_is_no_copy_and_cannot_be_changed(tmp_path):
         [sys.executable, "-c", code], input=pickle.dumps(handle), capture_output=True, check=True
     )
     assert done.stdout.decode() == f"{value['a'].sum()} {[*range(7)]} text False\n"
+
+
+@pytest.mark.usefixtures("small_store")
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_file_with_other_bytes_is_refused(tmp_path, cut):
+    handle = share({"a": np.arange(10_000.0), "b": np.arange(3)}, tmp_path)
+    with Path(handle.path).open("r+b") as file:
+        if cut:
+            file.truncate(50_000)
+        else:
+            file.seek(50_000)
+            file.write(b"\xff")
+    with pytest.raises(IntegrityError, match=str(tmp_path)):
+        handle.load()
 
 
 def test_small_data_and_those_without_a_folder_go_through_ray(tmp_path, monkeypatch):

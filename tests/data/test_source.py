@@ -281,5 +281,5 @@ def test_channels_of_a_stream_are_those_of_the_whole_source(tmp_path):
 
 def test_a_file_that_does_not_exist_is_told_as_such(tmp_path):
     """Its remedy is another path; a damaged file is replaced or removed."""
-    with pytest.raises(DataError, match="no.parquet does not exist"):
+    with pytest.raises(DataError, match=r"no\.parquet does not exist"):
         parquet.read_labels([tmp_path / "no.parquet"])
