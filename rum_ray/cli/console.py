@@ -167,7 +167,7 @@ def show_report(summary: Summary, path: str) -> None:
     if shown.references:
         print(f"{references.finding(shown.references)}.")
     if shown.ladder is not None and ladder.climbed(shown.ladder):
-        show_table(ladder.rungs(shown.ladder))
+        show_table(ladder.rungs(shown.ladder, shown.attack))
     print(f"report: {path}")
 
 

@@ -13,10 +13,8 @@ T = TypeVar("T")
 
 DASH = "\u2013"
 MINUS = "\u2212"
-OBJECTIVE = f"ToW {MINUS} MIA gap"
 METRICS = {
-    "objective": OBJECTIVE,
-    "objective_svm": OBJECTIVE,
+    "objective_svm": f"ToW {MINUS} MIA gap",
     "objective_auc": f"ToW {MINUS} AUC gap",
     "tow_examples": "example-level ToW",
     "js_forget": "JS divergence",
@@ -198,11 +196,16 @@ def unit(summary: Summary) -> str:
     return "repeat" if summary.repeats else "seed"
 
 
+def objective_title(attack: str) -> str:
+    """Return the name of J as a report measures it: ToW less the gap of its attack."""
+    return METRICS[f"objective_{attack}"]
+
+
 def searched_title(search: SearchSummary) -> str:
     """Return the name of the objective that a search maximised."""
     if search.objective == "tow_examples":
         return "agreement"
-    return METRICS[f"objective_{search.attack}"]
+    return objective_title(search.attack)
 
 
 def label(row: Row) -> str:

@@ -10,7 +10,7 @@ from rum_ray.report.gallery import Gallery
 from rum_ray.report.ranking import contestants
 from rum_ray.report.sections import attacks
 from rum_ray.report.sections.attacks import columns, section
-from rum_ray.report.text import DASH, MINUS, OBJECTIVE, label
+from rum_ray.report.text import DASH, MINUS, label, objective_title
 from rum_ray.results.report import Report
 from rum_ray.results.schema import Klom, Metric, Row
 
@@ -21,12 +21,12 @@ NAMES = [label(row) for row in contestants(demo().summary.rows)]
 
 def gaps(rows):
     """The table of these rows."""
-    return attacks.gaps(rows, columns(changed(demo(), rows=tuple(rows)).summary))
+    return attacks.gaps(rows, columns(changed(demo(), rows=tuple(rows)).summary), "svm")
 
 
 def finding(rows) -> str:
     """The finding of these rows."""
-    return attacks.finding(rows, columns(changed(demo(), rows=tuple(rows)).summary))
+    return attacks.finding(rows, columns(changed(demo(), rows=tuple(rows)).summary), "svm")
 
 
 def not_measured(rows) -> str:
@@ -116,7 +116,7 @@ def test_the_attack_that_differs_most_is_named_with_the_method_that_moves():
 
 def test_attacks_that_agree_are_said_to_agree():
     found = finding(ranked(measured({}), "auc_gap"))
-    assert found == f"Every attack orders the methods as {OBJECTIVE} does"
+    assert found == f"Every attack orders the methods as {objective_title('svm')} does"
 
 
 @pytest.mark.parametrize("count", [0, 2])

@@ -59,7 +59,7 @@ def test_a_report_has_its_headline_and_a_line_per_rung(capsys):
     show({"answer": summary, "report": "out/digits/report.html"})
     lines = capsys.readouterr().out.splitlines()
     assert summary.ladder is not None
-    for row in ladder.rungs(summary.ladder).texts()[1]:
+    for row in ladder.rungs(summary.ladder, summary.attack).texts()[1]:
         assert [line for line in lines if all(cell in line for cell in row)], row
     assert lines[-1] == "report: out/digits/report.html"
     assert ladder.finding(summary.ladder) in " ".join(" ".join(lines).split())

@@ -70,13 +70,13 @@ def test_two_rungs_are_one_claim_and_few_seeds_are_none():
     assert finding(ladder) == "V4 is worth 0.010 over V0"
     untested = replace(ladder, claims=())
     assert finding(untested).startswith("3 seeds cannot show a difference")
-    assert [row[-1] for row in rungs(untested).texts()[1]] == [DASH, DASH]
+    assert [row[-1] for row in rungs(untested, "svm").texts()[1]] == [DASH, DASH]
 
 
 def test_the_worth_of_a_rung_is_the_difference_of_its_row_and_the_one_before():
     rows = {row.method: row for row in busy().summary.rows if row.source == "search"}
     methods = ["best_single", "refined", "ordered", "untuned", "rum"]
-    table = rungs(busy_ladder()).texts()[1]
+    table = rungs(busy_ladder(), "svm").texts()[1]
     assert [row[0][:2] for row in table] == ["V0", "V1", "V2", "V3", "V4", "sh"]
     assert [row[-1] for row in (table[0], table[5])] == [DASH, DASH]
     for row, above, below in zip(table[1:5], methods[1:], methods, strict=False):
@@ -111,7 +111,7 @@ def test_the_figure_names_every_rung_and_value(with_curves):
     one = Metric(0.8, None, (0.8,))
     shown = [replace(rung, objective=one) for rung in climbed(ladder)[:2]] + climbed(ladder)[2:]
     lines = curves(summary, ladder) if with_curves else {}
-    figure = draw_ladder(shown, control(ladder), 0.95 if with_curves else None, lines)
+    figure = draw_ladder(shown, control(ladder), 0.95 if with_curves else None, lines, "J")
     left = figure.axes[0]
     names = [text.get_text() for text in left.get_xticklabels()]
     assert names[0] == "V0\none unlearner"
@@ -154,7 +154,7 @@ def test_the_loss_of_the_surrogate_has_its_interval(regret, words, p):
     oracle, surrogate, pool = busy().summary.references
     entries = (oracle, replace(surrogate, regret=regret), pool)
     assert words in references.finding(entries)
-    cells = references.references(entries).texts()[1][1]
+    cells = references.references(entries, "svm").texts()[1][1]
     assert cells[5] == "+0.020"
     assert cells[6] in words
     assert cells[7] == p
@@ -163,12 +163,12 @@ def test_the_loss_of_the_surrogate_has_its_interval(regret, words, p):
 def test_a_plan_that_two_searches_found_is_the_same():
     oracle, surrogate, pool = busy().summary.references
     entries = (oracle, replace(surrogate, regret=Regret(**SAME)), pool)
-    assert references.references(entries).texts()[1][1][-3:] == [DASH, DASH, "the same plan"]
+    assert references.references(entries, "svm").texts()[1][1][-3:] == [DASH, DASH, "the same plan"]
     assert references.finding(entries).endswith("is the oracle's plan")
     ladder = busy_ladder()
     same = replace(ladder.claims[0], **SAME, p_holm=1.0, shown=False)
     ladder = replace(ladder, claims=(same, *ladder.claims[1:]))
-    assert [row[-1] for row in rungs(ladder).texts()[1][:2]] == [DASH, "the same plan"]
+    assert [row[-1] for row in rungs(ladder, "svm").texts()[1][:2]] == [DASH, "the same plan"]
     assert "V1 found the plan of V0" in finding(ladder)
 
 
@@ -176,6 +176,6 @@ def test_without_a_surrogate_the_oracle_s_plan_is_the_finding():
     oracle, _, pool = busy().summary.references
     objective = by_label(busy())["RUM (search)"].metrics["objective"]
     assert format_metric(objective) in references.finding((oracle, pool))
-    table = references.references((oracle, pool)).texts()[1]
+    table = references.references((oracle, pool), "svm").texts()[1]
     assert [row[0] for row in table] == ["oracle, main", "pool"]
     assert "unknown" in references.finding((pool,))

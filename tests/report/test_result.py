@@ -81,8 +81,8 @@ def test_rows_that_differ_by_noise_are_tied():
 
 
 def test_the_finding_counts_ties_and_seeds():
-    assert "7 of the 17 others" in finding(demo().summary.rows)
-    assert "1 seed" in finding(one_seed().summary.rows)
+    assert "7 of the 17 others" in finding(demo().summary.rows, "svm")
+    assert "1 seed" in finding(one_seed().summary.rows, "svm")
     assert not tied(one_seed().summary.rows)
 
 

@@ -86,7 +86,7 @@ def test_every_space_has_its_name_everywhere():
     assert names[5:] == [f"{names[4]}, by the {side}" for side in sides]
     assert names[0] == "V0: one unlearner"
     assert freest_search(trials[trials["search"] != "V4"]) == "V3"
-    ends = [text.get_text() for text in progress(trials).axes[0].texts]
+    ends = [text.get_text() for text in progress(trials, "J").axes[0].texts]
     assert set(names[:5]) <= set(ends)
 
 
@@ -179,5 +179,5 @@ def test_the_star_is_the_picked_plan():
     assert picked(trials, "V4", steps(json.dumps(plan))) == {}
     found = choices(trials, "V5", ["low", "high"])
     for stars, shown in ((star, 2), ({}, 0)):
-        lines = [line for axes in choice_panels(found, stars).axes for line in axes.lines]
+        lines = [line for axes in choice_panels(found, stars, "J").axes for line in axes.lines]
         assert sum(line.get_marker() == "*" for line in lines) == shown

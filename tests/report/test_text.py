@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from rum_ray.report.sections import attacks, headline, references, repeats, result
 from rum_ray.report.text import (
     DASH,
     MINUS,
@@ -17,6 +18,7 @@ from rum_ray.report.text import (
     format_share,
     label,
     labelled,
+    objective_title,
     printable,
     unlearner_title,
 )
@@ -85,3 +87,17 @@ def test_control_characters_are_removed_everywhere():
     summary = changed(demo(), warnings=NASTY).summary
     assert printable(summary).warnings[3] == "red"
     assert printable(demo().summary) == demo().summary
+
+
+@pytest.mark.parametrize(("attack", "ours"), [("svm", "MIA"), ("auc", "AUC")])
+def test_every_sentence_names_the_gap_of_the_attack_of_the_report(attack, ours):
+    """J is ToW less the gap of one attack; no other gap is named for its values."""
+    summary = changed(demo(), attack=attack).summary
+    objective = f"ToW {MINUS} {ours} gap"
+    assert objective_title(attack) == objective
+    assert f"In {objective} it" in headline.lead(summary)
+    assert headline.numbers(summary)[0].name == objective
+    assert f"has the best {objective}," in result.finding(summary.rows, attack)
+    assert objective in references.references(summary.references, attack).texts()[0]
+    assert f"in {objective}" in repeats.finding([0.1, 0.2], objective)
+    assert f" {objective} " in attacks.finding(summary.rows, attacks.columns(summary), attack)

@@ -102,7 +102,7 @@ def test_a_rung_that_another_metric_contradicts_is_not_praised_alone():
     found = Ladder(ladder.rungs, tuple(claims))
     assert f"({ONLY})" in finding(found).partition(":")[0]
     assert "not by example-level ToW and U-LiRA gap" in finding(found)
-    assert rungs(found).texts()[1][4][-1].endswith(ONLY)
+    assert rungs(found, "svm").texts()[1][4][-1].endswith(ONLY)
 
 
 BILL = Bill(90.0, 56.0, 5.0, 0.41, 151.41, 151.0, 0.41, 256)

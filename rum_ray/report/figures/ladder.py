@@ -12,7 +12,7 @@ from matplotlib.transforms import Bbox
 from rum_ray.report.figures.labels import Tag, place
 from rum_ray.report.figures.search import LineEnd, hues, name_ends
 from rum_ray.report.figures.style import COLORS, Look, new_figure, style_axes
-from rum_ray.report.text import OBJECTIVE, SPACES, finite, format_number
+from rum_ray.report.text import SPACES, finite, format_number
 from rum_ray.results.schema import Rung
 
 Curves = Mapping[str, Sequence[float]]
@@ -23,7 +23,7 @@ def ladder(
     control: Rung | None,
     floor: float | None,
     curves: Curves,
-    metric: str = OBJECTIVE,
+    metric: str,
 ) -> Figure:
     """Draw each rung's objective, and beside it the expected best of n trials.
 

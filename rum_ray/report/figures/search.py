@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from rum_ray.report.figures.result import draw_marks, join, marks, write_tags
 from rum_ray.report.figures.style import COLORS, Look, new_figure, style_axes
 from rum_ray.report.ranking import contestants
-from rum_ray.report.text import OBJECTIVE, space_title, unlearner_title
+from rum_ray.report.text import space_title, unlearner_title
 from rum_ray.report.trials import complete, front
 from rum_ray.results.schema import Row
 
@@ -26,7 +26,7 @@ def hues(names: Sequence[str]) -> dict[str, str]:
     return {name: COLORS.accent if name == max(names) else next(others) for name in names}
 
 
-def progress(trials: pd.DataFrame, metric: str = OBJECTIVE) -> Figure:
+def progress(trials: pd.DataFrame, metric: str) -> Figure:
     """Draw the best objective so far over the trials, one line per search."""
     figure = new_figure(3.7, layout=None)
     axes = figure.add_axes((0.065, 0.14, 0.71, 0.83))
@@ -78,7 +78,7 @@ def name_ends(axes: Axes, ends: list[LineEnd]) -> None:
 def choice_panels(
     found: dict[str, dict[str, list[float]]],
     star: Mapping[str, tuple[str, float]],
-    metric: str = OBJECTIVE,
+    metric: str,
 ) -> Figure:
     """Draw each trial's objective by the unlearner of each subset.
 
@@ -116,9 +116,21 @@ def choice_panels(
 
 
 def cost(
-    trials: pd.DataFrame, rows: Sequence[Row], max_cost: float | None, metric: str = OBJECTIVE
+    trials: pd.DataFrame,
+    rows: Sequence[Row],
+    max_cost: float | None,
+    metric: str,
+    reported: str,
 ) -> Figure:
-    """Draw quality against cost: the trials of the searches, and the methods of the table."""
+    """Draw quality against cost: the trials of the searches, and the methods of the table.
+
+    Args:
+        trials: trials.parquet.
+        rows: the methods.
+        max_cost: the cap on cost; None for none.
+        metric: name of the objective of the trials.
+        reported: name of J, as it is measured on the methods.
+    """
     has_trials = not complete(trials).empty
     figure = new_figure(4.4)
     panels = list(figure.subplots(1, 1 + has_trials, squeeze=False)[0])
@@ -130,7 +142,7 @@ def cost(
     join(axes, shown)
     draw_marks(axes, shown)
     axes.set_title("Methods, on test data", pad=22)
-    axes.set_ylabel(OBJECTIVE)
+    axes.set_ylabel(reported)
     for each in panels:
         each.set_xlabel("cost  (share of one retraining)")
         each.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))

@@ -7,15 +7,15 @@ from rum_ray.evaluation import ATTACKS
 from rum_ray.evaluation.statistics import kendall
 from rum_ray.report.blocks import Paragraph, Section, Table, text_table
 from rum_ray.report.gallery import Gallery
-from rum_ray.report.ranking import contestants, find, metric
+from rum_ray.report.ranking import contestants, find, gap_name, metric
 from rum_ray.report.text import (
-    OBJECTIVE,
     finite,
     format_count,
     format_metric,
     format_number,
     join_words,
     label,
+    objective_title,
 )
 from rum_ray.results.report import Report
 from rum_ray.results.schema import Metric, Row, Summary
@@ -46,9 +46,9 @@ class Order:
 
     Attributes:
         attack: its title.
-        tau: Kendall's tau of its order with that of ToW - MIA gap, in [-1, 1].
+        tau: Kendall's tau of its order with that of J, in [-1, 1].
         mover: the method whose place changes most.
-        before: its place by ToW - MIA gap, from 1.
+        before: its place by J, from 1.
         after: its place by the attack.
         total: the methods that have both.
     """
@@ -68,7 +68,7 @@ def section(report: Report, _: Gallery) -> Section | None:
         return None
     missing = not_measured(rows, titles)
     notes = (Paragraph(missing, "note"),) if missing else ()
-    return Section("attacks", "Other attacks", (gaps(rows, titles), *notes))
+    return Section("attacks", "Other attacks", (gaps(rows, titles, report.summary.attack), *notes))
 
 
 def columns(summary: Summary) -> dict[str, str]:
@@ -83,8 +83,14 @@ def columns(summary: Summary) -> dict[str, str]:
     return {name: title for name, title in found.items() if name not in DISTANCES} | DISTANCES
 
 
-def gaps(rows: Sequence[Row], titles: Mapping[str, str]) -> Table:
-    """Return each method's gaps, the noise floor first; at the end, the agreement of the orders."""
+def gaps(rows: Sequence[Row], titles: Mapping[str, str], attack: str) -> Table:
+    """Return each method's gaps, the noise floor first; at the end, the agreement of the orders.
+
+    Args:
+        rows: of the report.
+        titles: of the metrics of the table.
+        attack: the one that J is measured by.
+    """
     floor, methods = find(rows, "retrained_again"), contestants(rows)
     shown = [row for row in (floor, *methods) if row is not None]
     names = [name for name in titles if any(_known(row, name) for row in shown)]
@@ -100,19 +106,23 @@ def gaps(rows: Sequence[Row], titles: Mapping[str, str]) -> Table:
         taus = [_tau(methods, metric_name, sign, name) for name in names]
         cells.append((f"{TAU} with {title}", *map(format_number, taus)))
     header = ("method", *(titles[name] for name in names))
-    return text_table("Other attacks", header, cells, title=finding(rows, titles), caption=READING)
+    title = finding(rows, titles, attack)
+    return text_table("Other attacks", header, cells, title=title, caption=READING)
 
 
-def finding(rows: Sequence[Row], titles: Mapping[str, str]) -> str:
+def finding(rows: Sequence[Row], titles: Mapping[str, str], attack: str) -> str:
     """Return the attack whose order of the methods differs most from that by J."""
-    orders = [found for name in titles if (found := _order(rows, name, titles[name])) is not None]
+    others, objective = [*titles], objective_title(attack)
+    if (own := gap_name(attack)) in titles:
+        others.remove(own)
+    orders = [found for name in others if (found := _order(rows, name, titles[name])) is not None]
     if not orders:
         return "Gaps by other attacks"
     least = min(orders, key=lambda order: order.tau)
     if least.before == least.after:
-        return f"Every attack orders the methods as {OBJECTIVE} does"
+        return f"Every attack orders the methods as {objective} does"
     return (
-        f"{least.attack} orders the methods least like {OBJECTIVE} ({TAU} = "
+        f"{least.attack} orders the methods least like {objective} ({TAU} = "
         f"{format_number(least.tau, 2)}): {least.mover} moves from place {least.before} to "
         f"{least.after} of {format_count(least.total)}"
     )
@@ -129,9 +139,9 @@ def not_measured(rows: Sequence[Row], titles: Mapping[str, str]) -> str:
 
 
 def _order(rows: Sequence[Row], name: str, title: str) -> Order | None:
-    """Return the order by an attack; None for the MIA gap itself, and for few methods."""
+    """Return the order by an attack; None for few methods."""
     known = [row for row in contestants(rows) if _known(row, name, "objective")]
-    if name == "mia_gap" or len(known) < FEWEST:
+    if len(known) < FEWEST:
         return None
     tau = _tau(known, "objective", -1, name)
     if tau is None:

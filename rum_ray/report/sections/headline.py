@@ -18,7 +18,6 @@ from rum_ray.report.ranking import (
 )
 from rum_ray.report.text import (
     DASH,
-    OBJECTIVE,
     finite,
     format_count,
     format_interval,
@@ -29,6 +28,7 @@ from rum_ray.report.text import (
     join_words,
     label,
     metric_title,
+    objective_title,
     unit,
     unlearner_title,
 )
@@ -85,7 +85,10 @@ def lead(summary: Summary) -> str:
     listed = f" {DASH} {join_words(steps)} {DASH}" if steps else ""
     cost = f"{format_share(metric(row, 'cost'))} of the cost of one retraining"
     quality = distance(summary.rows, row, unit(summary))
-    told = f"{examples} are forgotten by {method}{listed} for {cost}. In {OBJECTIVE} it {quality}."
+    told = (
+        f"{examples} are forgotten by {method}{listed} for {cost}. In "
+        f"{objective_title(summary.attack)} it {quality}."
+    )
     return " ".join(filter(None, (told, verdicts.headline(summary))))
 
 
@@ -128,7 +131,7 @@ def numbers(summary: Summary) -> list[KeyNumber]:
     name = label(row) if row else "no method"
     return [
         KeyNumber(
-            OBJECTIVE,
+            objective_title(summary.attack),
             format_number(mean(row, "objective")),
             f"{_half(row)}{name}",
             strong=True,

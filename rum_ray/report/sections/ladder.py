@@ -12,7 +12,6 @@ from rum_ray.report.sections.picks import main
 from rum_ray.report.sections.reliability import claims_table
 from rum_ray.report.text import (
     DASH,
-    OBJECTIVE,
     finite,
     format_count,
     format_interval,
@@ -21,6 +20,7 @@ from rum_ray.report.text import (
     format_share,
     join_words,
     metric_title,
+    objective_title,
     space_title,
 )
 from rum_ray.report.verdicts import titles
@@ -39,9 +39,9 @@ def section(report: Report, _: Gallery) -> Section | None:
     ladder = summary.ladder or NO_LADDER
     if not climbed(ladder):
         return None
-    blocks: list[Block] = [rungs(ladder)]
+    blocks: list[Block] = [rungs(ladder, summary.attack)]
     if all(finite(measured(rung).mean) is not None for rung in climbed(ladder)):
-        blocks = [_figure(summary, ladder), replace(rungs(ladder), title="")]
+        blocks = [_figure(summary, ladder), replace(rungs(ladder, summary.attack), title="")]
     if ladder.claims:
         title = subsets(ladder)
         blocks.append(claims_table(ladder.claims, summary.rows, "Claims of the ladder", title))
@@ -94,8 +94,13 @@ def subsets(ladder: Ladder) -> str:
     return f"Refined subsets are {_worth(claim)} over random ones: {ends}"
 
 
-def rungs(ladder: Ladder) -> Table:
-    """Return each rung with its quality and cost, and its worth over the one before it."""
+def rungs(ladder: Ladder, attack: str) -> Table:
+    """Return each rung with its quality and cost, and its worth over the one before it.
+
+    Args:
+        ladder: the rungs and the claims about them.
+        attack: the one that J is measured by.
+    """
     below = {above.space: rung.space for rung, above in pairwise(climbed(ladder))}
     random = control(ladder)
     cells = [
@@ -110,7 +115,7 @@ def rungs(ladder: Ladder) -> Table:
     ]
     columns = (
         "rung",
-        metric(ladder),
+        metric(ladder, attack),
         "cost",
         "trainings of its search",
         "worth over the one before",
@@ -123,9 +128,9 @@ def measured(rung: Rung) -> Metric:
     return rung.objective if rung.searched is None else rung.searched
 
 
-def metric(ladder: Ladder) -> str:
-    """Return the name of the metric that decides."""
-    return metric_title(ladder.claims[0].metric) if ladder.claims else OBJECTIVE
+def metric(ladder: Ladder, attack: str) -> str:
+    """Return the name of the metric that decides; without claims, that of J by an attack."""
+    return metric_title(ladder.claims[0].metric) if ladder.claims else objective_title(attack)
 
 
 def _gain(ladder: Ladder, space: str, below: str) -> str:
@@ -178,7 +183,8 @@ def _figure(summary: Summary, ladder: Ladder) -> Figure:
     )
     drawn = [replace(rung, objective=measured(rung)) for rung in shown]
     last = None if random is None else replace(random, objective=measured(random))
-    svg = draw("ladder", title, lambda: draw_ladder(drawn, last, floor, lines, metric(ladder)))
+    name = metric(ladder, summary.attack)
+    svg = draw("ladder", title, lambda: draw_ladder(drawn, last, floor, lines, name))
     return Figure("ladder", title, caption, svg)
 
 

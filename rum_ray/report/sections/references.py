@@ -8,13 +8,13 @@ from rum_ray.report.ranking import is_same
 from rum_ray.report.text import (
     DASH,
     KNOWLEDGE,
-    OBJECTIVE,
     format_count,
     format_interval,
     format_metric,
     format_number,
     format_p,
     metric_title,
+    objective_title,
 )
 from rum_ray.results.claims import LEVEL
 from rum_ray.results.report import Report
@@ -36,15 +36,18 @@ def section(report: Report, _: Gallery) -> Section | None:
     entries = report.summary.references
     if not entries:
         return None
-    return Section("references", "The reference of the search", (references(entries),))
+    return Section(
+        "references", "The reference of the search", (references(entries, report.summary.attack),)
+    )
 
 
-def references(entries: Sequence[ReferenceSummary]) -> Table:
-    """Return the worth of each reference's plan, and the cost of the reference."""
-    decides = next((e.regret.metric for e in entries if e.regret is not None), "objective")
+def references(entries: Sequence[ReferenceSummary], attack: str) -> Table:
+    """Return the worth of each reference's plan, by an attack, and the cost of the reference."""
+    objective = objective_title(attack)
+    decides = next((metric_title(e.regret.metric) for e in entries if e.regret), objective)
     columns = (
-        *("reference", "knowledge", "trials", "trainings", OBJECTIVE),
-        *(f"regret in {metric_title(decides)}", "95 % interval", "p"),
+        *("reference", "knowledge", "trials", "trainings", objective),
+        *(f"regret in {decides}", "95 % interval", "p"),
     )
     cells = [
         (

@@ -3,11 +3,11 @@
 from rum_ray.report.blocks import Cell, Column, Section, Table, TableRow
 from rum_ray.report.gallery import Gallery
 from rum_ray.report.text import (
-    OBJECTIVE,
     format_count,
     format_number,
     format_percent,
     format_plan,
+    objective_title,
 )
 from rum_ray.results.report import Report
 from rum_ray.results.schema import RepeatSummary
@@ -15,32 +15,37 @@ from rum_ray.results.schema import RepeatSummary
 READING = (
     "Each repeat is a whole study with a split, a pool, a forget set, a search and seeds of its "
     "own; its report is in the folder of its name. Forgotten: size of the forget set. Split-half: "
-    "reliability of the scores. Originals on R: accuracy of the originals on the retain set. Both "
-    f"{OBJECTIVE} and accuracies are means over the seeds of the repeat."
+    "reliability of the scores. Originals on R: accuracy of the originals on the retain set. "
+    "{objective} and accuracies are means over the seeds of the repeat."
 )
 
 
 def section(report: Report, _: Gallery) -> Section:
     """Return the table of the repeats."""
+    repeats, objective = report.summary.repeats, objective_title(report.summary.attack)
     columns = (
         Column("repeat", words=True),
-        *map(Column, ("forgotten", "split-half", "originals on R", OBJECTIVE)),
+        *map(Column, ("forgotten", "split-half", "originals on R", objective)),
         Column("plan", words=True),
         Column("seeds", words=True),
     )
-    repeats = report.summary.repeats
-    title = finding([each.objective for each in repeats])
-    rows = tuple(map(_row, repeats))
-    return Section("repeats", "The repeats", (Table("Repeats", columns, rows, title, READING),))
+    title = finding([each.objective for each in repeats], objective)
+    rows, reading = tuple(map(_row, repeats)), READING.format(objective=objective)
+    return Section("repeats", "The repeats", (Table("Repeats", columns, rows, title, reading),))
 
 
-def finding(objectives: list[float | None]) -> str:
-    """Return the range of the plans over the repeats."""
-    known = [value for value in objectives if value is not None]
+def finding(values: list[float | None], objective: str) -> str:
+    """Return the range of the plans over the repeats.
+
+    Args:
+        values: J of each repeat.
+        objective: name of J.
+    """
+    known = [value for value in values if value is not None]
     if not known:
         return "No repeat has a plan"
     low, high = format_number(min(known)), format_number(max(known))
-    return f"The plans of the repeats reach {low} to {high} in {OBJECTIVE}"
+    return f"The plans of the repeats reach {low} to {high} in {objective}"
 
 
 def _row(repeat: RepeatSummary) -> TableRow:

@@ -36,13 +36,13 @@ from rum_ray.report.text import (
     DASH,
     METRICS,
     MINUS,
-    OBJECTIVE,
     finite,
     format_count,
     format_metric,
     format_number,
     format_share,
     label,
+    objective_title,
     unit,
 )
 from rum_ray.results.claims import REFERENCES
@@ -95,18 +95,19 @@ def _star(rows: Sequence[Row]) -> str:
     return f"The large ★ is the plan {picked}. "
 
 
-def finding(rows: Sequence[Row], noun: str = "seed") -> str:
+def finding(rows: Sequence[Row], attack: str, noun: str = "seed") -> str:
     """Return the best method, and the number of others that differ from it significantly.
 
     Args:
         rows: of the report.
+        attack: the one that J is measured by.
         noun: "seed" or "repeat"; a row has a value for each.
     """
     ranked = measured(rows)
     if not ranked:
         return "No method has a result"
     name, best = label(ranked[0]), format_metric(metric(ranked[0], "objective"))
-    first = f"{name[:1].upper()}{name[1:]} has the best {OBJECTIVE}, {best}"
+    first = f"{name[:1].upper()}{name[1:]} has the best {objective_title(attack)}, {best}"
     seeds = len(ranked[0].seeds)
     if seeds < LEAST_SEEDS:
         return f"{first}; {format_count(seeds, noun)} cannot show a difference between methods"
@@ -122,7 +123,7 @@ def results(summary: Summary) -> Table:
     drawn = (Column(f"forget accuracy: {', '.join(subsets)}", medium="page"),) if subsets else ()
     columns = (
         Column("method", words=True),
-        *map(Column, (OBJECTIVE, METRICS["objective_auc"], "ToW", "MIA gap")),
+        *map(Column, (METRICS["objective_svm"], METRICS["objective_auc"], "ToW", "MIA gap")),
         Column("AUC gap", medium="text"),
         Column("worst seed"),
         Column("test accuracy", medium="text"),
@@ -132,7 +133,7 @@ def results(summary: Summary) -> Table:
     )
     rows, marks = [*references(summary.rows), *contestants(summary.rows)], _marks(summary.rows)
     cells = [_result(row, summary, subsets, marks[place]) for place, row in enumerate(rows)]
-    seeds, ours = max(len(row.seeds) for row in rows), METRICS[f"objective_{summary.attack}"]
+    seeds, ours = max(len(row.seeds) for row in rows), objective_title(summary.attack)
     noun = unit(summary)
     caption = (
         f"Mean ± half of the 95 % interval over {format_count(seeds, noun)}; methods from best "
@@ -147,7 +148,7 @@ def results(summary: Summary) -> Table:
         "Bars: accuracy on each subset of the forget set, from 0 to 1, with a stroke at the "
         "retrained model's; nearer to it, on either side, is better."
     )
-    title = finding(summary.rows, noun)
+    title = finding(summary.rows, summary.attack, noun)
     return Table("Results", columns, tuple(cells), title, caption, legend, "results")
 
 

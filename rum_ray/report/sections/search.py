@@ -20,13 +20,13 @@ from rum_ray.report.gallery import Gallery
 from rum_ray.report.ranking import mean, metric, subject
 from rum_ray.report.sections.picks import finalists, main, pareto, searches
 from rum_ray.report.text import (
-    OBJECTIVE,
     format_count,
     format_number,
     format_percent,
     format_settings,
     format_share,
     label,
+    objective_title,
     searched_title,
     unlearner_title,
 )
@@ -193,8 +193,9 @@ def _cost(summary: Summary, trials: pd.DataFrame) -> Figure | None:
         )
     seeds = max((len(row.seeds) for row in rows), default=0)
     caption += f"n = {format_count(len(found), 'trial')}, {format_count(seeds, 'seed')}."
-    name = searched_title(summary.searches[0]) if summary.searches else OBJECTIVE
-    svg = draw("cost", title, lambda: figures.cost(trials, rows, cap, name))
+    reported = objective_title(summary.attack)
+    name = searched_title(summary.searches[0]) if summary.searches else reported
+    svg = draw("cost", title, lambda: figures.cost(trials, rows, cap, name, reported))
     return Figure("cost", title, caption, svg)
 
 
