@@ -26,7 +26,6 @@ from rum_ray.training.fused import FUSED
 from rum_ray.training.recipe import Recipe, check_positive
 from rum_ray.unlearning import Unlearner
 
-LONGEST_NAME = 64
 MOST_REPEATS = 1000
 
 
@@ -81,10 +80,8 @@ class Experiment:
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
 
     def __post_init__(self) -> None:
-        if not self.name or not all(c.isalnum() or c in "-_" for c in self.name):
-            raise ValueError(f"name must be letters, digits, - and _, got '{self.name}'")
-        if len(self.name) > LONGEST_NAME:
-            raise ValueError(f"name must have at most {LONGEST_NAME} letters, got {len(self.name)}")
+        if not 1 <= len(self.name) <= 64 or not all(c.isalnum() or c in "-_" for c in self.name):
+            raise ValueError(f"name must be 1 to 64 letters, digits, - and _, got '{self.name}'")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds must be distinct and at least one, got {list(self.seeds)}")
         self._check_repeats()
