@@ -48,7 +48,7 @@ class Estimate:
         object_store_bytes: data in Ray's object store, per machine.
         worker_bytes: memory of a worker on the CPU, at most.
         measured_on: kind of the device that was measured, "cpu" or "cuda".
-        devices: by number of devices.
+        devices: by number of devices; one line has those of the experiment's workers.
     """
 
     command: str
@@ -81,20 +81,21 @@ def estimate(
     """
     if price is not None and not 0 <= price < math.inf:
         raise ConfigError(f"--price must be a number of at least 0, got {price:g}.")
-    rates = measure(study)
+    rates, cluster = measure(study), study.experiment.cluster
     lines = timed(study, counted(study, command), rates)
-    share = study.experiment.cluster.gpus_per_worker or 1.0
+    workers, share = cluster.workers, cluster.gpus_per_worker or 1.0
+    devices = sorted({*DEVICES, math.ceil(round(workers * share, 6))})
     hours = share * sum(sum(line.work.seconds) for line in lines) / 3600
     return Estimate(
         command=command,
-        forecast=[counts(line, study.experiment.cluster.workers) for line in lines],
+        forecast=[counts(line, workers) for line in lines],
         trainings=sum(line.trainings for line in lines),
         device_hours=hours,
         store_bytes=store_bytes(study, lines, rates),
         object_store_bytes=object_store_bytes(study.context.bundle),
         worker_bytes=worker_bytes(study, rates),
         measured_on=rates.device,
-        devices=[_on_devices(lines, count, share, hours, price) for count in DEVICES],
+        devices=[_on_devices(lines, count, share, hours, price) for count in devices],
     )
 
 

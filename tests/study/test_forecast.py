@@ -143,6 +143,17 @@ def test_an_estimate_of_more_devices(tmp_path):
         estimate(ours, price=-1.0)
 
 
+@pytest.mark.parametrize(("workers", "share", "devices"), [(3, 0, 3), (8, 0.25, 2), (5, 0.5, 3)])
+def test_an_estimate_has_a_line_for_the_workers_of_the_file(tmp_path, workers, share, devices):
+    ours = study(tmp_path, f"cluster={{workers: {workers}, gpus_per_worker: {share}}}")
+    found = estimate(ours, price=2.0, measure=rates)
+    assert [line.devices for line in found.devices] == sorted({*DEVICES, devices})
+    (own,) = (line for line in found.devices if line.devices == devices)
+    assert own.workers >= workers
+    if own.workers == workers:
+        assert own.seconds == pytest.approx(sum(each["seconds"] for each in found.forecast))
+
+
 def test_a_command_keeps_the_forecast_of_its_first_start(tmp_path, monkeypatch):
     ours, path = study(tmp_path / "store"), tmp_path / "stages.json"
     measured = []
