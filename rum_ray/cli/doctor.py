@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 
 from rum_ray.cli.sockets import Listener, ray_listeners
 from rum_ray.errors import StoreError
-from rum_ray.store import Store
+from rum_ray.store import Key, Store
 from rum_ray.study.output_folder import check_writable
 
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "numpy", "pyarrow", "scikit-learn")
@@ -102,7 +102,11 @@ def _storage(store: str) -> Iterator[Check]:
     place = Store(store)
     try:
         check_writable(place)
-        yield Check("store", "ok", f"{store}, writable")
+        if place.folder is None:
+            # A request for one key lists a folder: an absent bucket and refused keys are errors.
+            place.has(Key.named("pool", "doctor"))
+        found = "writable" if place.folder else "readable; nothing was written to it"
+        yield Check("store", "ok", f"{place.shown}, {found}")
     except StoreError as error:
         yield Check("store", "WRONG", str(error))
     if place.folder is not None:

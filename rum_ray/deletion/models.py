@@ -106,7 +106,7 @@ def find_start(experiment: Experiment, context: Context, out: Path, ledger: Ledg
         return read_published(experiment, context.bundle, out, ledger)
     if original is None or found is None:
         raise _no_original(experiment)
-    place = experiment.recipe.weights or f"the store {context.store.root}"
+    place = experiment.recipe.weights or f"the store {context.store.shown}"
     return Start(original, found, place)
 
 

@@ -8,6 +8,7 @@ from the same places as pyarrow: environment, ~/.aws, and the role of the machin
 import contextlib
 import functools
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -137,6 +138,11 @@ class Bucket:
         self.remove([path])
 
 
+def without_keys(uri: str) -> str:
+    """Return a URI for messages, without the keys that it may have."""
+    return re.sub("://[^/]*@", "://", uri, count=1)
+
+
 @functools.lru_cache(maxsize=8)
 def _client(uri: str) -> Any:
     """Return the client of a URI; making one takes longer than a request."""
@@ -145,8 +151,8 @@ def _client(uri: str) -> Any:
         from botocore.config import Config
     except ImportError as error:
         raise StoreError(
-            f"store '{uri.partition('?')[0]}' needs the package boto3, which writes to S3 without "
-            "overwriting. Install it with pip install 'rum-ray[s3]', on every machine."
+            f"store '{without_keys(uri).partition('?')[0]}' needs the package boto3, which writes "
+            "without overwriting. Install it with pip install 'rum-ray[s3]', on every machine."
         ) from error
     parts = urlsplit(uri)
     options = {name: values[-1] for name, values in parse_qs(parts.query).items()}

@@ -14,7 +14,7 @@ from pyarrow import fs
 
 from rum_ray.errors import StoreError
 from rum_ray.files import open_regular, write_bytes, write_once
-from rum_ray.store.bucket import Bucket
+from rum_ray.store.bucket import Bucket, without_keys
 
 CONNECTIONS = 16
 """Number of files that are read at a time where a request takes much longer than its transfer."""
@@ -71,7 +71,7 @@ def place_of(root: str) -> Place:
             return Bucket(root)
         files, base = fs.FileSystem.from_uri(root)
     except (OSError, ValueError) as error:
-        raise StoreError(f"store '{root}' cannot be opened: {error}") from error
+        raise StoreError(f"store '{without_keys(root)}' cannot be opened: {error}") from error
     return Folder(base) if isinstance(files, fs.LocalFileSystem) else Remote(files, base)
 
 

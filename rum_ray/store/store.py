@@ -13,6 +13,7 @@ from typing import Any
 from rum_ray.errors import DamagedError, MissingError, StoreError
 from rum_ray.files import locked
 from rum_ray.store.artifact import Artifact, Key, check_same, parse, parse_provenance
+from rum_ray.store.bucket import without_keys
 from rum_ray.store.packs import PACKED, Packs
 from rum_ray.store.places import Folder, place_of, read_many
 
@@ -29,7 +30,7 @@ class Store:
     """Artifacts in a local folder, or under a URI such as s3://bucket/path.
 
     Attributes:
-        root: the URI, or the absolute path of the folder.
+        root: the URI, or the absolute path of the folder; `shown` leaves out the keys of a URI.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -41,6 +42,7 @@ class Store:
         self.root = str(root)
         if "://" not in self.root:
             self.root = str(Path(root).expanduser().absolute())
+        self.shown = without_keys(self.root)
         self._place = place_of(self.root)
 
     def __reduce__(self) -> tuple[type["Store"], tuple[str]]:
@@ -116,7 +118,7 @@ class Store:
                 content, packed = self._packs[key.kind].read(key.digest), True
         name = f"{key.kind} {key.digest[:12]}"
         if content is None:
-            raise MissingError(f"{name} is not in the store {self.root}.")
+            raise MissingError(f"{name} is not in the store {self.shown}.")
         try:
             return parse(key, content, self.path(key))
         except StoreError as error:
@@ -230,7 +232,7 @@ class Store:
                 self._packs[kind].pack()
         except OSError as error:
             # Nothing depends on packs.
-            LOGGER.warning("the store %s was not packed: %s.", self.root, error)
+            LOGGER.warning("the store %s was not packed: %s.", self.shown, error)
 
     def lock(self, key: Key) -> contextlib.AbstractContextManager[None]:
         """Lock a key, so that one process computes the artifact while the others wait for it.
@@ -287,7 +289,7 @@ class Store:
         try:
             yield
         except OSError as error:
-            text = f"cannot {act} the store {self.root}: {error}."
+            text = f"cannot {act} the store {self.shown}: {error}."
             if act != "read":
                 text += " Free space, or name another --store. Saved artifacts stay valid."
             raise StoreError(text) from error

@@ -221,5 +221,5 @@ def check_finished(study: Study) -> None:
             if missing:
                 raise StoreError(
                     f"stage '{name}' is not finished: {missing} results are missing in the store "
-                    f"{context.store.root}. Use 'rum-ray run' first."
+                    f"{context.store.shown}. Use 'rum-ray run' first."
                 )

@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 
 import pytest
+from s3_server import serve
 
 from rum_ray.cli import doctor
 from rum_ray.cli.sockets import Listener
@@ -89,6 +90,21 @@ def test_a_store_that_cannot_be_written_is_wrong(call, plain_import, tmp_path):
     plain_import(None)
     (tmp_path / "file").write_text("in the way")
     assert states(call, "--store", "file/store")["store"] == ("WRONG", False)
+
+
+def test_a_bucket_is_asked_and_its_keys_are_not_shown(call, plain_import, tmp_path, monkeypatch):
+    plain_import(None)
+    with serve(tmp_path) as server:
+        there = server.bucket()
+        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+        monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+        for store, ok in ((there, False), (there.replace("//", "//key:hidden@"), True)):
+            absent = store.replace("/a/store", "0/a/store")
+            for each, state in ((store, ok), (absent, False)):
+                _, out, _ = call("doctor", "--json", "--store", each)
+                checks = {check["check"]: check["ok"] for check in json.loads(out)["checks"]}
+                assert checks["store"] == state
+                assert "hidden" not in out
 
 
 @pytest.mark.parametrize(("mode", "state"), [(0o600, "ok"), (0o644, "WRONG")])

@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from rum_ray.errors import StoreError
+from rum_ray.store import Store
 from rum_ray.store.bucket import Bucket
 from rum_ray.store.places import Folder, Place, Remote, place_of, read_many
 
@@ -171,7 +172,8 @@ def test_a_conflict_is_tried_again(server, monkeypatch):
 
 
 def test_credentials_and_endpoint_of_a_uri():
-    place = Bucket("s3://key:se%2Fcret@bucket?endpoint_override=localhost%3A9000&region=eu-west-3")
+    uri = "s3://key:se%2Fcret@bucket?endpoint_override=localhost%3A9000&region=eu-west-3"
+    place = Bucket(uri)
     assert (place.bucket, place.prefix, place.base) == ("bucket", "", "bucket")
     assert place._name("kind/x") == "kind/x"
     meta, credentials = place._client.meta, place._client._get_credentials()
@@ -179,6 +181,7 @@ def test_credentials_and_endpoint_of_a_uri():
     assert (credentials.access_key, credentials.secret_key) == ("key", "se/cret")
     with pytest.raises(StoreError, match=r"^store 's3:///x' .* names no bucket"):
         place_of("s3:///x")
+    assert Store(uri).shown == uri.replace("key:se%2Fcret@", "")
 
 
 def test_a_bucket_without_boto3_is_an_error(monkeypatch):
