@@ -113,6 +113,7 @@ def _storage(store: str) -> Iterator[Check]:
         yield _private("store access", place.folder)
     temporary = Path(tempfile.gettempdir())
     yield _private("temporary folder", temporary / f"rum-ray-{os.getuid()}")
+    yield _ray_folder()
     free = shutil.disk_usage(temporary).free / 2**30
     state: State = "ok" if free > MIN_TEMPORARY_GIB else "WRONG"
     yield Check("temporary space", state, f"{free:.1f} GiB free")
@@ -133,6 +134,20 @@ def _private(name: str, folder: Path) -> Check:
         who = "everyone can change it" if mode & 0o002 else "others can read or change it"
         return Check(name, state, f"{found}: {who}; chmod 700 {folder}")
     return Check(name, "ok", found)
+
+
+def _ray_folder() -> Check:
+    """Check the folder of clusters by `ray start`, which Ray opens to every user."""
+    name, parent = "ray folder", Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
+    folder = parent / "ray"
+    try:
+        is_open = folder.stat().st_mode & 0o002 and parent.stat().st_mode & 0o001
+    except OSError:
+        return Check(name, "ok", f"{folder}: absent")
+    if is_open:
+        found = f"{folder}: every user of this machine can change the code that Ray ships"
+        return Check(name, "warning", f"{found}; set RAY_TMPDIR to a folder of mode 700")
+    return Check(name, "ok", f"{folder}, closed to other users")
 
 
 def _access(address: str) -> Iterator[Check]:

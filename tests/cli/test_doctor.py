@@ -23,6 +23,7 @@ def machine(tmp_path_factory, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("temporary")))
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path_factory.mktemp("home") / "token"))
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     return listeners
 
@@ -130,6 +131,19 @@ def test_a_folder_that_others_can_change_is_wrong(call, plain_import, tmp_path, 
     folder.mkdir()
     folder.chmod(mode)
     assert states(call)[name] == (state, state != "WRONG")
+
+
+@pytest.mark.parametrize(("around", "state"), [(0o700, "ok"), (0o755, "warning")])
+def test_a_folder_of_ray_that_every_user_can_change_is_a_warning(
+    call, plain_import, tmp_path, monkeypatch, around, state
+):
+    plain_import(None)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "temporary"))
+    assert states(call)["ray folder"] == ("ok", True)
+    (tmp_path / "temporary" / "ray").mkdir(parents=True)
+    (tmp_path / "temporary" / "ray").chmod(0o777)
+    (tmp_path / "temporary").chmod(around)
+    assert states(call)["ray folder"] == (state, True)
 
 
 def test_a_ray_without_authentication_is_wrong(call, plain_import, monkeypatch):
