@@ -5,6 +5,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
@@ -144,8 +145,10 @@ class Pool:
     def watch(self, on_progress: OnProgress) -> bool:
         """Wait a moment, report the progress, and return True if the stage is over."""
         state, is_over = self._get(self.queue.watch.remote(WATCH_SECONDS))
-        if state.seconds > 0:
-            on_progress(state)
+        if not state.workers and not state.seconds:
+            # The wait for machines and workers has gauges and lines, too.
+            state = replace(state, note="starting workers")
+        on_progress(state)
         if not is_over:
             self._check(state)
         return bool(is_over)
