@@ -163,7 +163,7 @@ def test_a_signal_requeues_the_job_and_finished_models_are_kept(slurm, tmp_path)
         until(lambda: state("JobState") in ended, 400, "the job did not end")
     finally:
         print(text())
-        for path in Path("/tmp").glob(f"rum-ray-{job}*"):
+        for path in Path(f"/tmp/rum-ray-{os.getuid()}").glob(f"{job}*"):
             shutil.rmtree(path, ignore_errors=True)
             path.unlink(missing_ok=True)
     assert (state("JobState"), state("ExitCode")) == ("COMPLETED", "0:0")
