@@ -141,7 +141,8 @@ def _plans(study: Study) -> int:
     if study.plan_only:
         return own
     control = int("V1" in study.search_names)
-    searched = len(study.rung_names) + len(study.search_names) // max(1, len(study.rung_names)) - 1
+    rungs, names = len(study.rung_names), len(study.search_names)
+    searched = rungs + names // max(1, rungs) - bool(names)
     return own + 3 * len(experiment.compare) + searched + control
 
 

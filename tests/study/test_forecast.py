@@ -12,8 +12,8 @@ from rum_ray import config
 from rum_ray.errors import ConfigError
 from rum_ray.jobs import Context
 from rum_ray.store import Store
+from rum_ray.study import bounds, validation
 from rum_ray.study import forecast as forecasts
-from rum_ray.study import validation
 from rum_ray.study.calibration import Calibration, Speed, calibrate
 from rum_ray.study.estimate import DEVICES, estimate
 from rum_ray.study.executor import LocalExecutor
@@ -141,6 +141,13 @@ def test_an_estimate_of_more_devices(tmp_path):
     assert found.worker_bytes < 10**9
     with pytest.raises(ConfigError, match="--price"):
         estimate(ours, price=-1.0)
+
+
+@pytest.mark.parametrize(("change", "picks"), [("search=null", 0), ("repeats=1", 2)])
+def test_the_rows_are_bounded_with_and_without_a_search(tmp_path, change, picks):
+    (found,) = bounds.rows(study(tmp_path, change))
+    # The plan of the file, three rows of `compare`, picks, and four rows without a plan.
+    assert found.jobs == 2 * (1 + 3 + picks + 4)
 
 
 @pytest.mark.parametrize(("workers", "share", "devices"), [(3, 0, 3), (8, 0.25, 2), (5, 0.5, 3)])
