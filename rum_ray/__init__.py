@@ -18,10 +18,13 @@ if TYPE_CHECKING:
         PoolEvidence,
         auc_attack,
         evaluate,
+        forgetting_quality,
+        iam,
         jensen_shannon,
         klom,
         pool_lira,
         pool_rmia,
+        ruli,
         svm_attack,
         threshold_attack,
         tow,
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from rum_ray.study.executor import LocalExecutor
     from rum_ray.training import LocalRuntime, Recipe
     from rum_ray.unlearning import (
+        AMUN,
         CT,
         MSG,
         SSD,
@@ -49,6 +53,7 @@ if TYPE_CHECKING:
         FineTune,
         Influence,
         L1Sparse,
+        LoTUS,
         NegGrad,
         NegGradPlus,
         Nothing,
@@ -57,6 +62,8 @@ if TYPE_CHECKING:
         SalUn,
         Scrub,
         UnlearningTask,
+        WeightDistortion,
+        WeightDistReg,
     )
 
 _NAMES = {
@@ -67,7 +74,8 @@ _NAMES = {
     "data.source": "open_source",
     "evaluation": (
         "ATTACKS Accuracies Attack AttackResult Evaluation PoolEvidence auc_attack evaluate "
-        "jensen_shannon klom pool_lira pool_rmia svm_attack threshold_attack tow tow_mia u_lira"
+        "forgetting_quality iam jensen_shannon klom pool_lira pool_rmia ruli svm_attack "
+        "threshold_attack tow tow_mia u_lira"
     ),
     "models": "MODELS",
     "refinement": "REFINERS forget_set refine",
@@ -82,8 +90,9 @@ _NAMES = {
     "study.executor": "LocalExecutor",
     "training": "LocalRuntime Recipe",
     "unlearning": (
-        "UNLEARNERS UnlearningTask BadTeacher CT FineTune Influence L1Sparse MSG NegGrad "
-        "NegGradPlus Nothing RandomLabel Retrain SalUn Scrub SSD"
+        "UNLEARNERS UnlearningTask AMUN BadTeacher CT FineTune Influence L1Sparse LoTUS MSG "
+        "NegGrad NegGradPlus Nothing RandomLabel Retrain SalUn Scrub SSD WeightDistReg "
+        "WeightDistortion"
     ),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}

@@ -35,7 +35,7 @@ TABLES = {
     "DATASETS": "digits cifar10 cifar100 svhn tiny_imagenet images",
     "MODELS": "mlp small_cnn patch_cnn fast_cnn resnet9 resnet18 resnet50 vgg16 vit_tiny swin_t",
     "REFINERS": "by_score shuffle",
-    "ATTACKS": "svm auc threshold pool_lira pool_rmia u_lira",
+    "ATTACKS": "svm auc threshold pool_lira pool_rmia u_lira ruli iam forgetting_quality",
 }
 
 

@@ -10,9 +10,12 @@ from collections.abc import Mapping
 from functools import partial
 
 from rum_ray.evaluation.attack import Attack
+from rum_ray.evaluation.competition import LEAST_SEEDS, forgetting_quality
 from rum_ray.evaluation.divergence import jensen_shannon, klom
+from rum_ray.evaluation.iam import iam
 from rum_ray.evaluation.mia import Feature, auc_attack, svm_attack, threshold_attack
 from rum_ray.evaluation.pool import AttackResult, PoolEvidence, pool_lira, pool_rmia, u_lira
+from rum_ray.evaluation.ruli import ruli
 from rum_ray.evaluation.tow import Accuracies, Evaluation, evaluate, tow, tow_mia
 from rum_ray.plugins import find, instance
 from rum_ray.training.prediction import predict
@@ -39,6 +42,11 @@ ATTACKS: Mapping[str, Attack] = {
         Attack("pool_lira", "pool LiRA", "pool", pool_lira),
         Attack("pool_rmia", "pool RMIA", "pool", pool_rmia),
         Attack("u_lira", "U-LiRA", "shadows", u_lira),
+        Attack("ruli", "RULI", "trained_shadows", ruli),
+        Attack("iam", "IAM", "original", iam),
+        Attack(
+            "forgetting_quality", "forgetting quality", "seeds", forgetting_quality, LEAST_SEEDS
+        ),
     )
 }
 
@@ -68,11 +76,14 @@ __all__ = [
     "auc_attack",
     "evaluate",
     "find_attack",
+    "forgetting_quality",
+    "iam",
     "jensen_shannon",
     "klom",
     "pool_lira",
     "pool_rmia",
     "predict",
+    "ruli",
     "svm_attack",
     "threshold_attack",
     "tow",

@@ -7,7 +7,9 @@ needs more careful evaluations to avoid a false sense of privacy", 2024,
 https://arxiv.org/abs/2403.01218. The pool is that of the memorization estimate.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,7 +129,7 @@ def lira_scores(examples: PoolEvidence) -> Array:
     Raises:
         DataError: an example has fewer than two models trained without it.
     """
-    mean, deviation = _gaussian(examples.pool, ~examples.included, "trained without it")
+    mean, deviation = gaussian(examples.pool, ~examples.included, "trained without it")
     scores: Array = (examples.logits - mean) / deviation
     return scores
 
@@ -150,7 +152,7 @@ def rmia_scores(examples: PoolEvidence, population: PoolEvidence) -> Array:
 def _gain(examples: PoolEvidence) -> Array:
     """Return RMIA's ratio r [N] of each example."""
     outside = ~examples.included
-    _check(outside, "trained without it")
+    check_models(outside, "trained without it")
     p_out = (expit(examples.pool) * outside).sum(axis=0) / outside.sum(axis=0)
     gain: Array = 2 * expit(examples.logits) / ((1 + OFFLINE) * p_out + 1 - OFFLINE)
     return gain
@@ -239,22 +241,38 @@ def u_lira(
         >>> rr.u_lira(unlearned, retrained, shadows, forgotten).auc
         1.0
     """
-    inside = _gaussian(shadows, forgotten, "forgot it")
-    outside = _gaussian(shadows, ~forgotten, "trained without it")
-    scores = (_log_density(x, *inside) - _log_density(x, *outside) for x in (unlearned, retrained))
-    return AttackResult.of(*scores)
+    inside = partial(_log_density, *gaussian(shadows, forgotten, "forgot it"))
+    outside = partial(_log_density, *gaussian(shadows, ~forgotten, "trained without it"))
+    return likelihood_ratio(unlearned, retrained, inside, outside)
 
 
-def _gaussian(pool: Array, chosen: NDArray[np.bool_], role: str) -> tuple[Array, Array]:
+def likelihood_ratio(
+    unlearned: Array,
+    retrained: Array,
+    inside: Callable[[Array], Array],
+    outside: Callable[[Array], Array],
+) -> AttackResult:
+    """Return the result of log likelihood ratios: the unlearned model against a retrained one.
+
+    Args:
+        unlearned: [N] logit p_y under the attacked model; its ratios are those of the targets.
+        retrained: [N] logit p_y under a retrained model; its ratios are those of the non-members.
+        inside: log density [N] of logits [N] of forgotten examples.
+        outside: log density [N] of logits [N] of examples that were never learned.
+    """
+    return AttackResult.of(*(inside(x) - outside(x) for x in (unlearned, retrained)))
+
+
+def gaussian(pool: Array, chosen: NDArray[np.bool_], role: str) -> tuple[Array, Array]:
     """Return mean and standard deviation [N] over the chosen models of each example."""
-    _check(chosen, role)
+    check_models(chosen, role)
     count = chosen.sum(axis=0)
     mean = np.where(chosen, pool, 0.0).sum(axis=0) / count
     variance = np.where(chosen, (pool - mean) ** 2, 0.0).sum(axis=0) / (count - 1)
     return mean, np.sqrt(np.maximum(variance, 1e-12))
 
 
-def _check(chosen: NDArray[np.bool_], role: str) -> None:
+def check_models(chosen: NDArray[np.bool_], role: str) -> None:
     """Raise DataError if an example has fewer than two chosen models."""
     few = int((chosen.sum(axis=0) < LEAST_MODELS).sum())
     if few:
@@ -264,7 +282,7 @@ def _check(chosen: NDArray[np.bool_], role: str) -> None:
         )
 
 
-def _log_density(x: Array, mean: Array, deviation: Array) -> Array:
+def _log_density(mean: Array, deviation: Array, x: Array) -> Array:
     """Return the log density of a Gaussian, up to a constant."""
     density: Array = -(((x - mean) / deviation) ** 2) / 2 - np.log(deviation)
     return density

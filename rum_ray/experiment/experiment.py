@@ -96,6 +96,7 @@ class Experiment:
             self._check_subsets(into)
         self._check_search(into)
         self._check_scoring()
+        self.evaluate.check_seeds(len(self.seeds))
         if self.evaluate.of_pool:
             self._check_pool(f"evaluate.also: {self.evaluate.of_pool[0]}")
 

@@ -155,8 +155,9 @@ class EvaluateConfig:
             in the paper's code).
         also: attacks beside "svm" and "auc": names of `ATTACKS`, or `package.module:name` of an
             `Attack`. An SVM learns from confidence, or from the feature in its name. Those of the
-            pool keep its models, so asking for one later trains the pool again; "u_lira" runs each
-            reported plan "rum" and the best single unlearner on each of them.
+            pool keep its models, so asking for one later trains the pool again; "u_lira" and "ruli"
+            run each reported plan "rum" and the best single unlearner on each of them.
+            "forgetting_quality" compares the models of all seeds, of which it needs at least 3.
         relearn: relearning test: fine-tune on the retain set and measure how much forget accuracy
             returns; null for none.
         residual: measure the residual of the forget set in embedding space, for models whose
@@ -183,6 +184,15 @@ class EvaluateConfig:
         if len({attack.name for attack in self.attacks}) < len(self.also):
             raise ValueError(f"also must name each attack once, got {list(self.also)}")
 
+    def check_seeds(self, count: int) -> None:
+        """Raise ConfigError if an attack compares the models of more than `count` seeds."""
+        for name, attack in zip(self.also, self.attacks, strict=True):
+            if count < attack.seeds:
+                raise ConfigError(
+                    f"evaluate.also: {name} compares the models of at least {attack.seeds} seeds, "
+                    f"and there are {count} in 'seeds'. List more seeds, or remove {name}."
+                )
+
     @property
     def attacks(self) -> tuple[Attack, ...]:
         """The attacks of `also`."""
@@ -196,12 +206,12 @@ class EvaluateConfig:
     @property
     def of_shadows(self) -> tuple[str, ...]:
         """The attacks that need shadow unlearned models."""
-        return self.needing("shadows")
+        return self.needing("shadows", "trained_shadows")
 
     @property
     def of_pool(self) -> tuple[str, ...]:
         """The attacks that need the models of the pool again."""
-        return self.needing("pool", "shadows")
+        return self.needing("pool", "shadows", "trained_shadows")
 
 
 def _at_also(place: int, name: str, known: Mapping[str, Attack]) -> Attack:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rum_ray.errors import ConfigError
 from rum_ray.evaluation import AttackResult, PoolEvidence, klom
@@ -58,15 +59,57 @@ def _by_predictions(attack: Attack, measured: Measured) -> list[Metrics]:
         [_answer(attack, evaluation, measured.config.members) for evaluation in method.evaluations]
         for method in measured.methods
     ]
-    return [
-        {
-            attack.name: metric_or_reason(ours, NO_NUMBER),
-            f"{attack.name}_gap": metric_or_reason(
-                [a - b for a, b in zip(ours, answers[0], strict=True)], NO_NUMBER, PairedGap
-            ),
-        }
-        for ours in answers
-    ]
+    return [_answers(attack, ours, answers[0]) for ours in answers]
+
+
+def _by_original(attack: Attack, measured: Measured) -> list[Metrics]:
+    """Return the answer of an attack that knows the original, and its gap, for each method.
+
+    Models that were retrained again have not seen the forget set. They are measured by the models
+    of the reference themselves, since a model is no evidence on itself.
+    """
+    by_name = {method.name: method.evaluations for method in measured.methods}
+    again, reference = (_logits(by_name[n]) for n in ("retrained_again", "retrained"))
+    originals, answers = _logits(by_name["original"]), []
+    for method in measured.methods:
+        shadows = reference if method.name == "retrained_again" else again
+        pairs = zip(_logits(method.evaluations), originals, strict=True)
+        answers.append([_number(attack, attack(*pair, shadows)) for pair in pairs])
+    return [_answers(attack, ours, answers[0]) for ours in answers]
+
+
+def _by_seeds(attack: Attack, measured: Measured) -> list[Metrics]:
+    """Return the answer of an attack on the models of all seeds, and its gap, for each method.
+
+    The gap is the distance to the answer on the retrained models themselves.
+    """
+    theirs = _logits(measured.methods[0].evaluations)
+    alike = _number(attack, attack(theirs, theirs))
+    found = []
+    for method in measured.methods:
+        answer = _number(attack, attack(_logits(method.evaluations), theirs))
+        numbers = {attack.name: answer, f"{attack.name}_gap": abs(answer - alike)}
+        found.append(
+            {
+                name: Metric(value) if np.isfinite(value) else Metric.missing(NO_NUMBER)
+                for name, value in numbers.items()
+            }
+        )
+    return found
+
+
+def _answers(attack: Attack, ours: Sequence[float], retrained: Sequence[float]) -> Metrics:
+    """Return one number per seed, and its gap to the numbers of the retrained models."""
+    differences = [a - b for a, b in zip(ours, retrained, strict=True)]
+    return {
+        attack.name: metric_or_reason(ours, NO_NUMBER),
+        f"{attack.name}_gap": metric_or_reason(differences, NO_NUMBER, PairedGap),
+    }
+
+
+def _logits(evaluations: Sequence[Evaluation]) -> NDArray[np.float64]:
+    """Return logit p_y [M, N] of the forget set under the models of all seeds."""
+    return np.stack([evaluation.logits("forget") for evaluation in evaluations])
 
 
 def _answer(attack: Attack, evaluation: Evaluation, members: Members) -> float:
@@ -77,6 +120,11 @@ def _answer(attack: Attack, evaluation: Evaluation, members: Members) -> float:
     else:
         learned = evaluation.pair("retain", evaluation.sample(members))
         answer = attack(learned, nonmembers, targets)
+    return _number(attack, answer)
+
+
+def _number(attack: Attack, answer: float | AttackResult) -> float:
+    """Return the answer of an attack that gives a number."""
     if isinstance(answer, AttackResult) or np.ndim(answer) > 0:
         raise _wrong(attack, answer, "a number")
     return float(answer)
@@ -130,9 +178,12 @@ def _by_shadows(attack: Attack, measured: Measured) -> list[Metrics]:
             names = (attack.name, f"{attack.name}_gap")
             found.append(dict.fromkeys(names, Metric.missing(NO_SHADOWS)))
             continue
-        pairs = zip(method.evaluations, retrained, strict=True)
-        logits = ((ours.logits("forget"), theirs.logits("forget")) for ours, theirs in pairs)
-        results = [_result(attack, *pair, shadows.logits, shadows.forgotten) for pair in logits]
+        evidence = [shadows.logits, shadows.forgotten]
+        if attack.needs == "trained_shadows":
+            assert measured.pool is not None
+            evidence.append(measured.pool.sets["forget"][0])
+        pairs = zip(_logits(method.evaluations), _logits(retrained), strict=True)
+        results = [_result(attack, *pair, *evidence) for pair in pairs]
         gap = metric(PairedGap.of([result.auc - CHANCE for result in results]))
         found.append({**_result_metrics(attack.name, results), f"{attack.name}_gap": gap})
     return found
@@ -173,4 +224,7 @@ _MEASURES: Mapping[Needs, Callable[[Attack, Measured], list[Metrics]]] = {
     "members": _by_predictions,
     "pool": _by_pool,
     "shadows": _by_shadows,
+    "trained_shadows": _by_shadows,
+    "original": _by_original,
+    "seeds": _by_seeds,
 }

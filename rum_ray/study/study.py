@@ -190,7 +190,7 @@ class Study:
     @property
     def asks_pool(self) -> bool:
         """True if an attack compares the models with the logits of the pool."""
-        return bool(self.experiment.evaluate.needing("pool"))
+        return bool(self.experiment.evaluate.needing("pool", "trained_shadows"))
 
     @cached_property
     def searches(self) -> Mapping[str, SearchJob]:

@@ -12,16 +12,19 @@ Example:
 from collections.abc import Mapping
 
 from rum_ray.plugins import find, implementing
+from rum_ray.unlearning.amun import AMUN
 from rum_ray.unlearning.bad_teacher import BadTeacher
 from rum_ray.unlearning.base import GradientUnlearner, Unlearner, UnlearningTask
 from rum_ray.unlearning.baselines import Nothing, Retrain
 from rum_ray.unlearning.convolutions import CT, MSG
 from rum_ray.unlearning.finetune import FineTune, L1Sparse
 from rum_ray.unlearning.influence import Influence
+from rum_ray.unlearning.lotus import LoTUS
 from rum_ray.unlearning.neggrad import NegGrad, NegGradPlus
 from rum_ray.unlearning.random_label import RandomLabel, SalUn
 from rum_ray.unlearning.scrub import Scrub
 from rum_ray.unlearning.ssd import SSD
+from rum_ray.unlearning.weight_space import WeightDistortion, WeightDistReg
 
 UNLEARNERS: Mapping[str, type[Unlearner]] = {
     "nothing": Nothing,
@@ -38,6 +41,10 @@ UNLEARNERS: Mapping[str, type[Unlearner]] = {
     "ssd": SSD,
     "msg": MSG,
     "ct": CT,
+    "amun": AMUN,
+    "lotus": LoTUS,
+    "weight_distortion": WeightDistortion,
+    "weight_dist_reg": WeightDistReg,
 }
 """Unlearners by their YAML names."""
 
@@ -56,6 +63,7 @@ def find_unlearner(name: str) -> type[Unlearner]:
 
 
 __all__ = [
+    "AMUN",
     "CT",
     "MSG",
     "SSD",
@@ -65,6 +73,7 @@ __all__ = [
     "GradientUnlearner",
     "Influence",
     "L1Sparse",
+    "LoTUS",
     "NegGrad",
     "NegGradPlus",
     "Nothing",
@@ -74,5 +83,7 @@ __all__ = [
     "Scrub",
     "Unlearner",
     "UnlearningTask",
+    "WeightDistReg",
+    "WeightDistortion",
     "find_unlearner",
 ]

@@ -241,3 +241,8 @@ def test_the_table():
 def test_an_attack_that_cannot_be_named_or_fed_is_refused(name, needs):
     with pytest.raises(ValueError, match=f"'{name if needs == 'members' else needs}'"):
         Attack(name, "mine", needs, auc_attack)
+
+
+def test_an_attack_on_no_seed_is_refused():
+    with pytest.raises(ValueError, match="seeds must be positive, got 0"):
+        Attack("mine", "mine", "seeds", auc_attack, seeds=0)

@@ -17,6 +17,7 @@ from rum_ray.training import LocalRuntime, Recipe
 from rum_ray.unlearning.bad_teacher import incompetent as untrained
 from rum_ray.unlearning.base import concat_sets
 from rum_ray.unlearning.convolutions import layer_weights, redrawn
+from rum_ray.unlearning.lotus import gumbel
 
 from . import training
 from .literal import Sgd, cross_entropy, gradient, kl, moved
@@ -205,6 +206,89 @@ def ct(u, model, task):
     return sgd.model
 
 
+def adversarial(u, model, task):
+    """A: for each example, the first point that the model misclassifies, and its class."""
+    model = copy.deepcopy(model).double()
+    whole = torch.cat([task.forget.x, task.retain.x]).double()
+    found = [_adversarial(u, model, x.double(), int(y), whole) for x, y in _pairs(task.forget)]
+    return torch.stack([x for x, _ in found]), torch.tensor([y for _, y in found])
+
+
+def _adversarial(u, model, x, y, whole):
+    for k in range(u.radii):
+        radius, point = u.radius * 2**k, x
+        for step in range(u.steps + 1):
+            point = point.detach().requires_grad_()
+            logits = model(point[None])[0]
+            other = max((float(z), c) for c, z in enumerate(logits) if c != y)[1]
+            if float(logits[other]) > float(logits[y]):
+                return point.detach(), other
+            if step < u.steps:
+                (slope,) = torch.autograd.grad(-logits.log_softmax(0)[y], point)
+                away = point.detach() + radius / 10 * slope / slope.norm() - x
+                point = x + away * min(1.0, radius / float(away.norm()))
+                point = point.clamp(whole.min(), whole.max())
+    return point.detach(), other
+
+
+def _pairs(data):
+    return zip(data.x, data.y, strict=True)
+
+
+def amun(u, model, task):
+    """CE on A and R as one set."""
+    near, labels = adversarial(u, model, task)
+    sgd = Sgd(model, **vars(u))
+    x, y = torch.cat([near, task.retain.x.double()]), torch.cat([labels, task.retain.y])
+    for _ in range(u.epochs):
+        sgd.step(cross_entropy(sgd.model, x, y))
+    return sgd.model
+
+
+def lotus(u, model, task, rows, places, noise):
+    """-sum of t log softmax(f): t is tempered on S, and a draw of the old model on R'.
+
+    Of the e-th epoch, `places[e]` are the examples of S and R' in the order of the rows of
+    `noise[e]`.
+    """
+    teacher = copy.deepcopy(model).double()
+    sgd = Sgd(model, **vars(u))
+    x = torch.cat([task.forget.x, task.retain.x[rows]]).double()
+    for e in range(u.epochs):
+        right = sgd.model(task.forget.x.double()).argmax(1) == task.forget.y
+        temperature = math.exp(u.alpha * (float(right.double().mean()) - u.unseen_accuracy))
+        total = 0.0
+        for place, g in zip(places[e], noise[e].double(), strict=True):
+            z = teacher(x[place][None])[0].detach() + g
+            t = (
+                (z / temperature).softmax(0)
+                if place < len(task.forget)
+                else (z == z.max()).double()
+            )
+            total = total - (t * sgd.model(x[place][None])[0].log_softmax(0)).sum()
+        sgd.step(total / len(x))
+    return sgd.model
+
+
+def weight_distortion(u, model, task, noise):
+    """theta + std * noise, once; then CE(R)."""
+    start = copy.deepcopy(model).double()
+    for theta, drawn in zip(start.parameters(), noise, strict=True):
+        theta.data += u.std * drawn.double()
+    return finetune(u, start, task)
+
+
+def weight_dist_reg(u, model, task):
+    """CE(R) - alpha * sqrt(mean (theta - theta_o)^2 + 1e-8)."""
+    start = torch.cat([p.detach().double().flatten() for p in model.parameters()])
+    sgd = Sgd(model, **vars(u))
+    for _ in range(u.epochs):
+        theta = torch.cat([p.flatten() for p in sgd.model.parameters()])
+        far = (((theta - start) ** 2).mean() + 1e-8).sqrt()
+        sgd.step(cross_entropy(sgd.model, task.retain.x, task.retain.y) - u.alpha * far)
+    return sgd.model
+
+
 def _nothing(u, model, task):
     return model
 
@@ -242,6 +326,23 @@ def _msg(u, model, task):
     parameters = dict(model.named_parameters())
     fresh = {name: redrawn(parameters[name], seed / name) for name in layer_weights(model)}
     return msg(u, model, task, rows, fresh)
+
+
+def _lotus(u, model, task):
+    rows = (SEED / "retain").choice(90, int(u.retain_share * 90))
+    total = 40 + len(rows)
+    like = torch.zeros(total, model(task.forget.x[:1]).shape[1])
+    seeds = [SEED / e for e in range(u.epochs)]
+    places = [(seed / "mixed" / "order").permutation(total) for seed in seeds]
+    return lotus(u, model, task, rows, places, [gumbel(like, s / "gumbel" / 0) for s in seeds])
+
+
+def _weight_distortion(u, model, task):
+    noise = []
+    for name, parameter in model.named_parameters():
+        with (SEED / "mask" / name).torch():
+            noise.append(torch.randn(parameter.shape))
+    return weight_distortion(u, model, task, noise)
 
 
 @dataclass(frozen=True)
@@ -287,4 +388,10 @@ CASES = {
     "ssd": Case(_ssd, {"batch_size": 130, "alpha": 2.0}, forgets=({"alpha": 25.0},)),
     "msg": Case(_msg, ONE_BATCH, forgets=({"lr": 0.1},)),
     "ct": Case(ct, ONE_BATCH, forgets=({"lr": 0.1},), model="small_cnn"),
+    "amun": Case(
+        amun, {**ONE_BATCH, "radius": 0.1, "radii": 4, "steps": 8}, forgets=({"lr": 0.1},)
+    ),
+    "lotus": Case(_lotus, ONE_BATCH, forgets=({"lr": 0.1, "unseen_accuracy": 0.0},)),
+    "weight_distortion": Case(_weight_distortion, ONE_BATCH, forgets=({"lr": 0.1, "std": 0.05},)),
+    "weight_dist_reg": Case(weight_dist_reg, ONE_BATCH, forgets=({"lr": 0.1, "alpha": 10.0},)),
 }

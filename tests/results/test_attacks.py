@@ -10,8 +10,11 @@ from reference.streaming import stream
 from rum_ray.errors import ConfigError
 from rum_ray.evaluation import (
     PoolEvidence,
+    forgetting_quality,
+    iam,
     pool_lira,
     predict,
+    ruli,
     svm_attack,
     threshold_attack,
     u_lira,
@@ -33,7 +36,7 @@ from rum_ray.partition import Subset
 from rum_ray.results.load import load_methods, load_outcome
 from rum_ray.results.metrics import metric
 from rum_ray.results.rows import row_summaries
-from rum_ray.results.schema import Klom, Row
+from rum_ray.results.schema import Klom, Metric, Row
 from rum_ray.results.summary import summarize
 from rum_ray.rum import Plan, Step, unlearn
 from rum_ray.store import Store
@@ -45,6 +48,7 @@ from rum_ray.training import LocalRuntime, Recipe
 from rum_ray.unlearning import FineTune, Nothing
 
 ALSO = ("svm_entropy", "svm_probabilities", "threshold", "pool_lira", "pool_rmia", "u_lira")
+ALSO += ("ruli", "iam")
 TUNED = FineTune(lr=0.2, epochs=2)
 EXPERIMENT = Experiment(
     name="small",
@@ -103,6 +107,7 @@ def logits_of(model, data) -> np.ndarray:
 
 def test_every_row_has_every_attack(rows):
     names = {"threshold", "threshold_gap", "svm_entropy", "svm_entropy_gap", "u_lira", "u_lira_gap"}
+    names |= {"ruli", "ruli_gap", "iam", "iam_gap"}
     for attack in ("pool_lira", "pool_rmia"):
         names |= {attack, f"{attack}_gap", f"{attack}_retain", f"{attack}_tpr_at_0.001"}
     for row in rows:
@@ -119,16 +124,18 @@ def test_every_row_has_every_attack(rows):
 
 def test_against_itself_the_retrained_model_has_no_gap(rows):
     gaps = {name: m for name, m in rows[0].metrics.items() if name.endswith("_gap")}
-    assert len(gaps) == 9
+    assert len(gaps) == 11
     assert all(gap.mean == 0 for gap in gaps.values())
-    assert rows[0].metrics["u_lira"].values == (0.5, 0.5)
+    assert rows[0].metrics["u_lira"].values == rows[0].metrics["ruli"].values == (0.5, 0.5)
 
 
 def test_the_original_is_told_apart_by_each_attack(rows):
     floor, original = rows[1].metrics, rows[2].metrics
-    for attack in ("pool_lira", "pool_rmia", "u_lira"):
+    for attack in ("pool_lira", "pool_rmia", "u_lira", "ruli"):
         assert original[f"{attack}_gap"].mean > 2 * floor[f"{attack}_gap"].mean
         assert original[attack].mean > 0.6
+    assert original["iam_gap"].mean > 2 * floor["iam_gap"].mean
+    assert original["iam"].mean < rows[0].metrics["iam"].mean
 
 
 def test_the_pool_attack_is_made_of_the_pool_s_predictions(study, rows):
@@ -162,12 +169,47 @@ def test_shadows_forget_what_they_learned_of_the_forget_set(study, rows):
         after = unlearn(model, Plan(tuple(steps)), inside, runtime, EXPERIMENT.recipe)
         logits.append(logits_of(after, train.take(forget)))
         forgotten.append([row in learned for row in forget])
-    told = []
+    before = np.stack([logits_of(model, train.take(forget)) for model, _ in models(study)])
+    told, ruled = [], []
     for ours, theirs in zip(method_rows(study)[-1].jobs, method_rows(study)[0].jobs, strict=True):
-        pair = (job.load(study.context).logits("forget") for job in (ours, theirs))
-        told.append(u_lira(*pair, np.stack(logits), np.array(forgotten)).auc)
+        pair = [job.load(study.context).logits("forget") for job in (ours, theirs)]
+        evidence = (*pair, np.stack(logits), np.array(forgotten))
+        told.append(u_lira(*evidence).auc)
+        ruled.append(ruli(*evidence, before).auc)
     assert rows[-1].metrics["u_lira"].values == tuple(told)
     assert rows[-1].metrics["u_lira_gap"].mean == pytest.approx(abs(np.mean(told) - 0.5))
+    assert rows[-1].metrics["ruli"].values == tuple(ruled)
+
+
+def test_iam_measures_by_the_original_and_by_other_retrained_models(study, rows):
+    def logits(job):
+        return job.load(study.context).logits("forget")
+
+    retrained, again, original, *_, plan = ([*map(logits, r.jobs)] for r in method_rows(study))
+    for row, models, shadows in ((-1, plan, again), (0, retrained, again), (1, again, retrained)):
+        told = [iam(*pair, np.stack(shadows)) for pair in zip(models, original, strict=True)]
+        assert rows[row].metrics["iam"].values == tuple(told)
+
+
+def test_the_forgetting_quality_is_one_number_of_all_seeds(study):
+    def logits(row):
+        return np.stack([job.load(study.context).logits("forget") for job in row.jobs])
+
+    name = "forgetting_quality"
+    with pytest.raises(ConfigError, match=rf"^evaluate\.also: {name} .* 3 seeds, and there are 2 "):
+        changed(evaluate=EvaluateConfig(also=(name,)))
+    three = changed(evaluate=EvaluateConfig(also=(name,)), seeds=(0, 1, 2))
+    asked = Study(three, study.context)
+    methods = method_rows(asked)
+    for job in (job for row in methods for job in row.jobs):
+        study.context.get_or_compute(job)
+    found = row_summaries(load_methods(asked, methods))
+    assert found[0].metrics[name] == Metric(1.0)
+    assert found[0].metrics[f"{name}_gap"] == Metric(0.0)
+    for row, measured in zip(methods, found, strict=True):
+        quality = forgetting_quality(logits(row), logits(methods[0]))
+        assert measured.metrics[name] == Metric(quality)
+        assert measured.metrics[f"{name}_gap"] == Metric(1 - quality)
 
 
 def test_a_step_without_members_in_the_share_is_left_out():

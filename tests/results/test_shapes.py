@@ -264,7 +264,8 @@ def test_a_ladder(report):
 def test_all_attacks(report):
     also = tuple(name for name in ATTACKS if name not in ALWAYS)
     evaluate = EvaluateConfig(also=also, relearn=RelearnConfig(epochs=1), residual=True)
-    summary, *_ = report(score=ScoreConfig(models=16, fraction=0.5), evaluate=evaluate)
+    pool = ScoreConfig(models=16, fraction=0.5)
+    summary, *_ = report(score=pool, evaluate=evaluate, seeds=(0, 1, 2))
     gaps = {f"{name}_gap" for name in also} | {"relearned_gap", "residual_forget"}
     assert all(gaps <= row.metrics.keys() for row in summary.rows)
     assert summary.costs.attacks > 0
@@ -274,31 +275,37 @@ def test_all_attacks(report):
 
 
 def test_plugged_attacks_of_each_kind_of_evidence(report):
-    names = ("certainty", "nearest", "above_pool", "above_shadows")
+    names = ("certainty", "nearest", "above_pool", "above_shadows", "above_trained", "way_back")
+    names += ("apart",)
     also = tuple(f"results.plugged_attacks:{name}" for name in names)
     summary, *_ = report(
-        score=ScoreConfig(models=16, fraction=0.5), evaluate=EvaluateConfig(also=also)
+        score=ScoreConfig(models=16, fraction=0.5),
+        evaluate=EvaluateConfig(also=also),
+        seeds=(0, 1),
     )
     assert f"- {also[0]}" in summary.experiment.config
-    titles = ["certainty", "nearest set", "above the pool", "above the shadows"]
+    titles = ["certainty", "nearest set", "above the pool", "above the shadows", "above both"]
+    titles += ["way back", "apart"]
     assert summary.attack_titles == dict(zip(names, titles, strict=True))
     retrained, *others = summary.rows
     for name in names:
         assert all(row.metrics[name].mean is not None for row in summary.rows), name
         gaps = [row.metrics[f"{name}_gap"].mean for row in others]
         assert max(gaps) > 0, name
-        if name != "above_shadows":
+        if name not in ("above_shadows", "above_trained"):
             assert retrained.metrics[f"{name}_gap"].mean == 0
     assert {"above_pool_retain", "above_pool_tpr_at_0.01"} <= retrained.metrics.keys()
 
 
 def test_a_plugged_attack_that_gives_no_number(report):
-    evaluate = EvaluateConfig(also=("results.plugged_attacks:nothing",))
-    summary, *_ = report(evaluate=evaluate)
-    assert {row.metrics["nothing"].reason for row in summary.rows} == {"the attack gave no number"}
+    names = ("nothing", "not_finite")
+    also = tuple(f"results.plugged_attacks:{name}" for name in names)
+    summary, *_ = report(evaluate=EvaluateConfig(also=also))
+    reasons = {row.metrics[name].reason for row in summary.rows for name in names}
+    assert reasons == {"the attack gave no number"}
 
 
-@pytest.mark.parametrize("name", ["wrong_answer", "subset_name"])
+@pytest.mark.parametrize("name", ["wrong_answer", "no_number", "subset_name"])
 def test_a_plugged_attack_that_breaks_its_contract(report, name):
     evaluate = EvaluateConfig(also=(f"results.plugged_attacks:{name}",))
     with pytest.raises(ConfigError, match=r"^evaluate\.also: "):

@@ -17,7 +17,7 @@ class Metric:
     Attributes:
         mean: over seeds; None if it cannot be measured.
         ci95: half of the 95 % interval of the mean; None for one seed.
-        values: one per seed.
+        values: one per seed; empty if the models of all seeds together make one number.
         mean_absolute: of a gap, the mean of |difference|; never below `mean`.
         errors: of an estimate, its standard error per seed.
         reason: why there is no mean.
