@@ -25,22 +25,21 @@ def forgetting_quality(unlearned: Array, retrained: Array) -> float:
     Reference: Triantafillou et al., "Are we making progress in unlearning? Findings from the first
     NeurIPS unlearning competition", 2024, https://arxiv.org/abs/2406.09073.
 
-    Two families of attacks decide from the logit p_y of one model if it is unlearned or retrained. A
-    threshold attack takes the models at or above its threshold for the kind with the larger median.
-    An interval attack takes the models inside for the kind with the smaller range. With the rates
-    FPR and FNR of its errors over the models, the epsilon of an attack is the larger of log((1 -
-    delta - FPR) / FNR) and log((1 - delta - FNR) / FPR), delta = 1e-5. It is infinite without
-    errors. An attack with one kind of errors only is left out: the other rate is below the
-    resolution of the models. An example has the epsilon of its best attack, at least 0.
+    Attacks decide from the logit p_y of one model if it is unlearned or retrained. One with a
+    threshold takes the models at or above it for the kind with the larger median; one with an
+    interval takes those inside for the kind with the smaller range. With the rates FPR and FNR of
+    its errors, its epsilon is the larger of log((1 - delta - FPR) / FNR) and log((1 - delta - FNR)
+    / FPR), delta = 1e-5. It is infinite without errors. An attack with one kind of errors only is
+    left out: the other rate is below the resolution of the models. An example has the epsilon of
+    its best attack, at least 0.
 
     An epsilon in bin b = 0, 1, ... of width 0.5 counts 2^-b. The bins end at ceil(log(n - 1)) for n
     models, since no finite epsilon exceeds log(n - 1); an epsilon above counts 0. The quality is
     the mean over the examples. The competition multiplies it by the ratios of the accuracies on R
     and T, which are metrics of their own here.
 
-    All thresholds and intervals between models count; the published code tries a grid of 100
-    thresholds per unit, and intervals about as wide as the smaller range. As there, an example has
-    an infinite epsilon if one range is below 1 % of the other.
+    All thresholds and intervals between models count; the published code tries a grid of 100 per
+    unit. As there, an example has an infinite epsilon if one range is below 1 % of the other.
 
     Few models cannot tell epsilons apart, and the best of many thresholds finds a difference by
     chance. Compare with the quality of other retrained models.

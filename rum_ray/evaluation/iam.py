@@ -27,8 +27,8 @@ def iam(unlearned: Array, original: Array, shadows: Array) -> float:
     example is 1 - sum w F_a(s) / sum w, with s of the unlearned model and w = a + 1/99, as in the
     published code.
 
-    0 is a model that fits the examples as the original does or better, 1 one that fits them worse
-    than any model without them: over-unlearning. A retrained model is between, so the gap to it
+    Near 0 is a model that fits the examples as the original does, 1 one that fits them worse than
+    any model without them: over-unlearning. A retrained model is somewhat below 1, so the gap to it
     counts, not the distance to 1. No pool is needed; one model without the examples is enough.
 
     Args:

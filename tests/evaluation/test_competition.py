@@ -103,6 +103,13 @@ def test_it_is_smaller_for_a_larger_difference():
     assert told[-1] < 0.001
 
 
+@pytest.mark.parametrize(("models", "quality"), [(10, 0.16), (100, 0.07)])
+def test_chance_tells_samples_of_one_distribution_apart(models, quality):
+    """The figures of docs/protocol.md."""
+    u, r = normal(f"u{models}", models, 200), normal(f"r{models}", models, 200)
+    assert forgetting_quality(u, r) == pytest.approx(quality, abs=0.02)
+
+
 def test_two_models_cannot_tell():
     """Two models a side have only rates of 0, 1 / 2 and 1: epsilon is 0 or infinite."""
     for side in ([0.0, 2.0], [1.0, 3.0], [5.0, 6.0]):

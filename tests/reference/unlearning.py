@@ -220,8 +220,9 @@ def _adversarial(u, model, x, y, whole):
         for step in range(u.steps + 1):
             point = point.detach().requires_grad_()
             logits = model(point[None])[0]
-            other = max((float(z), c) for c, z in enumerate(logits) if c != y)[1]
-            if float(logits[other]) > float(logits[y]):
+            answers = logits.tolist()
+            other = max((z, c) for c, z in enumerate(answers) if c != y)[1]
+            if answers[other] > answers[y]:
                 return point.detach(), other
             if step < u.steps:
                 (slope,) = torch.autograd.grad(-logits.log_softmax(0)[y], point)
@@ -391,7 +392,11 @@ CASES = {
     "amun": Case(
         amun, {**ONE_BATCH, "radius": 0.1, "radii": 4, "steps": 8}, forgets=({"lr": 0.1},)
     ),
-    "lotus": Case(_lotus, ONE_BATCH, forgets=({"lr": 0.1, "unseen_accuracy": 0.0},)),
+    "lotus": Case(
+        _lotus,
+        ONE_BATCH,
+        forgets=({"lr": 0.1, "alpha": 4.0, "unseen_accuracy": 0.0, "retain_share": 1.0},),
+    ),
     "weight_distortion": Case(_weight_distortion, ONE_BATCH, forgets=({"lr": 0.1, "std": 0.05},)),
     "weight_dist_reg": Case(weight_dist_reg, ONE_BATCH, forgets=({"lr": 0.1, "alpha": 10.0},)),
 }

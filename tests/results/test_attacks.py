@@ -198,10 +198,11 @@ def test_the_forgetting_quality_is_one_number_of_all_seeds(study):
     name = "forgetting_quality"
     with pytest.raises(ConfigError, match=rf"^evaluate\.also: {name} .* 3 seeds, and there are 2 "):
         changed(evaluate=EvaluateConfig(also=(name,)))
-    three = changed(evaluate=EvaluateConfig(also=(name,)), seeds=(0, 1, 2))
+    three = changed(evaluate=replace(EXPERIMENT.evaluate, also=(*ALSO, name)), seeds=(0, 1, 2))
     asked = Study(three, study.context)
     methods = method_rows(asked)
-    for job in (job for row in methods for job in row.jobs):
+    jobs = [*asked.first_jobs, *asked.retrain_jobs, *(job for row in methods for job in row.jobs)]
+    for job in jobs:
         study.context.get_or_compute(job)
     found = row_summaries(load_methods(asked, methods))
     assert found[0].metrics[name] == Metric(1.0)
@@ -330,7 +331,7 @@ def test_attacks_that_have_no_pool_are_refused(changes, message):
 def test_a_pool_that_is_too_small_is_told_before_anything_is_trained(bundle, tmp_path):
     small = changed(score=ScoreConfig(models=5, fraction=0.6))
     study = Study(small, Context(replace(bundle, test=Trap()), Store(tmp_path)))
-    with pytest.raises(ConfigError, match=r"^evaluate\.also: u_lira .*score\.models=5, "):
+    with pytest.raises(ConfigError, match=r"^evaluate\.also: ruli .*score\.models=5, "):
         check(study)
 
 
