@@ -41,7 +41,7 @@ def iam(unlearned: Array, original: Array, shadows: Array) -> float:
         >>> import rum_ray as rr
         >>> original, shadows = np.array([6.0, 7.0]), np.array([[1.0, 0.0], [0.0, 1.0]])
         >>> round(rr.iam(original, original, shadows), 2)
-        0.05
+        0.01
         >>> round(rr.iam(np.array([-4.0, -4.0]), original, shadows), 2)
         1.0
     """

@@ -94,7 +94,9 @@ class AMUN(GradientUnlearner):
         parts = zip(x.split(PREDICTION_BATCH), forget.y.split(PREDICTION_BATCH), strict=True)
         found = [self._search(model, a.to(device), b.to(device), ends) for a, b in parts]
         near, labels = (torch.cat(tensors).cpu() for tensors in zip(*found, strict=True))
-        return replace(forget, x=near, y=labels)
+        # The model may have more classes than the data.
+        classes = max(forget.num_classes, int(labels.max()) + 1)
+        return replace(forget, x=near, y=labels, num_classes=classes)
 
     def _search(
         self, model: nn.Module, x: Tensor, y: Tensor, ends: tuple[float, float]
