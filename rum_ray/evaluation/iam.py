@@ -64,7 +64,8 @@ def completeness(unlearned: Array, original: Array, shadows: Array) -> Array:
         # Below -700, the inner exponential overflows and the distribution is 0.
         reduced = np.maximum((own - location) / scale, -700.0)
         learned += weight * np.exp(-np.exp(-reduced))
-    return 1 - learned / weights.sum()
+    found: Array = 1 - learned / weights.sum()
+    return found
 
 
 def _signal(logits: Array) -> Array:

@@ -141,7 +141,8 @@ def _moved(point: Tensor, slope: Tensor, center: Tensor, radius: float) -> Tenso
 
 def _norm(x: Tensor) -> Tensor:
     """Return the L2 norm [B] of each example; not 0."""
-    return x.flatten(1).norm(dim=1).clamp(min=1e-20)
+    norm: Tensor = x.flatten(1).norm(dim=1)
+    return norm.clamp(min=1e-20)
 
 
 def _wide(values: Tensor, like: Tensor) -> Tensor:
