@@ -38,11 +38,11 @@ def forgetting_quality(unlearned: Array, retrained: Array) -> float:
     the mean over the examples. The competition multiplies it by the ratios of the accuracies on R
     and T, which are metrics of their own here.
 
-    All thresholds and intervals between models count; the published code tries a grid of 100 per
-    unit. As there, an example has an infinite epsilon if one range is below 1 % of the other.
+    All thresholds and intervals between models count. The published code tries a grid, and only
+    intervals about as wide as the smaller range, so its epsilons are at most these. As there, an
+    example has an infinite epsilon if one range is below 1 % of the other.
 
-    Few models cannot tell epsilons apart, and the best of many thresholds finds a difference by
-    chance. Compare with the quality of other retrained models.
+    The best of many attacks finds a difference by chance: compare with other retrained models.
 
     Args:
         unlearned: [M, N] logit p_y of M unlearned models.
