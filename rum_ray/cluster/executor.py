@@ -111,8 +111,9 @@ class RayExecutor:
         if self._joined is None:
             # Ray takes seconds to import, and a command with all results in the store needs none.
             from rum_ray.cluster.connect import connect
-            from rum_ray.cluster.head import watched_head
             from rum_ray.cluster.pool import Pool
+            from rum_ray.cluster.sessions import Session
+            from rum_ray.cluster.watch import Watch
 
             config = self.config
             job = {"experiment": self._title, "run": self._command}
@@ -126,8 +127,15 @@ class RayExecutor:
                 job,
                 self._insecure,
             )
+            watch, session = Watch(self._say), Session()
+            self._exits.callback(session.remove)
+            watch.begin()
+            self._exits.callback(watch.stop)
             started = self._exits.enter_context(joined)
-            self._exits.enter_context(watched_head(self._say))
+            if started:
+                session.started()
+            # The watch ends before Ray is shut down.
+            self._exits.callback(watch.stop)
             self._joined = Pool(self._title, config, started, self._say, self._command)
             self._exits.callback(self._joined.close)
         return self._joined

@@ -1,0 +1,54 @@
+"""A small part of the fault campaign; `make soak` runs all of it."""
+
+import random
+import time
+
+import pytest
+
+from soak import damage, operations, walks
+from soak.outcome import Outcome, Verdict
+from soak.study import Place, undisturbed
+
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.filterwarnings("ignore")]
+SECONDS = 30.0
+
+
+def check(outcome: Outcome, least: int = 1) -> None:
+    assert outcome.wrong == []
+    assert outcome.verdict == Verdict()
+    assert outcome.faults.total() >= least
+
+
+@pytest.mark.parametrize("kind", operations.ERRORS)
+def test_an_operation_of_the_store_that_fails_loses_nothing(tmp_path, kind):
+    until = time.monotonic() + SECONDS
+    check(operations.every_operation(tmp_path, kind, lambda: time.monotonic() > until))
+
+
+@pytest.fixture(scope="module")
+def right(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        from rum_ray.report import files
+
+        # The campaign leaves the page out for good.
+        for name in ("sections", "html", "markdown"):
+            patch.setattr(files, name, getattr(files, name))
+        yield undisturbed(Place(tmp_path_factory.mktemp("right")))
+
+
+@pytest.mark.parametrize("mode", ["killed before the call", "disk full"])
+def test_a_study_under_faults_has_the_bits_of_an_undisturbed_one(right, tmp_path, mode):
+    draw = random.Random(0)
+    check(walks.walk(mode, Place(tmp_path), right, time.monotonic() + SECONDS, 0.05, draw))
+
+
+def test_damaged_files_are_made_again_in_the_same_start(right, tmp_path):
+    check(damage.damage(Place(tmp_path), right, time.monotonic() + SECONDS, random.Random(0)))
+
+
+def test_a_clock_that_jumps_back_changes_no_bit(right, tmp_path):
+    check(walks.back(Place(tmp_path), right, random.Random(0)))
+
+
+def test_two_drivers_on_one_store_make_every_result_once(right, tmp_path):
+    check(walks.both(Place(tmp_path), right, random.Random(0)))
