@@ -112,8 +112,6 @@ class RayExecutor:
             # Ray takes seconds to import, and a command with all results in the store needs none.
             from rum_ray.cluster.connect import connect
             from rum_ray.cluster.pool import Pool
-            from rum_ray.cluster.sessions import Session
-            from rum_ray.cluster.watch import Watch
 
             config = self.config
             job = {"experiment": self._title, "run": self._command}
@@ -127,15 +125,7 @@ class RayExecutor:
                 job,
                 self._insecure,
             )
-            watch, session = Watch(self._say), Session()
-            self._exits.callback(session.remove)
-            watch.begin()
-            self._exits.callback(watch.stop)
             started = self._exits.enter_context(joined)
-            if started:
-                session.started()
-            # The watch ends before Ray is shut down.
-            self._exits.callback(watch.stop)
             self._joined = Pool(self._title, config, started, self._say, self._command)
             self._exits.callback(self._joined.close)
         return self._joined

@@ -29,7 +29,7 @@ Part: TypeAlias = Callable[[Place, Mapping[str, Any], float, random.Random], Out
 def _operations(
     kind: str, place: Place, right: Mapping[str, Any], until: float, draw: random.Random
 ) -> Outcome:
-    return operations.every_operation(place.folder, kind, lambda: time.monotonic() > until)
+    return operations.operations(place.folder, kind, until, draw)
 
 
 def _walk(
@@ -72,7 +72,7 @@ def main() -> None:
             place.folder.mkdir()
             draw = random.Random(f"{given.seed} {name}")
             outcome = part(place, right, time.monotonic() + seconds, draw)
-            _keep(given.seed, name, outcome)
+            _keep(given, name, outcome)
             print(f"{name}: {line(outcome)}", flush=True)
             for wrong in outcome.wrong:
                 print(f"  {wrong}", flush=True)
@@ -99,10 +99,11 @@ def _fast() -> str | None:
     return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
-def _keep(seed: int, part: str, outcome: Outcome) -> None:
+def _keep(given: argparse.Namespace, part: str, outcome: Outcome) -> None:
     """Add the count of a part to the file."""
+    arguments = f"--seed {given.seed} --minutes {given.minutes:g} --only '{given.only}'"
     entry = {
-        "seed": seed,
+        "command": f'make soak SOAK="{arguments}"',
         "part": part,
         "faults": dict(outcome.faults),
         "lost": outcome.verdict.lost,

@@ -1,10 +1,11 @@
-"""Every operation on the files of a store fails once, in a scenario that uses all of `Store`."""
+"""Every operation on the files of a store fails once, in scenarios that use all of `Store`."""
 
-import contextlib
 import errno
 import os
+import random
 import shutil
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from unittest import mock
 
@@ -16,7 +17,10 @@ from soak.calls import CHANGES, Calls, fails
 from soak.outcome import Outcome
 
 KINDS = ("pool", "model", "trial")
-COUNT = 4
+COUNTS = (2, 6)
+"""Least and most artifacts of a kind."""
+EXTRA = Key("model", {"n": 99})
+"""An artifact that is removed in the end."""
 ERRORS = {
     "input/output error": (errno.EIO, ()),
     "disk full": (errno.ENOSPC, CHANGES),
@@ -27,8 +31,10 @@ ERRORS = {
 """The error of an operation, None for a dead process; the operations that raise it, () for all."""
 
 
-def keys() -> list[Key]:
-    return [Key(kind, {"n": number}) for kind in KINDS for number in range(COUNT)]
+def drawn(draw: random.Random) -> list[Key]:
+    """The artifacts of a scenario, in the order in which they are made."""
+    keys = [Key(kind, {"n": n}) for kind in KINDS for n in range(draw.randint(*COUNTS))]
+    return draw.sample(keys, len(keys))
 
 
 def artifact(key: Key) -> Artifact:
@@ -36,14 +42,14 @@ def artifact(key: Key) -> Artifact:
     return Artifact({"a": np.arange(number + 5.0)}, {"n": number, "kind": key.kind})
 
 
-def scenario(root: Path) -> None:
+def scenario(root: Path, keys: Sequence[Key]) -> None:
     """Save, find, pack and remove; a second call goes on where the first one ended."""
-    with mock.patch.object(packs, "PACK_RECORDS", COUNT):
-        _use(Store(root))
+    with mock.patch.object(packs, "PACK_RECORDS", sum(key.kind == "pool" for key in keys)):
+        _use(Store(root), keys)
 
 
-def _use(store: Store) -> None:
-    for key in keys():
+def _use(store: Store, keys: Sequence[Key]) -> None:
+    for key in keys:
         store.save_checkpoint(f"{key.digest}-x", b"state")
         with store.lock(key):
             if store.find(key) is None:
@@ -52,61 +58,75 @@ def _use(store: Store) -> None:
         store.remove_checkpoints(f"{key.digest}-")
         store.provenance(key)
     store.pack({"pool"})
-    assert all(store.have(keys()))
-    found = {number: each.value for number, each in store.load_each(keys())}
-    assert found == {number: artifact(key).value for number, key in enumerate(keys())}
-    extra = Key("model", {"n": COUNT})
-    store.save(extra, artifact(extra), {})
-    store.remove([extra])
+    assert all(store.have(keys))
+    found = {number: each.value for number, each in store.load_each(keys)}
+    assert found == {number: artifact(key).value for number, key in enumerate(keys)}
+    store.save(EXTRA, artifact(EXTRA), {})
+    store.remove([EXTRA])
     store.discard("prefix")
 
 
-def content(root: Path) -> Mapping[str, str]:
+def content(root: Path, keys: Sequence[Key]) -> Mapping[str, str]:
     """The checksum of each artifact of the scenario that the store has."""
     store = Store(root)
-    found = [(key, store.find(key)) for key in [*keys(), Key("model", {"n": COUNT})]]
-    return {f"{k.kind} {k.values['n']}": a.checksum(k) for k, a in found if a is not None}
+    found = [(key, store.find(key)) for key in [*keys, EXTRA]]
+    return {str(key): each.checksum(key) for key, each in found if each is not None}
 
 
-def every_operation(folder: Path, kind: str, until: Callable[[], bool] = lambda: False) -> Outcome:
+def operations(folder: Path, kind: str, until: float, draw: random.Random) -> Outcome:
+    """Let each operation of one scenario after the other fail, until a time."""
+    outcome = Outcome()
+    while time.monotonic() < until:
+        outcome += every_operation(folder, kind, drawn(draw), until)
+    return outcome
+
+
+def every_operation(folder: Path, kind: str, keys: Sequence[Key], until: float) -> Outcome:
     """Let each operation fail once, each in a store of its own, which is then used again."""
     number, events = ERRORS[kind]
     outcome, known = Outcome(), set[str]()
-    scenario(folder / "whole")
-    right = content(folder / "whole")
-    while not until():
+    scenario(folder / "whole", keys)
+    right = content(folder / "whole", keys)
+    wanted = lambda event, name: not events or event in events  # noqa: E731
+    while time.monotonic() < until:
         root = folder / f"store{len(known)}"
-        wanted = lambda event, name: not events or event in events  # noqa: E731
-        failed, error = _attempt(root, known, wanted, number)
+        failed, error = _attempt(root, keys, known, wanted, number)
         if failed is None:
             break
         known.add(failed)
         outcome.faults[kind] += 1
         if error is not None and not isinstance(error, StoreError):
-            outcome.wrong.append(f"{kind} at {failed.replace(str(root), '')}: {error!r}")
-        before = content(root)
-        with contextlib.suppress(Exception):
-            scenario(root)
-        after = content(root)
-        lost = (right.keys() - after.keys()) | (before.keys() - after.keys() - {f"model {COUNT}"})
+            outcome.wrong.append(f"{kind} at {failed}: {error!r}")
+        before = content(root, keys)
+        try:
+            scenario(root, keys)
+        except Exception as again:
+            outcome.wrong.append(f"after {kind} at {failed}: {again!r}")
+        after = content(root, keys)
+        lost = (right.keys() - after.keys()) | (before.keys() - after.keys() - {str(EXTRA)})
         outcome.verdict.lost += len(lost)
         outcome.verdict.doubled += len(after.keys() - right.keys())
         outcome.verdict.differing += sum(after[name] != right.get(name) for name in after)
         shutil.rmtree(root)
+    shutil.rmtree(folder)
     return outcome
 
 
 def _attempt(
-    root: Path, known: set[str], wanted: Callable[[str, str], bool], number: int | None
+    root: Path,
+    keys: Sequence[Key],
+    known: set[str],
+    wanted: Callable[[str, str], bool],
+    number: int | None,
 ) -> tuple[str | None, Exception | None]:
     """Run the scenario with a fault; return the operation that failed, and the error that came."""
     names = {name.replace("ROOT", str(root)) for name in known}
     if number is None:
-        return _killed(root, names, wanted)
+        return _killed(root, keys, names, wanted)
     calls, came = Calls((root,), names, wanted, fails(number)), None
     try:
         with calls:
-            scenario(root)
+            scenario(root, keys)
     except Exception as error:
         came = error
     failed = calls.failed
@@ -114,7 +134,7 @@ def _attempt(
 
 
 def _killed(
-    root: Path, known: set[str], wanted: Callable[[str, str], bool]
+    root: Path, keys: Sequence[Key], known: set[str], wanted: Callable[[str, str], bool]
 ) -> tuple[str | None, Exception | None]:
     """Run the scenario in a process that dies at an operation; return the operation."""
     reader, writer = os.pipe()
@@ -127,7 +147,7 @@ def _killed(
 
         try:
             with Calls((root,), known, wanted, act):
-                scenario(root)
+                scenario(root, keys)
         finally:
             os._exit(0)
     os.close(writer)

@@ -33,19 +33,14 @@ class Outcome:
         faults: injected faults, by kind.
         verdict: the results that are wrong.
         wrong: descriptions of ends that are not right.
-        sessions: session folders of Ray that were left.
-        latest: the latest fault.
     """
 
     faults: Counter[str] = field(default_factory=Counter)
     verdict: Verdict = field(default_factory=Verdict)
     wrong: list[str] = field(default_factory=list)
-    sessions: int = 0
-    latest: str = ""
 
     def __iadd__(self, other: "Outcome") -> "Outcome":
         self.faults += other.faults
         self.verdict += other.verdict
         self.wrong += other.wrong
-        self.sessions += other.sessions
         return self

@@ -1,6 +1,5 @@
 """Faults of processes under Ray, drawn at random until the study ends."""
 
-import contextlib
 import os
 import random
 import shutil
@@ -9,6 +8,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -42,35 +43,53 @@ RIGHT = {0, 5}
 
 
 def run(place: Place, reference: Mapping[str, Any], until: float, draw: random.Random) -> Outcome:
-    """Run the study under faults until it ends; after `until`, without any."""
-    outcome, before, ended = Outcome(), set[str](), list[threading.Thread]()
+    """Run one study after the other under faults, each until it ends; after `until`, no other."""
+    outcome = Outcome()
+    for number in count():
+        folder = place.folder / f"study{number}"
+        folder.mkdir()
+        outcome += _study(replace(place, folder=folder), reference, until, draw)
+        if time.monotonic() > until:
+            return outcome
+    raise AssertionError
+
+
+def _study(
+    place: Place, reference: Mapping[str, Any], until: float, draw: random.Random
+) -> Outcome:
+    """Run a study under faults until it ends; after `until`, without any."""
+    outcome, before, checks = Outcome(), set[str](), list[threading.Thread]()
     while True:
         temporary = Path(tempfile.mkdtemp(prefix="rs"))
         driver = Driver(place, temporary, "--set", "cluster.workers=2")
-        code = _disturb(driver, outcome, until, draw)
+        code, latest = _disturb(driver, outcome, until, draw)
         found = place.artifacts()
         outcome.verdict += compare_part(found, before, reference)
         before = {*found}
-        killed = outcome.latest == "driver killed"
         said = last_line(driver.log)
-        if code not in ({137} if killed else RIGHT) or (code == 5 and "rum-ray: " not in said):
-            outcome.wrong.append(f"after '{outcome.latest}': exit {code}, {said[-300:]}")
-            with contextlib.suppress(OSError):
-                shutil.copytree(place.folder, f"{place.folder}-wrong{len(outcome.wrong)}")
-        ended.append(threading.Thread(target=_check_left, args=(driver, outcome, outcome.latest)))
-        ended[-1].start()
+        right = {137} if latest == "driver killed" else RIGHT
+        if code not in right or (code == 5 and "rum-ray: " not in said):
+            outcome.wrong.append(f"after '{latest}': exit {code}, {said[-300:]}")
+            shutil.copytree(place.folder, f"{place.folder}-wrong{len(outcome.wrong)}")
+        checks.append(threading.Thread(target=_check_left, args=(driver, outcome, latest)))
+        checks[-1].start()
+        print(f"  {outcome.faults.total()} faults; exit {code} after '{latest}'", flush=True)
         if code == 0:
             break
-    for thread in ended:
-        thread.join()
+    for check in checks:
+        check.join()
     outcome.verdict += compare(place.results(), reference)
     return outcome
 
 
-def _disturb(driver: Driver, outcome: Outcome, until: float, draw: random.Random) -> int | None:
-    """Disturb a start until it ends; return its exit code, or None if it does not end."""
-    faults, threads = 0, list[threading.Timer]()
-    outcome.latest = ""
+def _disturb(
+    driver: Driver, outcome: Outcome, until: float, draw: random.Random
+) -> tuple[int | None, str]:
+    """Disturb a start until it ends; return its exit code, None without an end, and its last fault.
+
+    After the most faults, and after `until`, the start is left alone.
+    """
+    faults, threads, latest = 0, list[threading.Timer](), ""
     while faults < MOST and time.monotonic() < until:
         if (code := driver.wait(draw.uniform(*GAP_SECONDS))) is not None:
             break
@@ -82,10 +101,9 @@ def _disturb(driver: Driver, outcome: Outcome, until: float, draw: random.Random
         victim, stops = draw.choice(there[kind]), draw.random() < STOPPED
         if not _signal(victim, signal.SIGSTOP if stops else signal.SIGKILL):
             continue
-        outcome.latest = f"{kind} {'stopped' if stops else 'killed'}"
-        outcome.faults[outcome.latest] += 1
+        latest = f"{kind} {'stopped' if stops else 'killed'}"
+        outcome.faults[latest] += 1
         faults += 1
-        print(f"{faults} {outcome.latest}", flush=True)
         if stops:
             seconds = draw.uniform(*STOPPED_SECONDS)
             threads.append(threading.Timer(seconds, _signal, (victim, signal.SIGCONT)))
@@ -95,9 +113,9 @@ def _disturb(driver: Driver, outcome: Outcome, until: float, draw: random.Random
     for thread in threads:
         thread.join()
     if code is None:
-        outcome.wrong.append(f"not ended {PATIENCE_SECONDS:.0f} s after '{outcome.latest}'")
+        outcome.wrong.append(f"not ended {PATIENCE_SECONDS:.0f} s after '{latest}'")
         driver.end()
-    return code
+    return code, latest
 
 
 def _signal(pid: int, number: int) -> bool:
@@ -115,6 +133,7 @@ def _check_left(driver: Driver, outcome: Outcome, latest: str) -> None:
     left = [line.split()[0] for _, line in alive(driver.temporary)]
     if left:
         outcome.wrong.append(f"left after '{latest}': {', '.join(left)}")
-    outcome.sessions += len([*driver.temporary.glob("*/session_2*")])
+    if [*driver.temporary.glob("*/r/session_2*")]:
+        outcome.wrong.append(f"a session folder is left after '{latest}'")
     driver.end()
     shutil.rmtree(driver.temporary, ignore_errors=True)
