@@ -48,9 +48,9 @@ def connect(
 ) -> Iterator[bool]:
     """Join the cluster at `address` for the length of a `with` block.
 
-    A cluster that this process has joined already is used and left running. If the cluster is lost
-    within the block, this process ends with a line and exit code 5. Of a cluster that this call
-    starts, no process is left in the end, however this process ends.
+    A cluster that this process has joined already is used and left running. Of one that this call
+    starts, no process is left, however this process ends. If a cluster is lost, this process ends
+    with a line and exit code 5.
 
     Args:
         address: "local" starts a cluster on this machine; "auto" and HOST:PORT join a running one.
@@ -83,22 +83,28 @@ def connect(
     options = _local(workers, dashboard, say) if local else {}
     options |= {"job_config": JobConfig(metadata=dict(metadata or {})), "runtime_env": environment}
     with contextlib.ExitStack() as stack:
-        if local:
-            reaper = stack.enter_context(Reaper())
-            with inherited({**WORKER_SETTINGS, **reaper.settings}):
-                url = _join(stack, address, options, say)
-            reaper.take(ray._private.worker._global_node.get_session_dir_path())
-        else:
-            url = _join(stack, address, options, say)
+        url = (_start if local else _join)(stack, address, options, say)
         if url and (dashboard or not local):
             say(f"Ray dashboard: http://{url} (Jobs, Actors, Cluster and Metrics)")
         yield local
 
 
+def _start(
+    stack: contextlib.ExitStack, address: str, options: Mapping[str, Any], say: Say
+) -> str | None:
+    """Start a Ray until a stack is closed, with a reaper; return the address of its dashboard."""
+    reaper = stack.enter_context(Reaper())
+    with inherited({**WORKER_SETTINGS, **reaper.settings}):
+        url = _join(stack, address, options, say)
+    node: Any = ray._private.worker._global_node
+    reaper.take(node.get_session_dir_path())
+    return url
+
+
 def _join(
     stack: contextlib.ExitStack, address: str, options: Mapping[str, Any], say: Say
 ) -> str | None:
-    """Start or join a Ray until a stack is closed; return the host and port of its dashboard."""
+    """Start or join a Ray until a stack is closed; return the address of its dashboard."""
     start, starts = 1, STARTS if address == "local" else 1
     while True:
         try:
