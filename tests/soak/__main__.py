@@ -18,32 +18,32 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from soak import damage, operations, under_ray, walks
-from soak.outcome import Outcome
+from soak.outcome import Enough, Outcome
 from soak.study import Place, undisturbed
 
 RESULTS = Path(__file__).with_name("results.json")
-Part: TypeAlias = Callable[[Place, Mapping[str, Any], float, random.Random], Outcome]
-"""Injects faults into the study in a place until a time; returns their count."""
+Part: TypeAlias = Callable[[Place, Mapping[str, Any], Enough, random.Random], Outcome]
+"""Injects faults into the study in a place until they are enough; returns their count."""
 
 
 def _operations(
-    kind: str, place: Place, right: Mapping[str, Any], until: float, draw: random.Random
+    kind: str, place: Place, right: Mapping[str, Any], enough: Enough, draw: random.Random
 ) -> Outcome:
-    return operations.operations(place.folder, kind, until, draw)
+    return operations.operations(place.folder / "stores", kind, enough, draw)
 
 
 def _walk(
-    mode: str, place: Place, right: Mapping[str, Any], until: float, draw: random.Random
+    mode: str, place: Place, right: Mapping[str, Any], enough: Enough, draw: random.Random
 ) -> Outcome:
-    return walks.walk(mode, place, right, until, 1.0, draw)
+    return walks.walk(mode, place, right, enough, 1.0, draw)
 
 
 STORE: Mapping[str, Part] = {
     **{f"store, {kind}": partial(_operations, kind) for kind in operations.ERRORS},
     **{f"study, {mode}": partial(_walk, mode) for mode in walks.MODES},
     "study, damaged files": damage.damage,
-    "study, clock": lambda place, right, until, draw: walks.back(place, right, draw),
-    "study, two drivers": lambda place, right, until, draw: walks.both(place, right, draw),
+    "study, clock": lambda place, right, enough, draw: walks.back(place, right, draw),
+    "study, two drivers": lambda place, right, enough, draw: walks.both(place, right, draw),
     "study, full file system": walks.full,
 }
 PARTS: Mapping[str, Part] = {**STORE, "Ray": under_ray.run}
@@ -71,7 +71,8 @@ def main() -> None:
             place = Place(Path(folder) / f"part{number}")
             place.folder.mkdir()
             draw = random.Random(f"{given.seed} {name}")
-            outcome = part(place, right, time.monotonic() + seconds, draw)
+            end = time.monotonic() + seconds
+            outcome = part(place, right, lambda sum, end=end: time.monotonic() > end, draw)
             _keep(given, name, outcome)
             print(f"{name}: {line(outcome)}", flush=True)
             for wrong in outcome.wrong:

@@ -3,13 +3,12 @@
 import os
 import random
 import shutil
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from rum_ray.store import Key, Store
-from soak.outcome import Outcome
+from soak.outcome import Enough, Outcome
 from soak.study import Place, compare, last_line, start
 from soak.walks import lighten
 
@@ -81,15 +80,15 @@ def _put(path: Path, content: bytes) -> None:
 
 
 def damage(
-    place: Place, reference: Mapping[str, Any], until: float, draw: random.Random
+    place: Place, reference: Mapping[str, Any], enough: Enough, draw: random.Random
 ) -> Outcome:
-    """Damage some files of a finished study and start it again, until the time is over."""
+    """Damage some files of a finished study and start it again, until that is enough."""
     outcome, log = Outcome(), place.folder / "log"
     code = start(place, log, lighten)
     assert code == 0, last_line(log)
     whole = place.folder / "whole"
     shutil.copytree(place.store, whole)
-    while time.monotonic() < until:
+    while not enough(outcome):
         shutil.rmtree(place.store)
         shutil.copytree(whole, place.store, copy_function=os.link)
         place.out.mkdir(exist_ok=True)

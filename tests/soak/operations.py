@@ -4,7 +4,6 @@ import errno
 import os
 import random
 import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from unittest import mock
@@ -14,7 +13,7 @@ import numpy as np
 from rum_ray.errors import StoreError
 from rum_ray.store import Artifact, Key, Store, packs
 from soak.calls import CHANGES, Calls, fails
-from soak.outcome import Outcome
+from soak.outcome import Enough, Outcome
 
 KINDS = ("pool", "model", "trial")
 COUNTS = (2, 6)
@@ -73,22 +72,23 @@ def content(root: Path, keys: Sequence[Key]) -> Mapping[str, str]:
     return {str(key): each.checksum(key) for key, each in found if each is not None}
 
 
-def operations(folder: Path, kind: str, until: float, draw: random.Random) -> Outcome:
-    """Let each operation of one scenario after the other fail, until a time."""
+def operations(folder: Path, kind: str, enough: Enough, draw: random.Random) -> Outcome:
+    """Let each operation of one scenario after the other fail, until that is enough."""
     outcome = Outcome()
-    while time.monotonic() < until:
-        outcome += every_operation(folder, kind, drawn(draw), until)
+    while not enough(outcome):
+        _every_operation(folder, kind, drawn(draw), enough, outcome)
     return outcome
 
 
-def every_operation(folder: Path, kind: str, keys: Sequence[Key], until: float) -> Outcome:
+def _every_operation(
+    folder: Path, kind: str, keys: Sequence[Key], enough: Enough, outcome: Outcome
+) -> None:
     """Let each operation fail once, each in a store of its own, which is then used again."""
-    number, events = ERRORS[kind]
-    outcome, known = Outcome(), set[str]()
+    (number, events), known = ERRORS[kind], set[str]()
     scenario(folder / "whole", keys)
     right = content(folder / "whole", keys)
     wanted = lambda event, name: not events or event in events  # noqa: E731
-    while time.monotonic() < until:
+    while not enough(outcome):
         root = folder / f"store{len(known)}"
         failed, error = _attempt(root, keys, known, wanted, number)
         if failed is None:
@@ -109,7 +109,6 @@ def every_operation(folder: Path, kind: str, keys: Sequence[Key], until: float) 
         outcome.verdict.differing += sum(after[name] != right.get(name) for name in after)
         shutil.rmtree(root)
     shutil.rmtree(folder)
-    return outcome
 
 
 def _attempt(

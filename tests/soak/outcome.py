@@ -1,7 +1,9 @@
 """The count of a campaign: faults by kind, and results that are not the undisturbed ones."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 
 @dataclass
@@ -44,3 +46,7 @@ class Outcome:
         self.verdict += other.verdict
         self.wrong += other.wrong
         return self
+
+
+Enough: TypeAlias = Callable[[Outcome], bool]
+"""Returns True if no other fault is to be injected; it receives the count so far."""

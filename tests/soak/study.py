@@ -134,6 +134,8 @@ def forked(place: Place, log: Path, prepare: Callable[[], None], *more: str) -> 
         number = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         os.dup2(number, 1)
         os.dup2(number, 2)
+        # A test runner puts files of its own in place of these.
+        sys.stdout, sys.stderr = (os.fdopen(n, "w", buffering=1) for n in (1, 2))
         sys.argv = ["rum-ray", *place.arguments("--address", "none", *more)]
         prepare()
         from rum_ray.cli.app import main

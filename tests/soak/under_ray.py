@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from soak.driver import Driver, alive
-from soak.outcome import Outcome
+from soak.outcome import Enough, Outcome
 from soak.study import Place, compare, compare_part, last_line
 
 WEIGHTS = {
@@ -42,27 +42,31 @@ LEFT_SECONDS = 30.0
 RIGHT = {0, 5}
 
 
-def run(place: Place, reference: Mapping[str, Any], until: float, draw: random.Random) -> Outcome:
-    """Run one study after the other under faults, each until it ends; after `until`, no other."""
+def run(place: Place, reference: Mapping[str, Any], enough: Enough, draw: random.Random) -> Outcome:
+    """Run one study after the other under faults, each to its end, until that is enough."""
     outcome = Outcome()
     for number in count():
         folder = place.folder / f"study{number}"
         folder.mkdir()
-        outcome += _study(replace(place, folder=folder), reference, until, draw)
-        if time.monotonic() > until:
+        _study(replace(place, folder=folder), reference, enough, draw, outcome)
+        if enough(outcome):
             return outcome
     raise AssertionError
 
 
 def _study(
-    place: Place, reference: Mapping[str, Any], until: float, draw: random.Random
-) -> Outcome:
-    """Run a study under faults until it ends; after `until`, without any."""
-    outcome, before, checks = Outcome(), set[str](), list[threading.Thread]()
+    place: Place,
+    reference: Mapping[str, Any],
+    enough: Enough,
+    draw: random.Random,
+    outcome: Outcome,
+) -> None:
+    """Run a study under faults until it ends; after enough of them, without."""
+    before, checks = set[str](), list[threading.Thread]()
     while True:
         temporary = Path(tempfile.mkdtemp(prefix="rs"))
         driver = Driver(place, temporary, "--set", "cluster.workers=2")
-        code, latest = _disturb(driver, outcome, until, draw)
+        code, latest = _disturb(driver, outcome, enough, draw)
         found = place.artifacts()
         outcome.verdict += compare_part(found, before, reference)
         before = {*found}
@@ -79,18 +83,17 @@ def _study(
     for check in checks:
         check.join()
     outcome.verdict += compare(place.results(), reference)
-    return outcome
 
 
 def _disturb(
-    driver: Driver, outcome: Outcome, until: float, draw: random.Random
+    driver: Driver, outcome: Outcome, enough: Enough, draw: random.Random
 ) -> tuple[int | None, str]:
     """Disturb a start until it ends; return its exit code, None without an end, and its last fault.
 
-    After the most faults, and after `until`, the start is left alone.
+    After the most faults of a start, and after enough of all, it is left alone.
     """
     faults, threads, latest = 0, list[threading.Timer](), ""
-    while faults < MOST and time.monotonic() < until:
+    while faults < MOST and not enough(outcome):
         if (code := driver.wait(draw.uniform(*GAP_SECONDS))) is not None:
             break
         there = {kind: driver.pids(kind) for kind in WEIGHTS}

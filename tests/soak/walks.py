@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from soak.calls import CHANGES, Calls, dies, fails, teller
-from soak.outcome import Outcome
+from soak.outcome import Enough, Outcome
 from soak.study import Place, compare, compare_part, forked, last_line, start, undrawn
 
 MODES = {
@@ -37,20 +37,20 @@ def walk(
     mode: str,
     place: Place,
     reference: Mapping[str, Any],
-    until: float,
+    enough: Enough,
     share: float,
     draw: random.Random,
 ) -> Outcome:
     """Run the study until it ends; at each start, the next operation that has not failed fails.
 
     So each operation of the study fails once, and every start begins with the store that the one
-    before left. A walk whose time is over goes on without faults, and is compared like a whole one.
+    before left. After enough faults the study goes on without, and is compared all the same.
 
     Args:
         mode: a key of MODES.
         place: a folder of its own.
         reference: the results of the undisturbed run.
-        until: no fault after this time.
+        enough: the end of the faults.
         share: of the operations that fail, in (0, 1].
         draw: draws them.
     """
@@ -59,7 +59,7 @@ def walk(
     told, salt = place.folder / "fault", draw.random()
 
     def wanted(event: str, name: str) -> bool:
-        is_meant = time.monotonic() < until and (not events or event in events)
+        is_meant = not enough(outcome) and (not events or event in events)
         return is_meant and random.Random(f"{salt} {name}").random() < share
 
     def prepare() -> None:
@@ -143,7 +143,9 @@ def both(place: Place, reference: Mapping[str, Any], draw: random.Random) -> Out
     return outcome
 
 
-def full(place: Place, reference: Mapping[str, Any], until: float, draw: random.Random) -> Outcome:
+def full(
+    place: Place, reference: Mapping[str, Any], enough: Enough, draw: random.Random
+) -> Outcome:
     """Run the study on a file system that is full again and again; it needs root."""
     outcome, log, size = Outcome(), place.folder / "log", 200
     disk = replace(place, folder=place.folder / "disk")
@@ -160,7 +162,7 @@ def full(place: Place, reference: Mapping[str, Any], until: float, draw: random.
             found = disk.artifacts()
             outcome.verdict += compare_part(found, before, reference)
             before = {*found}
-            size += draw.randrange(20, 400) if time.monotonic() < until else 100_000
+            size += draw.randrange(20, 400) if not enough(outcome) else 100_000
             grow = ["mount", "-o", f"remount,size={size}k", str(disk.folder)]
             subprocess.run(grow, check=True)
         outcome.verdict += compare(disk.results(), reference)
