@@ -40,7 +40,11 @@ def gated(run, place, request):
     return hurt, process, gate
 
 
-@pytest.mark.parametrize("kind", ["GCS", "raylet", "queue"])
+SOAK = pytest.mark.soak
+KINDS = ["raylet", pytest.param("GCS", marks=SOAK), pytest.param("queue", marks=SOAK)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_command_that_loses_its_ray_ends_with_one_line_and_leaves_no_process(
     mini, gated, place, kind
 ):
@@ -62,6 +66,7 @@ def test_a_killed_driver_leaves_no_process(gated, place):
     assert left(place) == []
 
 
+@SOAK
 def test_a_command_whose_controller_dies_goes_on(mini, gated, place):
     """The room of the dead controller's workers is free again; a trial of Tune needs it."""
     hurt, process, gate = gated

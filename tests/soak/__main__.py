@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import json
 import random
+import shutil
 import tempfile
 import time
 import warnings
@@ -38,12 +39,28 @@ def _walk(
     return walks.walk(mode, place, right, enough, 1.0, draw)
 
 
+def _again(
+    run: Callable[[Place, Mapping[str, Any], random.Random], Outcome],
+    place: Place,
+    right: Mapping[str, Any],
+    enough: Enough,
+    draw: random.Random,
+) -> Outcome:
+    """Disturb one study after the other."""
+    outcome = Outcome()
+    while not enough(outcome):
+        place.folder.mkdir(exist_ok=True)
+        outcome += run(place, right, draw)
+        shutil.rmtree(place.folder)
+    return outcome
+
+
 STORE: Mapping[str, Part] = {
     **{f"store, {kind}": partial(_operations, kind) for kind in operations.ERRORS},
     **{f"study, {mode}": partial(_walk, mode) for mode in walks.MODES},
     "study, damaged files": damage.damage,
-    "study, clock": lambda place, right, enough, draw: walks.back(place, right, draw),
-    "study, two drivers": lambda place, right, enough, draw: walks.both(place, right, draw),
+    "study, clock": partial(_again, walks.back),
+    "study, two drivers": partial(_again, walks.both),
     "study, full file system": walks.full,
 }
 PARTS: Mapping[str, Part] = {**STORE, "Ray": under_ray.run}

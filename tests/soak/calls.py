@@ -87,8 +87,9 @@ class Calls:
         # Temporary files have another name at each start.
         name = re.sub(r"[0-9a-f]{32}(?![0-9a-f])(?<![0-9a-f]{33})", "*", name)
         self._counts[name] += 1
-        name += f" {self._counts[name]}"
-        if self._counts[name[:-2]] > MOST or name in self._known or not self._wanted(event, name):
+        count = self._counts[name]
+        name += f" {count}"
+        if count > MOST or name in self._known or not self._wanted(event, name):
             return
         self.failed = name
         self._act(name)
