@@ -5,7 +5,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from ray._private import services
 from ray.job_config import JobConfig
 
 from rum_ray.cluster import access
+from rum_ray.cluster.executor import to_stderr
 from rum_ray.cluster.reaper import Reaper
 from rum_ray.cluster.watch import Say, watched
 from rum_ray.errors import ConfigError, StalledError
@@ -29,11 +29,6 @@ STARTS = 3
 """Attempts to start a Ray on this machine; on a busy one, Ray's own patience may not suffice."""
 QUIET = {"enable_metrics_collection": False, "task_events_report_interval_ms": 0}
 """Settings of a Ray that nobody watches: without them it spends a tenth of a core on reports."""
-
-
-def to_stderr(line: str) -> None:
-    """Write a line about the cluster to standard error."""
-    print(line, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
