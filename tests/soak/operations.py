@@ -16,7 +16,7 @@ from soak.calls import CHANGES, Calls, fails
 from soak.outcome import Enough, Outcome
 
 KINDS = ("pool", "model", "trial")
-COUNTS = (2, 6)
+COUNTS = (1, 3)
 """Least and most artifacts of a kind."""
 EXTRA = Key("model", {"n": 99})
 """An artifact that is removed in the end."""
