@@ -78,22 +78,10 @@ def connect(
     options = _local(workers, dashboard, say) if local else {}
     options |= {"job_config": JobConfig(metadata=dict(metadata or {})), "runtime_env": environment}
     with contextlib.ExitStack() as stack:
-        url = (_start if local else _join)(stack, address, options, say)
+        url = _join(stack, address, options, say)
         if url and (dashboard or not local):
             say(f"Ray dashboard: http://{url} (Jobs, Actors, Cluster and Metrics)")
         yield local
-
-
-def _start(
-    stack: contextlib.ExitStack, address: str, options: Mapping[str, Any], say: Say
-) -> str | None:
-    """Start a Ray until a stack is closed, with a reaper; return the address of its dashboard."""
-    reaper = stack.enter_context(Reaper())
-    with inherited({**WORKER_SETTINGS, **reaper.settings}):
-        url = _join(stack, address, options, say)
-    node: Any = ray._private.worker._global_node
-    reaper.take(node.get_session_dir_path())
-    return url
 
 
 def _join(
@@ -119,11 +107,17 @@ def _joined(address: str, options: Mapping[str, Any], say: Say) -> Iterator[str 
     logging.getLogger("ray").setLevel(logging.ERROR)
     handler = signal.getsignal(signal.SIGTERM)
     with contextlib.ExitStack() as stack:
+        # Ray leaves the processes of a start that failed.
+        reaper = stack.enter_context(Reaper()) if address == "local" else None
         stack.callback(ray.shutdown)
         stack.enter_context(watched(say))
-        context = ray.init(
-            address=address, log_to_driver=False, logging_level=logging.ERROR, **options
-        )
+        with inherited({**WORKER_SETTINGS, **reaper.settings} if reaper else {}):
+            context = ray.init(
+                address=address, log_to_driver=False, logging_level=logging.ERROR, **options
+            )
+        if reaper:
+            node: Any = ray._private.worker._global_node
+            reaper.take(node.get_session_dir_path())
         if threading.current_thread() is threading.main_thread():
             # Ray installs a handler of its own.
             signal.signal(signal.SIGTERM, handler)
