@@ -7,6 +7,7 @@ in results.json beside this file, so that several calls add up; the last line is
 import argparse
 import contextlib
 import json
+import logging
 import random
 import shutil
 import tempfile
@@ -76,6 +77,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="parts whose names begin with this")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
+    logging.getLogger("rum_ray").setLevel(logging.ERROR)
     print(f"seed {given.seed}", flush=True)
     parts = {name: part for name, part in PARTS.items() if name.startswith(given.only)}
     share = RAY_SHARE if "Ray" in parts and len(parts) > 1 else 0.0
