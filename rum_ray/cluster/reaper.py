@@ -9,6 +9,7 @@ package.
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,8 @@ MARK = "RUM_RAY_COMMAND"
 END_SECONDS = 10.0
 """Longest time in which processes are killed; one that waits for a disk cannot end."""
 POLL_SECONDS = 0.05
+_SESSION = re.compile(rb"--(?:log_dir|logs-dir|session-dir)=([^\0]*/session_[0-9_-]+)")
+"""Arguments of Ray's processes that name the session folder."""
 
 
 class Reaper:
@@ -66,16 +69,19 @@ def reap(mark: bytes) -> None:
     Args:
         mark: an entry of the environment, NAME=VALUE.
     """
-    session = sys.stdin.buffer.read()
+    sessions = {sys.stdin.buffer.read()} - {b""}
     deadline = time.monotonic() + END_SECONDS
-    while _kill(mark) and time.monotonic() < deadline:
+    while _kill(mark, sessions) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
-    if session:
+    for session in sessions:
         shutil.rmtree(os.fsdecode(session), ignore_errors=True)
 
 
-def _kill(mark: bytes) -> int:
-    """Kill every process with a mark; return their number."""
+def _kill(mark: bytes, sessions: set[bytes]) -> int:
+    """Kill every process with a mark, and add the sessions that they name; return their number.
+
+    The folder of a Ray whose start was interrupted is known from its processes only.
+    """
     found = 0
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -83,6 +89,7 @@ def _kill(mark: bytes) -> int:
             process = os.pidfd_open(int(folder.name))
             try:
                 if mark in (folder / "environ").read_bytes().split(b"\0"):
+                    sessions.update(_SESSION.findall((folder / "cmdline").read_bytes()))
                     signal.pidfd_send_signal(process, signal.SIGKILL)
                     found += 1
             finally:

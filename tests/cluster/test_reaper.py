@@ -21,9 +21,9 @@ time.sleep(600)
 """
 
 
-def sleeping(environment: dict[str, str]) -> "subprocess.Popen[bytes]":
+def sleeping(environment: dict[str, str], *arguments: str) -> "subprocess.Popen[bytes]":
     """A process that is there, and stopped, until somebody kills it."""
-    line = [sys.executable, "-c", "import time; print(flush=True); time.sleep(600)"]
+    line = [sys.executable, "-c", "import time; print(flush=True); time.sleep(600)", *arguments]
     process = subprocess.Popen(line, env=environment, stdout=subprocess.PIPE)
     process.stdout.readline()
     process.stdout.close()
@@ -69,3 +69,18 @@ def test_a_killed_command_leaves_no_process_and_no_folder(sessions):
         assert time.monotonic() < deadline, "something is left"
         time.sleep(0.05)
     assert sessions[1].exists()
+
+
+def test_the_folder_of_a_start_that_was_interrupted_is_known_from_its_processes(sessions):
+    own, foreign = sessions
+    with Reaper() as reaper:
+        ours = sleeping(dict(reaper.settings), f"--log_dir={own}/logs")
+        other = sleeping({}, f"--log_dir={foreign}/logs")
+    try:
+        assert ours.wait(10) == -signal.SIGKILL
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+    assert not own.exists()
+    assert foreign.exists()
