@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test hosts lint docs audit bench clean
+.PHONY: help env demo test hosts soak lint docs audit bench clean
 
 help:  ## print this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
@@ -14,9 +14,12 @@ demo: env  ## the embedded experiment, up to its HTML report
 	@$(BIN)/rum-ray demo
 test: env  ## every test that needs no GPU and no outside data
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not cluster"
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m cluster --ignore=tests/hosts
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "cluster and not soak" --ignore=tests/hosts
 hosts: env  ## the command on several hosts of namespaces; needs root, takes 10 minutes
 	@$(BIN)/python -m pytest -s tests/hosts
+soak: env  ## the fault campaign, 30 minutes; SOAK="--seed 1 --minutes 5" repeats or shortens it
+	@$(BIN)/python -m pytest -m soak --ignore=tests/hosts
+	@PYTHONPATH=tests $(BIN)/python -m soak $(SOAK)
 lint: env docs  ## style, types, spelling, and the docs built strictly
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -24,7 +24,13 @@ from rum_ray.store import CACHE, Store
 from rum_ray.study.executor import Executor, LocalExecutor
 from rum_ray.study.forecast import expect
 from rum_ray.study.models import check_models
-from rum_ray.study.output_folder import check_writable, lock_folder, nothing_left, write_plans
+from rum_ray.study.output_folder import (
+    check_writable,
+    lock_folder,
+    nothing_left,
+    remove_leftovers,
+    write_plans,
+)
 from rum_ray.study.pipeline import Pipeline
 from rum_ray.study.progress import Journal, LoggedProgress, Progress
 from rum_ray.study.repair import repaired
@@ -77,6 +83,7 @@ def run(
     check_machine(value, getattr(executor, "address", "local"))
     studies = open_repeats(value, lambda each: open_study(each, store))
     check_writable(Store(store))
+    remove_leftovers(Store(store))
     with executor or LocalExecutor() as running:
         if out is None:
             return report_repeats(value, studies, "run", LoggedProgress(), running)

@@ -175,9 +175,10 @@ def temporary_in(folder: Path, name: str, mode: int = 0o666) -> tuple[Path, IO[b
     """
     path = folder / f".{name}.{uuid.uuid4().hex}"
     number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    # On a file system without locks, nobody can tell whose writer is dead.
+    # On a file system without locks, nobody can tell whose writer is dead. A process that looks for
+    # dead writers may hold the lock for a moment.
     with contextlib.suppress(OSError):
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(number, fcntl.LOCK_EX)
     return path, os.fdopen(number, "wb")
 
 

@@ -1,7 +1,9 @@
 """Files: only plain ones of bounded size are read, and what a dead writer left is removed."""
 
+import fcntl
 import os
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -151,4 +153,24 @@ def test_an_empty_file_may_be_that_of_a_writer_who_has_no_lock_yet(tmp_path):
     file.close()
     assert not files.is_abandoned(path)
     os.utime(path, (0, 0))
+    assert files.is_abandoned(path)
+
+
+def test_a_writer_waits_for_the_lock_of_one_who_looks_for_dead_writers(tmp_path, monkeypatch):
+    looking, opened = [], os.open
+
+    def looked_at(path, *more):
+        number = opened(path, *more)
+        looking.append(opened(path, os.O_RDWR))
+        fcntl.flock(looking[0], fcntl.LOCK_EX)
+        threading.Timer(0.1, os.close, looking).start()
+        return number
+
+    monkeypatch.setattr(files.os, "open", looked_at)
+    path, file = temporary_in(tmp_path, "x")
+    monkeypatch.undo()
+    with file:
+        file.write(b"half")
+        file.flush()
+        assert not files.is_abandoned(path)
     assert files.is_abandoned(path)

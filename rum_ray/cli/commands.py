@@ -33,7 +33,7 @@ from rum_ray.study.estimate import estimate, together
 from rum_ray.study.executor import Executor, LocalExecutor, check_address
 from rum_ray.study.forecast import counts, forecast, summed
 from rum_ray.study.methods import method_rows, plan_row
-from rum_ray.study.output_folder import check_writable, lock_folder, write_plans
+from rum_ray.study.output_folder import check_writable, lock_folder, remove_leftovers, write_plans
 from rum_ray.study.progress import Journal, Progress
 from rum_ray.study.stages import check_finished
 from rum_ray.study.study import Study
@@ -119,6 +119,7 @@ def _session(experiment: Experiment, options: Options) -> Iterator[tuple[Progres
     """Hold the output folder, and yield the progress and the executor of a command."""
     out = options.folder(experiment)
     check_writable(Store(options.store))
+    remove_leftovers(Store(options.store))
     with lock_folder(out, experiment), redirect_output(out / LOG) as terminal:
         bars = Bars(terminal)
 

@@ -22,7 +22,7 @@ from rum_ray.experiment import Experiment
 from rum_ray.report.evidence import bill_sentence
 from rum_ray.store import Store
 from rum_ray.study.executor import Executor
-from rum_ray.study.output_folder import check_writable, hold_folder
+from rum_ray.study.output_folder import check_writable, hold_folder, remove_leftovers
 from rum_ray.study.progress import Progress
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ def purge(experiment: Experiment, options: Options, yes: bool) -> Answer:
 def _held(options: Options, out: Path) -> Iterator[None]:
     """Hold the lock of the output folder; new folders that stay empty are removed."""
     check_writable(Store(options.store))
+    remove_leftovers(Store(options.store))
     made = [folder for folder in (out, *out.parents) if not os.access(folder, os.F_OK)]
     try:
         with hold_folder(out):

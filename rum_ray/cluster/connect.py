@@ -6,9 +6,9 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import ray
 from ray._common.utils import get_ray_address_file
@@ -16,6 +16,9 @@ from ray._private import services
 from ray.job_config import JobConfig
 
 from rum_ray.cluster import access
+from rum_ray.cluster.executor import to_stderr
+from rum_ray.cluster.reaper import Reaper
+from rum_ray.cluster.watch import Say, watched
 from rum_ray.errors import ConfigError, StalledError
 from rum_ray.study.executor import check_address
 from rum_ray.study.worker_pool import WORKER_SETTINGS
@@ -26,8 +29,6 @@ STARTS = 3
 """Attempts to start a Ray on this machine; on a busy one, Ray's own patience may not suffice."""
 QUIET = {"enable_metrics_collection": False, "task_events_report_interval_ms": 0}
 """Settings of a Ray that nobody watches: without them it spends a tenth of a core on reports."""
-Say: TypeAlias = Callable[[str], None]
-"""Receives a line about the cluster, for the terminal and the journal."""
 
 
 @contextlib.contextmanager
@@ -36,20 +37,22 @@ def connect(
     workers: int = 2,
     dashboard: bool = False,
     modules: Sequence[str] = (),
-    say: Say = lambda line: None,
+    say: Say = to_stderr,
     metadata: Mapping[str, str] | None = None,
     insecure: bool = False,
 ) -> Iterator[bool]:
     """Join the cluster at `address` for the length of a `with` block.
 
-    A cluster that this process has joined already is used and left running.
+    A cluster that this process has joined already is used and left running. Of one that this call
+    starts, no process is left, however this process ends. If a cluster is lost, this process ends
+    with a line and exit code 5.
 
     Args:
         address: "local" starts a cluster on this machine; "auto" and HOST:PORT join a running one.
         workers: processes that a local cluster has room for.
         dashboard: True starts the dashboard of a local cluster.
         modules: folders of Python modules that are shipped to the workers.
-        say: receives where the dashboard is, and why a start is repeated.
+        say: receives where the dashboard is, why a start is repeated, and that Ray is lost.
         metadata: what Ray tells about this command; the dashboard shows "job_name" of it.
         insecure: True allows a cluster that asks for no token.
 
@@ -68,50 +71,57 @@ def connect(
                 "cluster.modules: this process has joined a Ray cluster already, and modules are "
                 "shipped on joining. Call ray.shutdown() first."
             )
-        yield False
+        with watched(say):
+            yield False
         return
     address = _checked(address, insecure)
-    with inherited(WORKER_SETTINGS if local else {}):
-        options = _local(workers, dashboard, say) if local else {}
-        options["job_config"] = JobConfig(metadata=dict(metadata or {}))
-        url = _init(address, environment, options, say)
-    if url and (dashboard or not local):
-        say(f"Ray dashboard: http://{url} (Jobs, Actors, Cluster and Metrics)")
-    try:
+    options = _local(workers, dashboard, say) if local else {}
+    options |= {"job_config": JobConfig(metadata=dict(metadata or {})), "runtime_env": environment}
+    with contextlib.ExitStack() as stack:
+        url = _join(stack, address, options, say)
+        if url and (dashboard or not local):
+            say(f"Ray dashboard: http://{url} (Jobs, Actors, Cluster and Metrics)")
         yield local
-    finally:
-        ray.shutdown()
 
 
-def _init(
-    address: str, environment: Mapping[str, Any], options: Mapping[str, Any], say: Say
+def _join(
+    stack: contextlib.ExitStack, address: str, options: Mapping[str, Any], say: Say
 ) -> str | None:
-    """Start or join a cluster; return the host and port of its dashboard, if there is one."""
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    handler = signal.getsignal(signal.SIGTERM)
-    starts = STARTS if address == "local" else 1
-    for start in range(1, starts + 1):
+    """Start or join a Ray until a stack is closed; return the address of its dashboard."""
+    start, starts = 1, STARTS if address == "local" else 1
+    while True:
         try:
-            context = ray.init(
-                address=address,
-                runtime_env=dict(environment),
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                **options,
-            )
-            break
+            return stack.enter_context(_joined(address, options, say))
         except Exception as error:
             # Ray raises a bare Exception if it does not start in time.
             reason = str(error).partition("\n")[0].rstrip(".")
             if start == starts:
                 raise _unreachable(address, reason) from error
-            say(f"Ray did not start: {reason}; trying again ({start + 1} of {starts})")
-            ray.shutdown()
-    if threading.current_thread() is threading.main_thread():
-        # Ray installs a handler of its own.
-        signal.signal(signal.SIGTERM, handler)
-    url: str | None = context.dashboard_url
-    return url
+            start += 1
+            say(f"Ray did not start: {reason}; trying again ({start} of {starts})")
+
+
+@contextlib.contextmanager
+def _joined(address: str, options: Mapping[str, Any], say: Say) -> Iterator[str | None]:
+    """Start or join a Ray for the length of a `with` block; yield the address of its dashboard."""
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    handler = signal.getsignal(signal.SIGTERM)
+    with contextlib.ExitStack() as stack:
+        # Ray leaves the processes of a start that failed.
+        reaper = stack.enter_context(Reaper()) if address == "local" else None
+        stack.callback(ray.shutdown)
+        stack.enter_context(watched(say))
+        with inherited({**WORKER_SETTINGS, **reaper.settings} if reaper else {}):
+            context = ray.init(
+                address=address, log_to_driver=False, logging_level=logging.ERROR, **options
+            )
+        if reaper:
+            node: Any = ray._private.worker._global_node
+            reaper.take(node.get_session_dir_path())
+        if threading.current_thread() is threading.main_thread():
+            # Ray installs a handler of its own.
+            signal.signal(signal.SIGTERM, handler)
+        yield context.dashboard_url
 
 
 def _unreachable(address: str, reason: str) -> StalledError:

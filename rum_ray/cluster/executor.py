@@ -1,6 +1,7 @@
 """The executor on a Ray cluster: Train runs jobs, Data streams embeddings, Tune runs searches."""
 
 import contextlib
+import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     from rum_ray.cluster.pool import Pool
 
 
+def to_stderr(line: str) -> None:
+    """Write a line about the cluster to standard error."""
+    print(line, file=sys.stderr, flush=True)
+
+
 class RayExecutor:
     """Runs everything on a Ray cluster, which it joins or starts when the first work arrives.
 
@@ -24,7 +30,8 @@ class RayExecutor:
         address: "local" starts a cluster on this machine; "auto" and HOST:PORT join a running one.
         config: workers and resources of each; by default the experiment's `cluster`.
         dashboard: True starts the dashboard of a local cluster.
-        say: receives lines about the cluster, such as the address of the dashboard.
+        say: receives lines about the cluster, such as the address of the dashboard, and why this
+            process ends if Ray is lost.
         insecure: True allows a cluster that asks for no token.
 
     Example:
@@ -38,7 +45,7 @@ class RayExecutor:
         address: str = "local",
         config: ClusterConfig | None = None,
         dashboard: bool = False,
-        say: Callable[[str], None] = lambda line: None,
+        say: Callable[[str], None] = to_stderr,
         insecure: bool = False,
     ) -> None:
         """Start nothing yet."""
@@ -111,7 +118,6 @@ class RayExecutor:
         if self._joined is None:
             # Ray takes seconds to import, and a command with all results in the store needs none.
             from rum_ray.cluster.connect import connect
-            from rum_ray.cluster.head import watched_head
             from rum_ray.cluster.pool import Pool
 
             config = self.config
@@ -127,7 +133,6 @@ class RayExecutor:
                 self._insecure,
             )
             started = self._exits.enter_context(joined)
-            self._exits.enter_context(watched_head(self._say))
             self._joined = Pool(self._title, config, started, self._say, self._command)
             self._exits.callback(self._joined.close)
         return self._joined

@@ -159,18 +159,18 @@ class Pool:
         Raises:
             RumRayError: there is no worker, and none is to be expected.
         """
-        while not self.look():
+        while not self.look().workers:
             time.sleep(WAIT_SECONDS)
 
-    def look(self) -> int:
-        """Look after the shards; return the number of live workers.
+    def look(self) -> ProgressState:
+        """Look after the shards; return the progress of the queue.
 
         Raises:
             RumRayError: there is no worker, and none is to be expected.
         """
-        state, _ = self._get(self.queue.watch.remote(0.0))
+        state: ProgressState = self._get(self.queue.watch.remote(0.0))[0]
         self._check(state)
-        return state.workers or 0
+        return state
 
     def errors(self) -> list[RumRayError]:
         """Return the permanent errors of the stage."""

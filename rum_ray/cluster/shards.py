@@ -20,6 +20,7 @@ from ray.autoscaler.sdk import request_resources
 from ray.autoscaler.v2.sdk import get_cluster_status
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from rum_ray.cluster.groups import free_orphans
 from rum_ray.cluster.train_run import fit, worker_resources
 from rum_ray.errors import StalledError
 from rum_ray.experiment import ClusterConfig
@@ -136,6 +137,7 @@ class Shards:
         missing = self._wanted - sum(shard.workers for shard in self._shards)
         if missing <= 0:
             return
+        free_orphans()
         for node, workers in spread(missing, self._room(now)).items():
             self._placed[node] = now
             bound = self._config.shard_workers

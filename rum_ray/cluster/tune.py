@@ -17,6 +17,7 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from rum_ray.cluster.pool import Pool
+from rum_ray.cluster.shards import STALL_SECONDS
 from rum_ray.cluster.trial import HandedOver
 from rum_ray.cluster.work import TrialWork
 from rum_ray.errors import RumRayError, StalledError
@@ -172,8 +173,8 @@ class _Watch(tune.Stopper):
         self, on_progress: Callable[[ProgressState], object], running: Searches, pool: Pool
     ) -> None:
         self._on_progress, self._running, self._pool = on_progress, running, pool
-        self._before = 0
-        self._began = self._looked = time.monotonic()
+        self._before = self._told = 0
+        self._began = self._looked = self._heard = time.monotonic()
         self._failed = False
         self.errors: list[RumRayError] = []
 
@@ -188,6 +189,7 @@ class _Watch(tune.Stopper):
             before: True if its result was in the store before this start.
         """
         self._before += before
+        self._told += 1
         self._on_progress(self._running.state(self._before, time.monotonic() - self._began))
 
     def look(self) -> None:
@@ -195,9 +197,20 @@ class _Watch(tune.Stopper):
         if time.monotonic() - self._looked >= LOOK_SECONDS:
             self._looked = time.monotonic()
             try:
-                self._pool.look()
+                self._check(self._pool.look().done)
             except RumRayError as error:
                 self.errors.append(error)
+
+    def _check(self, done: int) -> None:
+        """Raise StalledError if results of units have waited for long for a trial to take them."""
+        if done <= self._told:
+            self._heard = self._looked
+        elif self._looked - self._heard > STALL_SECONDS:
+            raise StalledError(
+                f"results of {done - self._told} units have waited for {STALL_SECONDS:.0f} s, and "
+                "no trial of Ray Tune could start: the cluster has no room for one. They are in "
+                "the store. Run the same command when there is room."
+            )
 
     def fail(self) -> None:
         """End the run, because a unit failed."""

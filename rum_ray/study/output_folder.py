@@ -22,10 +22,7 @@ STORE_DEPTH, OUT_DEPTH = 2, 2
 
 
 def check_writable(store: Store) -> None:
-    """Raise StoreError if a local store is not writable; write nothing.
-
-    Temporary files of dead writers are removed.
-    """
+    """Raise StoreError if a local store is not writable; change nothing."""
     if store.folder is None:
         return
     folder = next(f for f in (store.folder, *store.folder.parents) if os.access(f, os.F_OK))
@@ -34,7 +31,12 @@ def check_writable(store: Store) -> None:
             f"cannot write to the store {store.root}: {folder} is not a writable folder. "
             "Name another --store."
         )
-    remove_abandoned(store.folder, STORE_DEPTH)
+
+
+def remove_leftovers(store: Store) -> None:
+    """Remove the temporary files of dead writers from a local store."""
+    if store.folder is not None:
+        remove_abandoned(store.folder, STORE_DEPTH)
 
 
 @contextmanager

@@ -22,9 +22,6 @@ from rum_ray.training.optimizers import FAMILIES, Family, check_rate, new_optimi
 from rum_ray.training.precision import Mixed
 from rum_ray.training.runtime import Runtime, Stateful, check_finite
 
-MOST_THREADS = 1024
-"""More threads than any machine has; far more of them end the process."""
-
 Observe: TypeAlias = Callable[[Tensor, Tensor, Tensor], None]
 """Callback with the rows [B], logits [B, K] and labels [B] of each training batch, detached."""
 
@@ -97,8 +94,6 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_positive(self, "epochs", "lr", "batch_size", "threads")
-        if self.threads > MOST_THREADS:
-            raise ValueError(f"threads must be at most {MOST_THREADS}, got {self.threads}")
         check_not_negative(self, "momentum", "weight_decay")
         check_choice(self, "schedule", "cosine", "constant")
         check_choice(self, "precision", "float32", "bfloat16")

@@ -148,6 +148,7 @@ def cluster(monkeypatch) -> FakeCluster:
         lambda node, soft: SimpleNamespace(node_id=node, soft=soft),
     )
     monkeypatch.setattr(shards, "available_resources_per_node", cluster.available)
+    monkeypatch.setattr(shards, "free_orphans", lambda: None)
     monkeypatch.setattr(shards, "pending_nodes", lambda: cluster.pending)
     monkeypatch.setattr(
         shards, "request_resources", lambda bundles: cluster.requested.append(len(bundles))

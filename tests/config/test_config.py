@@ -32,7 +32,7 @@ from rum_ray.search.candidates import Candidate
 from rum_ray.search.spaces import ALIASES, FREE
 from rum_ray.study.forget import order_subsets
 from rum_ray.training.domains import Choice, Integers, LogUniform, Uniform
-from rum_ray.training.recipe import MOST_THREADS, Recipe
+from rum_ray.training.recipe import Recipe
 from rum_ray.unlearning import UNLEARNERS, FineTune, Nothing, Retrain, SalUn
 
 DEMO = Path(rum_ray.__file__).parent / "demo.yaml"
@@ -316,12 +316,7 @@ def trees(cls: type, **special: st.SearchStrategy[Any]) -> st.SearchStrategy[dic
 
 
 # AdamW takes low learning rates only; `init` is a file that exists.
-RECIPES = trees(
-    Recipe,
-    model=st.sampled_from(sorted(MODELS)),
-    optimizer=st.just("sgd"),
-    threads=st.integers(1, MOST_THREADS),
-)
+RECIPES = trees(Recipe, model=st.sampled_from(sorted(MODELS)), optimizer=st.just("sgd"))
 UNLEARNER = st.one_of(
     [
         st.just(name)
