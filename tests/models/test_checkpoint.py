@@ -169,6 +169,16 @@ def test_the_format_of_old_versions_and_names_of_files_do_not_matter(state, tmp_
     assert same(read(tmp_path / "really.pt").fit(state, "x"), dict(state))
 
 
+def test_a_torch_file_that_is_named_as_another_is_told(state, tmp_path):
+    torch.save(dict(state), tmp_path / "mine.safetensors")
+    with pytest.raises(
+        DataError, match=r"mine\.safetensors is a torch file.*to mine\.pt"
+    ) as caught:
+        read(tmp_path / "mine.safetensors")
+    assert "damaged" not in str(caught.value)
+    assert same(read((tmp_path / "mine.safetensors").rename(tmp_path / "mine.pt")).state, state)
+
+
 def test_counters_of_batch_normalisation_may_be_absent(state, path, tmp_path):
     few = {n: v for n, v in state.items() if not n.endswith("num_batches_tracked")}
     torch.save(few, path)
