@@ -57,9 +57,9 @@ def exporter(port: int) -> Callable[[], str]:
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def ask() -> str:
-        with contextlib.suppress(OSError):
-            with direct.open(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-                return answer.read().decode()
+        place = f"http://127.0.0.1:{port}/metrics"
+        with contextlib.suppress(OSError), direct.open(place, timeout=10) as answer:
+            return answer.read().decode()
         return ""
 
     return ask
