@@ -30,6 +30,7 @@ class RelativeStep:
         unlearner: name of the unlearner.
         lr: learning rate, as a multiple of the recipe's; None if the unlearner has none.
         epochs: epochs, as a share of the recipe's; None if the unlearner has none.
+        repair: epochs of its repair, likewise.
         values: the other hyperparameters.
     """
 
@@ -37,15 +38,17 @@ class RelativeStep:
     unlearner: str
     lr: float | None = None
     epochs: float | None = None
+    repair: float | None = None
     values: Mapping[str, float] = field(default_factory=dict)
 
     def at(self, recipe: Recipe) -> Unlearner:
-        """Return the unlearner for a recipe; it has at least one epoch."""
+        """Return the unlearner for a recipe; what takes epochs takes at least one."""
         values = dict(self.values)
         if self.lr is not None:
             values["lr"] = self.lr * recipe.lr
-        if self.epochs is not None:
-            values["epochs"] = max(1, round(self.epochs * recipe.epochs))
+        for name, share in (("epochs", self.epochs), ("repair", self.repair)):
+            if share is not None:
+                values[name] = max(1, round(share * recipe.epochs))
         made: Unlearner = find_unlearner(self.unlearner)(**values)
         return made
 

@@ -46,6 +46,8 @@ def test_values_are_relative_to_the_recipe():
     step = RelativeStep("high", "salun", lr=0.5, epochs=0.1, values={"keep": 0.3})
     recipe = Recipe("mlp", epochs=60, lr=0.2)
     assert step.at(recipe) == SalUn(lr=0.1, epochs=6, keep=0.3)
+    step = dataclasses.replace(step, repair=0.05)
+    assert step.at(recipe) == SalUn(lr=0.1, epochs=6, keep=0.3, repair=3)
     # At least one epoch.
     few = dataclasses.replace(recipe, epochs=4)
     assert RelativeStep("low", "finetune", lr=1.0, epochs=0.1).at(few) == FineTune(lr=0.2, epochs=1)
