@@ -153,8 +153,8 @@ def _start(start: StartingModel) -> str:
     """Return the accuracy of the model that the request starts from."""
     name = "The original model" if start.original else "The model of the request before"
     told = (
-        f"{name} was measured first. It is right about {format_percent(start.train.value)} of the "
-        f"training set and {format_percent(start.test.value)} of the test set."
+        f"{name} was measured first. Its accuracy is {measured.text(start.train)} on the training "
+        f"set and {measured.text(start.test)} on the test set."
     )
     return f"{told} That is near chance. {CHECK_INPUTS}." if start.near_chance else told
 

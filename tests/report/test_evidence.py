@@ -140,7 +140,7 @@ def test_the_model_before_is_told(near_chance):
     with_start = dataclasses.replace(made(), start=start)
     assert Evidence.from_json(with_start.to_json()) == with_start
     text = " ".join(Page(page(with_start)).text)
-    assert "The original model was measured first. It is right about 12.0 % of" in text
+    assert "The original model was measured first. Its accuracy is 0.120" in text
     assert ("near chance. Check recipe.normalize" in text) == near_chance
     # A file of an earlier version does not know it.
     assert "start" not in made().to_json()
