@@ -194,7 +194,7 @@ def _as_text(name: str) -> str:
 
 
 def open_parquet_files(
-    root: Path, files: Sequence[Path], label: str | None, id: str | None, like: Source | None
+    root: Path, files: Sequence[Path], label: str | None, id: str | None, like: Classes | None
 ) -> Source:
     """Return the source of Parquet files, in that order."""
     labels = read_labels(files, label, id)
