@@ -49,16 +49,13 @@ from rum_ray.evaluation.tow import Evaluation, evaluate, tow
 from rum_ray.files import write_bytes
 from rum_ray.jobs.evaluate import relative_cost
 from rum_ray.partition import Partition, Subset
-from rum_ray.refinement import refine
 from rum_ray.results.environment import machine
 from rum_ray.rum import Plan, unlearn
-from rum_ray.scores import Scores
-from rum_ray.search.auto import LARGE, SUBSETS, RelativeStep, relative_plans
+from rum_ray.search.auto import LARGE, RelativeStep, relative_plans
 from rum_ray.search.objective import INFEASIBLE, Reference
 from rum_ray.seeding import Seed
 from rum_ray.study.worker_pool import WORKER_SETTINGS
 from rum_ray.training import LocalRuntime, Recipe
-from rum_ray.training.prediction import predict
 
 RESULT = Path(__file__).parent / "results" / "auto_weekly.json"
 SHARE, LEARNING_WEEKS, REPORTED_WEEKS, PROCESSES = 0.01, 5, 10, 1
@@ -131,8 +128,8 @@ class Chain:
         for week, rows in enumerate(self.requests):
             kept = complement(gone, len(train))
             data, forget = train.take(kept), np.searchsorted(kept, rows)
-            p = predict(model, data)[np.arange(len(data)), data.y.numpy()]
-            plan = plan_of(steps, refine(forget, Scores(1 - p), SUBSETS), self.recipe)
+            partition = Partition((Subset("all", forget),))
+            plan = Plan.assign(partition, {s.subset: s.at(self.recipe) for s in steps})
             runtime = LocalRuntime(Seed(self.seed) / "weekly" / "plan" / week)
             model = unlearn(model, plan, data, runtime, self.recipe)
             cost += relative_cost(plan, self.recipe, len(data)) / self.weeks
@@ -157,14 +154,6 @@ def with_large_v(whole: DataBundle, seed: int) -> DataBundle:
         valid=dataclasses.replace(both, mean=train.mean, std=train.std),
         true_labels=None if truth is None else truth[kept],
     )
-
-
-def plan_of(steps: Relative, partition: Partition, recipe: Recipe) -> Plan:
-    """Return the plan for the subsets of one request."""
-    names = [step.subset for step in steps]
-    if sorted(names) == sorted(partition.names):
-        partition = partition.ordered(names)
-    return Plan.assign(partition, {step.subset: step.at(recipe) for step in steps})
 
 
 def judged(chain: Chain, plans: Sequence[Relative]) -> dict[str, list[float]]:
