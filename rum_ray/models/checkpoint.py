@@ -217,7 +217,8 @@ def _read(path: str, place: str, key: str, identity: tuple[int, ...]) -> Checkpo
     del identity
     with open_regular(place) as file:
         start = file.read(9)
-    if start.startswith(_TORCH):
+    # The size of a safetensors header may have the bytes of a pickle; a brace follows it.
+    if start.startswith(_TORCH) and start[8:] != b"{":
         # torch.load takes the suffix at its word.
         if place.endswith(Path(SAFETENSORS).suffix):
             raise DataError(
