@@ -43,7 +43,7 @@ from rum_ray.refinement import forget_set, refine
 from rum_ray.results.environment import machine
 from rum_ray.rum import Plan
 from rum_ray.scores import Scores
-from rum_ray.search.auto import SUBSETS, RelativeStep
+from rum_ray.search.auto import LARGE, SUBSETS, RelativeStep
 from rum_ray.search.candidates import Candidate
 from rum_ray.search.objective import INFEASIBLE
 from rum_ray.search.spaces import Space, SpaceName
@@ -215,7 +215,7 @@ def relative(plan: Plan) -> Relative:
         values = {key: getattr(step.unlearner, key) for key in step.unlearner.space}
         lr, epochs = values.pop("lr", None), values.pop("epochs", None)
         share = None if epochs is None else epochs / EPOCHS
-        found.append(RelativeStep(step.subset.name, name, lr, share, values))
+        found.append(RelativeStep(step.subset.name, name, lr, share, values=values))
     return tuple(found)
 
 
@@ -224,7 +224,7 @@ def default(name: str) -> Relative:
     unlearner = UNLEARNERS[name]()
     values = {key: getattr(unlearner, key) for key in unlearner.space}
     lr, epochs = values.pop("lr"), values.pop("epochs")
-    return (RelativeStep("all", name, lr / 0.1, epochs / EPOCHS, values),)
+    return (RelativeStep("all", name, lr / 0.1, epochs / EPOCHS, values=values),)
 
 
 def drawn_plans() -> list[Relative]:
@@ -305,6 +305,18 @@ def summary(left_out: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"studies": len(left_out), "largest cost": max(costs), **result}
 
 
+def write_plan(share: float, learned: Sequence[object], steps: Relative) -> None:
+    """Put a plan into the table of the package, in place of the one for the same share."""
+    plans = {each["share"]: each for each in json.loads(TABLE.read_text("utf-8"))["plans"]}
+    plans[share] = {
+        "share": share,
+        "learned_on": [str(study) for study in learned],
+        "steps": [dataclasses.asdict(step) for step in steps],
+    }
+    in_order = [plans[each] for each in sorted(plans)]
+    TABLE.write_text(json.dumps({"plans": in_order}, indent=1) + "\n", "utf-8")
+
+
 def main() -> None:
     """Judge all plans in all studies, choose, measure what was left out, keep everything."""
     store = sys.argv[1] if len(sys.argv) > 1 else "store"
@@ -337,8 +349,7 @@ def main() -> None:
         "environment": machine(),
     }
     RESULT.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-    learned = [str(study) for study in LEARNED]
-    TABLE.write_text(json.dumps({"learned_on": learned, "steps": steps}, indent=1) + "\n", "utf-8")
+    write_plan(LARGE, LEARNED, plans[chosen(j)])
     print(
         json.dumps({key: result[key] for key in ("plan", "auc", "svm", "tow_examples")}, indent=1)
     )

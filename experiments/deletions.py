@@ -8,10 +8,13 @@ retrained models; its results must be in the store.
 - "difficulty": Spearman correlation of 1 - p with memorization, over D.
 - "pool": LiRA of the rows of a request after `auto`, with models of the pool that never saw a row,
   against the same with models that were retrained without the request.
-- "weekly": ten requests of 1 % of D by the command, one after another; the accuracy on the test set
-  against a model that was retrained without all ten.
+- "weekly": ten requests of 1 % of D by the command, one after another; the last model and the
+  original against a model that was retrained without all ten.
 
     .venv/bin/python experiments/deletions.py STORE OUT    # RUM_RAY_DATA is a folder with CIFAR-10
+
+OUT has one file per part and repeat, and the folders of the requests. The same command again goes
+on from there; the result is written after each of them.
 """
 
 import dataclasses
@@ -29,7 +32,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from auto import UNTUNED, default
+from auto import TABLE, UNTUNED, default
 from scipy.stats import spearmanr
 
 from rum_ray import config
@@ -39,8 +42,12 @@ from rum_ray.evaluation import PoolEvidence
 from rum_ray.evaluation.mia import margin
 from rum_ray.evaluation.pool import lira_scores
 from rum_ray.evaluation.statistics import Mean, compare
+from rum_ray.evaluation.tow import evaluate
 from rum_ray.experiment import to_plain
+from rum_ray.files import write_bytes
 from rum_ray.jobs import Context, Evaluate, PoolLogits, TrainModel, pool_logits
+from rum_ray.jobs.pretrained import read_weights
+from rum_ray.partition import Partition, Subset
 from rum_ray.results.environment import machine
 from rum_ray.rum import Plan
 from rum_ray.scores import Scores
@@ -55,6 +62,7 @@ from rum_ray.unlearning import Nothing
 HERE = Path(__file__).parent
 CLAIMS, RESULT = HERE / "cifar10_claims.yaml", HERE / "results" / "deletions.json"
 REPEATS, WEEKS, RETRAINED, PROCESSES = range(5), 10, 16, 2
+PARTS = ("requests", "weekly")
 
 
 def open_study(store: str, repeat: int, *changes: str) -> Study:
@@ -72,11 +80,15 @@ def measured(context: Context, original: TrainModel, plan: Plan) -> dict[str, fl
     for job in (made, reference):
         context.get_or_compute(job)
     metrics = made.load(context).against(reference.load(context))
+    return {**told(metrics), "cost": metrics["cost"]}
+
+
+def told(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return the metrics by which plans are compared."""
     return {
         "auc": metrics["tow"] - metrics["auc_gap"],
         "svm": metrics["tow"] - metrics["mia_gap"],
         "tow_examples": metrics["tow_examples"],
-        "cost": metrics["cost"],
     }
 
 
@@ -141,47 +153,73 @@ def agreement(study: Study, original: TrainModel, plan: Plan) -> dict[str, float
 def weekly(store: str, out: str, repeat: int) -> dict[str, Any]:
     """Forget ten times 1 % of D by the command; return the accuracy after each request."""
     claims = open_study(store, repeat)
-    train, recipe = claims.context.bundle.train, claims.recipe
+    context, train = claims.context, claims.context.bundle.train
     rows = np.random.default_rng(repeat).permutation(len(train))
     rows = rows[: len(train) // 100 * WEEKS].reshape(WEEKS, -1)
     folder = Path(out) / f"weekly{repeat}"
     folder.mkdir(parents=True, exist_ok=True)
-    kept = ("name", "data", "recipe")
+    kept = ("name", "data", "recipe", "seeds")
     tree = {key: value for key, value in to_plain(claims.experiment).items() if key in kept}
     file = folder / "weekly.yaml"
     file.write_text(json.dumps({**tree, "score": {"name": "auto"}, "plan": "auto"}), "utf-8")
     found = []
     for week, of_week in enumerate(rows, 1):
-        listed = folder / f"week{week}.txt"
-        np.savetxt(listed, train.ids[of_week], "%d")
-        places = ["--out", f"{folder}/out", "--store", store, "--address", "none"]
-        command = ["delete", file, "--forget", listed, "--json", *places]
-        run = subprocess.run(
-            [sys.executable, "-m", "rum_ray", *map(str, command)], capture_output=True, text=True
-        )
-        if run.returncode:
-            raise SystemExit(run.stderr)
-        drift = json.loads(run.stdout)["deletion"]["drift"]
+        published = folder / "out" / "deletions" / f"{week:04d}"
+        if not published.exists():
+            np.savetxt(folder / "list.txt", train.ids[of_week], "%d")
+            forget(store, folder)
+        evidence = json.loads((published / "evidence.json").read_text("utf-8"))
+        drift = evidence["drift"]
         found.append({"accuracy": drift["now"], "attack": drift["attack"]["value"]})
-    without = np.sort(rows.ravel())
-    seed = Seed(claims.experiment.seeds[0]) / "run"
-    retrained = TrainModel(recipe, seed, without)
-    claims.context.get_or_compute(retrained)
-    test = claims.context.bundle.test
-    right = predict(retrained.load(claims.context), test).argmax(axis=1) == test.y.numpy()
+    partition = Partition((Subset("all", np.sort(rows.ravel())),))
+    original = claims.originals[0]
+    retrained = TrainModel(original.recipe, original.seed, partition.rows)
+    context.get_or_compute(retrained)
+    models = {
+        "auto": read_weights(str(published / "model.safetensors"), original.recipe, train),
+        "nothing": original.load(context),
+    }
+    reference = evaluate(retrained.load(context), context.bundle, partition)
+    evaluated = {name: evaluate(model, context.bundle, partition) for name, model in models.items()}
     return {
         "repeat": repeat,
         "original": drift["original"],
         "weeks": found,
-        "retrained": float(right.mean()),
+        "cost": evidence["bill"]["spent"] / WEEKS,
+        "retrained": reference.accuracies.test,
+        "retrained auc": reference.auc,
+        "values": {
+            name: {
+                **told(each.against(reference)),
+                "forgotten_auc": each.auc,
+                "lost": reference.accuracies.test - each.accuracies.test,
+            }
+            for name, each in evaluated.items()
+        },
     }
 
 
+def forget(store: str, folder: Path) -> None:
+    """Give the command of one weekly request."""
+    places = ["--out", f"{folder}/out", "--store", store, "--address", "none"]
+    command = ["delete", f"{folder}/weekly.yaml", "--forget", f"{folder}/list.txt", *places]
+    run = subprocess.run(
+        [sys.executable, "-m", "rum_ray", *command], capture_output=True, text=True
+    )
+    if run.returncode:
+        # A pool waits for ever for a process that exits.
+        raise RuntimeError(run.stderr)
+
+
 def one(store: str, out: str, task: tuple[str, int]) -> tuple[str, dict[str, Any]]:
-    """Return the result of one part on one repeat."""
+    """Return the result of one part on one repeat, from its file in `out` if there is one."""
     torch.set_num_threads(1)
     part, repeat = task
-    return part, requests(store, repeat) if part == "requests" else weekly(store, out, repeat)
+    file = Path(out) / f"{part}{repeat}.json"
+    if not file.exists():
+        found = requests(store, repeat) if part == "requests" else weekly(store, out, repeat)
+        write_bytes(file, json.dumps(found).encode())
+    return part, json.loads(file.read_text("utf-8"))
 
 
 def summary(found: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
@@ -197,7 +235,8 @@ def summary(found: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
         (f"{name}, untuned" for name in UNTUNED), key=lambda name: np.mean(means(name, "auc"))
     )
     rivals = ("searched", best, "nothing")
-    lost = [each["retrained"] - each["weeks"][-1]["accuracy"] for each in weeks]
+    lost = [each["values"]["auto"]["lost"] for each in weeks]
+
     return {
         "plans": {
             plan: {metric: dataclasses.asdict(Mean.of(means(plan, metric))) for metric in metrics}
@@ -219,32 +258,60 @@ def summary(found: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
             for name in asked[0]["pool"][0]
         },
         "lost after ten requests": dataclasses.asdict(Mean.of(lost)),
+        "after ten requests": {
+            plan: {
+                metric: dataclasses.asdict(Mean.of([w["values"][plan][metric] for w in weeks]))
+                for metric in weeks[0]["values"][plan]
+            }
+            for plan in weeks[0]["values"]
+        },
     }
+
+
+def write(found: Mapping[str, list[dict[str, Any]]], minutes: float) -> None:
+    """Write the result of the repeats so far, as soon as there are two of each part."""
+    done = {part: sorted(each, key=lambda one: one["repeat"]) for part, each in found.items()}
+    if min(map(len, done.values())) < 2:
+        return
+    result = {
+        "experiment": "deletions",
+        "date": date.today().isoformat(),
+        "repeats": {part: len(each) for part, each in done.items()},
+        **summary(done),
+        "values": done,
+        "minutes": minutes,
+        "environment": machine(),
+    }
+    write_bytes(RESULT, (json.dumps(result, indent=1) + "\n").encode())
+
+
+def check_plan(out: Path) -> None:
+    """End the program if `out` has results of another plan `auto`."""
+    made, now = out / "auto.json", TABLE.read_bytes()
+    out.mkdir(parents=True, exist_ok=True)
+    if made.exists() and made.read_bytes() != now:
+        raise SystemExit(f"{out} has results of another plan `auto`. Name another OUT.")
+    write_bytes(made, now)
 
 
 def main() -> None:
     """Measure both parts on each repeat, and keep everything."""
     store, out = (os.fspath(Path(path).resolve()) for path in sys.argv[1:3])
-    began, found = perf_counter(), {"requests": [], "weekly": []}
-    tasks = [(part, repeat) for repeat in REPEATS for part in found]
+    check_plan(Path(out))
+    began, found = perf_counter(), {part: list[dict[str, Any]]() for part in PARTS}
+    tasks = [(part, repeat) for repeat in REPEATS for part in PARTS]
     os.environ.update(WORKER_SETTINGS)
     with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
         for part, result in pool.imap_unordered(partial(one, store, out), tasks):
             found[part].append(result)
-            done = sum(map(len, found.values()))
-            print(f"{done} of {len(tasks)}: {part} {result['repeat']}", flush=True)
-    for results in found.values():
-        results.sort(key=lambda each: each["repeat"])
-    result = {
-        "experiment": "deletions",
-        "date": date.today().isoformat(),
-        **summary(found),
-        "values": found,
-        "minutes": (perf_counter() - began) / 60,
-        "environment": machine(),
-    }
-    RESULT.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-    print(json.dumps({key: result[key] for key in summary(found)}, indent=1))
+            done, minutes = sum(map(len, found.values())), (perf_counter() - began) / 60
+            print(
+                f"{done} of {len(tasks)}: {part} {result['repeat']}; {minutes:.0f} min", flush=True
+            )
+            write(found, minutes)
+    result = json.loads(RESULT.read_text("utf-8"))
+    left_out = ("values", "environment")
+    print(json.dumps({key: each for key, each in result.items() if key not in left_out}, indent=1))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,12 @@ from rum_ray.experiment import Experiment
 from rum_ray.report.evidence import bill_sentence
 from rum_ray.store import Store
 from rum_ray.study.executor import Executor
-from rum_ray.study.output_folder import check_writable, hold_folder, remove_leftovers
+from rum_ray.study.output_folder import (
+    check_writable,
+    hold_folder,
+    nothing_left,
+    remove_leftovers,
+)
 from rum_ray.study.progress import Progress
 
 if TYPE_CHECKING:
@@ -40,7 +45,8 @@ def prepare(experiment: Experiment, options: Options, dry_run: bool) -> Answer:
     """Train the pool, and write its numbers; or tell the cost."""
     api.check_machine(experiment, options.address)
     out = options.folder(experiment)
-    study = preparing.open_preparation(experiment, out, options.store)
+    with nothing_left(Store(options.store)):
+        study = preparing.open_preparation(experiment, out, options.store)
     if dry_run:
         return {"models": len(study.scoring.pool), "trainings": preparing.cost_of(study)}
     with _held(options, out), _running(experiment, options, out) as (progress, executor):
@@ -59,7 +65,8 @@ def delete(
         forgotten = len(opened.request.rows)
         return {"to_forget": forgotten, "told": bill_sentence(bill), "bill": asdict(bill)}
     with _held(options, out):
-        opened = open_deletion(experiment, listed, out, options.store, public=public)
+        with nothing_left(Store(options.store)):
+            opened = open_deletion(experiment, listed, out, options.store, public=public)
         with _running(experiment, options, out) as (progress, executor):
             return deleting.delete(opened, executor, progress)
 

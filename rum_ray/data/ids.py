@@ -14,13 +14,15 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rum_ray.errors import DataError, first_ten
+from rum_ray.errors import DataError
 from rum_ray.files import read_regular
 
 Rows: TypeAlias = NDArray[np.int64]
 
 MOST_BYTES = 2**28
 """Largest list of ids that is read."""
+SHOWN = 10
+"""Entries of a list in a message."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +68,8 @@ class KnownIds:
         >>> known.rows(["dog/1.png", "2", "dog/7.png"], "request.txt")
         Traceback (most recent call last):
         rum_ray.errors.DataError: request.txt: 1 of 3 ids are not in the training set of 3 examples:
-        'dog/7.png'. 1 example is listed twice: 'dog/1.png' = '2'. Ids are paths relative to the
-        data folder, such as CLASS/FILE, or row numbers in 0 .. 2.
+        entry 2 of the list. 1 example is listed twice: entry 1 = 3 of the list. Ids are paths
+        relative to the data folder, such as CLASS/FILE, or row numbers in 0 .. 2.
     """
 
     ids: Rows
@@ -91,33 +93,34 @@ class KnownIds:
 
         Raises:
             DataError: an id is unknown, stands for two examples, or is listed twice; the message
-                has up to ten of each, and their number.
+                has the places of up to ten of each in the list, and their number. It quotes no id,
+                because ids are personal data.
         """
         found = self.find(entries)
-        unknown = [entry for entry, rows in zip(entries, found, strict=True) if not rows]
-        listed: dict[int, list[str]] = defaultdict(list)
-        for entry, rows in zip(entries, found, strict=True):
+        unknown = [place for place, rows in enumerate(found, 1) if not rows]
+        listed: dict[int, list[int]] = defaultdict(list)
+        for place, rows in enumerate(found, 1):
             for row in rows[:1]:
-                listed[row].append(entry)
-        twice = [" = ".join(f"'{e}'" for e in dict.fromkeys(e)) for e in listed.values() if e[1:]]
+                listed[row].append(place)
+        twice = [" = ".join(map(str, places)) for places in listed.values() if places[1:]]
         alike = [
-            entry
-            for entry, rows in zip(entries, found, strict=True)
+            place
+            for place, rows in enumerate(found, 1)
             if any(row not in listed for row in rows[1:])
         ]
         problems = []
         if unknown:
             problems.append(
                 f"{len(unknown):,} of {len(entries):,} ids are not in the training set of "
-                f"{len(self.ids):,} examples: {first_ten(unknown)}."
+                f"{len(self.ids):,} examples: {some_entries(unknown)}."
             )
         if twice:
             are = "examples are" if twice[1:] else "example is"
-            problems.append(f"{len(twice):,} {are} listed twice: {first_ten(twice, quote='')}.")
+            problems.append(f"{len(twice):,} {are} listed twice: {some_entries(twice)}.")
         if alike:
             problems.append(
                 f"{len(alike):,} ids look like another example's, whose accents are encoded "
-                f"differently: {first_ten(map(ascii, alike), quote='')}. List both or row numbers."
+                f"differently: {some_entries(alike)}. List both or row numbers."
             )
         if problems:
             raise DataError(f"{where}: {' '.join(problems)} {self._allowed()}")
@@ -155,6 +158,12 @@ class KnownIds:
         if self.names.column is not None:
             return f"Ids are values of column '{self.names.column}'."
         return f"Ids are paths relative to the data folder, such as CLASS/FILE, or {numbers}."
+
+
+def some_entries(entries: Sequence[object]) -> str:
+    """Return up to ten places in a list of ids, counted from 1, and the number of others."""
+    more = f" and {len(entries) - SHOWN:,} more" if len(entries) > SHOWN else ""
+    return f"entry {', '.join(map(str, entries[:SHOWN]))}{more} of the list"
 
 
 def canonical(name: str) -> str:

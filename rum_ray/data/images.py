@@ -18,6 +18,7 @@ from torch import Tensor
 
 from rum_ray.data.bundle import DataBundle, Indices, LabeledData
 from rum_ray.data.cache import PixelCache
+from rum_ray.data.classes import Classes
 from rum_ray.data.ids import KnownIds
 from rum_ray.data.pixels import DecodeBatch, Exif, Fit, Images, Layout, decode_batch
 from rum_ray.data.reading import Reading
@@ -63,17 +64,18 @@ def images(
         valid_fraction: share of the training images in V, in [0, 1); only a search and the proxy
             `heldout` need V.
         seed: seed of the split into D, V and, without `test`, T.
-        reading: ids in D whatever the split, the parts of an earlier split, and a cache.
+        reading: ids in D whatever the split, a cache, and the parts, classes and channels of an
+            earlier reading.
 
     Raises:
         ConfigError: `valid_fraction` leaves D or V empty, or an option does not fit the source.
         DataError: a source is missing or damaged, or an image does not fit the others.
         UnsafeError: a column could run code, or an image has more than 50 megapixels.
     """
-    layout = make_layout(size, fit, exif)
+    layout = replace(make_layout(size, fit, exif), channels=reading.channels)
     if test is not None:
         _check_apart(Path(train).expanduser(), Path(test).expanduser())
-    source = open_source(train, label=label, id=id)
+    source = open_source(train, label=label, id=id, like=Classes.of_model(reading.classes))
     tested = source if test is None else open_source(test, label=label, like=source)
     rows = _split(source, tested, valid_fraction, seed, reading)
     decode = _decoder(layout, reading.cache)

@@ -196,14 +196,16 @@ def _declared(parquet: pq.ParquetFile, group: int, name: str) -> int:
 
 def _unique(ids: Sequence[str], column: str, file: Path) -> NDArray[np.object_]:
     """Return ids as an array; DataError if one occurs twice."""
-    known, counts = np.unique(np.array(ids, dtype=object), return_counts=True)
-    doubled = known[counts > 1]
+    values = np.array(ids, dtype=object)
+    _, first, counts = np.unique(values, return_index=True, return_counts=True)
+    doubled = np.sort(first[counts > 1])
     if len(doubled):
+        # Ids are personal data, so the message has none.
         raise DataError(
-            f"data.id: column '{column}' of {file} has {len(doubled)} values in several rows: "
-            f"{first_ten(doubled)}. Name a column whose values are unique."
+            f"data.id: column '{column}' of {file} has {len(doubled)} values in several rows, "
+            f"first in row {first_ten(doubled, quote='')}. Name a column whose values are unique."
         )
-    return np.array(ids, dtype=object)
+    return values
 
 
 def read_images(

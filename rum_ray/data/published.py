@@ -17,10 +17,11 @@ import torch
 from numpy.typing import NDArray
 
 from rum_ray.data.bundle import DataBundle, Indices
+from rum_ray.data.classes import check_labels, check_range
 from rum_ray.data.images import assemble, split_train
 from rum_ray.data.parquet import as_data_error, open_parquet
 from rum_ray.data.pixels import DecodeBatch, Layout, Pixels, decode_batch
-from rum_ray.data.source import Source, check_labels, check_range, open_parquet_files
+from rum_ray.data.source import Source, open_parquet_files
 from rum_ray.data.splits import stratified_split
 from rum_ray.errors import ConfigError, DataError, first_ten
 from rum_ray.files import read_regular
@@ -165,7 +166,7 @@ def open_parquet_splits(
                 f"{first_ten(columns)}."
             )
         root = paths[0] if len(paths) == 1 else paths[0].parent
-        like = sources[0] if sources else None
+        like = sources[0].classes if sources else None
         sources.append(open_parquet_files(root, paths, label, None, like))
     return sources[0], sources[1]
 

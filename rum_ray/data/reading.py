@@ -21,8 +21,13 @@ class Reading:
         part: returns the part of an example from its id, in place of a draw. With the parts of the
             first request, files that are gone since then move no other example between D and V.
             Ids are those of `KnownIds.texts`.
+        classes: names of the classes, in the order of a model's outputs, if a model decides them:
+            examples of some may be gone. Empty if the data decide them.
+        channels: channels of a model's inputs, likewise; None if the data decide them.
     """
 
     trained: Sequence[str] = ()
     cache: Path | None = None
     part: Callable[[str], Part] | None = None
+    classes: Sequence[str] = ()
+    channels: int | None = None

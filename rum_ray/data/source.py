@@ -9,25 +9,23 @@ The files are untrusted, so no code in them is run. Only plain Arrow types are c
 extension type may unpickle objects), and only bitmap formats are decoded, up to 50 megapixels.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from rum_ray.data.bundle import Indices
+from rum_ray.data.classes import LAYOUTS, Classes, check_alike, indices
 from rum_ray.data.ids import Names, canonical
 from rum_ray.data.parquet import as_data_error, read_images, read_labels
 from rum_ray.data.pixels import MAX_PIXELS, Encoded, Exif, Fit, Images, Layout
-from rum_ray.errors import ConfigError, DataError, first_ten
+from rum_ray.errors import ConfigError, DataError
 from rum_ray.files import read_regular
 
-LAYOUTS = "a Parquet file, a folder of .parquet files, or a folder with a sub-folder per class"
 SPLITS = {"train", "test", "val", "valid", "validation"}
 """Names of folders that hold a split, not a class."""
 MOST_BYTES = 2**28
@@ -55,6 +53,11 @@ class Source:
     layout: Layout = Layout()  # noqa: RUF009 - an immutable value
     names: Names | None = None
     numbered: bool = False
+
+    @property
+    def classes(self) -> Classes:
+        """The classes, as this source decides them for another one."""
+        return Classes(self.class_names, str(self.path), self.numbered)
 
     def images(self) -> Images:
         """Return the images, with channels decided once for all of them, from their headers."""
@@ -92,7 +95,7 @@ def open_source(
     exif: Exif = "apply",
     label: str | None = None,
     id: str | None = None,
-    like: Source | None = None,
+    like: Source | Classes | None = None,
 ) -> Source:
     """Open a source of images: read and check the labels, decode nothing.
 
@@ -103,7 +106,8 @@ def open_source(
         exif: "apply" turns an image as its EXIF orientation says; "ignore" leaves it as stored.
         label: Parquet column with the labels.
         id: Parquet column with the names of the images.
-        like: the source that decides the classes; images of some of them may be missing here.
+        like: the source that decides the classes, or the classes; images of some of them may be
+            missing here.
 
     Raises:
         ConfigError: a column does not exist, or `size`, `fit` or `exif` is out of range.
@@ -121,7 +125,8 @@ def open_source(
         >>> source.class_names, source.y.tolist(), source.names.values.tolist()
         (('cat', 'dog'), [0, 1], ['cat/1.png', 'dog/1.png'])
     """
-    source = _open(Path(path).expanduser(), label, id, like)
+    classes = like.classes if isinstance(like, Source) else like
+    source = _open(Path(path).expanduser(), label, id, classes)
     return replace(source, layout=make_layout(size, fit, exif))
 
 
@@ -132,7 +137,7 @@ def _like(path: Path) -> str:
     return f"{alike[0]!a} is there, whose accents are encoded differently. " if alike else ""
 
 
-def _open(root: Path, label: str | None, id: str | None, like: Source | None) -> Source:
+def _open(root: Path, label: str | None, id: str | None, like: Classes | None) -> Source:
     """Return the source at a path, by its kind."""
     if not root.exists():
         raise DataError(f"data not found: {root}. {_like(root)}Give the path of {LAYOUTS}.")
@@ -158,7 +163,7 @@ def _visible_entries(folder: Path) -> list[Path]:
         return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
 
 
-def _open_folders(root: Path, folders: Sequence[Path], like: Source | None) -> Source:
+def _open_folders(root: Path, folders: Sequence[Path], like: Classes | None) -> Source:
     """Return the source of class folders; every visible file in them is an image."""
     files = [(file, folder.name) for folder in folders for file in _visible_entries(folder)]
     own = tuple(folder.name for folder in folders)
@@ -167,9 +172,9 @@ def _open_folders(root: Path, folders: Sequence[Path], like: Source | None) -> S
             f"{root} has the folders {', '.join(own)}, which are splits, not classes. Give one of "
             f"them, such as {folders[-1]}, with a sub-folder per class."
         )
-    _check_alike(own, root)
+    check_alike(own, root)
     texts = np.array([name for _, name in files], dtype=object)
-    y, names = _indices(texts, own, root, like)
+    y, names = indices(texts, own, root, like)
     listed = (_as_text(f"{file.parent.name}/{file.name}") for file, _ in files)
     values = np.array([*listed], dtype=object)
 
@@ -189,111 +194,18 @@ def _as_text(name: str) -> str:
 
 
 def open_parquet_files(
-    root: Path, files: Sequence[Path], label: str | None, id: str | None, like: Source | None
+    root: Path, files: Sequence[Path], label: str | None, id: str | None, like: Classes | None
 ) -> Source:
     """Return the source of Parquet files, in that order."""
     labels = read_labels(files, label, id)
     columns, values = labels.columns, labels.values
     if columns.text:
         own = tuple(map(str, np.unique(values)))
-        _check_alike(own, root)
+        check_alike(own, root)
     else:
         own = columns.class_names
-    y, names = _indices(values, own, root, like)
+    y, names = indices(values, own, root, like)
     ids = None if labels.ids is None else Names(labels.ids, columns.id)
     encoded = partial(read_images, files, columns.image)
     numbered = not columns.text
     return Source(root, torch.from_numpy(y), names, encoded, names=ids, numbered=numbered)
-
-
-def _indices(
-    values: NDArray[Any], own: tuple[str, ...], root: Path, like: Source | None
-) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Return labels as indices of classes, and the names of the classes.
-
-    Args:
-        values: [N] names of classes, or integers.
-        own: names of the classes of this source; empty for integers without names.
-        root: file or folder, for messages.
-        like: the source that decides the classes; None for this one.
-    """
-    is_text = values.dtype == object
-    if like is None:
-        names = own or tuple(map(str, range(len(np.unique(values)))))
-        y = _by_name(values, names) if is_text else values.astype(np.int64)
-        check_labels(y, names, root)
-        return y, names
-    names = like.class_names
-    if not len(values):
-        raise DataError(f"{root} has no images. Give the path of {LAYOUTS}.")
-    if not is_text and like.numbered and not own and any(map(str.isdecimal, names)):
-        # A label could mean the index or the name of a class.
-        own = tuple(map(str, range(len(names))))
-    if not is_text and own and own != names:
-        only = sorted({*own} ^ {*names})
-        raise DataError(
-            f"the classes of {root} are not those of {like.path}; they differ in "
-            f"{first_ten(only) if only else 'their order'}. Integer labels need the same names in "
-            f"the same order."
-        )
-    if not is_text and (own or like.numbered):
-        check_range(values, names, root)
-        return values.astype(np.int64), names
-    # Texts stay objects: an array of fixed width needs the longest text's bytes in each row.
-    texts = values if is_text else values.astype(str)
-    y = _by_name(texts, names)
-    if (y < 0).any():
-        unknown = np.unique(texts[y < 0])
-        raise DataError(
-            f"{root} has {len(unknown)} classes that {like.path} lacks: {first_ten(unknown)}. Its "
-            f"classes are {first_ten(names)}. Correct the labels, or remove the images."
-        )
-    return y, names
-
-
-def _by_name(values: NDArray[Any], names: Sequence[str]) -> NDArray[np.int64]:
-    """Return the index of each name; -1 for a name that no class has."""
-    exact = {name: at for at, name in enumerate(names)}
-    alike = {canonical(name): at for at, name in enumerate(names)}
-    places: Mapping[str, int] = {
-        name: exact.get(name, alike.get(canonical(name), -1)) for name in np.unique(values)
-    }
-    return np.array([places[name] for name in values], dtype=np.int64)
-
-
-def _check_alike(names: Sequence[str], root: Path) -> None:
-    """Refuse two classes whose names look alike and differ in the encoding of accents."""
-    known: dict[str, str] = {}
-    for name in names:
-        other = known.setdefault(canonical(name), name)
-        if other != name:
-            raise DataError(
-                f"{root} has two classes whose names look alike: {other!a} and {name!a}. "
-                f"Rename one of them, or join them."
-            )
-
-
-def check_labels(y: NDArray[np.int64], names: tuple[str, ...], where: Path) -> None:
-    """Refuse labels outside 0 .. K - 1, classes without images, and a single class."""
-    if len(names) < 2:
-        raise DataError(
-            f"{where} has {len(y)} images in {len(names)} classes; at least 2 classes are "
-            f"required. Add images of another class."
-        )
-    check_range(y, names, where)
-    missing = np.setdiff1d(np.arange(len(names)), y)
-    if len(missing):
-        raise DataError(
-            f"class {missing[0]} ('{names[missing[0]]}') of {where} has no images. "
-            f"Add images, or remove the class."
-        )
-
-
-def check_range(y: NDArray[np.int64], names: tuple[str, ...], where: Path) -> None:
-    """Refuse labels outside 0 .. K - 1."""
-    wrong = np.flatnonzero((y < 0) | (y >= len(names)))
-    if len(wrong):
-        raise DataError(
-            f"row {wrong[0]} of {where} has label {y[wrong[0]]}; with {len(names)} classes, labels "
-            f"must be 0 .. {len(names) - 1}. Renumber them."
-        )

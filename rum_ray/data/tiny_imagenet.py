@@ -15,11 +15,12 @@ import torch
 from numpy.typing import NDArray
 
 from rum_ray.data.bundle import DataBundle, Indices
+from rum_ray.data.classes import check_labels
 from rum_ray.data.ids import Names
 from rum_ray.data.parquet import as_data_error
 from rum_ray.data.pixels import Layout
 from rum_ray.data.published import Form, check_size, read_file
-from rum_ray.data.source import Source, check_labels
+from rum_ray.data.source import Source
 from rum_ray.errors import DataError, first_ten
 
 TINY_IMAGENET = Form(

@@ -1,4 +1,7 @@
-"""The data of a model, the same for every request: its normalisation is that of the first one."""
+"""The data of a model, the same for every request.
+
+Normalisation, classes and channels are those of the first request.
+"""
 
 import dataclasses
 from collections.abc import Sequence
@@ -7,6 +10,7 @@ from pathlib import Path
 from rum_ray.data import DataBundle, LabeledData, Reading
 from rum_ray.data.reading import Part
 from rum_ray.deletion.ledger import Ledger
+from rum_ray.errors import DataError, first_ten
 from rum_ray.experiment import Experiment
 from rum_ray.store import CACHE, Store
 
@@ -21,7 +25,8 @@ def load_data(
 
     Rows of V that were forgotten are in D, too. Files may be gone since the first request. The
     others stay in the part that they were in. Mean and standard deviation of the inputs stay as
-    they were, because the model normalises with them.
+    they were, because the model normalises with them. So do the classes, in their order, and the
+    channels, because the model has outputs and inputs for them.
 
     Args:
         experiment: names the data set.
@@ -31,14 +36,21 @@ def load_data(
 
     Raises:
         ConfigError: an option is out of range.
-        DataError: a file is missing, damaged, or not in the expected format.
+        DataError: a file is missing, damaged, or not in the expected format, or a class is new.
     """
     folder = None if store is None else Store(store).folder
     cache = None if folder is None else folder / CACHE
-    part = ledger.part_of if ledger is not None and ledger.held else None
-    bundle = experiment.data.load(Reading(trained=listed, cache=cache, part=part))
     if ledger is None:
-        return bundle
+        return experiment.data.load(Reading(trained=listed, cache=cache))
+    part = ledger.part_of if ledger.held else None
+    classes, channels = ledger.classes, len(ledger.mean)
+    bundle = experiment.data.load(Reading(listed, cache, part, classes, channels))
+    if classes and class_names(bundle) != classes:
+        raise DataError(
+            f"data: {experiment.data.name} has the classes {first_ten(class_names(bundle))}, and "
+            f"the first request had {first_ten(classes)}. The model has an output for each of "
+            "those. Restore them, or train a new model and name another --out."
+        )
 
     pairs = zip(bundle.valid.ids.tolist(), bundle.valid.known_ids.texts(), strict=True)
     gone = [number for number, name in pairs if ledger.hashed(name) in ledger.forgotten]
@@ -65,4 +77,9 @@ def new_ledger(original: str, experiment: Experiment, bundle: DataBundle) -> Led
         parts["test"] = bundle.test
     named = parts if bundle.train.names is not None else {}
     held = {part: data.known_ids.texts() for part, data in named.items()}
-    return Ledger.new(original, bundle.train, held)
+    return Ledger.new(original, bundle.train, held, class_names(bundle))
+
+
+def class_names(bundle: DataBundle) -> tuple[str, ...]:
+    """Return the names of the classes; their numbers where they have none."""
+    return bundle.class_names or tuple(map(str, range(bundle.num_classes)))

@@ -9,7 +9,7 @@ from rum_ray.deletion.evidence import bill_of, collect
 from rum_ray.deletion.files import files_of
 from rum_ray.deletion.jobs import MeasureModel
 from rum_ray.deletion.ledger import Entry
-from rum_ray.deletion.measure import Attacked, Predictions
+from rum_ray.deletion.measure import Attacked, Predictions, starting_model
 from rum_ray.deletion.models import run_seed
 from rum_ray.deletion.opened import Opened, Unlearned, forecast, warnings
 from rum_ray.deletion.publish import publish
@@ -18,14 +18,11 @@ from rum_ray.errors import GateError
 from rum_ray.evaluation.tow import evaluate
 from rum_ray.jobs import Context, Job, TrainModel
 from rum_ray.partition import Partition
-from rum_ray.report.evidence import bill_sentence
+from rum_ray.report.evidence import CHECK_INPUTS, bill_sentence
 from rum_ray.results.schema.evidence import Evidence
 from rum_ray.study.executor import Executor
 from rum_ray.study.progress import Progress
 from rum_ray.study.repair import repaired
-
-NEAR_CHANCE = 2.0
-"""An accuracy below this many times that of guessing is near chance."""
 
 
 def delete(opened: Opened, executor: Executor, progress: Progress) -> dict[str, Any]:
@@ -123,17 +120,16 @@ def _compute(
 
 def _say_accuracy(opened: Opened, before: Predictions, progress: Progress) -> None:
     """Print the accuracy of the model that the request starts from; warn if it is near chance."""
-    train, test = (float(before.right[name].mean()) for name in ("train", "test"))
+    classes = opened.request.bundle.num_classes
+    start = starting_model(before, classes, not opened.ledger.entries)
     progress.say(
-        f"the model of {opened.start.place}: accuracy {train:.3f} on the training set, {test:.3f} "
-        "on the test set"
+        f"the model of {opened.start.place}: accuracy {start.train.value:.3f} on the training set, "
+        f"{start.test.value:.3f} on the test set"
     )
-    guess = 1 / opened.request.bundle.num_classes
-    if train < NEAR_CHANCE * guess:
+    if start.near_chance:
         progress.say(
-            f"warning: an accuracy of {train:.3f} on its own training set is near chance "
-            f"({guess:.3f}). Check recipe.normalize, the order of the classes, and the size of the "
-            "inputs"
+            f"warning: an accuracy of {start.train.value:.3f} on its own training set is near "
+            f"chance ({1 / classes:.3f}). {CHECK_INPUTS}"
         )
 
 

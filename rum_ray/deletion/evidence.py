@@ -2,7 +2,14 @@
 
 from collections.abc import Sequence
 
-from rum_ray.deletion.measure import FEW, accuracies, attacks, past_attack, single_rows
+from rum_ray.deletion.measure import (
+    FEW,
+    accuracies,
+    attacks,
+    past_attack,
+    single_rows,
+    starting_model,
+)
 from rum_ray.deletion.opened import Opened, Unlearned
 from rum_ray.deletion.plan import Cost, break_even
 from rum_ray.experiment.plain import plan_as_dicts
@@ -44,6 +51,9 @@ def collect(unlearned: Unlearned) -> Evidence:
         bill=bill,
         drift=drift,
         gates=tuple(_gates(opened, rows, found)),
+        start=starting_model(
+            attacked.before, opened.request.bundle.num_classes, not opened.ledger.entries
+        ),
     )
 
 

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,13 +19,15 @@ from typing import Any
 
 from rum_ray.data.bundle import LabeledData
 from rum_ray.data.reading import Part
-from rum_ray.errors import IntegrityError, StoreError
+from rum_ray.errors import IntegrityError, StoreError, first_ten
 from rum_ray.files import read_regular
 
 LEDGER = "ledger.jsonl"
 MOST_BYTES = 2**30
 """Largest ledger or file of a published request beside its models that is read."""
 FORMAT = 1
+HEAD = ("original", "salt", "mean", "std", "held")
+"""Keys that the first line of every ledger has, beside its format and its chain value."""
 START = hashlib.sha256(b"rum_ray ledger").hexdigest()
 """The chain value before the first line."""
 RESTORE = (
@@ -61,6 +63,9 @@ class Entry:
     test_accuracy: float
 
 
+ENTRY = frozenset(field.name for field in dataclasses.fields(Entry))
+
+
 @dataclass(frozen=True)
 class Ledger:
     """All published requests of one original model.
@@ -71,6 +76,8 @@ class Ledger:
         mean: mean of inputs per channel, with which the model normalises.
         std: standard deviation of inputs per channel, likewise.
         held: salted hashes of the ids in V and in T at the first request, by "valid" and "test".
+        classes: names of the classes at the first request, in the order of the model's outputs;
+            empty in ledgers that do not know them.
         entries: the requests, in order.
 
     Example:
@@ -86,11 +93,16 @@ class Ledger:
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     held: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
     entries: tuple[Entry, ...] = ()
 
     @classmethod
     def new(
-        cls, original: str, data: LabeledData, held: Mapping[Part, Sequence[str]] | None = None
+        cls,
+        original: str,
+        data: LabeledData,
+        held: Mapping[Part, Sequence[str]] | None = None,
+        classes: tuple[str, ...] = (),
     ) -> "Ledger":
         """Return an empty ledger of a model of these data, with a salt of its own.
 
@@ -98,12 +110,13 @@ class Ledger:
             original: digest of the model.
             data: its training set.
             held: ids of the same source that are in other parts.
+            classes: names of the classes, in the order of the model's outputs.
         """
         empty = cls(original, secrets.token_hex(16), data.mean, data.std)
         hashes: dict[str, tuple[str, ...]] = {
             part: tuple(empty.hashes(names)) for part, names in (held or {}).items()
         }
-        return dataclasses.replace(empty, held=hashes)
+        return dataclasses.replace(empty, held=hashes, classes=classes)
 
     def part_of(self, name: str) -> Part:
         """Return the part of an id: that of the first request, or D."""
@@ -141,8 +154,9 @@ class Ledger:
 
     def _chained(self) -> list[tuple[dict[str, Any], str]]:
         """Return each line without its chain value, and that value."""
-        head = {name: getattr(self, name) for name in ("original", "salt", "mean", "std", "held")}
-        head["format"] = FORMAT
+        head = {name: getattr(self, name) for name in HEAD} | {"format": FORMAT}
+        if self.classes:
+            head["classes"] = self.classes
         found, chain = [], START
         for line in (head, *map(dataclasses.asdict, self.entries)):
             chain = hashlib.sha256(chain.encode() + _line(line)).hexdigest()
@@ -156,18 +170,19 @@ class Ledger:
         Raises:
             IntegrityError: the content was cut or edited; `place` names the file.
         """
-        lines = content.split(b"\n")
-        if lines[-1]:
-            raise _damaged(place, f"line {len(lines)} is cut off")
+        *lines, rest = content.split(b"\n")
+        if rest or not lines:
+            raise _damaged(place, f"line {len(lines) + 1} is cut off" if rest else "it is empty")
+        names = [frozenset(HEAD) | {"format"}] + [ENTRY] * (len(lines) - 1)
+        trees = [
+            _tree(line, number, known, place)
+            for number, (line, known) in enumerate(zip(lines, names, strict=True), 1)
+        ]
         try:
-            head, *rest = [json.loads(line) for line in lines[:-1]]
-            entries = tuple(Entry(**_fields(each)) for each in rest)
-            mean, std = tuple(head["mean"]), tuple(head["std"])
-            held = {str(part): tuple(hashes) for part, hashes in head["held"].items()}
-            ledger = cls(head["original"], head["salt"], mean, std, held, entries)
-            again = ledger.content().split(b"\n")
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise _damaged(place, "it is empty" if not content else str(error)) from error
+            ledger = cls(**_head(trees[0]), entries=tuple(map(_entry, trees[1:])))
+            again = ledger.content().splitlines()
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise _damaged(place, f"a value is of another kind ({error})") from error
         for number, (line, expected) in enumerate(zip(lines, again, strict=True), 1):
             if line != expected:
                 raise _damaged(place, f"line {number} does not match its chain value")
@@ -209,10 +224,35 @@ def _line(values: Mapping[str, Any]) -> bytes:
     return text.encode() + b"\n"
 
 
-def _fields(line: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of an entry from the values of its line."""
-    fields = {name: value for name, value in line.items() if name != "chain"}
-    return {**fields, "ids": tuple(fields["ids"])}
+def _tree(line: bytes, number: int, names: Collection[str], place: str | Path) -> dict[str, Any]:
+    """Return the values of a line, which has these keys and a chain value.
+
+    Raises:
+        IntegrityError: the line is no JSON object, or lacks a key.
+    """
+    try:
+        tree = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(place, f"line {number} is no JSON ({error})") from error
+    if not isinstance(tree, dict):
+        raise _damaged(place, f"line {number} is no JSON object")
+    lacking = sorted({*names, "chain"} - tree.keys())
+    if lacking:
+        keys = "the key" if len(lacking) == 1 else "the keys"
+        raise _damaged(place, f"line {number} lacks {keys} {first_ten(lacking)}")
+    return tree
+
+
+def _head(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a ledger in its first line."""
+    held = {str(part): tuple(hashes) for part, hashes in tree["held"].items()}
+    lists = {name: tuple(tree.get(name, ())) for name in ("mean", "std", "classes")}
+    return {"original": tree["original"], "salt": tree["salt"], "held": held, **lists}
+
+
+def _entry(tree: Mapping[str, Any]) -> Entry:
+    """Return the request in a line; another key than its own is a key too many."""
+    return Entry(**{**{n: tree[n] for n in tree if n != "chain"}, "ids": tuple(tree["ids"])})
 
 
 def _damaged(place: str | Path, reason: str) -> IntegrityError:

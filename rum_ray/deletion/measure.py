@@ -18,11 +18,19 @@ from rum_ray.evaluation.peers import (
 )
 from rum_ray.evaluation.pool import LEAST_MODELS, PoolEvidence, lira_scores, rmia_scores
 from rum_ray.partition import Partition
-from rum_ray.results.schema.evidence import AccuracyRow, AttackRow, Estimate, SingleRows
+from rum_ray.results.schema.evidence import (
+    AccuracyRow,
+    AttackRow,
+    Estimate,
+    SingleRows,
+    StartingModel,
+)
 from rum_ray.seeding import Seed
 
 RATE = 0.01
 """False positive rate of the attacks on single rows."""
+NEAR_CHANCE = 2.0
+"""An accuracy below this many times that of guessing is near chance."""
 FEW = 10
 """With `--public`, numbers about fewer rows are left out."""
 
@@ -64,6 +72,19 @@ class Predictions:
         return cls(right, logits, around)
 
 
+def starting_model(before: Predictions, classes: int, original: bool) -> StartingModel:
+    """Return the accuracies of the model that a request starts from.
+
+    Args:
+        before: its predictions.
+        classes: number of classes.
+        original: True for the original.
+    """
+    train, test = (_share(before.right[name]) for name in ("train", "test"))
+    near_chance = (train.value or 0.0) < NEAR_CHANCE / classes
+    return StartingModel(original=original, train=train, test=test, near_chance=near_chance)
+
+
 def accuracies(
     partition: Partition, before: Predictions, after: Predictions
 ) -> tuple[AccuracyRow, ...]:
@@ -79,12 +100,11 @@ def accuracies(
 
 def _accuracy(name: str, before: NDArray[np.bool_], after: NDArray[np.bool_]) -> AccuracyRow:
     """Return the accuracies on one set."""
-    shares = [Estimate(*share_interval(int(each.sum()), len(each))) for each in (before, after)]
     return AccuracyRow(
         name=name,
         size=len(after),
-        before=shares[0],
-        after=shares[1],
+        before=_share(before),
+        after=_share(after),
         change=Estimate(*change_interval(before, after)),
     )
 

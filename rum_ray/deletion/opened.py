@@ -106,7 +106,8 @@ def open_deletion(
         RumRayError: the list, the data, the model and the ledger do not fit together.
     """
     ledger = settle(out) if settled else Ledger.read(out)
-    bundle = load_data(experiment, ledger, store, listed.names)
+    # Without the lock, nothing is written: no cached images either.
+    bundle = load_data(experiment, ledger, store if settled else None, listed.names)
     device = torch.device("cuda" if experiment.cluster.gpus_per_worker else "cpu")
     everything = Context(bundle, Store(store), device)
     start = find_start(experiment, everything, out, ledger)

@@ -1,6 +1,7 @@
 """The subsets of a request by difficulty, its plan, and the cost of both."""
 
 import itertools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,9 +44,12 @@ def subsets(experiment: Experiment, bundle: DataBundle, rows: Indices, scores: S
     else:
         labels = {"labels": bundle.train.y.numpy()} if "labels" in wanted else {}
         partition = refiner(rows, scores, **labels)
-    if experiment.order is None:
-        return partition
-    order = itertools.chain(*(members(step, partition.names) for step in experiment.order))
+    return partition if experiment.order is None else _ordered(partition, experiment.order)
+
+
+def _ordered(partition: Partition, steps: Iterable[str]) -> Partition:
+    """Return the subsets in the order of the steps, as far as there are such subsets."""
+    order = itertools.chain(*(members(step, partition.names) for step in steps))
     return partition.ordered([name for name in order if name in partition.names])
 
 
@@ -68,7 +72,11 @@ def make_plan(experiment: Experiment, partition: Partition, total: int) -> tuple
     Raises:
         PlanError: the plan does not fit the subsets.
     """
-    given = experiment.plan or {}
+    given: Mapping[str, Unlearner] = experiment.plan or {}
+    source: Source = "auto" if given == auto_plan(experiment.recipe) else "file"
+    if source == "auto":
+        given = auto_plan(experiment.recipe, len(partition.rows) / total)
+        partition = _ordered(partition, given)
     known = getattr(experiment.refine, "into", partition.names)
     steps: dict[str, Unlearner] = {}
     for name, unlearner in given.items():
@@ -77,7 +85,6 @@ def make_plan(experiment: Experiment, partition: Partition, total: int) -> tuple
         kept = [each for each in held if each in partition.names or each not in known]
         if kept:
             steps[name if len(kept) == len(held) else JOINT.join(kept)] = unlearner
-    source: Source = "auto" if given == auto_plan(experiment.recipe) else "file"
     return Plan.assign(partition, steps, experiment.retain), source
 
 

@@ -11,13 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rum_ray.data.bundle import DataBundle, Indices, LabeledData
-from rum_ray.data.ids import MOST_BYTES, canonical, is_row_number
+from rum_ray.data.ids import MOST_BYTES, canonical, is_row_number, some_entries
 from rum_ray.deletion.ledger import Ledger
 from rum_ray.errors import DataError, PlanError
 from rum_ray.files import read_regular
-
-SHOWN = 10
-"""Ids of a message."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +168,7 @@ def _check(
     if alike:
         raise DataError(
             f"--forget: {listed.place}: {len(alike)} ids stand for two files each, whose names "
-            f"differ in the encoding of accents only: {_some(alike)}. Rename one of them."
+            f"differ in the encoding of accents only: {some_entries(alike)}. Rename one of them."
         )
     numbers = {entry: n for entry, n in enumerate(listed.names, 1) if is_row_number(n)}
     if numbers and train.names is not None and train.names.column is None:
@@ -179,9 +176,9 @@ def _check(
         moving = [entry for entry, name in numbers.items() if canonical(name) not in known]
         if moving:
             raise DataError(
-                f"--forget: {listed.place}: {len(moving)} ids are row numbers: {_some(moving)}. "
-                "They change where files are removed, so a request lists paths relative to the "
-                "data folder."
+                f"--forget: {listed.place}: {len(moving)} ids are row numbers: "
+                f"{some_entries(moving)}. They change where files are removed, so a request lists "
+                "paths relative to the data folder."
             )
 
 
@@ -203,14 +200,11 @@ def _problems(unknown: Sequence[int], twice: Sequence[int], total: int) -> str:
     if unknown:
         parts.append(
             f"{len(unknown)} of {total} ids are neither in the training set nor forgotten before: "
-            f"{_some(unknown)}. Correct them; the data of a row must be there for its request."
+            f"{some_entries(unknown)}. Correct them; the data of a row must be there for its "
+            "request."
         )
     if twice:
-        parts.append(f"{len(twice)} entries list a row twice: {_some(twice)}. List each once.")
+        parts.append(
+            f"{len(twice)} entries list a row twice: {some_entries(twice)}. List each once."
+        )
     return " ".join(parts)
-
-
-def _some(entries: Sequence[int]) -> str:
-    """Return up to ten entries of a list, counted without empty lines, and the number of others."""
-    more = f" and {len(entries) - SHOWN} more" if len(entries) > SHOWN else ""
-    return f"entry {', '.join(map(str, entries[:SHOWN]))}{more} of the list"

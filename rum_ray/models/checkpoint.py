@@ -217,7 +217,14 @@ def _read(path: str, place: str, key: str, identity: tuple[int, ...]) -> Checkpo
     del identity
     with open_regular(place) as file:
         start = file.read(9)
-    if start.startswith(_TORCH):
+    # The size of a safetensors header may have the bytes of a pickle; a brace follows it.
+    if start.startswith(_TORCH) and start[8:] != b"{":
+        # torch.load takes the suffix at its word.
+        if place.endswith(Path(SAFETENSORS).suffix):
+            raise DataError(
+                f"{key}: {path} is a torch file, written by torch.save, and is named as a "
+                f"safetensors file. Rename it to {Path(path).stem}.pt."
+            )
         return _read_torch(path, place, key)
     try:
         return Checkpoint(path, load_file(place), key=key)

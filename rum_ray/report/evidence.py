@@ -28,7 +28,16 @@ from rum_ray.report.text import (
     printable,
     unlearner_title,
 )
-from rum_ray.results.schema.evidence import AttackRow, DeletionBill, Drift, Evidence
+from rum_ray.results.schema.evidence import (
+    AttackRow,
+    DeletionBill,
+    Drift,
+    Evidence,
+    StartingModel,
+)
+
+CHECK_INPUTS = "Check recipe.normalize, the order of the classes, and the size of the inputs"
+"""The advice on a model that is near chance on its own training set."""
 
 
 def page(evidence: Evidence) -> str:
@@ -136,7 +145,18 @@ def _done(evidence: Evidence) -> Section:
         "gets wrong unless it was trained on them, such as rows with a wrong label."
     )
     plan = PlanSteps("The plan", "", steps, format_number(evidence.bill.plan, 2))
-    return Section("done", "What was done", (Paragraph(told), plan))
+    start = () if evidence.start is None else (Paragraph(_start(evidence.start)),)
+    return Section("done", "What was done", (*start, Paragraph(told), plan))
+
+
+def _start(start: StartingModel) -> str:
+    """Return the accuracy of the model that the request starts from."""
+    name = "The original model" if start.original else "The model of the request before"
+    told = (
+        f"{name} was measured first. Its accuracy is {measured.text(start.train)} on the training "
+        f"set and {measured.text(start.test)} on the test set."
+    )
+    return f"{told} That is near chance. {CHECK_INPUTS}." if start.near_chance else told
 
 
 def _cost(evidence: Evidence) -> Section:

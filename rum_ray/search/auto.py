@@ -1,9 +1,12 @@
 """The plan `auto`: a plan without a search, learned from trials of other studies.
 
-`auto.json` is written by experiments/auto.py; docs/howto/auto.md says on what it was learned.
+There is one for large forget sets and one for small ones, such as weekly requests: a strength that
+suits a tenth of D costs a small request more accuracy than it needs. `auto.json` is written by
+experiments/auto.py and experiments/auto_weekly.py; docs/howto/auto.md says on what they learned.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,6 +17,8 @@ from rum_ray.unlearning import Unlearner, find_unlearner
 
 SUBSETS = ("low", "medium", "high")
 """The subsets that the plan is for, by ascending difficulty."""
+LARGE = 0.1
+"""Share of D in the forget sets on which the plan of studies was learned."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,7 @@ class RelativeStep:
         unlearner: name of the unlearner.
         lr: learning rate, as a multiple of the recipe's; None if the unlearner has none.
         epochs: epochs, as a share of the recipe's; None if the unlearner has none.
+        repair: epochs of its repair, likewise.
         values: the other hyperparameters.
     """
 
@@ -32,33 +38,40 @@ class RelativeStep:
     unlearner: str
     lr: float | None = None
     epochs: float | None = None
+    repair: float | None = None
     values: Mapping[str, float] = field(default_factory=dict)
 
     def at(self, recipe: Recipe) -> Unlearner:
-        """Return the unlearner for a recipe; it has at least one epoch."""
+        """Return the unlearner for a recipe; what takes epochs takes at least one."""
         values = dict(self.values)
         if self.lr is not None:
             values["lr"] = self.lr * recipe.lr
-        if self.epochs is not None:
-            values["epochs"] = max(1, round(self.epochs * recipe.epochs))
+        for name, share in (("epochs", self.epochs), ("repair", self.repair)):
+            if share is not None:
+                values[name] = max(1, round(share * recipe.epochs))
         made: Unlearner = find_unlearner(self.unlearner)(**values)
         return made
 
 
 @cache
-def relative_plan() -> tuple[RelativeStep, ...]:
-    """Return the steps of `auto`, in the order of unlearning."""
+def relative_plans() -> Mapping[float, tuple[RelativeStep, ...]]:
+    """Return the steps of each plan, in the order of unlearning, by the share it was learned on."""
     text = resources.files(__package__).joinpath("auto.json").read_text("utf-8")
-    return tuple(RelativeStep(**step) for step in json.loads(text)["steps"])
+    return {
+        plan["share"]: tuple(RelativeStep(**step) for step in plan["steps"])
+        for plan in json.loads(text)["plans"]
+    }
 
 
-def auto_plan(recipe: Recipe) -> dict[str, Unlearner]:
+def auto_plan(recipe: Recipe, share: float = LARGE) -> dict[str, Unlearner]:
     """Return the plan `auto` for a recipe: unlearners by subset, in the order of unlearning.
 
-    The subsets are thirds of the forget set by difficulty, named as in `SUBSETS`.
+    The subsets are thirds of the forget set by difficulty, named as in `SUBSETS`. The plan is the
+    one that was learned on the nearest share, in ratio.
 
     Args:
         recipe: the training of the original model.
+        share: share of D that is forgotten, above 0.
 
     Example:
         >>> from rum_ray.search.auto import auto_plan
@@ -67,4 +80,6 @@ def auto_plan(recipe: Recipe) -> dict[str, Unlearner]:
         >>> sorted(name for step in plan for name in step.split("+"))
         ['high', 'low', 'medium']
     """
-    return {step.subset: step.at(recipe) for step in relative_plan()}
+    plans = relative_plans()
+    nearest = min(plans, key=lambda known: abs(math.log(known / share)))
+    return {step.subset: step.at(recipe) for step in plans[nearest]}

@@ -41,8 +41,11 @@ def remove_leftovers(store: Store) -> None:
 
 @contextmanager
 def nothing_left(store: Store) -> Iterator[None]:
-    """Remove the cached images of a new store if an error is raised within a `with` block."""
-    is_new = store.folder is not None and not os.access(store.folder, os.F_OK)
+    """Remove new cached images if an error is raised within a `with` block.
+
+    Images are new if the store had none before. A store that is then empty is removed, too.
+    """
+    is_new = store.folder is not None and not os.access(store.folder / CACHE, os.F_OK)
     try:
         yield
     except RumRayError:

@@ -4,10 +4,9 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from photos import CLASSES, write_photos
 
 from rum_ray.data import load
 from rum_ray.deletion.ledger import Ledger
@@ -25,22 +24,7 @@ plan:
   medium: {name: finetune, lr: 0.02, epochs: 1}
   high: {name: salun, lr: 0.02, epochs: 1}
 """
-CLASSES = ("cat", "dog", "owl")
-
-
-def write_photos(folder: Path) -> None:
-    """Grey, coloured and tall pictures of three classes, 30 a class to train on and 20 to test."""
-    for part, count in (("train", 30), ("test", 20)):
-        for place, name in enumerate(CLASSES):
-            (folder / part / name).mkdir(parents=True)
-            pattern = (Seed(0) / name).uniform(12 * 12 * 3).reshape(12, 12, 3)
-            for number in range(count):
-                noise = (Seed(0) / name / part / number).uniform(12 * 12 * 3).reshape(12, 12, 3)
-                pixels = (255 * (0.6 * pattern + 0.4 * noise)).astype(np.uint8)
-                image = Image.fromarray(pixels)
-                image = image.convert("L") if number % 7 == 3 else image
-                image = image.resize((10 + number % 5, 14)) if number % 4 == place else image
-                image.save(folder / part / name / f"{name}_{number:03d}.png")
+HEAD = "module.head.weight"
 
 
 @pytest.fixture
@@ -108,7 +92,52 @@ def test_a_file_that_is_gone_before_its_request(call, tmp_path, files):
     assert code == 3
     assert "1 of 2 ids are neither in the training set nor forgotten before: entry 1 of" in err
     assert not [name for name in files[:2] if Path(name).name in err]
+    # The photos were decoded before the list was found to be wrong.
     assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_refused_request_leaves_the_store_as_it_was(call, tmp_path, files):
+    (tmp_path / "store" / "model").mkdir(parents=True)
+    (tmp_path / "store" / "model" / "mine").write_text("kept")
+    (tmp_path / "one.txt").write_text("cat/none.png\n")
+    assert call("delete", "photos.yaml", "--forget", "one.txt")[0] == 3
+    assert [path.name for path in (tmp_path / "store").rglob("*")] == ["model", "mine"]
+    # A dry run writes nothing, no decoded photos either.
+    (tmp_path / "one.txt").write_text(f"{files[0]}\n")
+    code, _, err = call("delete", "photos.yaml", "--forget", "one.txt", "--dry-run")
+    assert code == 0, err
+    assert [path.name for path in (tmp_path / "store").rglob("*")] == ["model", "mine"]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_class_that_is_forgotten_and_gone_keeps_its_output(call, tmp_path, files):
+    def listed(names):
+        (tmp_path / "list.txt").write_text("\n".join(names) + "\n")
+        return call("delete", "photos.yaml", "--forget", "list.txt")
+
+    train, out = tmp_path / "photos" / "train", tmp_path / "out" / "photos"
+    code, _, err = listed([name for name in files if name.startswith("dog/")])
+    assert code == 0, err
+    assert Ledger.read(out).classes == CLASSES
+    shutil.rmtree(train / "dog")
+    cats = [name for name in files if name.startswith("cat/")]
+    code, _, err = listed(cats[:4])
+    assert code == 0, err
+    folder = out / "deletions" / "0002"
+    assert evidence(folder).asked.classes == {"cat": 4}
+    assert torch.load(folder / "model.pt", weights_only=True)["model_state"][HEAD].shape[0] == 3
+    code, _, err = call("verify", folder)
+    assert code == 0, err
+
+    # The model has no output for a new class.
+    shutil.copytree(train / "owl", train / "bat")
+    code, _, err = listed(cats[4:8])
+    assert code == 3
+    assert "1 class that the model of the first request lacks: 'bat'" in err
+    assert len(Ledger.read(out).entries) == 2
+    shutil.rmtree(train / "bat")
+    assert listed(cats[4:8])[0] == 0
 
 
 def test_without_a_test_set_a_share_is_held_out_and_stays(call, tmp_path, files):

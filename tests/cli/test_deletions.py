@@ -91,6 +91,10 @@ def test_two_requests_one_after_the_other(call, tmp_path, ids):
     assert {row.name for row in one.attacks} == {"by_class", "by_difficulty"}
     assert one.bill.total == pytest.approx(one.bill.plan + one.bill.measuring)
     assert one.bill.spent == one.bill.total
+    assert one.start.original
+    assert one.start.test == one.accuracies[0].before
+    assert f"accuracy {one.start.train.value:.3f} on the training set" in err
+    assert "The original model was measured first." in (first / "evidence.html").read_text("utf-8")
 
     code, text, err = call(*BASE, "two.txt")
     assert code == 0, err
@@ -101,6 +105,8 @@ def test_two_requests_one_after_the_other(call, tmp_path, ids):
     assert (two.drift.forgotten, two.drift.present, two.drift.requests) == (60, 60, 2)
     assert two.accuracies[0].before == one.accuracies[0].after
     assert two.drift.original == one.accuracies[0].before.value
+    assert not two.start.original
+    assert two.start.test == one.accuracies[0].after
     assert two.bill.spent == pytest.approx(one.bill.total + two.bill.total)
     ledger = Ledger.read(out)
     assert ledger is not None
@@ -389,6 +395,8 @@ def test_a_model_near_chance_is_warned_of(call, tmp_path):
     code, _, err = call(*BASE, "one.txt", *settings)
     assert code == 0, err
     assert err.count("near chance") == 1
+    found = evidence(tmp_path / "out" / "mine" / "deletions" / "0001")
+    assert found.start.near_chance
 
 
 def test_rows_of_the_validation_set_count_as_training_rows(call, tmp_path):

@@ -25,6 +25,7 @@ VARIANTS = {
     "retrain": Retrain(recipe=Recipe("mlp", epochs=3)),
     "influence by fisher": Influence(mode="fisher", iterations=3),
     "salun as released": SalUn(mask="official", epochs=1),
+    "salun with repair": SalUn(epochs=1, repair=2),
 }
 
 

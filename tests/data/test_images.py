@@ -13,6 +13,7 @@ from twins import twin
 
 from rum_ray.data import load
 from rum_ray.data.images import decode, images
+from rum_ray.data.reading import Reading
 from rum_ray.data.source import open_source
 from rum_ray.errors import ConfigError, DataError, UnsafeError
 
@@ -437,3 +438,14 @@ def test_the_real_cifar10():
     assert bundle.class_names[3] == "cat"
     mean = (bundle.train.x.double() / 255).mean((0, 2, 3)).tolist()
     assert mean == pytest.approx(bundle.train.mean, abs=0.01)
+
+
+def test_the_channels_of_a_model_stay_when_the_coloured_images_go(good, tmp_path):
+    kept = images(train=good, reading=Reading(channels=3)).train
+    alone = images(train=good).train
+    assert (kept.shape[0], alone.shape[0]) == (3, 1)
+    assert torch.equal(kept.x, alone.x.expand_as(kept.x))
+    coloured = table([picture(6, 8, 3), *(picture() for _ in range(19))], [0, 1] * 10)
+    path = write(tmp_path / "coloured.parquet", coloured)
+    with pytest.raises(DataError, match="has colours"):
+        images(train=path, reading=Reading(channels=1))

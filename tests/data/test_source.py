@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from rum_ray.data import parquet
+from rum_ray.data.classes import Classes
 from rum_ray.data.source import open_source
 from rum_ray.errors import ConfigError, DataError, UnsafeError
 
@@ -151,6 +152,13 @@ def test_pandas_categories_are_text(tmp_path, categories):
     assert source.names.values.tolist() == ["7", "8", "9", "10"]
 
 
+def test_ids_that_occur_twice_are_told_by_their_rows(tmp_path):
+    columns = {"label": list("abab"), "id": ["jane", "joe", "jane", "ann"]}
+    with pytest.raises(DataError, match=r"1 values in several rows, first in row 0\.") as caught:
+        open_source(write(tmp_path / "a.parquet", columns), id="id")
+    assert "jane" not in str(caught.value)
+
+
 def test_a_category_that_is_null_is_an_error(tmp_path):
     label = pd.Categorical(["cat", None, "dog"])
     pd.DataFrame({"image": [PNG] * 3, "label": label}).to_parquet(tmp_path / "a.parquet")
@@ -168,7 +176,7 @@ def test_a_category_that_is_null_is_an_error(tmp_path):
         ({"label": [0, 1]}, {"id": "user"}, ConfigError, r"data\.id: .*a\.parquet .*'user'"),
         ({"label": [0, 1], "user": [1.5, 2]}, {"id": "user"}, DataError, r"ids .*'user'.*double"),
         ({"label": [0, 1], "user": ["a", None]}, {"id": "user"}, DataError, r"row 1 .*no id"),
-        ({"label": [0, 1], "user": [4, 4]}, {"id": "user"}, DataError, r"'user' of .*'4'"),
+        ({"label": [0, 1], "user": [4, 4]}, {"id": "user"}, DataError, r"'user' .*in row 0"),
         ({"label": [0, 1], "u": [0, 1]}, {"label": "u", "id": "u"}, DataError, r"0 possible"),
     ],
 )
@@ -241,6 +249,36 @@ def test_a_test_source_with_other_classes_is_an_error(tmp_path, train, test, mes
     path = write(tmp_path / "b.parquet", {"label": pa.array(test["label"], kind)})
     with pytest.raises(DataError, match=message):
         open_source(path, like=source)
+
+
+MODEL = Classes.of_model(("cat", "dog", "owl"))
+
+
+@pytest.mark.parametrize("kind", ["folders", "texts"])
+def test_the_classes_of_a_model_stay_when_examples_go(tmp_path, kind):
+    def opened(name, *labels):
+        if kind == "texts":
+            return open_source(write(tmp_path / f"{name}.parquet", {"label": labels}), like=MODEL)
+        return open_source(folder(tmp_path / name, *(f"{n}/1.png" for n in labels)), like=MODEL)
+
+    left = opened("left", "cat", "owl")
+    assert (left.class_names, left.y.tolist()) == (("cat", "dog", "owl"), [0, 2])
+    assert opened("one", "owl").y.tolist() == [2]
+    with pytest.raises(DataError, match=r"1 class that the model .*: 'bat'.*another --out"):
+        opened("more", "bat", "cat", "dog", "owl")
+
+
+def test_numbers_stay_those_of_the_model_when_examples_go(tmp_path):
+    numbers = Classes.of_model(("0", "1", "2", "3"))
+    left = open_source(write(tmp_path / "a.parquet", {"label": [0, 3, 3]}), like=numbers)
+    assert (left.class_names, left.y.tolist()) == (("0", "1", "2", "3"), [0, 3, 3])
+    with pytest.raises(DataError, match=r"label 4.* 0 \.\. 3"):
+        open_source(write(tmp_path / "b.parquet", {"label": [0, 4]}), like=numbers)
+    named = write(tmp_path / "c.parquet", {"label": [2, 0]}, features(label=["cat", "dog", "owl"]))
+    assert open_source(named, like=MODEL).y.tolist() == [2, 0]
+    more = features(label=["bat", "cat", "dog", "owl"])
+    with pytest.raises(DataError, match=r"are not those of the model .*'bat'"):
+        open_source(write(tmp_path / "d.parquet", {"label": [2, 0]}, more), like=MODEL)
 
 
 def test_names_of_numbers_have_one_order(tmp_path):

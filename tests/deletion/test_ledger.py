@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -97,6 +98,36 @@ def test_requests_that_do_not_follow_are_refused(change):
 def test_no_ledger_is_refused(content):
     with pytest.raises(IntegrityError, match="cut or edited"):
         Ledger.parse(content, "x")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "it is empty"),
+        (
+            b"{}\n",
+            "line 1 lacks the keys 'chain', 'format', 'held', 'mean', 'original', 'salt', 'st",
+        ),
+        (b"[]\n", "line 1 is no JSON object"),
+        (b"x\n", "line 1 is no JSON ("),
+        (ledger(1).content() + b'{"request": 2}\n', "line 3 lacks the keys 'before', 'chain', 'c"),
+        (ledger(1).content().replace(b'"cost"', b'"host"'), "line 2 lacks the key 'cost'"),
+        (ledger(1).content().replace(b'"ids":', b'"ids":1,"i":'), "a value is of another kind"),
+        (ledger(1).content()[:-9], "line 2 is cut off"),
+    ],
+)
+def test_the_message_says_what_is_missing(content, reason):
+    with pytest.raises(IntegrityError, match=re.escape(f"was cut or edited: {reason}")):
+        Ledger.parse(content, "x")
+
+
+def test_the_classes_of_the_first_request_are_remembered(bundle):
+    made = Ledger.new("m0", bundle.train, classes=("b", "caf\u00e9", "a"))
+    assert Ledger.parse(made.content(), "x") == made
+    # A ledger of an earlier version knows none, and is valid as it is.
+    assert b"classes" not in ledger().content()
+    with pytest.raises(IntegrityError, match="line 1 does not match its chain value"):
+        Ledger.parse(made.content().replace(b'"b"', b'"c"'), "x")
 
 
 def test_an_unknown_key_is_refused():

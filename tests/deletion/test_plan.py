@@ -76,8 +76,13 @@ def test_without_a_plan_it_is_that_of_the_table(bundle, scores, line, tmp_path):
     plan, source = make_plan(own, partition, 160)
     assert source == "auto"
     assert {step.subset.name: step.unlearner for step in plan.steps} == auto_plan(own.recipe)
+    # A request of less than a thirtieth of D has the plan for small ones.
     few = subsets(own, bundle, np.array([0, 159]), scores)
-    assert make_plan(own, few, 160)[1] == "auto"
+    plan, source = make_plan(own, few, 160)
+    assert source == "auto"
+    small = auto_plan(own.recipe, 2 / 160)
+    assert {step.unlearner for step in plan.steps} <= {*small.values()}
+    assert small != auto_plan(own.recipe)
 
 
 def test_the_cost_is_that_of_the_plan_and_two_passes(bundle, scores):

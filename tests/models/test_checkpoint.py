@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from safetensors.torch import save as as_bytes
 from torch import nn
 
 from rum_ray.errors import DataError, UnsafeError
@@ -167,6 +168,28 @@ def test_the_format_of_old_versions_and_names_of_files_do_not_matter(state, tmp_
     assert same(read(tmp_path / "old.tar").fit(state, "x"), dict(state))
     save_file(dict(state), tmp_path / "really.pt")
     assert same(read(tmp_path / "really.pt").fit(state, "x"), dict(state))
+
+
+def test_a_torch_file_that_is_named_as_another_is_told(state, tmp_path):
+    torch.save(dict(state), tmp_path / "mine.safetensors")
+    with pytest.raises(
+        DataError, match=r"mine\.safetensors is a torch file.*to mine\.pt"
+    ) as caught:
+        read(tmp_path / "mine.safetensors")
+    assert "damaged" not in str(caught.value)
+    assert same(read((tmp_path / "mine.safetensors").rename(tmp_path / "mine.pt")).state, state)
+
+
+def test_a_safetensors_file_whose_header_begins_like_a_pickle_is_read(tmp_path):
+    state = {"weight": torch.ones(2)}
+    for name in ("model.safetensors", "model.pt"):
+        for size in range(400, 700):
+            content = as_bytes(state, {"note": "x" * size})
+            if content[:2] == b"\x80\x02":
+                break
+        (tmp_path / name).write_bytes(content)
+        assert content[:2] == b"\x80\x02"
+        assert same(read(tmp_path / name).state, state)
 
 
 def test_counters_of_batch_normalisation_may_be_absent(state, path, tmp_path):

@@ -18,6 +18,7 @@ from rum_ray.results.schema.evidence import (
     Evidence,
     GateRow,
     SingleRows,
+    StartingModel,
 )
 from rum_ray.results.schema.rows import PlanStep
 
@@ -129,6 +130,21 @@ def test_the_verdict_follows_the_strongest_attack(area, half, told):
 )
 def test_the_bill_in_a_sentence(bill, words):
     assert words in bill_sentence(dataclasses.replace(made().bill, **bill))
+
+
+@pytest.mark.parametrize("near_chance", [True, False])
+def test_the_model_before_is_told(near_chance):
+    start = StartingModel(
+        original=True, train=near(0.12), test=near(0.11), near_chance=near_chance
+    )  # fmt: skip
+    with_start = dataclasses.replace(made(), start=start)
+    assert Evidence.from_json(with_start.to_json()) == with_start
+    text = " ".join(Page(page(with_start)).text)
+    assert "The original model was measured first. Its accuracy is 0.120" in text
+    assert ("near chance. Check recipe.normalize" in text) == near_chance
+    # A file of an earlier version does not know it.
+    assert "start" not in made().to_json()
+    assert "measured first" not in page(made())
 
 
 def test_sections_without_a_pool_and_a_reference():

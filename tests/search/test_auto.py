@@ -11,7 +11,7 @@ from rum_ray.errors import ConfigError
 from rum_ray.jobs.evaluate import relative_cost
 from rum_ray.partition import Partition, Subset
 from rum_ray.rum import Plan
-from rum_ray.search.auto import SUBSETS, RelativeStep, auto_plan, relative_plan
+from rum_ray.search.auto import SUBSETS, RelativeStep, auto_plan, relative_plans
 from rum_ray.training.recipe import Recipe
 from rum_ray.unlearning import FineTune, Nothing, SalUn
 
@@ -31,11 +31,13 @@ TREE = {
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: r.model)
-def test_the_plan_forgets_each_subset_once_for_little(recipe):
-    parts = zip(SUBSETS, np.split(np.arange(120), 3), strict=True)
+@pytest.mark.parametrize("share", relative_plans())
+def test_the_plan_forgets_each_subset_once_for_little(recipe, share):
+    forgotten = round(1200 * share)
+    parts = zip(SUBSETS, np.split(np.arange(forgotten), 3), strict=True)
     partition = Partition(tuple(Subset(name, rows) for name, rows in parts))
-    plan = Plan.assign(partition, auto_plan(recipe))
-    assert sorted(np.concatenate([s.subset.rows for s in plan.steps])) == [*range(120)]
+    plan = Plan.assign(partition, auto_plan(recipe, share))
+    assert sorted(np.concatenate([s.subset.rows for s in plan.steps])) == [*range(forgotten)]
     assert relative_cost(plan, recipe, 1200) <= 0.3
     assert not all(isinstance(step.unlearner, Nothing) for step in plan.steps)
 
@@ -44,13 +46,23 @@ def test_values_are_relative_to_the_recipe():
     step = RelativeStep("high", "salun", lr=0.5, epochs=0.1, values={"keep": 0.3})
     recipe = Recipe("mlp", epochs=60, lr=0.2)
     assert step.at(recipe) == SalUn(lr=0.1, epochs=6, keep=0.3)
+    step = dataclasses.replace(step, repair=0.05)
+    assert step.at(recipe) == SalUn(lr=0.1, epochs=6, keep=0.3, repair=3)
     # At least one epoch.
     few = dataclasses.replace(recipe, epochs=4)
     assert RelativeStep("low", "finetune", lr=1.0, epochs=0.1).at(few) == FineTune(lr=0.2, epochs=1)
     assert RelativeStep("low", "nothing").at(recipe) == Nothing()
 
 
-@pytest.mark.parametrize("step", relative_plan(), ids=lambda step: step.subset)
+def test_the_plan_is_that_of_the_nearest_share():
+    small, large = (auto_plan(RECIPES[0], share) for share in (0.01, 0.1))
+    assert small != large
+    assert auto_plan(RECIPES[0]) == large
+    for share, plan in ((1e-6, small), (0.03, small), (0.033, large), (1.0, large)):
+        assert auto_plan(RECIPES[0], share) == plan, share
+
+
+@pytest.mark.parametrize("step", [step for plan in relative_plans().values() for step in plan])
 def test_learning_rates_follow_the_recipe(step):
     low, high = (step.at(Recipe("mlp", lr=lr)) for lr in (0.01, 0.1))
     if step.lr is not None:

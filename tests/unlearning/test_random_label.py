@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import given
@@ -8,7 +10,7 @@ from rum_ray.data import LabeledData
 from rum_ray.seeding import Seed
 from rum_ray.testing import same_bits, sensitive_model
 from rum_ray.training import LocalRuntime
-from rum_ray.unlearning import RandomLabel, SalUn, UnlearningTask
+from rum_ray.unlearning import FineTune, RandomLabel, SalUn, UnlearningTask
 from rum_ray.unlearning.random_label import lowest
 
 ONE_BATCH = {"lr": 0.2, "epochs": 2, "batch_size": 130}
@@ -54,6 +56,18 @@ def test_salun_with_no_weights_moves_none(model, task, runtime):
     for mask in ("saliency", "official"):
         unlearner = SalUn(lr=0.5, keep=0.0, mask=mask)
         assert same_bits(unlearner(model, task, runtime), model)
+
+
+def test_a_repair_is_fine_tuning_of_all_weights_at_a_tenth_of_the_rate(model, task, runtime):
+    plain = SalUn(**ONE_BATCH, keep=0.3)
+    repaired = dataclasses.replace(plain, repair=3)
+    tuning = FineTune(lr=0.1 * 0.2, epochs=3, batch_size=130)
+    result = repaired(model, task, runtime)
+    literal = reference.finetune(tuning, plain(model, task, runtime), task)
+    reference.check(result, literal, model)
+    assert repaired.cost(forget=40, retain=90) == plain.cost(forget=40, retain=90) + 3 * 90
+    with pytest.raises(ValueError, match="repair must not be negative"):
+        SalUn(repair=-1)
 
 
 @pytest.mark.parametrize(("size", "batches"), [(40, 1), (15, 3)])

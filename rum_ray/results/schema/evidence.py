@@ -48,6 +48,23 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StartingModel:
+    """The model that the request starts from, which is measured first.
+
+    Attributes:
+        original: True for the original, False for the model of the request before.
+        train: accuracy on D, the rows of the request included.
+        test: accuracy on the test set.
+        near_chance: True if the accuracy on D is below twice that of guessing.
+    """
+
+    original: bool
+    train: Estimate
+    test: Estimate
+    near_chance: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Done:
     """The unlearning.
 
@@ -224,6 +241,7 @@ class Evidence:
         bill: the cost.
         drift: over all requests.
         gates: the gates, all of them met.
+        start: the model that the request starts from; None in a file that does not know it.
     """
 
     format: Literal[1] = 1
@@ -240,6 +258,7 @@ class Evidence:
     bill: DeletionBill
     drift: Drift
     gates: tuple[GateRow, ...]
+    start: StartingModel | None = field(default=None, metadata=OPTIONAL)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
