@@ -123,3 +123,12 @@ def test_files_that_are_there_are_not_replaced(tmp_path):
 
 def test_the_files_are_in_the_package():
     assert {path.stem for path in FOLDER.glob("*.yaml")} == {"catalogue", "published", *PRESETS}
+
+
+@pytest.mark.parametrize(("name", "data", "preset"), EVERY)
+def test_the_recorded_costs_are_those_of_the_item(name, data, preset):
+    """Run: .venv/bin/python experiments/costs.py"""
+    recorded = json.loads((ROOT / "experiments/results/costs.json").read_text("utf-8"))["items"]
+    found = recorded[f"{name} {data} {preset}"]
+    assert found["studies"] == {s.name: s.experiment().digest for s in studies(name, data, preset)}
+    assert found["trainings"] > 0 < found["device_hours"]
