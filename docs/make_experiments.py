@@ -15,7 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from rum_ray.config.strict_yaml import read
+from rum_ray import config
+from rum_ray.config.strict_yaml import parse_value, read
 from rum_ray.evaluation.statistics import Mean
 from rum_ray.paper.catalogue import FOLDER, Item, catalogue, studies
 from rum_ray.report.text import (
@@ -99,7 +100,10 @@ def result(item: str, study: str = "") -> Summary | None:
     if not path.exists():
         return None
     summary = Summary.from_json(json.loads(path.read_text("utf-8")))
-    return summary if summary.experiment.digest == experiment.digest else None
+    made = config.parse(parse_value(summary.experiment.config, path.name))
+    # The folder of the data says nothing about them.
+    same = found.experiment((f"data.root={json.dumps(made.data.options['root'])}",))
+    return summary if made.digest == same.digest else None
 
 
 def over(values: NDArray[np.float64], limit: float = 0.0) -> Measured:

@@ -1,9 +1,10 @@
 """The cost of the paper's items: planned trainings, and device-hours measured on this machine.
 
 Neither data nor scores are read: black images of the same number and shape stand in for them, with
-an empty store. Trainings are counted, so they are the same everywhere, and an upper bound: what the
-studies of an item share counts once in the first stage, and in each study later. Device-hours are
-expected times on one worker of this machine.
+an empty store. Trainings are counted, so they are the same everywhere, and an upper bound, as in a
+dry run: what the studies of an item share counts once in the first stage, and in each study later.
+Device-hours are trainings times the measured time of one; models of another recipe have a time of
+their own. `rum-ray estimate` knows more: the time of single steps, and of evaluations.
 
     .venv/bin/python experiments/costs.py
 """
@@ -11,11 +12,13 @@ expected times on one worker of this machine.
 import json
 import tempfile
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from rum_ray.data import DataBundle
+from rum_ray.experiment import DataConfig, to_plain
 from rum_ray.jobs import Context
-from rum_ray.jobs.job import Keyed
 from rum_ray.paper.blank import without_files
 from rum_ray.paper.catalogue import Study as Part
 from rum_ray.paper.catalogue import catalogue, studies
@@ -23,51 +26,55 @@ from rum_ray.results.environment import machine
 from rum_ray.store import Store
 from rum_ray.study.calibration import Calibration, calibrate
 from rum_ray.study.costs import job_cost
-from rum_ray.study.forecast import Forecast, counted, timed
+from rum_ray.study.stages import wanted_stages
 from rum_ray.study.study import Study
-from rum_ray.study.times import job_seconds
+from rum_ray.study.times import job_seconds, training_seconds
 
 RESULT = Path(__file__).parent / "results" / "costs.json"
-WIDEST = "memorization"
-"""The item with all unlearners: its first study tells the speed of a setting."""
+
+
+@cache
+def blank(data: str) -> DataBundle:
+    """Return the stand-in of a data set; `data` is the section of an experiment file."""
+    section = json.loads(data)
+    return DataConfig(section.pop("name"), section).load()
 
 
 def opened(part: Part) -> Study:
     """Return a study of one repeat, without its files and with an empty store."""
-    absent = ("data.root=/nonexistent", "repeats=1")
+    absent = ("data.root=/nonexistent", "repeats=1", "cluster.workers=1")
     experiment = part.experiment((*absent, *without_files(part.experiment(absent))))
-    return Study(experiment, Context(experiment.load_data(), Store(tempfile.mkdtemp())))
+    data = json.dumps(to_plain(experiment.data))
+    context = Context(blank(data), Store(tempfile.mkdtemp()))
+    # Keys tell the jobs of an item apart; the digest of a gigabyte of black pixels takes seconds.
+    vars(context)["train_fingerprint"] = {"train": data}
+    return Study(experiment, context)
 
 
 def cost(parts: tuple[Part, ...], rates: Calibration) -> dict[str, Any]:
     """Return the cost of all studies of an item."""
-    seen: set[str] = set()
-    trainings = hours = 0.0
+    seen, spent, seconds, names = set[str](), 0.0, 0.0, dict[str, str]()
     for part in parts:
-        study, repeats = opened(part), part.experiment().repeats
-        lines = timed(study, counted(study, "run"), rates)
-        again = [job for line in lines[:1] for job in shared(line, study, seen)]
-        trainings += repeats * (sum(line.trainings for line in lines) - spent(study, again))
-        seconds = sum(sum(line.work.seconds) for line in lines)
-        hours += repeats * (seconds - sum(job_seconds(study, j, rates) for j in again)) / 3600
+        study, whole = opened(part), part.experiment()
+        names[part.name] = whole.digest
+        known = {study.context.key(job).digest: job for job in study.first_jobs}
+        new = [job for key, job in known.items() if key not in seen]
+        seen |= known.keys()
+        later = sum(
+            bound.trainings
+            for name, stage in wanted_stages(study, "run").items()
+            if name != "train"
+            for bound in stage.bound(study)
+        )
+        once = training_seconds(rates, study.recipe, len(study.context.bundle.train))
+        spent += whole.repeats * (sum(job_cost(study, job) for job in new) + later)
+        known_seconds = sum(job_seconds(study, job, rates) for job in new)
+        seconds += whole.repeats * (known_seconds + later * once)
     return {
-        "studies": {part.name: part.experiment().digest for part in parts},
-        "trainings": round(trainings, 1),
-        "device_hours": float(f"{hours:.3g}"),
+        "studies": names,
+        "trainings": round(spent, 1),
+        "device_hours": float(f"{seconds / 3600:.3g}"),
     }
-
-
-def shared(line: Forecast, study: Study, seen: set[str]) -> list[Keyed]:
-    """Return the jobs of a first stage that an earlier study has, too; all become seen."""
-    keys = {study.context.key(job).digest: job for job in line.jobs}
-    again = [job for key, job in keys.items() if key in seen]
-    seen |= keys.keys()
-    return again
-
-
-def spent(study: Study, jobs: list[Keyed]) -> float:
-    """Return the cost of jobs in trainings of the original."""
-    return sum(job_cost(study, job) for job in jobs)
 
 
 def main() -> None:
@@ -75,7 +82,7 @@ def main() -> None:
     found: dict[str, dict[str, Any]] = {}
     settings = [("small", "cifar10"), *(("paper", data) for data in catalogue().settings)]
     for preset, data in settings:
-        rates = calibrate(opened(studies(WIDEST, data, preset)[0]))
+        rates = calibrate(opened(studies("table1", data, preset)[0]))
         for name, item in catalogue().items.items():
             if item.data and data not in item.data:
                 continue

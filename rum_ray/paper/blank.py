@@ -41,7 +41,7 @@ def blank(
     form, (whole, unseen) = FORMS[of], SIZES[of]
     labels = torch.arange(whole) % form.classes
     d, v = split_train(labels, size or whole, valid_fraction, seed)
-    parts = [
+    train, valid, test = (
         LabeledData(
             x=torch.zeros((), dtype=torch.uint8).expand(len(part), *form.shape),
             y=labels[part],
@@ -51,8 +51,8 @@ def blank(
             std=form.std,
         )
         for part in (d, v, np.arange(test_size or unseen))
-    ]
-    return DataBundle(of, *parts)
+    )
+    return DataBundle(of, train, valid, test)
 
 
 def without_files(experiment: Experiment) -> tuple[str, ...]:

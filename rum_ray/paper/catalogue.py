@@ -1,11 +1,11 @@
 """The catalogue of the paper's items: each is one study or several, as changes of a file."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from rum_ray import config
 from rum_ray.config.strict_yaml import read
@@ -14,13 +14,9 @@ from rum_ray.errors import ConfigError, did_you_mean
 from rum_ray.experiment import Experiment
 
 FOLDER = Path(__file__).parent
-Preset: TypeAlias = Literal["small", "paper"]
 Changes: TypeAlias = Mapping[str, Any]
-PRESETS: Mapping[Preset, str] = {
-    "small": "the claims on 3,000 images of CIFAR-10, in hours on two cores",
-    "paper": "the paper's own size",
-}
-"""The presets; each is a file beside this one."""
+PRESETS = ("small", "paper")
+"""The presets: a part of CIFAR-10, and the paper's own size. Each is a file beside this one."""
 SMALL = ("cifar10",)
 """The data sets of the preset "small"."""
 
@@ -94,7 +90,7 @@ def studies(item: str, data: str = "cifar10", preset: str = "small") -> tuple[St
     Args:
         item: a key of the catalogue's items.
         data: a key of its settings.
-        preset: a key of `PRESETS`.
+        preset: one of `PRESETS`.
 
     Raises:
         ConfigError: a name is unknown, or the item does not have this data set or preset.
@@ -124,7 +120,7 @@ def studies(item: str, data: str = "cifar10", preset: str = "small") -> tuple[St
     )
 
 
-def _check(what: str, name: str, known: Mapping[Any, Any]) -> None:
+def _check(what: str, name: str, known: Iterable[str]) -> None:
     """Raise ConfigError if a name is unknown."""
     if name not in known:
         raise ConfigError(f"{what}: unknown '{name}'. {did_you_mean(name, known)}")

@@ -75,7 +75,8 @@ def test_several_studies_have_folders_of_their_own_in_out(call, tmp_path):
 
 @pytest.mark.usefixtures("_quick")
 def test_a_dry_run_needs_no_data_and_writes_nothing(call, tmp_path):
-    changes = flags("recipe.model=mlp", "recipe.precision=float32", "repeats=1")
+    changes = flags("recipe.model=mlp", "recipe.precision=float32", "repeats=1", "search.rows=2")
+    changes += flags("compare=[finetune]", "search.unlearners=[nothing, finetune]")
     code, out, err = call("reproduce", "es", "--dry-run", *changes, *HERE)
     assert code == 0
     assert "data/cifar10 is not there" in err
@@ -86,23 +87,3 @@ def test_a_dry_run_needs_no_data_and_writes_nothing(call, tmp_path):
     code, out, err = call("reproduce", "mmd", "--dry-run", *changes, *HERE[:-1])
     assert code == 0
     assert "mmd-cifar10-small, at most" in out
-
-
-@pytest.mark.usefixtures("_quick")
-@pytest.mark.parametrize(
-    ("data", "more"),
-    [
-        ("cifar10", ()),
-        ("cifar100", ()),
-        ("tiny_imagenet", ("data.size=20000",)),
-        ("tiny_imagenet", ("data.size=20000", "recipe.model=vgg16")),
-    ],
-)
-def test_the_papers_networks_are_forecast(call, data, more):
-    """Tiny-ImageNet in part: its digest alone would take the memory of all images."""
-    arguments = ("--preset", "paper", "--data", data, "--dry-run", *flags(*more))
-    found = asked(call, "reproduce", "table1", *arguments)["forecast"]
-    stages = {stage["stage"]: stage for stage in found}
-    assert stages["train"]["missing"] == (411 if data == "cifar10" else 11)
-    assert stages["rows"]["trainings"] > 0
-    assert sum(stage["seconds"] for stage in found) > 3600
