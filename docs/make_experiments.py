@@ -68,18 +68,20 @@ class Measured:
         half: of its 95 % interval.
         limit: it holds above this value.
         sign: -1 if it holds below the limit.
+        of: the study that has it, if it is not that of the question.
     """
 
     mean: float
     half: float
     limit: float = 0.0
     sign: int = 1
+    of: str = ""
 
     @property
     def text(self) -> str:
         """Mean and interval."""
         ends = format_interval(self.mean - self.half, self.mean + self.half)
-        return f"{format_number(self.mean)} {ends}"
+        return f"{format_number(self.mean)} {ends}{f' ({self.of})' if self.of else ''}"
 
     @property
     def verdict(self) -> str:
@@ -169,20 +171,23 @@ def mixed() -> Answer:
 
 def proxy() -> Answer:
     """Return the rank correlation of the C-proxy with memorization."""
-    summary = result("proxies", "memorization") or result("table1")
+    own = result("proxies", "memorization")
+    summary = own or result("table1")
     found = None if summary is None else summary.scores.proxies.get("confidence")
     if found is None or found.spearman is None:
         return None
-    return Measured(found.spearman, found.ci95 or 0.0, 0.8)
+    return Measured(found.spearman, found.ci95 or 0.0, 0.8, of="" if own else "in table1")
 
 
 def discrepancy() -> Answer:
     """Return the rank correlation of entanglement and MMD over the subsets."""
-    summary = result("mmd") or result("table1")
+    own = result("mmd")
+    summary = own or result("table1")
     found = None if summary is None else summary.entanglement.spearman_with_entanglement_score
     if not found or found["mmd"].mean is None:
         return None
-    return Measured(found["mmd"].mean, found["mmd"].ci95 or 0.0, sign=-1)
+    half, of = found["mmd"].ci95 or 0.0, "" if own else "subsets of table1"
+    return Measured(found["mmd"].mean, half, sign=-1, of=of)
 
 
 def skipped() -> Answer:
@@ -268,7 +273,8 @@ def _items(questions: Mapping[str, Any], costs: Mapping[str, Any]) -> str:
 def _cost(cost: Mapping[str, Any]) -> tuple[str, str]:
     """Return trainings, and hours with two digits."""
     hours = float(f"{cost['device_hours']:.2g}")
-    return format_count(round(cost["trainings"])), f"{hours:,g}"
+    text = f"{hours:,.0f}" if hours >= 10 else f"{hours:g}"
+    return format_count(round(cost["trainings"])), text
 
 
 def _answer(answer: Answer) -> tuple[str, str]:
