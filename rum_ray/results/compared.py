@@ -53,10 +53,10 @@ def check_comparable(experiments: Sequence[Experiment]) -> None:
 
 
 def objective_of(summaries: Sequence[Summary]) -> tuple[str, str]:
-    """Return the objective and the gap that studies are compared in: those of their one attack."""
+    """Return the objective and the gap of studies: of their one attack, else of the SVM."""
     attacks = {summary.attack for summary in summaries}
-    attack = attacks.pop() if len(attacks) == 1 else "svm"
-    return f"objective_{attack}", "auc_gap" if attack == "auc" else "mia_gap"
+    gap = "auc_gap" if attacks == {"auc"} else "mia_gap"
+    return "objective" if len(attacks) == 1 else "objective_svm", gap
 
 
 def compared(summaries: Sequence[Summary]) -> tuple[tuple[Entry, ...], ...]:

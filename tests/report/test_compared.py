@@ -48,11 +48,8 @@ def blocks(shown: tuple[Section, ...], kind: type) -> list:
 
 def test_levels_are_drawn_for_each_metric_in_panels(both):
     figures = blocks(sections(both), Figure)
-    assert [figure.name for figure in figures] == [
-        "levels-tow",
-        "levels-tow_mia",
-        "levels-tow_examples",
-    ]
+    # The demo has no example-level ToW.
+    assert [figure.name for figure in figures] == ["levels-tow", "levels-tow_mia"]
     for figure in figures:
         for word in ("entanglement", "memorization", "low", "medium", "high", "noise floor"):
             assert f">{word}<" in figure.svg
@@ -121,7 +118,7 @@ def test_the_page_is_written_with_its_markdown(both, tmp_path):
 @pytest.mark.parametrize("width", [1300, 500])
 def test_nothing_is_cut_or_overlaps(both, browse, tmp_path, width):
     found = look(write_compared(tmp_path, both), browse, tmp_path, width=width)
-    assert found["figures"] == 3
+    assert found["figures"] == 2
     assert found["beyond"] <= 0, "the page is wider than the window"
     assert not found["overlaps"]
     assert not found["cut"]

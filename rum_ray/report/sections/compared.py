@@ -74,11 +74,12 @@ def _kind(summary: Summary) -> str:
 def table(summaries: Sequence[Summary]) -> Table:
     """Return the methods, each in every study that has it."""
     objective, gap = objective_of(summaries)
+    title = METRICS["objective_auc" if gap == "auc_gap" else "objective_svm"]
     first, groups = summaries[0].experiment.name, compared(summaries)
     columns = (
         Column("method", words=True),
         Column("study", words=True),
-        *map(Column, (METRICS[objective], "ToW", "AUC gap" if gap == "auc_gap" else "MIA gap")),
+        *map(Column, (title, "ToW", "AUC gap" if gap == "auc_gap" else "MIA gap")),
         Column("cost"),
         Column(f"lead over {first}"),
     )
@@ -90,7 +91,7 @@ def table(summaries: Sequence[Summary]) -> Table:
     nouns = join_words(sorted({f"{unit(summary)}s" for summary in summaries}))
     caption = (
         f"Mean ± half of the 95 % interval over {nouns}. Lead: the difference in "
-        f"{METRICS[objective]} to the same method in {first}, with its 95 % interval, paired by "
+        f"{title} to the same method in {first}, with its 95 % interval, paired by "
         f"{nouns} that both studies have; {DASH} with fewer than {LEAST_SEEDS} of them. Shown: "
         "p < 0.05 in a paired t-test, Holm-corrected over the table. Cost: share of one retraining."
     )
