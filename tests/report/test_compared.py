@@ -7,7 +7,7 @@ import pytest
 from rum_ray.report.blocks import Figure, Section, Table
 from rum_ray.report.files import write_compared
 from rum_ray.report.render import html, markdown
-from rum_ray.report.sections.compared import sections
+from rum_ray.report.sections.compared import sections, short_names
 from rum_ray.report.text import DASH
 from rum_ray.results.schema import ExperimentSummary, Metric, Summary
 
@@ -89,6 +89,19 @@ def test_the_table_has_each_method_in_each_study(both):
     assert "[" in second.cells[-1].text
     assert second.cells[-1].tag == "shown"
     assert "are shown" in table.title
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["es-small-low", "es-small-high"], ["low", "high"]),
+        (["es-small-low", "memorization-small-low"], ["es", "memorization"]),
+        (["demo", "other"], ["demo", "other"]),
+        (["demo", "demo-again"], ["demo", "demo-again"]),
+    ],
+)
+def test_names_are_told_without_what_all_of_them_share(names, expected):
+    assert [*short_names([study(name) for name in names]).values()] == expected
 
 
 def test_other_seeds_are_told_without_a_lead():

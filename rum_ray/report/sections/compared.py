@@ -44,7 +44,7 @@ def sections(summaries: Sequence[Summary]) -> tuple[Section, ...]:
 
 def _head(summaries: Sequence[Summary]) -> Section:
     """Return the title, and the studies in words."""
-    data, names = summaries[0].data, [summary.experiment.name for summary in summaries]
+    data, names = summaries[0].data, [*short_names(summaries).values()]
     title = f"{len(names)} studies of {data.name}"
     told = (
         f"The studies {join_words(names)} have the same {format_count(data.train)} training and "
@@ -58,12 +58,22 @@ def _forgotten(summaries: Sequence[Summary]) -> str:
     """Return the forget set of each study."""
     if len({(s.forget.size, s.forget.pick, _kind(s)) for s in summaries}) == 1:
         return f"All of them forget {format_count(summaries[0].forget.size)} examples."
+    names = short_names(summaries)
     parts = [
-        f"{s.experiment.name}: {format_count(s.forget.size)}, {s.forget.pick}"
+        f"{names[s.experiment.name]}: {format_count(s.forget.size)}, {s.forget.pick}"
         + (f" by {_kind(s)}" if s.forget.by else "")
         for s in summaries
     ]
     return f"Forgotten examples: {'; '.join(parts)}."
+
+
+def short_names(summaries: Sequence[Summary]) -> dict[str, str]:
+    """Return the names of studies without the words that all of them have, if any are left."""
+    names = [summary.experiment.name for summary in summaries]
+    shared = set.intersection(*({*name.split("-")} for name in names))
+    short = ["-".join(word for word in name.split("-") if word not in shared) for name in names]
+    is_clear = all(short) and len({*short}) == len(names)
+    return dict(zip(names, short if is_clear else names, strict=True))
 
 
 def _kind(summary: Summary) -> str:
@@ -75,7 +85,8 @@ def table(summaries: Sequence[Summary]) -> Table:
     """Return the methods, each in every study that has it."""
     objective, gap = objective_of(summaries)
     title = METRICS["objective_auc" if gap == "auc_gap" else "objective_svm"]
-    first, groups = summaries[0].experiment.name, compared(summaries)
+    names, groups = short_names(summaries), compared(summaries)
+    first = names[summaries[0].experiment.name]
     columns = (
         Column("method", words=True),
         Column("study", words=True),
@@ -84,7 +95,7 @@ def table(summaries: Sequence[Summary]) -> Table:
         Column(f"lead over {first}"),
     )
     rows = tuple(
-        _row(entry, objective, gap, number)
+        _row(entry, names[entry.study], objective, gap, number)
         for number, group in enumerate(groups)
         for entry in group
     )
@@ -112,15 +123,15 @@ def _is_shown(entry: Entry) -> bool:
     return entry.p is not None and entry.p < LEVEL
 
 
-def _row(entry: Entry, objective: str, gap: str, number: int) -> TableRow:
-    """Return the row of a method in one study."""
+def _row(entry: Entry, study: str, objective: str, gap: str, number: int) -> TableRow:
+    """Return the row of a method in one study; `study` is its short name."""
     row, lead = entry.row, entry.lead
     told = DASH
     if lead is not None:
         told = f"{format_number(lead.mean, sign=True)} {format_interval(lead.low, lead.high)}"
     cells = (
         Cell(label(row)),
-        Cell(entry.study),
+        Cell(study),
         *(Cell(format_metric(metric(row, name))) for name in (objective, "tow", gap)),
         Cell(format_share(metric(row, "cost"))),
         Cell(told, tag="shown" if _is_shown(entry) else ""),
@@ -175,4 +186,4 @@ def _fall(panels: Sequence[Panel], title: str) -> str:
         lines = [line for line in panel.lines if not line.is_context and len(line.points) > 1]
         fallen = sum(line.points[-1][1] < line.points[0][1] for line in lines)
         told.append(f"{fallen} of {format_count(len(lines), 'unlearner')} by {panel.title}")
-    return f"{title} falls from the lowest level to the highest for {join_words(told)}"
+    return f"The mean of {title} falls from the lowest level to the highest for {join_words(told)}"
