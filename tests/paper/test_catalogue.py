@@ -54,9 +54,7 @@ def test_every_item_of_the_papers_size_is_forecast_without_its_files(name, data,
     assert sum(line.trainings for line in lines) > 9
 
 
-@pytest.mark.parametrize(
-    ("data", "model"), [*NETWORKS.items(), ("tiny_imagenet", "vgg16")], ids="-".join
-)
+@pytest.mark.parametrize(("data", "model"), [*NETWORKS.items(), ("tiny_imagenet", "vgg16")])
 def test_every_unlearner_fits_the_papers_networks(data, model, tmp_path):
     part = studies("es", data, "paper")[0]
     changes = ("data.size=2000", f"recipe.model={model}", "forget.size=100")
