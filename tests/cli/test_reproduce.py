@@ -76,7 +76,7 @@ def test_several_studies_have_folders_of_their_own_in_out(call, tmp_path):
 @pytest.mark.usefixtures("_quick")
 def test_a_dry_run_needs_no_data_and_writes_nothing(call, tmp_path):
     changes = flags("recipe.model=mlp", "recipe.precision=float32", "repeats=1", "search=null")
-    changes += flags("compare=[finetune]", "evaluate.also=[]", "score.models=16")
+    changes += flags("compare=[finetune]", "evaluate.also=[]")
     code, out, err = call("reproduce", "es", "--dry-run", *changes, *HERE)
     assert code == 0
     assert "data/cifar10 is not there" in err
