@@ -19,7 +19,7 @@ LAYERS = (
     "search",
     "experiment store testing",
     "config resume",
-    "jobs",
+    "jobs paper",
     "study",
     "results",
     "cluster",

@@ -3,6 +3,7 @@
 import inspect
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,12 +14,15 @@ from rum_ray.cli.exits import guarded, run
 from rum_ray.cli.flags import (
     SHARED,
     Command,
+    Data,
     File,
     Files,
     Flags,
     Folder,
     Forget,
+    Item,
     Pick,
+    Preset,
     Price,
     Public,
     Track,
@@ -114,6 +118,24 @@ def _demo(flags: Flags, track: Track = None) -> dict[str, Any]:
     return _do("run", Path(__file__).parents[1] / "demo.yaml", flags, track=track)
 
 
+@_command("reproduce")
+def _reproduce(
+    item: Item,
+    flags: Flags,
+    data: Data = "cifar10",
+    preset: Preset = "small",
+    track: Track = None,
+) -> dict[str, Any]:
+    """Run a table, a figure or a question of the paper: one study or several, as `run` does."""
+    from rum_ray.cli import several
+
+    chosen = several.opened(item, data, preset, flags)
+    answers = [{**_do("run", s.file, s.flags, track=track), "study": s.name} for s in chosen]
+    if len(answers) == 1:
+        return answers[0]
+    return several.compared(answers, flags.out or Path("out") / f"{item}-{data}-{preset}")
+
+
 @_command("tune")
 def _tune(file: File, flags: Flags, pick: Pick = None) -> dict[str, Any]:
     """Search the assignment of unlearners to subsets, and write plan.yaml."""
@@ -136,16 +158,15 @@ def _estimate(
 
 @_command("report")
 def _report(files: Files, flags: Flags, track: Track = None) -> dict[str, Any]:
-    """Write the reports of finished experiments."""
-    if flags.out is not None and len(files) > 1:
-        raise ConfigError("--out is for one experiment; leave it out to report on several.")
-    from rum_ray import config
+    """Write the reports of finished experiments; of several, a page that compares them, too."""
+    if len(files) == 1:
+        return _do("report", files[0], flags, track=track)
+    from rum_ray.cli import several
 
-    for file in files[1:]:
-        # A file that cannot be read is told before the report of another one is written.
-        config.load(file, flags.changes)
-    answers = [_do("report", file, flags, track=track) for file in files]
-    return answers[0] if len(answers) == 1 else {"reports": answers}
+    several.check_files(files, flags)
+    single = replace(flags, out=None)
+    answers = [_do("report", file, single, track=track) for file in files]
+    return several.compared(answers, flags.out or Path("out") / "compared")
 
 
 @_command("prepare")

@@ -134,7 +134,8 @@ def show(answer: Mapping[str, Any]) -> None:
     elif "devices" in answer:
         _show_estimate(answer)
     elif "forecast" in answer:
-        _show_forecast(answer["forecast"], f"dry run{_of_repeats(answer)}, at most")
+        what = answer.get("study", "dry run")
+        _show_forecast(answer["forecast"], f"{what}{_of_repeats(answer)}, at most")
     elif {"checks", "deletion", "purge", "gc"} & answer.keys():
         from rum_ray.cli import shown
 
@@ -147,6 +148,8 @@ def show(answer: Mapping[str, Any]) -> None:
     elif "reports" in answer or "studies" in answer:
         for one in answer.get("reports") or answer["studies"]:
             show(one)
+        if "compared" in answer:
+            print(f"compared: {answer['compared']}")
     else:
         _show_parts(answer)
 

@@ -24,6 +24,11 @@ Public = Annotated[
     bool, typer.Option("--public", help="Leave out hashes, and numbers about fewer than 10 rows.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Remove what is listed.")]
+Item = Annotated[
+    str, typer.Argument(help="Such as table1, figure1 or proxies.", show_default=False)
+]
+Data = Annotated[str, typer.Option(help="cifar10, cifar100 or tiny_imagenet.")]
+Preset = Annotated[str, typer.Option(help="small, or paper for the paper's own size.")]
 Address = Annotated[
     str, typer.Option(help="Ray cluster: local, auto or HOST:PORT; none: processes without Ray.")
 ]

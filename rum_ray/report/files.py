@@ -1,13 +1,15 @@
 """Writing a report: five files, each complete or absent."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from rum_ray.files import write_bytes
 from rum_ray.report.gallery import Gallery
 from rum_ray.report.render import html, markdown
-from rum_ray.report.sections import sections
+from rum_ray.report.sections import compared, sections
 from rum_ray.results.report import Report
+from rum_ray.results.schema import Summary
 
 
 def write(out: Path, report: Report, gallery: Gallery | None = None) -> None:
@@ -33,3 +35,17 @@ def write(out: Path, report: Report, gallery: Gallery | None = None) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         write_bytes(out / name, content)
+
+
+def write_compared(out: Path, summaries: Sequence[Summary]) -> Path:
+    """Write the page of several studies and its Markdown; return the path of the page.
+
+    Args:
+        out: the folder; created if it is missing.
+        summaries: of the studies, at least two on the same data.
+    """
+    shown, page = compared.sections(summaries), out / "compared.html"
+    out.mkdir(parents=True, exist_ok=True)
+    write_bytes(out / "compared.md", markdown.render(shown).encode())
+    write_bytes(page, html.render(shown).encode())
+    return page

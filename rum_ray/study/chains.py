@@ -68,8 +68,15 @@ def row_searches(common: Searched, shuffled: Partition) -> Mapping[tuple[str, st
         shuffled: its forget set as random subsets.
     """
     config, count = common.config, common.config.rows
-    config = dataclasses.replace(config, trials=count, budget=None, batch=min(count, config.batch))
-    config = dataclasses.replace(config, also=(), start=(), finalists=1)
+    config = dataclasses.replace(
+        config,
+        trials=count,
+        budget=None,
+        batch=min(count, config.batch),
+        finalists=1,
+        also=(),
+        start=(),
+    )
     partition = common.reference.partition
     partitions = {"vanilla": partition, "shuffle": shuffled, "rum_f": partition}
     found = {}

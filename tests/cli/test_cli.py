@@ -21,6 +21,7 @@ from rum_ray.study.output_folder import EXPERIMENT, lock_folder
 DEMO = Path(rum_ray.__file__).parent / "demo.yaml"
 VERBS = ["demo", "run", "train", "score", "refine", "unlearn", "evaluate", "tune", "ladder"]
 VERBS += ["report", "estimate", "doctor", "prepare", "delete", "verify", "purge", "gc"]
+VERBS += ["reproduce"]
 FLAGS = {"--set", "--seed", "--address", "--out", "--store", "--dashboard"}
 FLAGS |= {"--insecure", "--dry-run", "--json", "--debug"}
 
@@ -63,6 +64,7 @@ def test_every_verb_has_the_flags(verb):
         "doctor": set(),
         "report": {"files", "--track"},
         "run": {"file", "--track"},
+        "reproduce": {"item", "--data", "--preset", "--track"},
         "tune": {"file", "--pick"},
         "estimate": {"file", "--command", "--price"},
         "delete": {"file", "--forget", "--public"},

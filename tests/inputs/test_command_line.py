@@ -13,7 +13,13 @@ score: {name: confidence}
 forget: {size: 30}
 compare: [finetune]
 """
-FILES = {"small.yaml": SMALL, "file": "in the way\n", "loop": lambda path: path.symlink_to("loop")}
+OTHER = SMALL.replace("name: small", "name: other").replace("digits", "{name: digits, seed: 1}")
+FILES = {
+    "small.yaml": SMALL,
+    "other.yaml": OTHER,
+    "file": "in the way\n",
+    "loop": lambda path: path.symlink_to("loop"),
+}
 BIG = "/".join(["x" * 250] * 20)
 USAGE = [
     ("no such verb", "nosuch", "nosuch"),
@@ -41,9 +47,22 @@ USAGE = [
     ("no list to forget", "delete small.yaml", "--forget"),
     ("two lists to forget", "delete small.yaml --forget file file", "file"),
     ("no folder to verify", "verify", "folder"),
+    ("no item", "reproduce", "item"),
+    ("two items", "reproduce table1 order", "order"),
+    ("an item of a file", "run small.yaml --preset small", "--preset"),
 ]
 CONFIG = [
-    ("--out for two reports", "report small.yaml small.yaml --out x", "--out"),
+    ("an unknown item", "reproduce tabel1", "item", "'tabel1'", "'table1'?"),
+    ("an item in capitals", "reproduce Order", "item", "'order'?"),
+    ("an unknown data set of the paper", "reproduce es --data cifar11", "--data", "'cifar10'?"),
+    ("an unknown preset", "reproduce es --preset big", "--preset", "paper"),
+    ("a small preset that is not there", "reproduce es --data cifar100", "--data", "cifar100",
+     "--preset paper"),
+    ("scores that are not there", "reproduce proxies --data tiny_imagenet --preset paper", "--data",
+     "cifar100"),
+    ("a key that no item has", "reproduce es --set recipe.epoch=3", "recipe.epoch", "'epochs'?"),
+    ("one study, compared with itself", "report small.yaml small.yaml", "report", "'small'"),
+    ("studies on other data", "report small.yaml other.yaml", "report", "'other'", "'seed': 1"),
     ("a second report without a file", "report small.yaml no.yaml", "no.yaml"),
     ("an unknown tracker", "run small.yaml --track neptune:x", "--track neptune:x"),
     ("a tracker without a place", "report small.yaml --track mlflow", "--track mlflow"),
@@ -134,6 +153,7 @@ OTHERS = [
     ("a report of nothing", StoreError, "report small.yaml", "train", "rum-ray run"),
     ("a report of no repeat", StoreError, "report small.yaml --set repeats=2", "repeat 1 of 2"),
     ("a tag in --set", Unsafe, ("demo", *sets("recipe.lr=!!x 1")), "line 1"),
+    ("no data of an item", DataError, ("reproduce", "table1", *sets("data.root=nil")), "nil"),
     ("no CIFAR-10", DataError, ("run", "small.yaml", *sets("data={name: cifar10, root: nil}")),
      "nil"),
     ("no weights", DataError, "run small.yaml --set recipe.weights=no.pt", "recipe.weights"),
