@@ -262,7 +262,7 @@ def test_a_dry_run_tells_the_stages_and_writes_nothing(call, tmp_path, arguments
     before = listing(tmp_path)
     code, out, err = call(*arguments, *small)
     assert (code, err) == (0, "")
-    devices = ["1", "8", "64", "512"] if arguments[0] == "estimate" else []
+    devices = ["1", "2", "8", "64", "512"] if arguments[0] == "estimate" else []
     named = re.findall(r"^│ (\w+(?: V\d)?) ", out, re.MULTILINE)
     assert named == [*STAGES, "all", *devices]
     code, out, err = call(*arguments, *small, "--json")
@@ -301,7 +301,7 @@ def test_an_estimate_has_a_price_and_writes_nothing(call, tmp_path):
     assert (code, err, out.count("\n")) == (0, "", 1)
     answer = json.loads(out)
     assert [stage["stage"] for stage in answer["forecast"]] == ["train"]
-    assert [each["devices"] for each in answer["devices"]] == [1, 8, 64, 512]
+    assert [each["devices"] for each in answer["devices"]] == [1, 2, 8, 64, 512]
     for each in answer["devices"]:
         assert each["price"] == pytest.approx(3 * each["device_hours"])
     assert answer["store_bytes"] > 340_000
