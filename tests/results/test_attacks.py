@@ -331,7 +331,7 @@ def test_attacks_that_have_no_pool_are_refused(changes, message):
 def test_a_pool_that_is_too_small_is_told_before_anything_is_trained(bundle, tmp_path):
     small = changed(score=ScoreConfig(models=5, fraction=0.6))
     study = Study(small, Context(replace(bundle, test=Trap()), Store(tmp_path)))
-    with pytest.raises(ConfigError, match=r"^evaluate\.also: ruli .*score\.models=5, "):
+    with pytest.raises(ConfigError, match=r"^score\.models: 5 .* ruli, "):
         check(study)
 
 

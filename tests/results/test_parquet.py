@@ -41,5 +41,5 @@ def test_listed_files_are_the_forget_set_by_name(tree, tmp_path):
 
 def test_files_that_do_not_exist_are_one_error(tree, tmp_path):
     (tmp_path / "list.txt").write_text("cat/01.png\ncat/77.png\ncat/78.png\n", "utf-8")
-    with pytest.raises(DataError, match=r"list\.txt: 2 of 3 ids .*'cat/77\.png', 'cat/78\.png'"):
+    with pytest.raises(DataError, match=r"list\.txt: 2 of 3 ids .* entry 2, 3 "):
         rr.run(config.parse(tree), store=tmp_path / "store")

@@ -193,7 +193,7 @@ def test_damaged_files_are_data_errors(write, tmp_path):
         (tmp_path / "scores.npz").write_bytes(bad)
         with pytest.raises(DataError, match=r"scores\.npz cannot be read as an \.npz file"):
             read_scores(path, examples())
-    with pytest.raises(DataError, match=r"nowhere\.npz cannot be read"):
+    with pytest.raises(DataError, match=r"nowhere\.npz does not exist"):
         read_scores(tmp_path / "nowhere.npz", examples())
     (tmp_path / "folder.npz").mkdir()
     with pytest.raises(DataError, match="folder, not a plain file"):

@@ -49,7 +49,7 @@ def right(whole):
 @pytest.mark.parametrize("mode", ["killed before the call", "disk full"])
 def test_a_study_under_faults_has_the_bits_of_an_undisturbed_one(right, tmp_path, mode):
     draw = random.Random(0)
-    check(walks.walk(mode, Place(tmp_path), right, after(STUDY), 0.05, draw), STUDY)
+    check(walks.walk(mode, Place(tmp_path), right, after(STUDY), 0.1, draw), STUDY)
 
 
 def test_damaged_files_are_made_again_in_the_same_start(whole, right, tmp_path):
