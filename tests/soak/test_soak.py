@@ -46,10 +46,11 @@ def right(whole):
         yield undisturbed(whole)
 
 
-@pytest.mark.parametrize("mode", ["killed before the call", "disk full"])
-def test_a_study_under_faults_has_the_bits_of_an_undisturbed_one(right, tmp_path, mode):
+@pytest.mark.parametrize(("mode", "share"), [("killed before the call", 0.05), ("disk full", 1.0)])
+def test_a_study_under_faults_has_the_bits_of_an_undisturbed_one(right, tmp_path, mode, share):
+    """A study has hundreds of operations, but few that a full disk refuses."""
     draw = random.Random(0)
-    check(walks.walk(mode, Place(tmp_path), right, after(STUDY), 0.1, draw), STUDY)
+    check(walks.walk(mode, Place(tmp_path), right, after(STUDY), share, draw), STUDY)
 
 
 def test_damaged_files_are_made_again_in_the_same_start(whole, right, tmp_path):
