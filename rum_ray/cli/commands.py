@@ -119,6 +119,11 @@ def _session(experiment: Experiment, options: Options) -> Iterator[tuple[Progres
     """Hold the output folder, and yield the progress and the executor of a command."""
     out = options.folder(experiment)
     check_writable(Store(options.store))
+    if ":" in options.address:
+        from rum_ray.cluster import access
+
+        # Joining checks it again; a command that is refused here has written nothing.
+        access.check_open(options.address, options.insecure)
     remove_leftovers(Store(options.store))
     with lock_folder(out, experiment), redirect_output(out / LOG) as terminal:
         bars = Bars(terminal)
