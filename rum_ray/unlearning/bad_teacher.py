@@ -2,10 +2,9 @@
 
 import copy
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
@@ -70,13 +69,8 @@ class BadTeacher(GradientUnlearner):
     def losses(
         self, model: nn.Module, teacher: nn.Module, data: EpochData, epoch: int
     ) -> Iterator[Tensor]:
-        task, seed = data.task, data.runtime.seed
-        bad = incompetent(teacher, seed / "teacher").to(data.runtime.device)
-        rows = (seed / "retain").choice(len(task.retain), self._sample(len(task.retain)))
-        # The labels mark the teacher: 1 on S, 0 on R'.
-        retain = task.retain.take(rows).relabeled(np.zeros(len(rows)))
-        marked = replace(data, task=replace(task, retain=retain))
-        for x, is_forget in marked.mixed(torch.ones(len(task.forget), dtype=torch.int64)):
+        bad = incompetent(teacher, data.runtime.seed / "teacher").to(data.runtime.device)
+        for x, is_forget in data.marked(self._sample(len(data.task.retain))):
             target = torch.where(is_forget[:, None] == 1, bad(x), teacher(x))
             yield distillation_kl(model(x), target, self.temperature) / self.temperature**2
 

@@ -12,7 +12,7 @@ import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -123,6 +123,20 @@ class EpochData:
     def mixed(self, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Return a shuffled pass over both sets as one, with `labels` [N_F] for the forget set."""
         return self._batches(concat_sets(self.task, labels), "mixed")
+
+    def marked(self, retain: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Return a shuffled pass over S and a random part of R, the same in each epoch.
+
+        Instead of its class, an example has the label 1 in S and 0 in R.
+
+        Args:
+            retain: number of examples of R.
+        """
+        task = self.task
+        rows = (self.runtime.seed / "retain").choice(len(task.retain), retain)
+        part = task.retain.take(rows).relabeled(np.zeros(len(rows)))
+        marked = replace(self, task=replace(task, retain=part))
+        return marked.mixed(torch.ones(len(task.forget), dtype=torch.int64))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,10 +2,9 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -73,11 +72,7 @@ class LoTUS(GradientUnlearner):
         task, seed = data.task, data.runtime.seed
         accuracy = _accuracy(model, task.forget, data.runtime.device)
         temperature = math.exp(self.alpha * (accuracy - self.unseen_accuracy))
-        rows = (seed / "retain").choice(len(task.retain), self._sample(len(task.retain)))
-        # The labels mark the set: 1 on S, 0 on R'.
-        retain = task.retain.take(rows).relabeled(np.zeros(len(rows)))
-        marked = replace(data, task=replace(task, retain=retain))
-        batches = marked.mixed(torch.ones(len(task.forget), dtype=torch.int64))
+        batches = data.marked(self._sample(len(task.retain)))
         for number, (x, is_forget) in enumerate(batches):
             answers = teacher(x)
             noisy = answers + gumbel(answers, seed / epoch / "gumbel" / number)
