@@ -16,8 +16,14 @@ def free_orphans() -> None:
     accessor = ray._private.state.state._connect_and_get_accessor()
     for content in accessor.get_placement_group_table():
         group = PlacementGroupTableData.FromString(content)
-        is_ours = group.creator_job_id.hex() == job and not group.is_detached
-        is_left = group.creator_actor_dead and group.state != PlacementGroupTableData.REMOVED
-        if is_ours and is_left:
+        if group.creator_job_id.hex() == job and _is_orphan(group):
             name = ray.PlacementGroupID(group.placement_group_id)
             remove_placement_group(PlacementGroup(name))
+
+
+def _is_orphan(group: PlacementGroupTableData) -> bool:
+    """Return True if the creator of a group was an actor and is dead."""
+    # Ray counts the actor of a group that the driver made, which it does not have, as dead.
+    of_actor = not ray.ActorID(group.creator_actor_id).is_nil()
+    is_there = not group.is_detached and group.state != PlacementGroupTableData.REMOVED
+    return of_actor and bool(group.creator_actor_dead) and is_there
