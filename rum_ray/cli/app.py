@@ -42,7 +42,7 @@ HELP = {
     "refine": "Choose the forget set and split it into subsets; measure their entanglement.",
     "unlearn": "Unlearn with the plan of the file, and write the unlearned models.",
     "evaluate": "Measure the plan of the file: accuracies, attacks, ToW.",
-    "ladder": "Search the spaces V0 to V4 with equal budgets; report the worth of each freedom.",
+    "ladder": "Search the spaces V0 to V5; report the worth of each freedom.",
 }
 
 app = typer.Typer(

@@ -31,7 +31,6 @@ OnProgress: TypeAlias = Callable[[ProgressState], object]
 WATCH_SECONDS = 1.0
 WAIT_SECONDS = 0.1
 CLOSE_SECONDS = 5.0
-TRIAL_CPUS = 0.001
 CALLS = 100_000
 """Most calls of the queue at a time; each worker waits in one."""
 
@@ -67,7 +66,7 @@ class Pool:
         say: Callable[[str], None] = lambda line: None,
         command: str = "",
     ) -> None:
-        self.title, self.config, self._local, self._say = title, config, local, say
+        self.title, self.config, self._say = title, config, say
         self._told: set[str] = set()
         self._rejections: list[RumRayError] = []
         self._note = ""
@@ -75,12 +74,6 @@ class Pool:
         self._shards = Shards(self.queue, title, config, local, command)
         self._context: tuple[Context, Any] | None = None
         self._marker: tuple[Path, IO[bytes]] | None = None
-
-    @property
-    def trial_cpus(self) -> float:
-        """CPUs of a trial of Tune, which only waits; Tune takes no 0."""
-        # A cluster of this machine has a CPU more than workers.
-        return 1.0 / self.config.workers if self._local else TRIAL_CPUS
 
     @property
     def beside(self) -> dict[str, float]:
@@ -141,6 +134,11 @@ class Pool:
         """Add units of searches to the stage; return their numbers in the queue."""
         numbers: list[int] = self._get(self.queue.hand_in.remote("EvaluatePlan", payloads))
         return numbers
+
+    def first_settled(self, numbers: Sequence[int]) -> int:
+        """Return the position of the first unit that has a result or an error; 0 if none has."""
+        position: int = self._get(self.queue.first_settled.remote(numbers))
+        return position
 
     def watch(self, on_progress: OnProgress) -> bool:
         """Wait a moment, report the progress, and return True if the stage is over."""

@@ -123,6 +123,11 @@ class QueueActor:
             await self._wait(self._settled, self._take_seconds)
         return stage.results.get(index), stage.errors.get(index)
 
+    async def first_settled(self, indices: Sequence[int]) -> int:
+        """Return the position of the first job that has a result or an error; 0 if none has."""
+        settled = map(self._queue.stage.is_settled, indices)
+        return next((position for position, is_there in enumerate(settled) if is_there), 0)
+
     async def watch(self, seconds: float) -> tuple[ProgressState, bool]:
         """Return the progress, and True if the stage is over; wait for its end at most so long."""
         deadline = asyncio.get_running_loop().time() + seconds

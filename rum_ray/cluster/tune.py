@@ -2,7 +2,9 @@
 
 A trial of Tune is one plan on one seed. It asks for no CPU of its own, and waits for a result. The
 units themselves are handed to the queue as soon as they are proposed, a batch at a time, so workers
-never wait for Tune. All searches share one run, so one fills the time in which another waits for
+never wait for Tune. One process takes all results, one trial after another, those first that are
+there: with several, Tune would start a process for each trial that waits, and drop it as soon as
+another one is free. All searches share one run, so one fills the time in which another waits for
 its batch. The store keeps the result of each unit, so searches that were killed resume by
 replay: they make the same proposals again, and those that were judged are cache hits.
 """
@@ -14,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ray import tune
+from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from rum_ray.cluster.pool import Pool
@@ -27,6 +30,8 @@ from rum_ray.study.progress import ProgressState
 from rum_ray.study.searches import Request, Searches
 
 LOOK_SECONDS = 2.0
+TRIAL_CPUS = 0.001
+"""CPUs of a trial, which only waits; Tune takes no 0."""
 MAX_FAILURES = 3
 """The process of a trial may die this often; the trial waits again for the same result."""
 
@@ -71,17 +76,13 @@ def run(
 def _tuner(
     name: str, context: Context, pool: Pool, running: Searches, watch: "_Watch"
 ) -> tune.Tuner:
-    """Return the run of Tune, whose trials wait for the results of units.
-
-    At most as many trials run at a time as there are workers. Tune gives a process that is free to
-    the next unit instead of starting another.
-    """
+    """Return the run of Tune, whose trials wait for the results of units in one process."""
     judge = tune.with_parameters(HandedOver, queue=pool.queue, name=f"{pool.title}-{name}")
     return tune.Tuner(
-        tune.with_resources(judge, {"cpu": pool.trial_cpus}),
+        tune.with_resources(judge, {"cpu": TRIAL_CPUS}),
         tune_config=tune.TuneConfig(
             num_samples=-1,
-            max_concurrent_trials=pool.config.workers,
+            max_concurrent_trials=1,
             search_alg=_UnitSearcher(running, pool, watch),
             reuse_actors=True,
             trial_dirname_creator=lambda trial: str(trial.trial_id),
@@ -124,7 +125,8 @@ class _UnitSearcher(Searcher):
         self._hand_in()
         if not self._handed_in:
             return None
-        request, number = self._handed_in.pop(0)
+        first = self._pool.first_settled([number for _, number in self._handed_in])
+        request, number = self._handed_in.pop(first)
         self._requests[trial_id] = request
         unit, search = request.proposal.unit, self._running.searches[request.search]
         # Tune's tables show these values; the unit itself is in the queue.
@@ -192,12 +194,17 @@ class _Watch(tune.Stopper):
         self._told += 1
         self._on_progress(self._running.state(self._before, time.monotonic() - self._began))
 
-    def look(self) -> None:
-        """Look after the shards of the pool from time to time."""
+    def look(self, is_running: bool) -> None:
+        """Look after the shards of the pool from time to time.
+
+        Args:
+            is_running: True if the process of a trial is there.
+        """
         if time.monotonic() - self._looked >= LOOK_SECONDS:
             self._looked = time.monotonic()
             try:
-                self._check(self._pool.look().done)
+                done = self._pool.look().done
+                self._check(0 if is_running else done)
             except RumRayError as error:
                 self.errors.append(error)
 
@@ -237,7 +244,7 @@ class _Report(tune.Callback):
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Look after the pool; Tune calls this several times per second."""
-        self._watch.look()
+        self._watch.look(any(trial.status == Trial.RUNNING for trial in trials))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """End the run: the process of a trial died again and again."""

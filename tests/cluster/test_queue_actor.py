@@ -267,3 +267,19 @@ def test_a_thousand_idle_workers_make_at_most_five_hundred_calls_a_second(play):
         await asyncio.gather(*tasks)
 
     play(scene())
+
+
+def test_the_first_settled_unit_is_told_by_its_position(play):
+    async def scene() -> None:
+        actor = await joined("a")
+        await actor.open([], 1)
+        numbers = await actor.hand_in("Trial", [{"x": n} for n in range(3)])
+        assert await actor.first_settled(numbers) == 0
+        await actor.take("a", -1, {})
+        await actor.finish("a", 0, {0: "result"})
+        assert await actor.first_settled(numbers[::-1]) == 2
+        await actor.take("a", -1, {})
+        await actor.fail("a", 0, 1, DivergedError("for good"))
+        assert await actor.first_settled([2, 1, 0]) == 1
+
+    play(scene())
