@@ -25,10 +25,9 @@ from rum_ray.study.executor import Executor, LocalExecutor
 from rum_ray.study.forecast import expect
 from rum_ray.study.models import check_models
 from rum_ray.study.output_folder import (
-    check_writable,
     lock_folder,
     nothing_left,
-    remove_leftovers,
+    prepare_store,
     write_plans,
 )
 from rum_ray.study.pipeline import Pipeline
@@ -82,8 +81,7 @@ def run(
     value = experiment if isinstance(experiment, Experiment) else config.load(experiment)
     check_machine(value, getattr(executor, "address", "local"))
     studies = open_repeats(value, lambda each: open_study(each, store))
-    check_writable(Store(store))
-    remove_leftovers(Store(store))
+    prepare_store(Store(store))
     with executor or LocalExecutor() as running:
         if out is None:
             return report_repeats(value, studies, "run", LoggedProgress(), running)
@@ -93,12 +91,13 @@ def run(
             return report_repeats(value, studies, "run", journal, running, folder)
 
 
-def check_machine(experiment: Experiment, address: str) -> None:
+def check_machine(experiment: Experiment, address: str, needs_gpus: bool = True) -> None:
     """Raise ConfigError if the workers need GPUs, threads or modules that do not exist.
 
     Args:
         experiment: has the GPUs and threads per worker, and the folders of modules.
         address: "local" and "none" are this machine; others may be clusters with more.
+        needs_gpus: False if nothing but a forecast is made.
     """
     for module in experiment.cluster.modules:
         if not Path(module).expanduser().is_dir():
@@ -109,7 +108,7 @@ def check_machine(experiment: Experiment, address: str) -> None:
         if recipe is not None:
             check_threads(recipe.threads)
     gpus = experiment.cluster.gpus_per_worker
-    if gpus and not torch.cuda.is_available():
+    if needs_gpus and gpus and not torch.cuda.is_available():
         raise ConfigError(
             f"cluster.gpus_per_worker is {gpus:g}, and PyTorch sees no GPU on this machine. Set it "
             "to 0, or join a cluster that has some with --address."

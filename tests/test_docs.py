@@ -127,6 +127,26 @@ def test_the_flags_are_those_of_the_program():
     assert sorted(listed) == sorted(flag for flag in flags if flag.startswith("--"))
 
 
+def test_each_flag_is_listed_with_its_commands_and_its_defaults():
+    text, commands = section(COMMAND_LINE, "Flags"), typer.main.get_command(app).commands
+    (jobs,) = re.findall(r"\*Jobs\* stands for .*?:(.*?)\.", text, re.S)
+    groups = {"jobs": re.findall(r"`(\w+)`", jobs), "all": [*commands]}
+    for flag, default, names in re.findall(r"^\| `(--\S+?)[ `].*? \| (.*?)\|(.*?)\|", text, re.M):
+        listed = [*re.findall(r"`(\w+)`", names)]
+        listed += [name for group in groups if group in names for name in groups[group]]
+        found = {
+            name: each.default
+            for name, command in commands.items()
+            for each in command.params
+            if flag in each.opts
+        }
+        assert sorted(listed) == sorted(found), flag
+        if flag != "--out":
+            told = re.findall(r"`([^`]+)`", default.partition(";")[0]) or [None]
+            own = dict(re.findall(r"of `(\w+)`, `(\w+)`", default))
+            assert {n: d or None for n, d in found.items()} == dict.fromkeys(found, *told) | own
+
+
 def test_the_exit_codes_are_those_of_the_errors():
     listed = {*map(int, rows(section(COMMAND_LINE, "Exit codes"))[2:])}
     kinds = [

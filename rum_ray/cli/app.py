@@ -12,7 +12,10 @@ import typer
 from rum_ray import __version__
 from rum_ray.cli.exits import guarded, run
 from rum_ray.cli.flags import (
+    OUTPUT,
+    RESULTS,
     SHARED,
+    Asked,
     Command,
     Data,
     File,
@@ -25,6 +28,7 @@ from rum_ray.cli.flags import (
     Preset,
     Price,
     Public,
+    Searched,
     Track,
     Yes,
 )
@@ -53,27 +57,32 @@ app = typer.Typer(
 )
 
 
-def _command(name: str, **defaults: Any) -> Callable[[Callable[..., dict[str, Any]]], None]:
-    """Return a decorator that registers a command and gives it the shared flags.
+def _command(
+    name: str, shared: Sequence[str] = tuple(SHARED), **defaults: Any
+) -> Callable[[Callable[..., dict[str, Any]]], None]:
+    """Return a decorator that registers a command and gives it shared flags.
 
     Args:
         name: of the command.
+        shared: the shared flags that have an effect in it.
         defaults: of shared flags, where the command has others.
     """
 
     def register(function: Callable[..., dict[str, Any]]) -> None:
         def command(**given: Any) -> None:
             as_json, debug = given.pop("as_json"), given.pop("debug")
-            flags = Flags(**{name: given.pop(name) for name in Flags.__dataclass_fields__})
+            flags = Flags(**{flag: given.pop(flag) for flag in shared})
             guarded(lambda: function(flags=flags, **given), as_json, debug)
 
         keyword = inspect.Parameter.KEYWORD_ONLY
         own = [p for p in inspect.signature(function).parameters.values() if p.name != "flags"]
-        shared = [
-            inspect.Parameter(flag, keyword, annotation=kind, default=defaults.get(flag, default))
-            for flag, (kind, default) in SHARED.items()
+        kinds = {flag: SHARED[flag] for flag in shared} | OUTPUT
+        default = vars(Flags()) | dict.fromkeys(OUTPUT, False) | defaults
+        others = [
+            inspect.Parameter(flag, keyword, annotation=kind, default=default[flag])
+            for flag, kind in kinds.items()
         ]
-        parameters = [*(p.replace(kind=keyword) for p in own), *shared]
+        parameters = [*(p.replace(kind=keyword) for p in own), *others]
         vars(command)["__signature__"] = inspect.Signature(parameters)
         command.__annotations__ = {p.name: p.annotation for p in parameters}
         app.command(name, help=HELP.get(name) or inspect.getdoc(function))(command)
@@ -142,7 +151,7 @@ def _tune(file: File, flags: Flags, pick: Pick = None) -> dict[str, Any]:
     return _do("tune", file, flags, () if pick is None else [f"search.pick={json.dumps(pick)}"])
 
 
-@_command("estimate")
+@_command("estimate", ("sets", "seed", "store"))
 def _estimate(
     file: File, flags: Flags, command: Command = "run", price: Price = None
 ) -> dict[str, Any]:
@@ -150,13 +159,13 @@ def _estimate(
     if command not in HELP and command != "tune":
         known = did_you_mean(command, [*HELP, "tune"])
         raise ConfigError(f"--command: no forecast for '{command}'. {known}")
-    _, studies, _ = _open(command, file, flags)
+    _, studies, _ = _open(command, file, replace(flags, dry_run=True))
     from rum_ray.cli import commands
 
     return commands.estimated(studies, command, price)
 
 
-@_command("report")
+@_command("report", RESULTS)
 def _report(files: Files, flags: Flags, track: Track = None) -> dict[str, Any]:
     """Write the reports of finished experiments; of several, a page that compares them, too."""
     if len(files) == 1:
@@ -185,7 +194,7 @@ def _delete(file: File, flags: Flags, forget: Forget, public: Public = False) ->
     return deletions.delete(*deletions.request_file(file, flags), forget, public, flags.dry_run)
 
 
-@_command("verify", address="none")
+@_command("verify", ())
 def _verify(folder: Folder, flags: Flags) -> dict[str, Any]:
     """Check a published folder: files, ledger, versions, and its numbers by the model."""
     from rum_ray.cli import deletions
@@ -193,7 +202,7 @@ def _verify(folder: Folder, flags: Flags) -> dict[str, Any]:
     return deletions.verify(folder)
 
 
-@_command("purge", address="none")
+@_command("purge", RESULTS)
 def _purge(file: File, flags: Flags, yes: Yes = False) -> dict[str, Any]:
     """List what still derives from forgotten rows; with --yes, remove it."""
     from rum_ray.cli import deletions
@@ -201,20 +210,20 @@ def _purge(file: File, flags: Flags, yes: Yes = False) -> dict[str, Any]:
     return deletions.purge(*deletions.request_file(file, flags), yes)
 
 
-@_command("gc", address="none")
-def _gc(flags: Flags, yes: Yes = False) -> dict[str, Any]:
+@_command("gc", ("store",))
+def _gc(flags: Flags, out: Searched = None, yes: Yes = False) -> dict[str, Any]:
     """List what dead commands left in store, output and temporary folder; with --yes, remove it."""
     from rum_ray.cli.leftovers import collect
 
-    return collect(flags.store, flags.out, yes)
+    return collect(flags.store, out, yes)
 
 
-@_command("doctor")
-def _doctor(flags: Flags) -> dict[str, Any]:
+@_command("doctor", ("store",))
+def _doctor(flags: Flags, address: Asked = "local") -> dict[str, Any]:
     """Check what is installed, writable and secured here, and the cluster at --address."""
     from rum_ray.cli.doctor import examine
 
-    return examine(flags.store, flags.address)
+    return examine(flags.store, address)
 
 
 def _do(
@@ -249,7 +258,8 @@ def _open(
     from rum_ray.cli import commands
 
     options = commands.Options.of(flags, track)
-    return experiment, commands.open_studies(experiment, options, command), options
+    studies = commands.open_studies(experiment, options, command, flags.dry_run)
+    return experiment, studies, options
 
 
 def main() -> None:

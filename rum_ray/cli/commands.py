@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rum_ray import api
 from rum_ray.cli.console import Bars, redirect_output
+from rum_ray.cli.place import check_forecast, check_place
 from rum_ray.experiment import Experiment
 from rum_ray.files import write_bytes
 from rum_ray.jobs import format_weights
@@ -33,9 +34,9 @@ from rum_ray.study.estimate import estimate, together
 from rum_ray.study.executor import Executor, LocalExecutor, check_address
 from rum_ray.study.forecast import counts, forecast, summed
 from rum_ray.study.methods import method_rows, plan_row
-from rum_ray.study.output_folder import check_writable, lock_folder, remove_leftovers, write_plans
+from rum_ray.study.output_folder import lock_folder, prepare_store, write_plans
 from rum_ray.study.progress import Journal, Progress
-from rum_ray.study.stages import check_finished
+from rum_ray.study.stages import COMMANDS, check_finished
 from rum_ray.study.study import Study
 from rum_ray.study.timing import Clock
 
@@ -84,7 +85,9 @@ class Options:
         return self.out or Path("out") / experiment.name
 
 
-def open_studies(experiment: Experiment, options: Options, command: str) -> Iterator[Study]:
+def open_studies(
+    experiment: Experiment, options: Options, command: str, is_forecast: bool
+) -> Iterator[Study]:
     """Read the data of each repeat and check everything that can be checked; write nothing."""
 
     def opened(each: Experiment) -> Study:
@@ -94,7 +97,10 @@ def open_studies(experiment: Experiment, options: Options, command: str) -> Iter
         _check(study, command)
         return study
 
-    api.check_machine(experiment, options.address)
+    if is_forecast:
+        check_forecast(experiment, options.address)
+    elif COMMANDS[command]:
+        check_place(experiment, options.address, options.insecure)
     return api.open_repeats(experiment, opened)
 
 
@@ -118,13 +124,7 @@ def do(command: str, experiment: Experiment, studies: Iterable[Study], options: 
 def _session(experiment: Experiment, options: Options) -> Iterator[tuple[Progress, Executor]]:
     """Hold the output folder, and yield the progress and the executor of a command."""
     out = options.folder(experiment)
-    check_writable(Store(options.store))
-    if ":" in options.address:
-        from rum_ray.cluster import access
-
-        # Joining checks it again; a command that is refused here has written nothing.
-        access.check_open(options.address, options.insecure)
-    remove_leftovers(Store(options.store))
+    prepare_store(Store(options.store))
     with lock_folder(out, experiment), redirect_output(out / LOG) as terminal:
         bars = Bars(terminal)
 

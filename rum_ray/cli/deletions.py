@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rum_ray import api, config
 from rum_ray.cli.commands import LOG, Options, make_executor
 from rum_ray.cli.console import Bars, redirect_output
+from rum_ray.cli.place import check_place
 from rum_ray.deletion import delete as deleting
 from rum_ray.deletion import prepare as preparing
 from rum_ray.deletion import purge as purging
@@ -22,12 +23,7 @@ from rum_ray.experiment import Experiment
 from rum_ray.report.evidence import bill_sentence
 from rum_ray.store import Store
 from rum_ray.study.executor import Executor
-from rum_ray.study.output_folder import (
-    check_writable,
-    hold_folder,
-    nothing_left,
-    remove_leftovers,
-)
+from rum_ray.study.output_folder import hold_folder, nothing_left, prepare_store
 from rum_ray.study.progress import Progress
 
 if TYPE_CHECKING:
@@ -43,7 +39,7 @@ def request_file(file: Path, flags: "Flags") -> tuple[Experiment, Options]:
 
 def prepare(experiment: Experiment, options: Options, dry_run: bool) -> Answer:
     """Train the pool, and write its numbers; or tell the cost."""
-    api.check_machine(experiment, options.address)
+    _check(experiment, options, dry_run)
     out = options.folder(experiment)
     with nothing_left(Store(options.store)):
         study = preparing.open_preparation(experiment, out, options.store)
@@ -57,7 +53,7 @@ def delete(
     experiment: Experiment, options: Options, forget: str, public: bool, dry_run: bool
 ) -> Answer:
     """Forget the listed rows, and publish the model; or tell the cost and write nothing."""
-    api.check_machine(experiment, options.address)
+    _check(experiment, options, dry_run)
     out, listed = options.folder(experiment), read_list(forget)
     if dry_run:
         opened = open_deletion(experiment, listed, out, options.store, settled=False)
@@ -88,11 +84,18 @@ def purge(experiment: Experiment, options: Options, yes: bool) -> Answer:
     return {"purge": [asdict(item) for item in items], "removed": yes}
 
 
+def _check(experiment: Experiment, options: Options, dry_run: bool) -> None:
+    """Raise an error if the jobs cannot run at the address; a dry run needs no GPU and no Ray."""
+    if dry_run:
+        api.check_machine(experiment, options.address, needs_gpus=False)
+    else:
+        check_place(experiment, options.address, options.insecure)
+
+
 @contextlib.contextmanager
 def _held(options: Options, out: Path) -> Iterator[None]:
     """Hold the lock of the output folder; new folders that stay empty are removed."""
-    check_writable(Store(options.store))
-    remove_leftovers(Store(options.store))
+    prepare_store(Store(options.store))
     made = [folder for folder in (out, *out.parents) if not os.access(folder, os.F_OK)]
     try:
         with hold_folder(out):

@@ -32,12 +32,24 @@ Preset = Annotated[str, typer.Option(help="small, or paper for the paper's own s
 Address = Annotated[
     str, typer.Option(help="Ray cluster: local, auto or HOST:PORT; none: processes without Ray.")
 ]
+Asked = Annotated[
+    str, typer.Option("--address", help="HOST:PORT of a cluster that is asked for its token mode.")
+]
 Out = Annotated[
     Path | None,
     typer.Option(
         parser=lambda text: Path(_given(text)),
         metavar="PATH",
         help="Folder of the report.  [default: out/<name>]",
+    ),
+]
+Searched = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        parser=lambda text: Path(_given(text)),
+        metavar="PATH",
+        help="An output folder that is searched, too.",
     ),
 ]
 StoreFlag = Annotated[
@@ -65,16 +77,16 @@ def _given(text: str) -> str:
 
 @dataclass(frozen=True)
 class Flags:
-    """The flags of every command; `docs` of each lie in the command line's help."""
+    """The values of the shared flags; one that a command does not have keeps its default."""
 
-    sets: list[str] | None
-    seed: int | None
-    address: str
-    out: Path | None
-    store: str
-    dashboard: bool
-    insecure: bool
-    dry_run: bool
+    sets: list[str] | None = None
+    seed: int | None = None
+    address: str = "local"
+    out: Path | None = None
+    store: str = "store"
+    dashboard: bool = False
+    insecure: bool = False
+    dry_run: bool = False
 
     @property
     def changes(self) -> list[str]:
@@ -84,15 +96,17 @@ class Flags:
 
 
 SHARED = {
-    "sets": (Sets, None),
-    "seed": (SeedFlag, None),
-    "address": (Address, "local"),
-    "out": (Out, None),
-    "store": (StoreFlag, "store"),
-    "dashboard": (Dashboard, False),
-    "insecure": (Insecure, False),
-    "dry_run": (DryRun, False),
-    "as_json": (Json, False),
-    "debug": (Debug, False),
+    "sets": Sets,
+    "seed": SeedFlag,
+    "address": Address,
+    "out": Out,
+    "store": StoreFlag,
+    "dashboard": Dashboard,
+    "insecure": Insecure,
+    "dry_run": DryRun,
 }
-"""The shared flags, by parameter: type and default."""
+"""The types of the shared flags, by field of `Flags`; a command has those with an effect in it."""
+RESULTS = ("sets", "seed", "out", "store")
+"""The shared flags of a command on an experiment that runs no job."""
+OUTPUT = {"as_json": Json, "debug": Debug}
+"""The types of the flags of all commands."""

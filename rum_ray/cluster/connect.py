@@ -186,16 +186,27 @@ def _local(workers: int, dashboard: bool, say: Say) -> dict[str, Any]:
 def _checked(address: str, insecure: bool) -> str:
     """Return "local", or HOST:PORT of a cluster that is reached and asks for a private token."""
     if address == "auto":
-        access.check_announcement(Path(get_ray_address_file(None)))
-        try:
-            found: str = services.get_ray_address_from_environment("auto", None)
-        except ConnectionError as error:
-            raise _unreachable(address, str(error)) from error
+        found = announced()
     else:
         _reach(address)
         found = address
     access.check_token(address == "local")
     access.check_open(found, insecure)
+    return found
+
+
+def announced() -> str:
+    """Return HOST:PORT of the cluster that this machine belongs to.
+
+    Raises:
+        StalledError: there is none.
+        UnsafeError: another user wrote the file that names it.
+    """
+    access.check_announcement(Path(get_ray_address_file(None)))
+    try:
+        found: str = services.get_ray_address_from_environment("auto", None)
+    except ConnectionError as error:
+        raise _unreachable("auto", str(error)) from error
     return found
 
 

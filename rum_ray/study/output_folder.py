@@ -33,8 +33,13 @@ def check_writable(store: Store) -> None:
         )
 
 
-def remove_leftovers(store: Store) -> None:
-    """Remove the temporary files of dead writers from a local store."""
+def prepare_store(store: Store) -> None:
+    """Check that a local store is writable; remove the temporary files of dead writers from it.
+
+    Raises:
+        StoreError: the store is not writable.
+    """
+    check_writable(store)
     if store.folder is not None:
         remove_abandoned(store.folder, STORE_DEPTH)
 

@@ -134,11 +134,12 @@ class LoggedProgress:
 class Journal:
     """Appends progress to a file as JSON lines and passes it on.
 
-    There is at most one line per second, and only after a change. A line has `time` (seconds since
-    1970), `stage`, `done`, `total`, `rate` (steps per second), `eta_s` (seconds), `failures`
-    (failed jobs), `again` (number of requeues), `restarts`, `memory`, `standard_error`,
-    `note`, `workers`, `shards` and `rejected`; unknown values are null. An event has a line
-    of its own, at once: `time`, `stage` (empty before the first one) and `event`, a text.
+    There is a line only after a change. Finished steps have at most one per second; another change,
+    such as that of `note`, has its line at once. A line has `time` (seconds since 1970), `stage`,
+    `done`, `total`, `rate` (steps per second), `eta_s` (seconds), `failures` (failed jobs), `again`
+    (number of requeues), `restarts`, `memory`, `standard_error`, `note`, `workers`, `shards` and
+    `rejected`; unknown values are null. An event has a line of its own, at once: `time`, `stage`
+    (empty before the first one) and `event`, a text.
     """
 
     def __init__(self, path: Path, inner: Progress) -> None:
@@ -154,9 +155,11 @@ class Journal:
         self._inner.start(stage, total)
 
     def update(self, state: ProgressState) -> None:
-        """Write a line, if a second has passed and something changed."""
+        """Write a line if something changed; for a finished step, if a second has passed."""
         self._last = state
-        if self._news != self._written and time.monotonic() - self._written_at >= LINE_SECONDS:
+        news, is_step = self._news, self._news[0] != self._written[0]
+        is_early = is_step and time.monotonic() - self._written_at < LINE_SECONDS
+        if news != self._written and not is_early:
             self._write()
         self._inner.update(state)
 

@@ -22,8 +22,31 @@ DEMO = Path(rum_ray.__file__).parent / "demo.yaml"
 VERBS = ["demo", "run", "train", "score", "refine", "unlearn", "evaluate", "tune", "ladder"]
 VERBS += ["report", "estimate", "doctor", "prepare", "delete", "verify", "purge", "gc"]
 VERBS += ["reproduce"]
-FLAGS = {"--set", "--seed", "--address", "--out", "--store", "--dashboard"}
-FLAGS |= {"--insecure", "--dry-run", "--json", "--debug"}
+RESULTS = {"--set", "--seed", "--out", "--store"}
+COMPUTING = {*RESULTS, "--address", "--dashboard", "--insecure", "--dry-run"}
+OWN = {
+    "demo": {"--track"},
+    "doctor": {"--address", "--store"},
+    "report": {"files", "--track", *RESULTS},
+    "run": {"file", "--track"},
+    "reproduce": {"item", "--data", "--preset", "--track"},
+    "tune": {"file", "--pick"},
+    "estimate": {"file", "--command", "--price", "--set", "--seed", "--store"},
+    "delete": {"file", "--forget", "--public"},
+    "verify": {"folder"},
+    "purge": {"file", "--yes", *RESULTS},
+    "gc": {"--yes", "--out", "--store"},
+}
+IDLE = {"doctor", "report", "estimate", "verify", "purge", "gc"}
+"""Commands that run no job."""
+JOINING = {
+    **{verb: (verb, "small.yaml") for verb in VERBS if verb not in IDLE},
+    "demo": ("demo",),
+    "ladder": ("ladder", str(DEMO)),
+    "reproduce": ("reproduce", "es"),
+    "delete": ("delete", "small.yaml", "--forget", "none.txt"),
+}
+"""Command lines of all commands that may join a Ray."""
 
 SMALL = """
 name: small
@@ -55,24 +78,10 @@ def test_the_verbs_are_these():
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_has_the_flags(verb):
+def test_every_verb_has_the_flags_that_have_an_effect_in_it(verb):
     options = {name for parameter in commands()[verb].params for name in parameter.opts}
-    arguments = options - FLAGS - {"--help"}
-    assert options >= FLAGS
-    expected = {
-        "demo": {"--track"},
-        "doctor": set(),
-        "report": {"files", "--track"},
-        "run": {"file", "--track"},
-        "reproduce": {"item", "--data", "--preset", "--track"},
-        "tune": {"file", "--pick"},
-        "estimate": {"file", "--command", "--price"},
-        "delete": {"file", "--forget", "--public"},
-        "verify": {"folder"},
-        "purge": {"file", "--yes"},
-        "gc": {"--yes"},
-    }
-    assert arguments == expected.get(verb, {"file"})
+    expected = OWN.get(verb, {"file"}) | (set() if verb in IDLE else COMPUTING)
+    assert options - {"--help"} == expected | {"--json", "--debug"}
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"]])
@@ -88,8 +97,10 @@ def test_help_of_a_verb(call, monkeypatch, verb):
     monkeypatch.setenv("COLUMNS", "120")
     code, out, err = call(verb, "--help")
     assert (code, err) == (0, "")
-    assert "--json" in out
-    assert "--address" in out
+    listed = set(re.findall(r"--[a-z][\w-]*", out))
+    assert listed >= {
+        name for each in commands()[verb].params for name in each.opts if "--" in name
+    }
 
 
 def test_version(call):
@@ -328,15 +339,73 @@ def test_a_dry_run_needs_what_its_verb_needs(call, tmp_path):
         assert f"{key}: this key is missing" in err
 
 
-def test_a_missing_gpu_is_an_error_at_once(call, monkeypatch):
+GPU = ("--set", "cluster.gpus_per_worker=0.5")
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    """A machine without a GPU."""
     import torch
 
-    flags = ("--set", "cluster.gpus_per_worker=0.5")
-    # A machine that says it has one gets further: to the calibration, which uses it.
-    monkeypatch.setattr("rum_ray.cli.commands.forecast", lambda *args, **options: [])
-    for present in (False, True):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda there=present: there)
-        code, _, err = call("demo", "--dry-run", *flags)
-        assert code == (0 if present else 2)
-        refused = err.startswith("rum-ray: cluster.gpus_per_worker is 0.5")
-        assert refused != present
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.parametrize("verb", JOINING)
+def test_a_missing_gpu_is_an_error_at_once(call, tmp_path, verb):
+    before = listing(tmp_path)
+    code, out, err = call(*JOINING[verb], *GPU)
+    assert (code, out) == (2, "")
+    assert err.startswith("rum-ray: cluster.gpus_per_worker is 0.5")
+    assert listing(tmp_path) == before
+
+
+@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.parametrize("verb", ["run", "estimate"])
+def test_a_forecast_for_gpus_needs_none_and_tells_where_it_was_measured(call, tmp_path, verb):
+    arguments = (verb, "small.yaml", *(("--dry-run",) if verb == "run" else ()))
+    before = listing(tmp_path)
+    code, out, err = call(*arguments, *GPU, "--json")
+    assert (code, err.count("\n")) == (0, 1)
+    assert err.startswith("cluster.gpus_per_worker is 0.5")
+    assert "CPU" in err
+    answer = json.loads(out)
+    assert all(stage["missing"] and stage["seconds"] for stage in answer["forecast"])
+    if verb == "estimate":
+        assert answer["measured_on"] == "cpu"
+    assert call(*arguments, "--json")[2] == ""
+    assert listing(tmp_path) == before
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_a_report_for_gpus_needs_none(call):
+    # It gets further: to the results, which are missing.
+    code, _, err = call("report", "small.yaml", *GPU)
+    assert (code, "rum-ray run" in err) == (6, True)
+
+
+@pytest.mark.parametrize("address", ["head:6379", "auto", "local"])
+@pytest.mark.parametrize("verb", JOINING)
+def test_a_ray_that_asks_for_no_token_is_refused_before_anything_is_written(
+    call, tmp_path, monkeypatch, verb, address
+):
+    from rum_ray.cluster import access
+
+    asked = []
+    monkeypatch.setattr(access, "asks_for_token", lambda head: bool(asked.append(head)))
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    before = listing(tmp_path)
+    code, out, err = call(*JOINING[verb], "--address", address)
+    assert (code, out, err.count("\n")) == (8, "", 1)
+    assert "--insecure" in err
+    assert asked == ([] if address == "local" else ["head:6379"])
+    assert listing(tmp_path) == before
+
+
+def test_a_dry_run_asks_no_cluster(call, monkeypatch):
+    from rum_ray.cluster import access
+
+    monkeypatch.setattr(access, "asks_for_token", lambda head: pytest.fail("it was asked"))
+    code, _, err = call("score", "small.yaml", "--dry-run", "--address", "head:6379")
+    assert (code, err) == (0, "")

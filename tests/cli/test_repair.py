@@ -69,7 +69,7 @@ def test_a_damaged_stages_file_is_no_error(call, copy):
 def test_a_report_alone_computes_nothing(call, copy):
     for path in (copy.store / "evaluation").glob("*.safetensors"):
         flip(path)
-    code, _, err = call("report", *COMMAND[1:])
+    code, _, err = call("report", DEMO, *flags(*SETTINGS))
     assert code == 6, err
     assert "was damaged" in err
     assert "A run computes it again." in err.splitlines()[-1]

@@ -22,7 +22,8 @@ def _file(tmp_path):
 
 
 def asked(call, *arguments: str) -> dict:
-    code, out, err = call(*arguments, "--json", *HERE)
+    here = HERE if arguments[0] == "run" else HERE[2:]
+    code, out, err = call(*arguments, "--json", *here)
     assert code == 0, err
     return json.loads(out)
 

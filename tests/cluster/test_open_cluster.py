@@ -6,13 +6,32 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from heads import free_port, running_head
-from miniature import Run
+from miniature import DEMO
 
+from rum_ray.cli.app import app
 from rum_ray.cluster.access import asks_for_token
 from rum_ray.errors import UnsafeError
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+# Runs each command in turn, and prints its exit code.
+IN_TURN = """if True:
+    import json, os, sys
+    from rum_ray.cli import app
+
+    def leave(code):
+        raise SystemExit(code)
+
+    os._exit = leave
+    for line in json.loads(sys.argv[1]):
+        sys.argv = ["rum-ray", *line]
+        try:
+            app.main()
+        except SystemExit as left:
+            print(left.code or 0, flush=True)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +59,25 @@ def test_the_doctor_names_it(open_head, place, environment):
 
 
 def test_no_command_joins_it(open_head, place, environment):
-    refused = Run(place / "refused", environment)
-    code, out, err = refused("score", "--address", open_head)
-    assert (code, out) == (UnsafeError.exit_code, ""), err
-    assert err.count("\n") == 1
-    assert open_head in err
-    assert "--insecure" in err
-    assert not list(refused.folder.iterdir())
+    folder = place / "refused"
+    folder.mkdir()
+    rest = {"demo": (), "reproduce": ("es",), "delete": (DEMO, "--forget", "none.txt")}
+    lines = [
+        [verb, *map(str, rest.get(verb, (DEMO,))), "--address", address]
+        for verb, command in typer.main.get_command(app).commands.items()
+        if any("--insecure" in parameter.opts for parameter in command.params)
+        for address in (open_head, "auto")
+    ]
+    ended = subprocess.run(
+        [sys.executable, "-c", IN_TURN, json.dumps(lines)],
+        env={**environment, "RAY_ADDRESS": open_head},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stdout.split() == [str(UnsafeError.exit_code)] * len(lines), ended.stderr
+    told = ended.stderr.splitlines()
+    assert len(told) == len(lines) >= 24
+    assert all(open_head in line and "--insecure" in line for line in told)
+    assert not list(folder.iterdir())

@@ -1,31 +1,32 @@
-"""The folder of a store is checked without a change; what dead writers left is removed apart."""
+"""The folder of a store: the check changes nothing; the preparation removes leftovers, too."""
 
 import pytest
 
 from rum_ray.errors import StoreError
 from rum_ray.store import Store
-from rum_ray.study.output_folder import check_writable, remove_leftovers
+from rum_ray.study.output_folder import check_writable, prepare_store
 
 
-def test_a_check_changes_nothing_and_leftovers_are_removed_apart(tmp_path):
+def test_a_check_changes_nothing_and_the_preparation_removes_leftovers(tmp_path):
     left, kept = tmp_path / "model" / f".x.{'0' * 32}", tmp_path / "model" / "x.safetensors"
     left.parent.mkdir()
     for path in (left, kept):
         path.write_bytes(b"half")
     check_writable(Store(tmp_path))
     assert left.exists()
-    remove_leftovers(Store(tmp_path))
+    prepare_store(Store(tmp_path))
     assert not left.exists()
     assert kept.exists()
 
 
 def test_a_store_that_is_a_file_is_not_writable(tmp_path):
     (tmp_path / "store").write_text("x")
-    with pytest.raises(StoreError, match="not a writable folder"):
-        check_writable(Store(tmp_path / "store"))
+    for check in (check_writable, prepare_store):
+        with pytest.raises(StoreError, match="not a writable folder"):
+            check(Store(tmp_path / "store"))
 
 
 def test_a_store_that_is_absent_or_no_folder_has_no_leftovers(tmp_path):
-    remove_leftovers(Store(tmp_path / "absent"))
-    remove_leftovers(Store("mock://bucket/a"))
+    prepare_store(Store(tmp_path / "absent"))
+    prepare_store(Store("mock://bucket/a"))
     assert not (tmp_path / "absent").exists()

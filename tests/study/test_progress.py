@@ -125,6 +125,23 @@ def test_a_change_of_the_workers_is_worth_a_line(tmp_path, clock):
     assert [(line["workers"], line["shards"]) for line in lines(path)] == [(4, 2), (3, 2), (2, 1)]
 
 
+def test_a_note_has_a_line_at_once_also_in_a_resumed_stage(tmp_path, clock):
+    path = tmp_path / "progress.jsonl"
+    journal = Journal(path, Listener())
+    journal.start("train", 9)
+    # No time passes: a resumed stage says how far it is, then that it starts its workers.
+    states = [ProgressState(5, 9, 5), ProgressState(5, 9, 5, note="starting workers")]
+    states += [states[-1], ProgressState(5, 9, 5, workers=2), ProgressState(6, 9, 5, workers=2)]
+    for state in states:
+        journal.update(state)
+    assert [(line["done"], line["note"], line["workers"]) for line in lines(path)] == [
+        (5, "", None),
+        (5, "starting workers", None),
+        (5, "", 2),
+    ]
+    assert len(clock) == 1
+
+
 def test_an_event_has_a_line_at_once_and_is_passed_on(tmp_path, clock):
     path, listener = tmp_path / "progress.jsonl", Listener()
     journal = Journal(path, listener)
