@@ -339,7 +339,7 @@ def test_a_dry_run_needs_what_its_verb_needs(call, tmp_path):
         assert f"{key}: this key is missing" in err
 
 
-GPU = ("--set", "cluster.gpus_per_worker=0.5")
+GPU = ("--set", "cluster.gpus_per_worker=0.5", "--set", "cluster.workers=1")
 
 
 @pytest.fixture
@@ -373,7 +373,6 @@ def test_a_forecast_for_gpus_needs_none_and_tells_where_it_was_measured(call, tm
     assert all(stage["missing"] and stage["seconds"] for stage in answer["forecast"])
     if verb == "estimate":
         assert answer["measured_on"] == "cpu"
-    assert call(*arguments, "--json")[2] == ""
     assert listing(tmp_path) == before
 
 
