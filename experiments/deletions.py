@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 import torch
 from auto import TABLE, UNTUNED, default
+from numpy.typing import ArrayLike
 from scipy.stats import spearmanr
 
 from rum_ray import config
@@ -62,7 +63,7 @@ from rum_ray.unlearning import Nothing
 HERE = Path(__file__).parent
 CLAIMS, RESULT = HERE / "cifar10_claims.yaml", HERE / "results" / "deletions.json"
 REPEATS, WEEKS, RETRAINED, PROCESSES = range(5), 10, 16, 2
-PARTS = ("requests", "weekly")
+PARTS, FILE = ("requests", "weekly"), "requests.yaml"
 
 
 def open_study(store: str, repeat: int, *changes: str) -> Study:
@@ -156,18 +157,10 @@ def weekly(store: str, out: str, repeat: int) -> dict[str, Any]:
     context, train = claims.context, claims.context.bundle.train
     rows = np.random.default_rng(repeat).permutation(len(train))
     rows = rows[: len(train) // 100 * WEEKS].reshape(WEEKS, -1)
-    folder = Path(out) / f"weekly{repeat}"
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = ("name", "data", "recipe", "seeds")
-    tree = {key: value for key, value in to_plain(claims.experiment).items() if key in kept}
-    file = folder / "weekly.yaml"
-    file.write_text(json.dumps({**tree, "score": {"name": "auto"}, "plan": "auto"}), "utf-8")
-    found = []
+    folder, found = Path(out) / f"weekly{repeat}", []
+    write_file(folder, claims, "auto")
     for week, of_week in enumerate(rows, 1):
-        published = folder / "out" / "deletions" / f"{week:04d}"
-        if not published.exists():
-            np.savetxt(folder / "list.txt", train.ids[of_week], "%d")
-            forget(store, folder)
+        published = forget(store, folder, week, train.ids[of_week])
         evidence = json.loads((published / "evidence.json").read_text("utf-8"))
         drift = evidence["drift"]
         found.append({"accuracy": drift["now"], "attack": drift["attack"]["value"]})
@@ -199,16 +192,30 @@ def weekly(store: str, out: str, repeat: int) -> dict[str, Any]:
     }
 
 
-def forget(store: str, folder: Path) -> None:
-    """Give the command of one weekly request."""
+def write_file(folder: Path, study: Study, plan: Any) -> None:
+    """Write the file of requests to forget on the data of a study, by a plan."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = ("name", "data", "recipe", "seeds")
+    tree = {key: value for key, value in to_plain(study.experiment).items() if key in kept}
+    text = json.dumps({**tree, "score": {"name": "auto"}, "plan": plan})
+    (folder / FILE).write_text(text, "utf-8")
+
+
+def forget(store: str, folder: Path, number: int, ids: ArrayLike) -> Path:
+    """Return the published folder of a request; give its command unless it is there."""
+    published = folder / "out" / "deletions" / f"{number:04d}"
+    if published.exists():
+        return published
+    np.savetxt(folder / "list.txt", ids, "%d")
     places = ["--out", f"{folder}/out", "--store", store, "--address", "none"]
-    command = ["delete", f"{folder}/weekly.yaml", "--forget", f"{folder}/list.txt", *places]
+    command = ["delete", f"{folder}/{FILE}", "--forget", f"{folder}/list.txt", *places]
     run = subprocess.run(
         [sys.executable, "-m", "rum_ray", *command], capture_output=True, text=True
     )
     if run.returncode:
         # A pool waits for ever for a process that exits.
         raise RuntimeError(run.stderr)
+    return published
 
 
 def one(store: str, out: str, task: tuple[str, int]) -> tuple[str, dict[str, Any]]:
