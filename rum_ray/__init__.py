@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         SSD,
         UNLEARNERS,
         BadTeacher,
+        DatamodelMatching,
         FineTune,
         Influence,
         L1Sparse,
@@ -90,9 +91,9 @@ _NAMES = {
     "study.executor": "LocalExecutor",
     "training": "LocalRuntime Recipe",
     "unlearning": (
-        "UNLEARNERS UnlearningTask AMUN BadTeacher CT FineTune Influence L1Sparse LoTUS MSG "
-        "NegGrad NegGradPlus Nothing RandomLabel Retrain SalUn Scrub SSD WeightDistReg "
-        "WeightDistortion"
+        "UNLEARNERS UnlearningTask AMUN BadTeacher CT DatamodelMatching FineTune Influence "
+        "L1Sparse LoTUS MSG NegGrad NegGradPlus Nothing RandomLabel Retrain SalUn Scrub SSD "
+        "WeightDistReg WeightDistortion"
     ),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}

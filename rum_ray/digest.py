@@ -56,8 +56,11 @@ def digest(value: Any) -> str:
 
 def _counts(field: "dataclasses.Field[Any]", value: object) -> bool:
     """Return True if a field is part of the canonical form."""
-    sparse = "sparse" in field.metadata and getattr(value, field.name) == field.metadata["sparse"]
-    return field.compare and not sparse
+    if not field.compare or "sparse" not in field.metadata:
+        return field.compare
+    found, sparse = getattr(value, field.name), field.metadata["sparse"]
+    # An array is compared with None by its type; `==` would compare its elements.
+    return not (isinstance(found, type(sparse)) and found == sparse)
 
 
 def _type_name(kind: type) -> str:

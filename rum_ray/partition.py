@@ -2,12 +2,14 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rum_ray.data.bundle import Indices
 from rum_ray.data.rows import checked_rows
+from rum_ray.digest import SPARSE
 from rum_ray.errors import PlanError
 
 WHOLE_SETS = frozenset({"all", "forget", "retain", "test"})
@@ -23,6 +25,9 @@ class Subset:
     Attributes:
         name: name of the subset, such as "low".
         rows: rows of the training set, int64, sorted and unique.
+        shift: [N] float32, predicted change of the output on each training example if the subset is
+            left out of the training, as a logit of the label's probability; None if unknown. It has
+            no part in equality.
 
     Raises:
         PlanError: there are no rows, or they are not sorted and unique.
@@ -37,6 +42,7 @@ class Subset:
 
     name: str
     rows: Indices
+    shift: NDArray[np.float32] | None = field(default=None, metadata=SPARSE, repr=False)
 
     def __post_init__(self) -> None:
         rows = checked_rows(self.rows, what=f"the rows of subset '{self.name}'", error=PlanError)
@@ -129,7 +135,15 @@ def members(name: str, subsets: Sequence[str]) -> list[str]:
 
 def whole(partition: Partition) -> Partition:
     """Return the unrefined forget set, as one subset with the name "all"."""
-    return Partition((Subset("all", partition.rows),))
+    return Partition((_joined("all", partition.subsets),))
+
+
+def _joined(name: str, subsets: Sequence[Subset]) -> Subset:
+    """Return one subset for several; their shifts add up, as those of a linear model do."""
+    rows = np.sort(np.concatenate([subset.rows for subset in subsets]))
+    shifts = [subset.shift for subset in subsets if subset.shift is not None]
+    known = len(shifts) == len(subsets)
+    return Subset(name, rows, np.sum(shifts, axis=0) if known else None)
 
 
 def regroup(partition: Partition, names: Sequence[str]) -> Partition:
@@ -151,15 +165,15 @@ def regroup(partition: Partition, names: Sequence[str]) -> Partition:
     """
     if [*names] == ["all"]:
         return whole(partition)
-    rows_of = {subset.name: subset.rows for subset in partition}
+    named = {subset.name: subset for subset in partition}
     groups = [members(name, partition.names) for name in names]
-    if sorted(itertools.chain(*groups)) != sorted(rows_of):
+    if sorted(itertools.chain(*groups)) != sorted(named):
         raise PlanError(
-            f"the steps of a plan must hold each of {', '.join(rows_of)} once, alone or joined by "
+            f"the steps of a plan must hold each of {', '.join(named)} once, alone or joined by "
             f"'{JOINT}'; got {', '.join(names)}."
         )
     subsets = []
     for group in groups:
         name = JOINT.join(sorted(group, key=partition.names.index))
-        subsets.append(Subset(name, np.sort(np.concatenate([rows_of[each] for each in group]))))
+        subsets.append(_joined(name, [named[each] for each in group]))
     return Partition(tuple(subsets))

@@ -196,8 +196,10 @@ def take_step(
     step = plan.steps[index]
     if step.idle:
         return model
-    retain = train.take(plan.retain_rows(index, len(train)))
-    task = UnlearningTask(train.take(step.subset.rows), retain, original, recipe)
+    forget, retain = step.subset.rows, plan.retain_rows(index, len(train))
+    known = step.subset.shift
+    shift = None if known is None else known[np.concatenate([forget, retain])]
+    task = UnlearningTask(train.take(forget), train.take(retain), original, recipe, shift)
     unlearned = step.unlearner(model, task, runtime / f"step{index}")
     if not isinstance(unlearned, nn.Module):
         raise PlanError(

@@ -112,7 +112,9 @@ class UnlearnerContract:
         The result must not share memory with an input model.
         """
         data = load("digits").train
-        task = UnlearningTask(data.take(self.forget), data.take(self.retain), sensitive_model(0))
+        sets = data.take(self.forget), data.take(self.retain)
+        shift = -np.ones(sum(map(len, sets)), dtype=np.float32)
+        task = UnlearningTask(*sets, sensitive_model(0), shift=shift)
         model, before = sensitive_model(1), [t.clone() for t in (task.forget.x, task.retain.y)]
         result = unlearner(model, task, runtime or LocalRuntime(Seed(0)))
         unchanged = all(map(torch.equal, before, (task.forget.x, task.retain.y)))

@@ -63,7 +63,8 @@ def model() -> nn.Module:
 def task(bundle) -> UnlearningTask:
     """40 examples to forget and 90 to keep; the original is not `model`."""
     rows = np.arange(160)
-    return UnlearningTask(bundle.train.take(rows[:40]), bundle.train.take(rows[50:140]), _tiny(0))
+    sets, shift = [bundle.train.take(each) for each in (rows[:40], rows[50:140])], np.zeros(130)
+    return UnlearningTask(*sets, _tiny(0), shift=shift)
 
 
 @pytest.fixture

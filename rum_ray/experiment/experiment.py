@@ -22,7 +22,6 @@ from rum_ray.partition import WHOLE_SETS, members
 from rum_ray.refinement import ByScore, Refiner
 from rum_ray.rum import Retain
 from rum_ray.search.spaces import FREE
-from rum_ray.training.fused import FUSED
 from rum_ray.training.recipe import Recipe, check_positive
 from rum_ray.unlearning import Unlearner
 
@@ -99,6 +98,16 @@ class Experiment:
         self.evaluate.check_seeds(len(self.seeds))
         if self.evaluate.of_pool:
             self._check_pool(f"evaluate.also: {self.evaluate.of_pool[0]}")
+        for name in self.foreseeing:
+            self._check_confidences(f"the unlearner {name}")
+            self.evaluate.check_foreseeing(name)
+
+    @property
+    def foreseeing(self) -> list[str]:
+        """The names of the unlearners that need the shifts that the pool predicts."""
+        kinds = [type(each) for each in [*(self.plan or {}).values(), *self.compare]]
+        kinds += [] if self.search is None else self.search.kinds
+        return [kind.name for kind in kinds if getattr(kind, "foreseeing", False)]
 
     def _check_subsets(self, into: Sequence[str]) -> None:
         """Raise ConfigError unless the plan and the order hold each subset once, maybe joined."""
@@ -152,12 +161,7 @@ class Experiment:
                 "the key 'plan'."
             )
         if "pool" in self.search.references:
-            self._check_pool("search.reference: pool")
-            if not self.score.confidences:
-                raise ConfigError(
-                    "search.reference: pool requires the confidences of the leave-k-out models on "
-                    "held-out examples. Set score.confidences: true."
-                )
+            self._check_confidences("search.reference: pool")
             if isinstance(self.score.models, Precision):
                 raise ConfigError(
                     "search.reference: pool leaves half of the models to the scores, so a "
@@ -169,22 +173,8 @@ class Experiment:
 
         The precision `changed` depends on the subsets, so scores alone must determine them.
         """
-        model = (self.score.recipe or self.recipe).model
-        if self.score.fused and model not in FUSED:
-            raise ConfigError(
-                f"score.fused: supported for {', '.join(FUSED)} only, but the scoring model is "
-                f"'{model}'. Remove score.fused."
-            )
-        if self.score.fused and (self.score.recipe or self.recipe).init is not None:
-            raise ConfigError(
-                "score.fused: fused training starts from new weights only. Remove score.fused or "
-                "recipe.init."
-            )
-        if self.score.fused and self.cluster.gpus_per_worker:
-            raise ConfigError(
-                "score.fused: supported on CPUs only, because its speed and its reproducibility "
-                "are untested on GPUs. Remove it, or set cluster.gpus_per_worker to 0."
-            )
+        if self.score.fused:
+            self.score.check_fused(self.recipe, bool(self.cluster.gpus_per_worker))
         models = self.score.models
         if not isinstance(models, Precision) or models.changed is None:
             return
@@ -193,6 +183,15 @@ class Experiment:
                 "score.models.changed: requires that scores of the pool alone determine the forget "
                 "set and its subsets. Use refine: by_score without forget.by: entanglement, or set "
                 "standard_error instead."
+            )
+
+    def _check_confidences(self, what: str) -> None:
+        """Raise ConfigError unless the pool that `what` requires stores its confidences."""
+        self._check_pool(what)
+        if not self.score.confidences:
+            raise ConfigError(
+                f"{what} requires the confidences of the leave-k-out models on held-out examples. "
+                "Set score.confidences: true."
             )
 
     def _check_pool(self, what: str) -> None:

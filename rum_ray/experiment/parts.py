@@ -193,6 +193,14 @@ class EvaluateConfig:
                     f"and there are {count} in 'seeds'. List more seeds, or remove {name}."
                 )
 
+    def check_foreseeing(self, unlearner: str) -> None:
+        """Raise ConfigError if an attack runs plans on models for which nothing is predicted."""
+        if self.of_shadows:
+            raise ConfigError(
+                f"evaluate.also: {self.of_shadows[0]} unlearns models of the pool, for which the "
+                f"pool predicts nothing, but {unlearner} needs predictions. Remove one of them."
+            )
+
     @property
     def attacks(self) -> tuple[Attack, ...]:
         """The attacks of `also`."""

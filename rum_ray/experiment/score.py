@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+from rum_ray.errors import ConfigError
 from rum_ray.plugins import find, implementing
 from rum_ray.scores import PROXIES, Proxy, find_proxy
 from rum_ray.scores.reliability import STEP
+from rum_ray.training.fused import FUSED
 from rum_ray.training.recipe import Recipe
 
 MOST_MODELS = 10**6
@@ -63,7 +65,8 @@ class ScoreConfig:
         seed: seed of the pool.
         recipe: recipe of the scoring models; the recipe of the experiment by default.
         confidences: store each pool model's probability of each example's label, from which
-            `soft_memorization` is computed. A later change trains the pool again.
+            `soft_memorization` is computed, and the shifts that `datamodel_matching` needs. A later
+            change trains the pool again.
         fused: train several models of the pool as one batched computation; only for an "mlp", which
             becomes faster by about a third. The bits of the results differ.
         compare: proxies to compare with the scores, in addition to those every training records.
@@ -103,3 +106,27 @@ class ScoreConfig:
             find_proxy(name)
         if len(set(self.compare)) < len(self.compare):
             raise ValueError(f"compare lists a proxy twice, got {list(self.compare)}")
+
+    def check_fused(self, recipe: Recipe, on_gpus: bool) -> None:
+        """Raise ConfigError unless the models of the pool can be trained as a batch.
+
+        Args:
+            recipe: of the experiment.
+            on_gpus: True if the workers have GPUs.
+        """
+        recipe = self.recipe or recipe
+        if recipe.model not in FUSED:
+            raise ConfigError(
+                f"score.fused: supported for {', '.join(FUSED)} only, but the scoring model is "
+                f"'{recipe.model}'. Remove score.fused."
+            )
+        if recipe.init is not None:
+            raise ConfigError(
+                "score.fused: fused training starts from new weights only. Remove score.fused or "
+                "recipe.init."
+            )
+        if on_gpus:
+            raise ConfigError(
+                "score.fused: supported on CPUs only, because its speed and its reproducibility "
+                "are untested on GPUs. Remove it, or set cluster.gpus_per_worker to 0."
+            )

@@ -124,6 +124,11 @@ class SearchConfig:
                 f"start must name each plan once, and at most `trials` plans, got {[*self.start]}"
             )
 
+    @property
+    def kinds(self) -> list[type[Unlearner]]:
+        """The classes of the candidates and of the fixed steps."""
+        return [*(each.kind for each in self.unlearners), *map(type, self.steps.values())]
+
     def _check_limit(self) -> None:
         """Set the default budget; raise ValueError if the limits contradict each other."""
         if self.budget is not None and self.trials is not None:

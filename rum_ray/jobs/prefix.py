@@ -57,6 +57,7 @@ class PlanPrefix:
                 "forget": step.subset.rows,
                 "retain": self.plan.retain_rows(index, total),
                 "unlearner": step.unlearner,
+                **({} if step.subset.shift is None else {"shift": step.subset.shift}),
             }
             for index, step in enumerate(self.plan.steps[: self.steps])
             if not step.idle

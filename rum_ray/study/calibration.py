@@ -279,7 +279,8 @@ def _rate(
         return None
     model = recipe.build(train, Seed(0)).to(device)
     rows = range(forget), range(forget, forget + retain)
-    task = UnlearningTask(train.take(rows[0]), train.take(rows[1]), model.eval(), recipe)
+    sets, shift = tuple(map(train.take, rows)), np.zeros(forget + retain, np.float32)
+    task = UnlearningTask(sets[0], sets[1], model.eval(), recipe, shift)
     runtime = LocalRuntime(Seed(0), device, recipe.threads)
     try:
         return _time(lambda: unlearner(model, task, runtime), call) / cost

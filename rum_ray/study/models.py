@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -63,7 +64,7 @@ def _check_unlearners(study: Study, model: nn.Module) -> None:
     if experiment.search is not None:
         unlearners += [c.unlearner(c.defaults) for c in experiment.search.unlearners]
         unlearners += experiment.search.steps.values()
-    task = UnlearningTask(train.take([0]), train.take([1]), model)
+    task = UnlearningTask(train.take([0]), train.take([1]), model, shift=np.zeros(2, np.float32))
     runtime = LocalRuntime(Seed(0), threads=experiment.recipe.threads)
     for unlearner in dict.fromkeys(unlearners):
         if isinstance(unlearner, GradientUnlearner):

@@ -86,6 +86,8 @@ def rehearse(study: Study, *, scored: bool) -> Study | None:
         vars(ours.scoring)["scores"] = Scores(drawn, name=study.experiment.score.name)
         distances = Scores((SEED / "distances").uniform(len(unknown)), name="distance")
         vars(ours)["distances"] = distances if study.distance_jobs else None
+        included = np.array([[True], [False]]).repeat(len(unknown), axis=1)
+        vars(ours.scoring)["outputs"] = included, np.zeros(included.shape, dtype=np.float32)
     try:
         assert len(ours.partition)
     except RumRayError:

@@ -1,7 +1,7 @@
 """Difficulty scores: the jobs that compute them, and their results."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +20,7 @@ from rum_ray.jobs import (
     pool_counts,
 )
 from rum_ray.jobs.train import unpack
+from rum_ray.partition import Partition
 from rum_ray.scores import find_proxy
 from rum_ray.scores.base import Scores
 from rum_ray.scores.files import read_scores
@@ -28,6 +29,7 @@ from rum_ray.scores.memorization import InOutCounts, PoolBits, SoftMemorization
 from rum_ray.seeding import Seed
 from rum_ray.study.pool_size import PoolSize
 from rum_ray.training.recipe import Recipe
+from rum_ray.unlearning.datamodel import predicted_shifts, recorded_outputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +151,25 @@ class Scoring:
             return (a + b).scores()
         (job,) = self._by_proxy
         return job.load(self.context)
+
+    def foreseen(self, partition: Partition) -> Partition:
+        """Return the subsets with the shifts that the pool predicts, if an unlearner needs them."""
+        if not self.experiment.foreseeing:
+            return partition
+        shifts = predicted_shifts(*self.outputs, [subset.rows for subset in partition])
+        both = zip(partition, shifts, strict=True)
+        return Partition(tuple(replace(subset, shift=shift) for subset, shift in both))
+
+    @cached_property
+    def outputs(self) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+        """Included examples and recorded outputs of `scoring_half`, both [M, N]."""
+        total, jobs = len(self.context.bundle.train), self.scoring_half
+        included = np.zeros((len(jobs), total), dtype=bool)
+        outputs = np.zeros(included.shape, dtype=np.float32)
+        for number, record in self.context.load_each(jobs):
+            included[number] = unpack(record.arrays["included"], total)
+            outputs[number] = recorded_outputs(record.arrays["confidences"])
+        return included, outputs
 
     @property
     def _recorded(self) -> tuple[str, ...]:

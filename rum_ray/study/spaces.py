@@ -46,7 +46,8 @@ def make_reference(
     searched, members = originals[: experiment.search.seeds], experiment.evaluate.members
     if name == "surrogate":
         labels = scoring.context.bundle.train.y.numpy()
-        partition = matched(partition, scoring.scores, labels, originals[0].seed / "surrogate")
+        surrogate = matched(partition, scoring.scores, labels, originals[0].seed / "surrogate")
+        partition = scoring.foreseen(surrogate)
 
     def on_valid(model: TrainModel) -> Evaluate:
         return Evaluate(model, partition, model.seed, "valid", members=members)

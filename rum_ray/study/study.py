@@ -122,7 +122,7 @@ class Study:
         """The subsets of the forget set, in the order of unlearning."""
         experiment, bundle = self.experiment, self.context.bundle
         subsets = refine_forget_set(experiment, bundle, self.forget, self.scores, self.distances)
-        partition = order_subsets(experiment, subsets)
+        partition = self.scoring.foreseen(order_subsets(experiment, subsets))
         for name in WHOLE_SETS & {*partition.names}:
             raise PlanError(
                 f"refine: a subset has the name '{name}', which is reserved for a whole set. "
@@ -139,7 +139,7 @@ class Study:
     def _shuffle(self, partition: Partition) -> Partition:
         """Return a forget set as random subsets, as many as it has."""
         names = tuple(f"shuffle{k}" for k in range(1, len(partition) + 1))
-        return Shuffle(into=names)(partition.rows, self.scores)
+        return self.scoring.foreseen(Shuffle(into=names)(partition.rows, self.scores))
 
     @cached_property
     def retrained(self) -> tuple[TrainModel, ...]:

@@ -17,6 +17,7 @@ from rum_ray.unlearning.bad_teacher import BadTeacher
 from rum_ray.unlearning.base import GradientUnlearner, Unlearner, UnlearningTask
 from rum_ray.unlearning.baselines import Nothing, Retrain
 from rum_ray.unlearning.convolutions import CT, MSG
+from rum_ray.unlearning.datamodel import DatamodelMatching
 from rum_ray.unlearning.finetune import FineTune, L1Sparse
 from rum_ray.unlearning.influence import Influence
 from rum_ray.unlearning.lotus import LoTUS
@@ -45,6 +46,7 @@ UNLEARNERS: Mapping[str, type[Unlearner]] = {
     "lotus": LoTUS,
     "weight_distortion": WeightDistortion,
     "weight_dist_reg": WeightDistReg,
+    "datamodel_matching": DatamodelMatching,
 }
 """Unlearners by their YAML names."""
 
@@ -69,6 +71,7 @@ __all__ = [
     "SSD",
     "UNLEARNERS",
     "BadTeacher",
+    "DatamodelMatching",
     "FineTune",
     "GradientUnlearner",
     "Influence",

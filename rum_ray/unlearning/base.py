@@ -17,6 +17,7 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rum_ray.data.batches import Batches
@@ -42,6 +43,8 @@ class UnlearningTask:
         original: the model before the first step; SalUn's mask needs it.
         recipe: recipe of the original. Unlearning uses its augmentation and precision. If None,
             there is no augmentation and the precision is float32.
+        shift: [N_F + N_R] float32, predicted change of the output on S, then R, if S is left out of
+            the training, as a logit of the label's probability; None if unknown.
 
     Example:
         >>> import rum_ray as rr
@@ -58,6 +61,7 @@ class UnlearningTask:
     retain: LabeledData
     original: nn.Module
     recipe: Recipe | None = None
+    shift: NDArray[np.float32] | None = None
 
 
 class Unlearner(Protocol):

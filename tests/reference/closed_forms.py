@@ -5,6 +5,7 @@ The model has no normalisation or dropout, so a step of the unlearner is a step 
 
 import functools
 
+import numpy as np
 from torch import nn
 
 from rum_ray.data import load
@@ -22,7 +23,8 @@ def problem():
     with Seed(1).torch():
         stem = (nn.Conv2d(1, 6, 3, stride=2), nn.Tanh(), nn.Flatten())
         model = Classifier(nn.Sequential(*stem), nn.Linear(54, 10)).eval()
-    return model, UnlearningTask(digits.take(range(40)), digits.take(range(50, 140)), model)
+    sets, shift = (digits.take(range(40)), digits.take(range(50, 140))), np.arange(-65.0, 65.0) / 10
+    return model, UnlearningTask(*sets, model, shift=shift)
 
 
 @functools.cache

@@ -290,6 +290,30 @@ def weight_dist_reg(u, model, task):
     return sgd.model
 
 
+def datamodel_matching(u, model, task, rows):
+    """(f - f_o - shift)^2, f the logit of p_y; f_o is limited to +-log(2^12 - 1) on S."""
+
+    def output(net, x, y):
+        p = net(x.double()).softmax(1)[range(len(y)), y]
+        return (p / (1 - p)).log()
+
+    before = copy.deepcopy(model).double()
+    x = torch.cat([task.forget.x, task.retain.x[rows]])
+    y = torch.cat([task.forget.y, task.retain.y[rows]])
+    target, forget = output(before, x, y).detach(), len(task.forget)
+    target[:forget] = target[:forget].clamp(-math.log(2**12 - 1), math.log(2**12 - 1))
+    target += torch.tensor([*task.shift[:forget], *task.shift[forget:][rows]])
+    sgd = Sgd(model, **vars(u))
+    for _ in range(u.epochs):
+        sgd.step(((output(sgd.model, x, y) - target) ** 2).mean())
+    return sgd.model
+
+
+def _datamodel_matching(u, model, task):
+    rows = (SEED / "retain").choice(90, int(u.retain_share * 90))
+    return datamodel_matching(u, model, task, rows)
+
+
 def _nothing(u, model, task):
     return model
 
@@ -399,4 +423,9 @@ CASES = {
     ),
     "weight_distortion": Case(_weight_distortion, ONE_BATCH, forgets=({"lr": 0.1, "std": 0.05},)),
     "weight_dist_reg": Case(weight_dist_reg, ONE_BATCH, forgets=({"lr": 0.1, "alpha": 10.0},)),
+    "datamodel_matching": Case(
+        _datamodel_matching,
+        {**ONE_BATCH, "lr": 0.01},
+        forgets=({"lr": 0.002, "retain_share": 1.0},),
+    ),
 }

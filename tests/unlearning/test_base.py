@@ -24,6 +24,7 @@ OWN_DEFAULTS = {
     "msg": {"redraw": 0.3, "scale": 0.1},
     "retrain": {"recipe": None},
     "influence": {"alpha": 1.0, "mode": "official", "damping": 1.0, "iterations": 10},
+    "datamodel_matching": {"lr": 0.001},
     "ssd": {"alpha": 10.0, "dampening": 1.0, "exponent": 1.0, "batch_size": 64},
 }
 
