@@ -82,8 +82,8 @@ class Partition:
         names = [subset.name for subset in self.subsets]
         if len(set(names)) < len(names):
             raise PlanError(f"two subsets have the same name; the names are {', '.join(names)}.")
-        total = sum(map(len, self.subsets))
-        if len(np.unique(np.concatenate([s.rows for s in self.subsets]))) < total:
+        rows = self.rows
+        if np.any(rows[1:] == rows[:-1]):
             raise PlanError("subsets overlap; each example may be in one subset only.")
 
     def __iter__(self) -> Iterator[Subset]:
@@ -100,7 +100,7 @@ class Partition:
     @property
     def rows(self) -> Indices:
         """Rows of the whole forget set, sorted."""
-        return np.sort(np.concatenate([subset.rows for subset in self.subsets]))
+        return _merged([subset.rows for subset in self.subsets])
 
     def ordered(self, names: Sequence[str]) -> "Partition":
         """Return the same subsets, in the order of `names`.
@@ -161,5 +161,11 @@ def regroup(partition: Partition, names: Sequence[str]) -> Partition:
     subsets = []
     for group in groups:
         name = JOINT.join(sorted(group, key=partition.names.index))
-        subsets.append(Subset(name, np.sort(np.concatenate([rows_of[each] for each in group]))))
+        subsets.append(Subset(name, _merged([rows_of[each] for each in group])))
     return Partition(tuple(subsets))
+
+
+def _merged(parts: Sequence[Indices]) -> Indices:
+    """Return the rows of sorted parts, sorted."""
+    # A stable sort merges sorted parts, in linear time; a search builds thousands of plans.
+    return np.sort(np.concatenate(parts), kind="stable")

@@ -145,3 +145,4 @@ def test_the_recorded_costs_are_those_of_the_item(name, data, preset):
     found = recorded[f"{name} {data} {preset}"]
     assert found["studies"] == {s.name: s.experiment().digest for s in studies(name, data, preset)}
     assert found["trainings"] > 0 < found["device_hours"]
+    assert found["worker_gib"] > 0.4
