@@ -70,7 +70,7 @@ def _by_place(own: Mapping[str, str], expected: Iterable[str]) -> dict[str, str]
     if len(theirs) != len(ours) or not is_numbered(own):
         return None
     pairs = [*zip(sorted(theirs, key=_numbered), ours, strict=True)]
-    if any({*theirs[a]} ^ {*ours[b]} - {*_COUNTERS} for a, b in pairs):
+    if any(({*theirs[a]} ^ {*ours[b]}) - {*_COUNTERS} for a, b in pairs):
         return None
     return {f"{b}.{part}": own[f"{a}.{part}"] for a, b in pairs for part in theirs[a]}
 

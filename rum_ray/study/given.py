@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rum_ray.data.bundle import Indices
-from rum_ray.errors import DataError, first_ten
+from rum_ray.errors import DataError
 from rum_ray.experiment import Experiment
 from rum_ray.experiment.given import floor_seeds, path_of
 from rum_ray.jobs import TrainModel
@@ -110,7 +110,7 @@ def check_files(study: "Study") -> None:
         if missing:
             floor = " The noise floor reads the files of the seeds after the reported ones."
             raise DataError(
-                f"{key}: {len(missing)} of {len(files)} files are missing: {first_ten(missing)}. "
-                f"Get them, or list fewer seeds.{floor if key == RETRAINED else ''}"
+                f"{key}: {len(missing)} of {len(files)} files are missing, first {missing[0]}. Get "
+                f"them, or list fewer seeds.{floor if key == RETRAINED else ''}"
             )
         read_weights(next(iter(files)), study.recipe, study.context.bundle.train, key)
