@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from rum_ray import config
+from rum_ray.api import make_report
 from rum_ray.errors import ConfigError, DataError
 from rum_ray.jobs import Context
 from rum_ray.jobs.pretrained import import_weights
-from rum_ray.results.load import load_outcome
-from rum_ray.results.summary import summarize
+from rum_ray.report.files import write
 from rum_ray.seeding import Seed
 from rum_ray.store import Store
 from rum_ray.study.executor import LocalExecutor
@@ -80,12 +80,15 @@ def test_models_are_those_of_the_files(root, tmp_path, monkeypatch):
             expected = logits(network, train.x).softmax(dim=1)
             found = predict(model.load(study.context), train)
             np.testing.assert_allclose(found, expected, atol=1e-5)
-    report = summarize(load_outcome(study))
+    made = make_report(study, Clock())
+    write(tmp_path / "out", made)
+    report = made.summary
     assert [row.method for row in report.rows][:3] == ["retrained", "retrained_again", "original"]
     assert "retrained_reordered" not in {row.method for row in report.rows}
     assert report.costs.references == report.costs.originals == 0
     assert any(line.startswith("The references were given") for line in report.warnings)
     assert not any("share one given original" in line for line in report.warnings)
+    assert "noise floor" in (tmp_path / "out/report.md").read_text("utf-8")
 
 
 def test_given_models_cost_nothing(root, tmp_path):
