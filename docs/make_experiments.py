@@ -47,9 +47,10 @@ share through the store what they have in common. Add `--set data.root=DIR`, the
 or `--dry-run` for a forecast, which needs no data. The verdicts are about this size alone."""
 SIZES = """\
 `rum-ray reproduce ITEM --data NAME --preset paper` is the same at the paper's own size, with its
-recipes, splits, forget sets and assignment. No row was run yet. A cell has trainings, at most, and
-core-hours. They were forecast by `python experiments/costs.py` on
-{hardware}; on a GPU, ask `--dry-run`."""
+recipes, splits, forget sets and assignment. No row was run yet. A cell has trainings, at most,
+core-hours, and the memory of a worker on the CPU, at most, with the data. They were forecast by
+`python experiments/costs.py` on {hardware}; on a GPU, ask `--dry-run`.
+`python experiments/dry_runs.py` runs the dry run of each item."""
 DECIDES = """\
 A claim holds if the 95 % interval over the repeats lies above the limit (below it, where the
 statistic says so), fails if it lies on the other side, and is not shown otherwise."""
@@ -300,8 +301,9 @@ def _size(costs: Mapping[str, Any], name: str, item: Item, data: str) -> str:
     """Return the cost of an item with a data set."""
     if item.data and data not in item.data:
         return "no scores"
-    trainings, hours = _cost(costs[f"{name} {data} paper"])
-    return f"{trainings}; {hours} h"
+    cost = costs[f"{name} {data} paper"]
+    trainings, hours = _cost(cost)
+    return f"{trainings}; {hours} h; {cost['worker_gib']:.1f} GiB"
 
 
 def _statistics(questions: Mapping[str, Any]) -> str:

@@ -1,10 +1,11 @@
-"""The cost of the paper's items: planned trainings, and device-hours measured on this machine.
+"""The cost of the paper's items: planned trainings, device-hours of this machine, and memory.
 
 Neither data nor scores are read: black images of the same number and shape stand in for them, with
 an empty store. Trainings are counted, so they are the same everywhere, and an upper bound, as in a
 dry run: what the studies of an item share counts once in the first stage, and in each study later.
 Device-hours are trainings times the measured time of one; models of another recipe have a time of
-their own. `rum-ray estimate` knows more: the time of single steps, and of evaluations.
+their own. Memory is that of a worker on the CPU, at most, with the data that all workers of a
+machine share. `rum-ray estimate` knows more: the time of single steps, and of evaluations.
 
     .venv/bin/python experiments/costs.py
 """
@@ -26,6 +27,7 @@ from rum_ray.results.environment import machine
 from rum_ray.store import Store
 from rum_ray.study.calibration import Calibration, calibrate
 from rum_ray.study.costs import job_cost
+from rum_ray.study.resources import worker_bytes
 from rum_ray.study.stages import wanted_stages
 from rum_ray.study.study import Study
 from rum_ray.study.times import job_seconds, training_seconds
@@ -53,7 +55,7 @@ def opened(part: Part) -> Study:
 
 def cost(parts: tuple[Part, ...], rates: Calibration) -> dict[str, Any]:
     """Return the cost of all studies of an item."""
-    seen, spent, seconds, names = set[str](), 0.0, 0.0, dict[str, str]()
+    seen, spent, seconds, memory, names = set[str](), 0.0, 0.0, 0, dict[str, str]()
     for part in parts:
         study, whole = opened(part), part.experiment()
         names[part.name] = whole.digest
@@ -70,10 +72,12 @@ def cost(parts: tuple[Part, ...], rates: Calibration) -> dict[str, Any]:
         spent += whole.repeats * (sum(job_cost(study, job) for job in new) + later)
         known_seconds = sum(job_seconds(study, job, rates) for job in new)
         seconds += whole.repeats * (known_seconds + later * once)
+        memory = max(memory, worker_bytes(study, rates))
     return {
         "studies": names,
         "trainings": round(spent, 1),
         "device_hours": float(f"{seconds / 3600:.3g}"),
+        "worker_gib": float(f"{memory / 2**30:.3g}"),
     }
 
 

@@ -88,8 +88,8 @@ class Partition:
         names = [subset.name for subset in self.subsets]
         if len(set(names)) < len(names):
             raise PlanError(f"two subsets have the same name; the names are {', '.join(names)}.")
-        total = sum(map(len, self.subsets))
-        if len(np.unique(np.concatenate([s.rows for s in self.subsets]))) < total:
+        rows = self.rows
+        if np.any(rows[1:] == rows[:-1]):
             raise PlanError("subsets overlap; each example may be in one subset only.")
 
     def __iter__(self) -> Iterator[Subset]:
@@ -106,7 +106,7 @@ class Partition:
     @property
     def rows(self) -> Indices:
         """Rows of the whole forget set, sorted."""
-        return np.sort(np.concatenate([subset.rows for subset in self.subsets]))
+        return _merged([subset.rows for subset in self.subsets])
 
     def ordered(self, names: Sequence[str]) -> "Partition":
         """Return the same subsets, in the order of `names`.
@@ -140,7 +140,8 @@ def whole(partition: Partition) -> Partition:
 
 def _joined(name: str, subsets: Sequence[Subset]) -> Subset:
     """Return one subset for several; their shifts add up, as those of a linear model do."""
-    rows = np.sort(np.concatenate([subset.rows for subset in subsets]))
+    # A stable sort merges sorted parts, in linear time; a search builds thousands of plans.
+    rows = np.sort(np.concatenate([subset.rows for subset in subsets]), kind="stable")
     shifts = [subset.shift for subset in subsets if subset.shift is not None]
     known = len(shifts) == len(subsets)
     return Subset(name, rows, np.sum(shifts, axis=0) if known else None)

@@ -116,9 +116,12 @@ class Plan:
 
     def retain_rows(self, step: int, total: int) -> Indices:
         """Return the retain set of a 0-based step, as rows of 0 .. total - 1."""
+        return complement(np.concatenate([s.rows for s in self._forgotten(step)]), total)
+
+    def _forgotten(self, step: int) -> list[Subset]:
+        """Return the subsets outside the retain set of a 0-based step."""
         last = len(self.steps) if self.retain == "final" else step + 1
-        forgotten = np.concatenate([s.subset.rows for s in self.steps[:last]])
-        return complement(forgotten, total)
+        return [s.subset for s in self.steps[:last]]
 
     def cost(self, total: int) -> float:
         """Return the examples passed forward and backward; a forward pass alone counts a third.
@@ -130,8 +133,8 @@ class Plan:
 
     def step_cost(self, index: int, total: int) -> float:
         """Return the cost of a 0-based step, as in `cost`."""
-        step = self.steps[index]
-        return step.unlearner.cost(len(step.subset), len(self.retain_rows(index, total)))
+        step, forgotten = self.steps[index], sum(map(len, self._forgotten(index)))
+        return step.unlearner.cost(len(step.subset), total - forgotten)
 
 
 def unlearn(

@@ -19,6 +19,7 @@ from rum_ray.seeding import Seed
 
 FINE = [f"fine_{number:02}" for number in range(100)]
 COARSE = [f"coarse_{number:02}" for number in range(20)]
+TEN = [f"class_{number}" for number in range(10)]
 PARTS = ("train", "test")
 
 
@@ -83,6 +84,24 @@ def cifar100_binary(folder: Path, each: int = 3) -> Path:
                     file.write(plane.tobytes())
     (folder / "fine_label_names.txt").write_text("\n".join(FINE) + "\n")
     (folder / "coarse_label_names.txt").write_text("\n".join(COARSE) + "\n")
+    return folder
+
+
+def cifar10_binary(folder: Path, each: int = 6) -> Path:
+    """The folder `cifar-10-batches-bin` as its archive unpacks: five batches and one of tests."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, count in (("train", each), ("test", 2)):
+        y = labels(10, count)
+        names = [f"data_batch_{n}.bin" for n in range(1, 6)] if part == "train" else []
+        images = pictures(y, 32, part)
+        for name, rows in zip(
+            names or ["test_batch.bin"],
+            np.array_split(np.arange(len(y)), len(names) or 1),
+            strict=True,
+        ):
+            records = (bytes([y[row]]) + images[row].tobytes() for row in rows)
+            (folder / name).write_bytes(b"".join(records))
+    (folder / "batches.meta.txt").write_text("\n".join(TEN) + "\n\n")
     return folder
 
 

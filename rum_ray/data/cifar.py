@@ -1,17 +1,19 @@
 """CIFAR-10 and CIFAR-100: 60,000 real colour images of 32 x 32 pixels each.
 
 Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009,
-https://www.cs.toronto.edu/~kriz/cifar.html. CIFAR-10 is read from Parquet files, CIFAR-100 from
-Parquet files or from the published binary version.
+https://www.cs.toronto.edu/~kriz/cifar.html. Both are read from Parquet files or from the published
+binary version.
 """
 
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from rum_ray.data import cifar_binary
 from rum_ray.data.bundle import DataBundle
-from rum_ray.data.cifar_binary import ARCHIVE, FOLDER, find_binary, open_binary
+from rum_ray.data.cifar_binary import Version, find_binary, open_binary
 from rum_ray.data.published import Form, check_size, find_parquet, open_parquet_splits
+from rum_ray.data.source import Source
 
 MEAN = (0.4914, 0.4822, 0.4465)
 STD = (0.2470, 0.2435, 0.2616)
@@ -23,28 +25,40 @@ COARSE_CLASSES = 20
 
 
 def cifar10(
-    *, root: str, size: int | None = None, test_size: int | None = None, seed: int = 0
+    *,
+    root: str,
+    size: int | None = None,
+    test_size: int | None = None,
+    valid_fraction: float = 0.1,
+    seed: int = 0,
 ) -> DataBundle:
-    """Return CIFAR-10 or a stratified part of it; V is 10 % of D and V together.
+    """Return CIFAR-10 or a stratified part of it.
 
     Reference: Krizhevsky, "Learning multiple layers of features from tiny images", 2009,
     https://www.cs.toronto.edu/~kriz/cifar.html.
 
     Args:
-        root: folder of `train.parquet` and `test.parquet`; `~` is the home folder.
+        root: folder of `train.parquet` and `test.parquet`, or of the binary version: the archive
+            `cifar-10-binary.tar.gz`, or `data_batch_1.bin` to `test_batch.bin` with the names of
+            the classes. `~` is the home folder. Lists of row numbers that others published are in
+            the order of the binary version.
         size: images in D and V together; all 50,000 by default.
         test_size: images in T, at least 1; all 10,000 by default.
+        valid_fraction: share of D and V in V, in [0, 1).
         seed: seed of the splits.
 
     Raises:
         ConfigError: a size is too small.
-        DataError: a file is missing, damaged, not CIFAR-10, or has too few images.
-        UnsafeError: a column could run code, or an image has more than 50 megapixels.
+        DataError: a file is missing, damaged, not CIFAR-10, or has too few images; or the archive
+            has all images, but not the published MD5 sum.
+        UnsafeError: a column could run code, an image has more than 50 megapixels, or the archive
+            has more than 512 MiB.
     """
     check_size(test_size)
-    files = find_parquet(Path(root).expanduser(), CIFAR10.title)
-    sources = open_parquet_splits(files, None, CIFAR10.title)
-    return CIFAR10.bundle(sources, size=size, test_size=test_size, valid_fraction=0.1, seed=seed)
+    sources = _sources(root, cifar_binary.CIFAR10, "label", None)
+    return CIFAR10.bundle(
+        sources, size=size, test_size=test_size, valid_fraction=valid_fraction, seed=seed
+    )
 
 
 def cifar100(
@@ -79,15 +93,25 @@ def cifar100(
             has more than 512 MiB.
     """
     check_size(test_size)
-    place = Path(root).expanduser()
-    binary = find_binary(place)
-    if binary is not None:
-        sources = open_binary(binary, labels)
-    else:
-        others = f", {ARCHIVE}, or its folder {FOLDER}"
-        files = find_parquet(place, CIFAR100.title, others)
-        sources = open_parquet_splits(files, f"{labels}_label", CIFAR100.title)
+    sources = _sources(root, cifar_binary.CIFAR100, labels, f"{labels}_label")
     form = CIFAR100 if labels == "fine" else replace(CIFAR100, classes=COARSE_CLASSES)
     return form.bundle(
         sources, size=size, test_size=test_size, valid_fraction=valid_fraction, seed=seed
     )
+
+
+def _sources(root: str, version: Version, labels: str, column: str | None) -> tuple[Source, Source]:
+    """Return the sources of training and test images, of the binary version or Parquet files.
+
+    Args:
+        root: their folder, or the archive.
+        version: the binary version.
+        labels: its kind of label.
+        column: the column of the labels in Parquet files; None looks for one.
+    """
+    place = Path(root).expanduser()
+    binary = find_binary(place, version)
+    if binary is not None:
+        return open_binary(binary, version, labels)
+    others = f", {version.archive}, or its folder {version.folder}"
+    return open_parquet_splits(find_parquet(place, version.title, others), column, version.title)

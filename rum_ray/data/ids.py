@@ -4,6 +4,7 @@ An example has a row number in its source. It may also have a name: the path of 
 the data folder, with `/`, or its value in the Parquet column `data.id`.
 """
 
+import io
 import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import ArrayLike, NDArray
 
 from rum_ray.errors import DataError
@@ -187,20 +189,41 @@ def read_list(path: str | Path) -> tuple[str, ...]:
     """Return the entries of a list of ids, one per line, without spaces around them.
 
     Args:
-        path: a text file in UTF-8 of at most 256 MiB.
+        path: a text file in UTF-8, or a vector of row numbers as `.npy`; at most 256 MiB.
 
     Raises:
-        DataError: the file is missing, empty, too large or not UTF-8, or a line is empty.
+        DataError: the file is missing, empty, too large, damaged or not UTF-8, or a line is empty.
     """
     path = Path(path).expanduser()
     try:
-        text = read_regular(path, MOST_BYTES).decode("utf-8-sig")
+        content = read_regular(path, MOST_BYTES)
+        if content.startswith(npy.MAGIC_PREFIX):
+            return _row_numbers(content, path)
+        text = content.decode("utf-8-sig")
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     except OSError as error:
         raise DataError(f"the list of ids {path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise DataError(f"the list of ids {path} is not UTF-8 text: {error.reason}.") from error
     return parse_list(text, str(path))
+
+
+def _row_numbers(content: bytes, path: Path) -> tuple[str, ...]:
+    """Return the row numbers in a `.npy` file as entries; nothing is unpickled."""
+    stream = io.BytesIO(content)
+    try:
+        readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+        shape, _, dtype = readers[npy.read_magic(stream)](stream)
+        values = np.frombuffer(stream.read(), dtype)
+    except (KeyError, ValueError) as error:
+        raise DataError(f"the list of ids {path} is a damaged .npy file: {error}.") from error
+    whole = dtype.kind in "iu" or (dtype.kind == "f" and bool(np.all(values == np.rint(values))))
+    if shape != values.shape or not len(values) or not whole:
+        raise DataError(
+            f"the list of ids {path} must be a vector of row numbers; it is {dtype} of shape "
+            f"{shape}, with {len(values):,} values."
+        )
+    return tuple(str(int(value)) for value in values)
 
 
 def parse_list(text: str, where: str) -> tuple[str, ...]:

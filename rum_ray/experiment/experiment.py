@@ -9,6 +9,7 @@ from rum_ray.data.ids import read_list
 from rum_ray.digest import digest
 from rum_ray.errors import ConfigError, did_you_mean
 from rum_ray.experiment.deletion import DeletionConfig
+from rum_ray.experiment.given import check_given
 from rum_ray.experiment.parts import (
     ClusterConfig,
     DataConfig,
@@ -96,6 +97,8 @@ class Experiment:
         self._check_search(into)
         self._check_scoring()
         self.evaluate.check_seeds(len(self.seeds))
+        given, has_list = self.evaluate.retrained, self.forget.ids is not None
+        check_given(self.recipe.weights, given, self.search is not None, has_list)
         if self.evaluate.of_pool:
             self._check_pool(f"evaluate.also: {self.evaluate.of_pool[0]}")
         for name in self.foreseeing:

@@ -86,7 +86,8 @@ class ForgetConfig:
             key in an experiment file is `class`.
         seed: seed of the random draw.
         ids: a file with one id per line: a row number of the source, a path relative to the data
-            folder, or a value of the column `data.id`. scores.parquet has all of them.
+            folder, or a value of the column `data.id`. scores.parquet has all of them. A file
+            `.npy` of NumPy has row numbers.
     """
 
     size: int | None = None
@@ -163,6 +164,9 @@ class EvaluateConfig:
         residual: measure the residual of the forget set in embedding space, for models whose
             weights are stored: retrained and original models, those of a plan "rum", and those of
             the best single unlearner.
+        retrained: files of models that others retrained without the examples of `forget.ids`, in
+            place of trainings; `{seed}` in the path stands for a reported seed. The noise floor
+            reads the files of the seeds that follow. There is no second noise floor.
     """
 
     attack: Literal["svm", "auc"] = "svm"
@@ -170,6 +174,7 @@ class EvaluateConfig:
     also: tuple[str, ...] = ()
     relearn: RelearnConfig | None = None
     residual: bool = False
+    retrained: str | None = field(default=None, metadata={"sparse": None})
 
     def __post_init__(self) -> None:
         known = {name: attack for name, attack in ATTACKS.items() if name not in ALWAYS}

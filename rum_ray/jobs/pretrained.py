@@ -1,12 +1,12 @@
 """Given weights: pretrained originals, and the weights that training starts from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from torch import nn
 
-from rum_ray.data.bundle import LabeledData
+from rum_ray.data.bundle import Indices, LabeledData, complement
 from rum_ray.jobs.context import Context
 from rum_ray.jobs.train import TrainModel, weights
 from rum_ray.models.checkpoint import Checkpoint, file_digest, read
@@ -23,29 +23,32 @@ CHANCE = 2.0
 """A share of right predictions below this many times that of the largest class is near chance."""
 
 
-def weights_digest(path: str) -> str:
+def weights_digest(path: str, key: str = "recipe.weights") -> str:
     """Return the SHA-256 of a weights file, which represents its content in keys.
 
     Raises:
         DataError: the file cannot be read.
     """
-    return file_digest(path)
+    return file_digest(path, key)
 
 
-def read_weights(path: str, recipe: Recipe, data: LabeledData) -> nn.Module:
+def read_weights(
+    path: str, recipe: Recipe, data: LabeledData, key: str = "recipe.weights"
+) -> nn.Module:
     """Return the recipe's model with the weights of a file, in eval mode.
 
     Args:
         path: the file: see `rum_ray.models.checkpoint.read`.
         recipe: names the model.
         data: sets the shapes of inputs and logits.
+        key: key of the experiment file that names the file, for messages.
 
     Raises:
         DataError: the file is damaged, does not match the model, or has weights that are not
             finite.
         UnsafeError: reading the file could run code or exhaust memory.
     """
-    return load_into(recipe.build(data, Seed(0)), read(path), recipe)
+    return load_into(recipe.build(data, Seed(0)), read(path, key), recipe)
 
 
 def load_into(model: nn.Module, given: Checkpoint, recipe: Recipe) -> nn.Module:
@@ -108,16 +111,38 @@ def measure_original(model: nn.Module, context: Context, recipe: Recipe) -> Give
     train, test = context.bundle.train, context.bundle.test
     some, others = _some(train, "train"), _some(test, "test")
     model = model.to(context.device)
-
-    def right(data: LabeledData) -> float:
-        if not len(data):
-            return float("nan")
-        return float((predict(model, data).argmax(axis=1) == data.y.numpy()).mean())
-
     largest = int(np.bincount(train.y.numpy()).max()) / len(train)
     given = "mean and std of the data" if recipe.normalize is None else str(recipe.normalize)
     counts = len(some), len(train), train.num_classes
-    return GivenOriginal(right(some), right(others), *counts, largest, given)
+    right = _right(model, some), _right(model, others)
+    return GivenOriginal(*right, *counts, largest, given)
+
+
+def measure_reference(model: nn.Module, context: Context, forget: Indices) -> list[str]:
+    """Return the accuracy of a given reference on the forget set, on the rest of D, and on T."""
+    train = context.bundle.train
+    retained = train.take(complement(forget, len(train)))
+    parts = {"forget": train.take(forget), "train": retained, "test": context.bundle.test}
+    model = model.to(context.device)
+    forgotten, learned, unseen = (_right(model, _some(part, n)) for n, part in parts.items())
+    lines = [
+        f"The first given reference classifies {forgotten:.1%} of the {len(forget):,} forgotten "
+        f"examples, {learned:.1%} of the other training examples and {unseen:.1%} of the test data "
+        "right."
+    ]
+    if forgotten >= learned:
+        lines.append(
+            "Warning: a reference should not know the forgotten examples better than those it "
+            "learned. Are the rows of forget.ids in the order of its training data?"
+        )
+    return lines
+
+
+def _right(model: nn.Module, data: LabeledData) -> float:
+    """Return the share of right predictions; NaN without data."""
+    if not len(data):
+        return float("nan")
+    return float((predict(model, data).argmax(axis=1) == data.y.numpy()).mean())
 
 
 def _some(data: LabeledData, name: str) -> LabeledData:
@@ -127,22 +152,33 @@ def _some(data: LabeledData, name: str) -> LabeledData:
     return data.take(np.sort((Seed(0) / "original" / name).choice(len(data), MEASURED)))
 
 
-def import_weights(path: str | None, jobs: Sequence[TrainModel], context: Context) -> list[str]:
-    """Save the weights of a file as the result of each job; without a path, do nothing.
+def import_weights(
+    files: Mapping[str, Sequence[TrainModel]], context: Context, key: str = "recipe.weights"
+) -> list[str]:
+    """Save the weights of each file as the result of its jobs.
+
+    Args:
+        files: jobs with the same result, by path.
+        context: the data and the store.
+        key: key of the experiment file that names the files, for messages.
 
     Returns:
-        What was done to read them, and the accuracy of the model, one sentence each.
+        What was done to read the first file, and the accuracy of its model, one sentence each.
     """
-    if path is None or not jobs:
-        return []
-    recipe = jobs[0].recipe
-    given, model = read(path), recipe.build(context.bundle.train, Seed(0))
-    notes = given.notes(model.state_dict())
-    original = load_into(model, given, recipe)
-    artifact = Artifact(weights(original))
-    for job in jobs:
-        context.store.save(job.key(context), artifact, {"file": path})
-    return [*notes, *measure_original(original, context, recipe).lines]
+    lines: list[str] = []
+    for path, jobs in files.items():
+        recipe, forget = jobs[0].recipe, jobs[0].forget
+        given, empty = read(path, key), recipe.build(context.bundle.train, Seed(0))
+        notes = given.notes(empty.state_dict())
+        model = load_into(empty, given, recipe)
+        artifact = Artifact(weights(model))
+        for job in jobs:
+            context.store.save(job.key(context), artifact, {"file": path})
+        if not lines and forget is None:
+            lines = [*notes, *measure_original(model, context, recipe).lines]
+        elif not lines and forget is not None:
+            lines = [*notes, *measure_reference(model, context, forget)]
+    return lines
 
 
 def check_initial(recipe: Recipe, data: LabeledData) -> list[str]:

@@ -52,9 +52,10 @@ class TrainModel:
         """Return the weights; of a model trained on all of D, the learning events too."""
         train = context.bundle.train
         if self.weights is not None:
+            key = "recipe.weights" if self.forget is None else "evaluate.retrained"
             raise MissingError(
-                "recipe.weights: the pretrained weights are not in the store. Run the same command "
-                "again; it reads them from the file."
+                f"{key}: the given weights are not in the store. Run the same command again; it "
+                "reads them from the file."
             )
         if self.forget is not None:
             retain = complement(self.forget, len(train))

@@ -39,7 +39,7 @@ from torch import Tensor
 
 from rum_ray.errors import DataError, UnsafeError
 from rum_ray.files import open_regular, regular_status, write_bytes
-from rum_ray.models.matching import align, fitted, mismatch, wrappers
+from rum_ray.models.matching import align, fitted, is_numbered, mismatch, wrappers
 from rum_ray.models.structure import decode
 from rum_ray.models.unpickle import AROUND, TENSORS, UNSAFE, WRONG
 
@@ -101,6 +101,8 @@ class Checkpoint:
         removed = wrappers(names)
         if removed:
             notes.append(f"the prefix '{removed}' of the names in the file is taken off")
+        elif is_numbered(names.values()) and not is_numbered(names):
+            notes.append("its layers have numbers, and are those of the network in this order")
         kinds = {self.state[own].dtype for own in names.values()}
         kinds = {kind for kind in kinds if kind.is_floating_point} - {torch.float32}
         if kinds:

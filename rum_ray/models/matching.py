@@ -28,7 +28,8 @@ def align(
     """Return the name in the file of each name of a network; None if they do not match.
 
     Parts of `WRAPPERS` count on neither side. Besides, one more part that all names of the file
-    begin with may be absent in the network.
+    begin with may be absent in the network. Layers that have numbers alone, as in an
+    `nn.Sequential`, match in their order.
 
     Args:
         names: names in the file.
@@ -52,7 +53,45 @@ def align(
             differing &= set(list(known)[:-_HEAD])
         if not differing:
             return {key: found[name] for name, key in known.items() if name in found}
-    return None
+    return None if own is None or head is not None else _by_place(own, expected)
+
+
+def _by_place(own: Mapping[str, str], expected: Iterable[str]) -> dict[str, str] | None:
+    """Return names in a file of numbered layers by the names of a network, layer by layer.
+
+    The file is that of an `nn.Sequential`, so the numbers of its layers are their order. The layers
+    of the network are in the order of its `state_dict`. Shapes are compared later.
+
+    Args:
+        own: names in the file, by the names without wrappers.
+        expected: names of the network.
+    """
+    theirs, ours = (_layers(names) for names in (own, expected))
+    if len(theirs) != len(ours) or not is_numbered(own):
+        return None
+    pairs = [*zip(sorted(theirs, key=_numbered), ours, strict=True)]
+    if any(({*theirs[a]} ^ {*ours[b]}) - {*_COUNTERS} for a, b in pairs):
+        return None
+    return {f"{b}.{part}": own[f"{a}.{part}"] for a, b in pairs for part in theirs[a]}
+
+
+def is_numbered(names: Iterable[str]) -> bool:
+    """Return True if every name begins with a number, as in an `nn.Sequential`."""
+    return all(name.partition(".")[0].isdecimal() for name in names)
+
+
+def _layers(names: Iterable[str]) -> dict[str, list[str]]:
+    """Return the names of the tensors of each layer, such as "weight", by its name."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        layer, _, part = name.rpartition(".")
+        found.setdefault(layer, []).append(part)
+    return found
+
+
+def _numbered(layer: str) -> list[tuple[int, str]]:
+    """Return the sorting key of a layer: its numbers count as numbers."""
+    return [(int(p), "") if p.isdecimal() else (-1, p) for p in layer.split(".")]
 
 
 def _canonical(names: Iterable[str]) -> dict[str, str] | None:
@@ -74,7 +113,8 @@ def wrappers(names: Mapping[str, str]) -> str:
     ours, theirs = changed[0]
     if theirs.endswith(f".{ours}"):
         return theirs.removesuffix(ours)
-    return ".".join(part for part in theirs.split(".") if part not in ours.split(".")) + "."
+    more = [part for part in theirs.split(".") if part not in ours.split(".")]
+    return "".join(f"{part}." for part in more)
 
 
 def fitted(

@@ -30,7 +30,7 @@ def costs(outcome: Outcome, rows: Sequence[Row]) -> Costs:
         + sum(search.cost for search in outcome.searches)
         + outcome.ranges
         + outcome.tuning,
-        references=3 * seeds,
+        references=0 if outcome.experiment.evaluate.retrained else 3 * seeds,
         plans=sum(cost * seeds for cost in plans),
         attacks=_attacks(outcome),
     )

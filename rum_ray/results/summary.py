@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rum_ray.experiment.given import SEED
 from rum_ray.results.claims import Deciding, comparisons, variants
 from rum_ray.results.costs import bill, costs
 from rum_ray.results.outcome import Outcome
@@ -93,7 +94,13 @@ def _selected_on(outcome: Outcome) -> tuple[Selection, ...]:
 def _warnings(outcome: Outcome, searches: Sequence[SearchSummary]) -> list[str]:
     """Return warnings about originals, pool, searches and seeds."""
     warnings, pool, seeds = [], outcome.examples.pool, len(outcome.experiment.seeds)
-    if outcome.experiment.recipe.weights is not None:
+    given = outcome.experiment.recipe.weights, outcome.experiment.evaluate.retrained
+    if given[1] is not None:
+        warnings.append(
+            "The references were given: initial weights and order of training of a reference are "
+            "not those of the original of its seed, and there is no second noise floor."
+        )
+    if given[0] is not None and SEED not in given[0]:
         warnings.append(
             "All seeds, also those of the search, share one given original: intervals cover the "
             "draws of plans and of retraining, and the reference has other initial weights."

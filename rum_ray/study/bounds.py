@@ -47,10 +47,14 @@ def embed(study: Study) -> list[Bound]:
 
 
 def retrain(study: Study) -> list[Bound]:
-    """Return the bound of the stage "retrain": 3 per seed, and the searches' references."""
+    """Return the bound of the stage "retrain": 3 per seed, and the searches' references.
+
+    Given references are 2 per seed, and cost nothing.
+    """
     models, trainings = _references(study)
-    own = 3 * len(study.originals)
-    return [Bound("retrain", own + models, own + trainings)]
+    given, seeds = study.experiment.evaluate.retrained is not None, len(study.originals)
+    own, trained = (2 * seeds, 0) if given else (3 * seeds, 3 * seeds)
+    return [Bound("retrain", own + models, trained + trainings)]
 
 
 def references(study: Study) -> list[Bound]:
@@ -93,7 +97,7 @@ def rows(study: Study) -> list[Bound]:
     """Return the bound of the stage "rows": every method on every seed."""
     seeds, relearn = len(study.originals), study.experiment.evaluate.relearn
     plans, pool = _plans(study) * seeds, len(study.scoring.pool) * study.asks_pool
-    total = plans + 4 * seeds
+    total = plans + (4 if study.experiment.evaluate.retrained is None else 3) * seeds
     again = total * relearn.epochs / study.experiment.recipe.epochs if relearn else 0.0
     return [Bound("rows", total + pool, plans * _cap(study) + again)]
 

@@ -83,7 +83,7 @@ def plan_row(study: Study) -> Row:
 
 
 def _models(study: Study) -> list[Row]:
-    """Return the rows without a plan: references, originals, and both noise floors."""
+    """Return the rows without a plan: references, originals, and the noise floors."""
     models = {
         "retrained": study.retrained,
         "retrained_again": study.retrained_again,
@@ -93,6 +93,7 @@ def _models(study: Study) -> list[Row]:
     return [
         Row(name, tuple(_evaluation(study, model, model.seed) for model in group))
         for name, group in models.items()
+        if group
     ]
 
 

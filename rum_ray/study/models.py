@@ -8,10 +8,11 @@ from torch import nn
 
 from rum_ray.data.batches import to_float
 from rum_ray.errors import ConfigError
-from rum_ray.jobs.pretrained import check_initial, read_weights
+from rum_ray.jobs.pretrained import check_initial
 from rum_ray.models import embed
 from rum_ray.scores.memorization import included_rows
 from rum_ray.seeding import Seed
+from rum_ray.study.given import check_files
 from rum_ray.study.study import Study
 from rum_ray.training import LocalRuntime
 from rum_ray.training.first_step import check_first_step, check_last_batches
@@ -33,8 +34,7 @@ def check_models(study: Study) -> None:
     _check_embeddings(study, model)
     _check_unlearners(study, model)
     check_last_batches(experiment.recipe, train, {"the training set": len(train)})
-    if experiment.recipe.weights is not None:
-        read_weights(experiment.recipe.weights, study.recipe, train)
+    check_files(study)
     recipes = dict.fromkeys((experiment.recipe, experiment.score.recipe or experiment.recipe))
     for recipe in recipes:
         if recipe is not experiment.recipe:

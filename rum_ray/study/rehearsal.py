@@ -79,8 +79,9 @@ def rehearse(study: Study, *, scored: bool) -> Study | None:
         Rehearsal(context.bundle, context.store, context.device),
         study.plan_only,
     )
+    # Cached properties keep these values. The digest of D takes seconds.
+    vars(ours.context)["train_fingerprint"] = context.train_fingerprint
     if not scored:
-        # Cached properties keep the drawn values.
         unknown = placeholder_scores(study).values
         drawn = np.where(np.isnan(unknown), np.nan, (SEED / "scores").uniform(len(unknown)))
         vars(ours.scoring)["scores"] = Scores(drawn, name=study.experiment.score.name)
@@ -103,10 +104,11 @@ def drawn_units(search: SearchJob, context: Context) -> list[Plan]:
     """
     config, found, spent = search.config, list[Plan](), 0.0
     plans = drawn_plans(search, len(context.bundle.train))
+    priced = [(plan, search.unit_cost(plan, context)) for plan in plans]
     for number in range(config.trials or MOST_UNITS):
-        plan = plans[number % len(plans)]
+        plan, cost = priced[number % len(priced)]
         seeds = 1 if number % race.KEPT else config.seeds
-        spent += seeds * search.unit_cost(plan, context)
+        spent += seeds * cost
         if found and config.budget is not None and spent > config.budget:
             break
         found += [plan] * seeds

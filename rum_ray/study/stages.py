@@ -14,6 +14,7 @@ from rum_ray.jobs.job import Keyed
 from rum_ray.jobs.pretrained import import_initial, import_weights
 from rum_ray.study import bounds
 from rum_ray.study.bounds import Bound
+from rum_ray.study.given import RETRAINED, original_files, reference_files
 from rum_ray.study.methods import (
     measuring_jobs,
     method_rows,
@@ -67,7 +68,12 @@ def _import_files(study: Study) -> list[str]:
     context, recipe = study.context, study.experiment.recipe
     scoring = study.experiment.score.recipe or recipe
     initial = [line for each in (recipe, scoring) for line in import_initial(each, context)]
-    return [*initial, *import_weights(recipe.weights, study.pretrained, context)]
+    return [*initial, *import_weights(original_files(study), context)]
+
+
+def _import_references(study: Study) -> list[str]:
+    """Save the given references in the store; return what was done, and their accuracy."""
+    return import_weights(reference_files(study), study.context, RETRAINED)
 
 
 def _check_noise(study: Study) -> tuple[str, ...]:
@@ -116,6 +122,7 @@ STAGES: Mapping[str, Stage] = {
         _one("retrain", lambda study: study.retrain_jobs),
         bounds.retrain,
         after=_FORGET,
+        prepare=_import_references,
     ),
     "references": Stage(
         "Retrain the references of the searches, and nothing else.",

@@ -3,7 +3,6 @@
 Nothing here trains. A property returns jobs, or reads the results of finished ones.
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ import numpy as np
 from rum_ray.data.bundle import Indices
 from rum_ray.errors import ConfigError, PlanError
 from rum_ray.experiment import Experiment, ReferenceName, SearchConfig, to_plain
+from rum_ray.experiment.given import floor_seeds
 from rum_ray.jobs import (
     CentroidDistances,
     Context,
@@ -25,7 +25,6 @@ from rum_ray.jobs import (
     SearchJob,
     TrainModel,
 )
-from rum_ray.jobs.pretrained import weights_digest
 from rum_ray.partition import WHOLE_SETS, Partition
 from rum_ray.refinement import Shuffle
 from rum_ray.scores.base import Scores
@@ -40,6 +39,7 @@ from rum_ray.study.forget import (
     order_subsets,
     refine_forget_set,
 )
+from rum_ray.study.given import originals, references, trained_recipe
 from rum_ray.study.ranges import range_tests, tested_candidates
 from rum_ray.study.scoring import Scoring
 from rum_ray.study.spaces import check_plans, load_start_plans, make_reference
@@ -64,22 +64,13 @@ class Study:
     @cached_property
     def recipe(self) -> Recipe:
         """The recipe of all models that are trained here: without pretrained weights."""
-        return dataclasses.replace(self.experiment.recipe, weights=None)
+        return trained_recipe(self.experiment)
 
     @cached_property
     def originals(self) -> tuple[TrainModel, ...]:
         """The original models, one per reported seed."""
-        return tuple(self._original(Seed(s) / "run") for s in self.experiment.seeds)
-
-    def _original(self, seed: Seed) -> TrainModel:
-        """Return the original of a seed: trained, or pretrained."""
-        return TrainModel(self.recipe, seed, weights=self._weights_digest)
-
-    @cached_property
-    def _weights_digest(self) -> str | None:
-        """The SHA-256 of the pretrained weights, if there are any."""
-        path = self.experiment.recipe.weights
-        return None if path is None else weights_digest(path)
+        seeds = self.experiment.seeds
+        return originals(self.experiment, [Seed(s) / "run" for s in seeds], seeds)
 
     @cached_property
     def search_originals(self) -> tuple[TrainModel, ...]:
@@ -88,7 +79,7 @@ class Study:
         if search is None or self.plan_only:
             return ()
         roots = [Seed(search.seed) / "search" / k for k in range(search.seeds + search.fresh)]
-        return tuple(map(self._original, roots))
+        return originals(self.experiment, roots, range(len(roots)))
 
     @cached_property
     def scoring(self) -> Scoring:
@@ -143,18 +134,25 @@ class Study:
 
     @cached_property
     def retrained(self) -> tuple[TrainModel, ...]:
-        """The references: retrained from the originals' initial weights."""
-        return tuple(TrainModel(o.recipe, o.seed, self.forget) for o in self.originals)
+        """The references: retrained from the originals' initial weights, or given."""
+        seeds = [original.seed for original in self.originals]
+        return references(self.experiment, self.forget, seeds, self.experiment.seeds)
 
     @cached_property
     def retrained_again(self) -> tuple[TrainModel, ...]:
         """The noise floor: retrained from other initial weights, in another order."""
-        again = [Seed(s) / "again" for s in self.experiment.seeds]
-        return tuple(TrainModel(self.recipe, seed, self.forget) for seed in again)
+        seeds = self.experiment.seeds
+        again = [Seed(s) / "again" for s in seeds]
+        return references(self.experiment, self.forget, again, floor_seeds(seeds))
 
     @cached_property
     def retrained_reordered(self) -> tuple[TrainModel, ...]:
-        """The second noise floor: retrained from the same initial weights, in another order."""
+        """The second noise floor: retrained from the same initial weights, in another order.
+
+        None with given references, whose initial weights are unknown.
+        """
+        if self.experiment.evaluate.retrained is not None:
+            return ()
         return tuple(
             TrainModel(o.recipe, o.seed / "reordered", self.forget, init=o.seed)
             for o in self.originals
@@ -237,12 +235,6 @@ class Study:
     def rungs(self) -> list[SearchJob]:
         """The searches with the main reference; the pick of the last one is the plan of RUM."""
         return [search for name, search in self.searches.items() if name == search.name]
-
-    @property
-    def pretrained(self) -> list[TrainModel]:
-        """The pretrained originals that are not in the store yet."""
-        originals = (*self.originals, *self.search_originals)
-        return [o for o in originals if o.weights is not None and not self.context.has(o)]
 
     @property
     def first_jobs(self) -> list[Job]:

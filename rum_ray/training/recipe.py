@@ -47,7 +47,7 @@ class Recipe:
         threads: threads of PyTorch; part of the recipe, because they change the last bits.
         weights: a file with the `state_dict` of a pretrained original model: `.pt`, `.pth` or
             `.safetensors`. The original is then loaded; the other keys describe its training and
-            are used to retrain.
+            are used to retrain. `{seed}` in the path stands for a reported seed: a file per seed.
         optimizer: "sgd", or "adamw" with beta_2 0.999. Unlearners use the same one.
         warmup: share of the steps, in [0, 1), in which the learning rate rises linearly to `lr`.
         label_smoothing: share of each label, in [0, 1), that is spread over all classes.

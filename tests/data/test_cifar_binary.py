@@ -1,4 +1,4 @@
-"""CIFAR-100 as its binary archive and folder."""
+"""CIFAR-10 and CIFAR-100 as their binary archive and folder."""
 
 import gzip
 import hashlib
@@ -44,6 +44,28 @@ def test_every_form_gives_the_same_data(place, packed, tmp_path, kind):
         assert bundle.class_names == expected.class_names
 
 
+def test_cifar10_is_read_in_the_published_order(tmp_path):
+    folder = published.cifar10_binary(tmp_path / "cifar-10-batches-bin", each=6)
+    packed = published.archive(folder, tmp_path / "cifar-10-binary.tar.gz")
+    y = published.labels(10, 6)
+    for root in (tmp_path, folder, packed):
+        bundle = load("cifar10", root=str(root), valid_fraction=0)
+        assert bundle.train.ids.tolist() == [*range(60)]
+        assert bundle.train.y.tolist() == y.tolist()
+        assert np.array_equal(bundle.train.x.numpy(), published.pictures(y, 32, "train"))
+        assert (len(bundle.valid), len(bundle.test)) == (0, 20)
+        assert bundle.class_names == tuple(published.TEN)
+    (folder / "data_batch_3.bin").unlink()
+    with pytest.raises(DataError, match=r"CIFAR-10: it lacks 'data_batch_3\.bin'"):
+        load("cifar10", root=str(folder))
+
+
+def test_the_python_version_of_cifar10_is_told(tmp_path):
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    with pytest.raises(DataError, match=r"Python version of CIFAR-10.*cifar-10-binary"):
+        load("cifar10", root=str(tmp_path))
+
+
 def test_a_part_is_told(place, caplog):
     load("cifar100", root=str(place))
     assert "300 training and 100 test images, not 50000 and 10000" in caplog.text
@@ -53,7 +75,8 @@ def test_a_complete_archive_must_have_the_published_sum(packed, monkeypatch, cap
     monkeypatch.setattr(cifar_binary, "COUNTS", (300, 100))
     with pytest.raises(DataError, match=r"MD5 sum \w{32}, .* published .*03b5dce01913d631647c71ec"):
         load("cifar100", root=str(packed))
-    monkeypatch.setattr(cifar_binary, "MD5", hashlib.md5(packed.read_bytes()).hexdigest())
+    sum_of = hashlib.md5(packed.read_bytes()).hexdigest()
+    monkeypatch.setitem(cifar_binary.MD5, "CIFAR-100", sum_of)
     assert len(load("cifar100", root=str(packed)).train) == 270
     assert not caplog.text
 

@@ -127,3 +127,38 @@ def test_every_id_is_found_at_its_row(names):
     known = KnownIds(np.arange(len(names)), Names(np.array(names, dtype=object), "id"))
     assert known.rows(names).tolist() == list(range(len(names)))
     assert known.rows(known.texts()).tolist() == list(range(len(names)))
+
+
+@pytest.mark.parametrize("kind", ["i8", "u2", "f8"])
+def test_row_numbers_of_numpy_are_a_list(tmp_path, kind):
+    np.save(tmp_path / "rows.npy", np.array([3, 0, 49_999], dtype=kind))
+    assert read_list(tmp_path / "rows.npy") == ("3", "0", "49999")
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        np.array([[1, 2]]),
+        np.array([0.5]),
+        np.array([np.nan]),
+        np.array([], dtype=int),
+        np.array([True, False]),
+        np.array(["1"]),
+        np.array([{}], dtype=object),
+    ],
+    ids=str,
+)
+def test_other_arrays_are_no_list(tmp_path, rows):
+    np.save(tmp_path / "rows.npy", rows)
+    with pytest.raises(DataError, match=r"list of ids .*rows\.npy"):
+        read_list(tmp_path / "rows.npy")
+
+
+def test_a_damaged_file_of_numpy_is_an_error(tmp_path):
+    path = tmp_path / "rows.npy"
+    np.save(path, np.arange(9))
+    content = path.read_bytes()
+    for bad in (content[:40], content[:-1], content[:-8], content + b"x" * 8):
+        path.write_bytes(bad)
+        with pytest.raises(DataError, match=r"list of ids .*rows\.npy"):
+            read_list(path)

@@ -20,6 +20,7 @@ from rum_ray.jobs.pretrained import (
 from rum_ray.seeding import Seed
 from rum_ray.store import Store
 from rum_ray.study.executor import LocalExecutor
+from rum_ray.study.given import original_files
 from rum_ray.study.pipeline import Pipeline
 from rum_ray.study.study import Study
 from rum_ray.study.timing import Clock
@@ -60,9 +61,9 @@ def study(bundle, tmp_path):
 def test_every_original_has_the_weights_of_the_file(study, path, model):
     ours = study(weights=path)
     check(ours)
-    assert len(ours.pretrained) == 2
-    import_weights(path, ours.pretrained, ours.context)
-    assert ours.pretrained == []
+    assert original_files(ours) == {path: [*ours.originals]}
+    import_weights(original_files(ours), ours.context)
+    assert original_files(ours) == {}
     for original in ours.originals:
         assert same_bits(original.load(ours.context), model)
     assert ours.scoring.proxies == {}
@@ -119,7 +120,7 @@ def test_the_accuracy_of_a_given_original_is_said_first(study, bundle, tmp_path)
     path = str(tmp_path / "trained.pth")
     torch.save({"model": trained.state_dict(), "epoch": 20}, path)
     ours = study(weights=path)
-    lines = import_weights(path, ours.pretrained, ours.context)
+    lines = import_weights(original_files(ours), ours.context)
     assert "under the key 'model'" in lines[0]
     right = {
         name: (predict(trained, data).argmax(1) == data.y.numpy()).mean()
@@ -151,7 +152,7 @@ def test_the_accuracy_of_a_given_original_is_said_first(study, bundle, tmp_path)
 
 def test_a_model_near_chance_gets_one_warning(study, model, path, bundle):
     ours = study(weights=path)
-    (line, warning) = import_weights(path, ours.pretrained, ours.context)
+    (line, warning) = import_weights(original_files(ours), ours.context)
     assert line.startswith("The given original classifies")
     assert warning.startswith("Warning: ")
     assert "normalisation" in warning

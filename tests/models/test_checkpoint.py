@@ -192,6 +192,26 @@ def test_a_safetensors_file_whose_header_begins_like_a_pickle_is_read(tmp_path):
         assert same(read(tmp_path / name).state, state)
 
 
+def test_numbered_layers_are_those_of_the_network_in_their_order(path):
+    """An `nn.Sequential` of more than ten layers, whose order as texts is another one."""
+    whole = [nn.Conv2d(2, 2, 1) if at % 2 else nn.BatchNorm2d(2) for at in range(14)]
+    named = nn.Sequential(OrderedDict(features=nn.Sequential(*whole[:13]), head=whole[13]))
+    saved = nn.Sequential(*whole).state_dict()
+    for given in (saved, {n: saved[n] for n in sorted(saved)}, prefixed(saved, "module.")):
+        torch.save(given, path)
+        mine = read(path)
+        assert same(mine.fit(named.state_dict(), "named"), named.state_dict())
+    without = {n: v for n, v in saved.items() if not n.endswith("num_batches_tracked")}
+    torch.save(without, path)
+    assert len(read(path).fit(named.state_dict(), "named")) == len(without)
+    (note,) = read(path).notes(named.state_dict())
+    assert "layers have numbers" in note
+    for other in (saved | {"14.weight": torch.zeros(2)}, {n: saved[n] for n in [*saved][1:]}):
+        torch.save(other, path)
+        with pytest.raises(DataError, match="named"):
+            read(path).fit(named.state_dict(), "named")
+
+
 def test_counters_of_batch_normalisation_may_be_absent(state, path, tmp_path):
     few = {n: v for n, v in state.items() if not n.endswith("num_batches_tracked")}
     torch.save(few, path)

@@ -12,7 +12,8 @@ from rum_ray.jobs import Context
 from rum_ray.paper.blank import blank, without_files
 from rum_ray.paper.catalogue import FOLDER, PRESETS, catalogue, studies
 from rum_ray.store import Store
-from rum_ray.study.forecast import counted
+from rum_ray.study.calibration import Calibration, Speed
+from rum_ray.study.forecast import counted, forecast
 from rum_ray.study.study import Study
 from rum_ray.study.validation import check
 
@@ -52,6 +53,24 @@ def test_every_item_of_the_papers_size_is_forecast_without_its_files(name, data,
     assert lines[0].stage == "train"
     assert all(line.missing == line.total for line in lines)
     assert sum(line.trainings for line in lines) > 9
+
+
+@pytest.mark.parametrize("data", [*catalogue().settings])
+def test_the_dry_run_of_the_papers_own_size_works(data, tmp_path):
+    """That of every item: python experiments/dry_runs.py"""
+    (part,) = studies("table1", data, "paper")
+    changes = (f"data.root={tmp_path / 'nowhere'}",)
+    experiment = part.experiment((*changes, *without_files(part.experiment(changes))))
+    study = Study(experiment, Context(experiment.load_data(), Store(tmp_path)))
+    speed = Speed(0.001, 0.001, 0.0003, 10**8, 10**6, 10**5, 512)
+    recipes = {study.recipe, *(scorer.recipe for scorer in study.scoring.scorers)}
+    rates = Calibration("cpu", dict.fromkeys(recipes, speed))
+    lines = forecast(study, "run", lambda _: rates)
+    assert all(line.jobs and line.work.wall(1) > 0 for line in lines)
+    (search,) = (line for line in lines if line.stage == "search")
+    # Two spaces, and three rows for each of four unlearners.
+    assert search.missing == 2 + 3 * 4
+    assert len(search.work.seconds) > 500
 
 
 @pytest.mark.parametrize(("data", "model"), [*NETWORKS.items(), ("tiny_imagenet", "vgg16")])
@@ -145,3 +164,4 @@ def test_the_recorded_costs_are_those_of_the_item(name, data, preset):
     found = recorded[f"{name} {data} {preset}"]
     assert found["studies"] == {s.name: s.experiment().digest for s in studies(name, data, preset)}
     assert found["trainings"] > 0 < found["device_hours"]
+    assert found["worker_gib"] > 0.4
