@@ -140,8 +140,7 @@ def whole(partition: Partition) -> Partition:
 
 def _joined(name: str, subsets: Sequence[Subset]) -> Subset:
     """Return one subset for several; their shifts add up, as those of a linear model do."""
-    # A stable sort merges sorted parts, in linear time; a search builds thousands of plans.
-    rows = np.sort(np.concatenate([subset.rows for subset in subsets]), kind="stable")
+    rows = _merged([subset.rows for subset in subsets])
     shifts = [subset.shift for subset in subsets if subset.shift is not None]
     known = len(shifts) == len(subsets)
     return Subset(name, rows, np.sum(shifts, axis=0) if known else None)
@@ -178,3 +177,9 @@ def regroup(partition: Partition, names: Sequence[str]) -> Partition:
         name = JOINT.join(sorted(group, key=partition.names.index))
         subsets.append(_joined(name, [named[each] for each in group]))
     return Partition(tuple(subsets))
+
+
+def _merged(parts: Sequence[Indices]) -> Indices:
+    """Return the rows of sorted parts, sorted."""
+    # A stable sort merges sorted parts, in linear time; a search builds thousands of plans.
+    return np.sort(np.concatenate(parts), kind="stable")
