@@ -9,7 +9,7 @@ A weekly request starts from the model of the one before. So a candidate is judg
 after five of them: each forgets another 1 % of D, drawn at random. The last model is judged on V
 and on all rows that were forgotten, against the mean of three models retrained without them. J is
 that of auto.py, ToW - AUC gap. A candidate is allowed if it is better than doing nothing on the
-average of each data set, and loses at most half a point of accuracy on V against retraining there.
+average of each data set, and loses at most one point of accuracy on V against retraining there.
 Of these, `auto` has the least regret, averaged within each data set and then over them.
 
 It is judged on other splits, by ten requests, on T, beside the plan for large requests and doing
@@ -60,7 +60,7 @@ from rum_ray.training import LocalRuntime, Recipe
 RESULT = Path(__file__).parent / "results" / "auto_weekly.json"
 SHARE, LEARNING_WEEKS, REPORTED_WEEKS, PROCESSES = 0.01, 5, 10, 1
 REFERENCES, REPORTED = 3, range(3)
-MOST_LOST = 0.005
+MOST_LOST = 0.01
 """Largest loss of accuracy on V against retraining, on the average of a data set."""
 
 
@@ -226,7 +226,7 @@ HELD_OUT = tuple(
         ("cifar10", 0.0, CIFAR),
         ("cancer", 0.1, CANCER),
     )
-    for seed in (30, 31)
+    for seed in (32, 33)
 )
 """Splits that take no part in the choice of a plan."""
 
