@@ -1,4 +1,4 @@
-"""An experiment for readers who may not know its files: paths and data options are left out."""
+"""An experiment for readers who may not know its data: paths, seeds and texts are left out."""
 
 import os
 from collections.abc import Mapping
@@ -9,15 +9,17 @@ import yaml
 from rum_ray.experiment import Experiment, to_plain
 
 LEFT_OUT = "(left out)"
-_KEYS = {"ids", "file", "weights", "init", "modules"}
+_PATHS = {"ids", "file", "weights", "init", "modules"}
 """Keys whose values are paths."""
+_SEEDS = {"seed", "seeds"}
+"""Keys of seeds: with the data, they tell which examples a model has learned."""
 
 
 def dump_public(experiment: Experiment) -> tuple[str, frozenset[str]]:
     """Return an experiment as YAML, and the texts that were left out of it.
 
-    Left out are paths, and every text among the options of the data set. Names of data sets, models
-    and algorithms stay, also those of plug-ins.
+    Left out are paths, seeds, and every text among the options of the data set. Names of data sets,
+    models and algorithms stay, also those of plug-ins.
     """
     hidden: set[str] = set()
     tree = to_plain(experiment)
@@ -42,7 +44,10 @@ def _public(value: Any, hides: bool, hidden: set[str]) -> Any:
         hidden: receives the private texts.
     """
     if isinstance(value, Mapping):
-        return {key: _public(item, hides or key in _KEYS, hidden) for key, item in value.items()}
+        return {
+            key: LEFT_OUT if key in _SEEDS else _public(item, hides or key in _PATHS, hidden)
+            for key, item in value.items()
+        }
     if isinstance(value, list):
         return [_public(item, hides, hidden) for item in value]
     if not isinstance(value, str) or not (hides or os.sep in value):

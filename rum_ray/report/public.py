@@ -1,6 +1,7 @@
 """The public form of a report: nothing in it names an example, a file or a user."""
 
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,8 @@ PUBLIC = "public"
 """Folder of the public form, in that of the report."""
 FEW = 10
 """Numbers about fewer rows are left out."""
+_ROOT = re.compile(r"root \d+")
+"""A seed in the text of a selection."""
 
 
 def check_public(examples: int) -> None:
@@ -46,10 +49,11 @@ def write_public(out: Path, report: Report, experiment: Experiment) -> tuple[Pat
 
 
 def public_report(report: Report, experiment: Experiment) -> Report:
-    """Return a report without ids, paths, hashes, and numbers about fewer than 10 examples.
+    """Return a report without ids, paths, seeds, hashes, and numbers about fewer than 10 examples.
 
     Left out are the table of examples, counts per class of the forget set, the lowest and highest
-    score of a subset, and subsets of fewer than 10 examples. It is for a page without pictures.
+    score of a subset, and subsets of fewer than 10 examples. Seeds are numbered from 0. The form is
+    for a page without pictures.
 
     Args:
         report: to publish.
@@ -69,12 +73,14 @@ def _summary(summary: Summary, experiment: Experiment, small: set[str]) -> Summa
     config, hidden = dump_public(experiment)
 
     def told(text: str) -> str:
+        text = _ROOT.sub(f"root {LEFT_OUT}", text)
         # A path may begin with another one.
         for private in sorted(hidden, key=len, reverse=True):
             text = text.replace(private, LEFT_OUT)
         return text
 
-    chosen = tuple(replace(each, seeds=told(each.seeds)) for each in summary.selected_on)
+    *chosen, reported = (replace(each, seeds=told(each.seeds)) for each in summary.selected_on)
+    number = replace(reported, seeds=f"{len(experiment.seeds)} seeds")
     public = replace(
         summary,
         experiment=replace(summary.experiment, digest="", config=config),
@@ -82,9 +88,9 @@ def _summary(summary: Summary, experiment: Experiment, small: set[str]) -> Summa
         forget=replace(summary.forget, classes=()),
         subsets=tuple(_subset(each) for each in summary.subsets if each.name not in small),
         rows=tuple(_row(row, small) for row in summary.rows),
-        selected_on=chosen,
+        selected_on=(*chosen, number),
         warnings=tuple(map(told, summary.warnings)),
-        repeats=tuple(replace(repeat, digest="") for repeat in summary.repeats),
+        repeats=tuple(replace(each, digest="", seeds=()) for each in summary.repeats),
         public=True,
     )
     return _with_public_steps(public)
@@ -97,9 +103,9 @@ def _subset(subset: SubsetSummary) -> SubsetSummary:
 
 
 def _row(row: Row, small: Iterable[str]) -> Row:
-    """Return a row without the metrics of small subsets."""
+    """Return a row without seeds and without the metrics of small subsets."""
     kept = {name: value for name, value in row.metrics.items() if not _is_about(name, small)}
-    return replace(row, metrics=kept)
+    return replace(row, seeds=tuple(range(len(row.seeds))), metrics=kept)
 
 
 def _is_about(metric: str, subsets: Iterable[str]) -> bool:

@@ -17,7 +17,8 @@ TREE = {
     "name": "mine",
     "data": {"name": "images", "train": "secret_train", "test": "/srv/secret/test", "size": 32},
     "recipe": {"model": "mlp", "init": "secret.pt", "epochs": 3},
-    "score": {"name": "memorization", "file": "secret.parquet"},
+    "score": {"name": "memorization", "file": "secret.parquet", "seed": 900719},
+    "seeds": [900717, 900718],
     "forget": {"ids": "secret.txt"},
     "plan": {
         "low": "nothing",
@@ -37,6 +38,7 @@ def test_settings_have_no_path_and_no_text_of_the_data(experiment):
     text, hidden = dump_public(experiment)
     assert "secret" in config.dump(experiment)
     assert "secret" not in text
+    assert "9007" not in text
     assert {each for each in hidden if "secret" not in each} == set()
     for kept in ("name: images", "size: 32", "model: mlp", "epochs: 3", "name: finetune"):
         assert kept in text
@@ -67,10 +69,13 @@ def test_a_report_of_any_shape_has_a_public_form(shape, experiment, tmp_path):
 
 def test_free_text_names_no_file(experiment):
     report = demo()
-    told = replace(report.summary.selected_on[0], seeds="ids of secret.txt; subsets by file x")
-    report = changed(report, selected_on=(told,), warnings=("/srv/secret/test is small.",))
+    first, *_, last = report.summary.selected_on
+    told = replace(first, seeds="ids of secret.txt; subsets by memorization, root 900719")
+    report = changed(report, selected_on=(told, last), warnings=("/srv/secret/test is small.",))
     summary = public_report(report, experiment).summary
-    assert summary.selected_on[0].seeds == f"ids of {LEFT_OUT}; subsets by file x"
+    told = f"ids of {LEFT_OUT}; subsets by memorization, root {LEFT_OUT}"
+    assert [each.seeds for each in summary.selected_on] == [told, "2 seeds"]
+    assert {row.seeds for row in summary.rows} == {tuple(range(10))}
     assert summary.warnings == (f"{LEFT_OUT} is small.",)
 
 
