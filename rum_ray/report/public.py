@@ -79,8 +79,11 @@ def _summary(summary: Summary, experiment: Experiment, small: set[str]) -> Summa
             text = text.replace(private, LEFT_OUT)
         return text
 
-    *chosen, reported = (replace(each, seeds=told(each.seeds)) for each in summary.selected_on)
-    number = replace(reported, seeds=f"{len(experiment.seeds)} seeds")
+    seeds = f"{len(experiment.seeds)} seeds"
+    chosen = [
+        replace(each, seeds=seeds if each.split == "test" else told(each.seeds))
+        for each in summary.selected_on
+    ]
     public = replace(
         summary,
         experiment=replace(summary.experiment, digest="", config=config),
@@ -88,7 +91,7 @@ def _summary(summary: Summary, experiment: Experiment, small: set[str]) -> Summa
         forget=replace(summary.forget, classes=()),
         subsets=tuple(_subset(each) for each in summary.subsets if each.name not in small),
         rows=tuple(_row(row, small) for row in summary.rows),
-        selected_on=(*chosen, number),
+        selected_on=tuple(dict.fromkeys(chosen)),
         warnings=tuple(map(told, summary.warnings)),
         repeats=tuple(replace(each, digest="", seeds=()) for each in summary.repeats),
         public=True,
