@@ -35,10 +35,9 @@ FILE = """
 name: mine
 data: {name: "searched:digits", root: secret_root}
 recipe: {model: mlp, epochs: 2, batch_size: 256, init: secret_init.safetensors}
-score: {models: 8, fraction: 0.5}
+score: {models: 16, fraction: 0.5}
 forget: {ids: secret_ids.txt}
 plan: {low: nothing, medium: {name: finetune, epochs: 1}, high: {name: salun, epochs: 1}}
-compare: [{name: finetune, epochs: 1}]
 cluster: {modules: [secret_modules]}
 seeds: [800817, 800818]
 """
@@ -108,8 +107,7 @@ def test_no_id_and_no_path_is_in_a_public_report(call, tmp_path, names):
     assert told(public, secrets) == set()
     assert {path.name for path in public.iterdir()} == {"report.html", "report.md", "report.json"}
     assert {path.stat().st_mode & 0o777 for path in public.iterdir()} == {0o600}
-    answer = json.dumps(json.loads(said)["answer"])
-    assert answer == json.dumps(json.loads((public / "report.json").read_text("utf-8")))
+    assert json.loads(said) == json.loads((public / "report.json").read_text("utf-8"))
 
     # The private report has some of them, so the search would find them.
     assert {"secret_root", "secret_ids", "secret", "800817"} <= told(out, secrets)
