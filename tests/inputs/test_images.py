@@ -117,7 +117,7 @@ TABLES = [
 COLUMNS = [
     ("no such column of ids", ConfigError, "data.id=usr", "data.id", "'user'?"),
     ("no such column of labels", ConfigError, "data.label=kind", "data.label"),
-    ("ids of nothing", DataError, "data.id=none", "data.id", "null"),
+    ("ids of nothing", DataError, "data.id=none", "d/t.parquet", "null"),
     ("ids that are not unique", DataError, "data.id=user", "data.id", "row 0"),
     ("images as labels", DataError, "data.label=image", "d/t.parquet"),
 ]

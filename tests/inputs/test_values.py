@@ -92,9 +92,6 @@ WRONG = [
     ("seeds=[3, 1, 3]", "seeds", "got [3, 1, 3]"),
     ("seeds=[1.0]", "seeds.0", "got [1.0]"),
     ("seeds=['0']", "seeds.0", "got ['0']"),
-    ("seeds=[-1]", "seeds", "-1"),
-    ("data.seed=-1", "data.seed", "-1"),
-    ("score.seed=-1", "score.seed", "-1"),
     ("forget.seed=1.0", "forget.seed", "got 1.0"),
     ("seeds=[true]", "seeds.0", "got [True]"),
     # Values of another type, or not among the options.
