@@ -60,7 +60,8 @@ def public_report(report: Report, experiment: Experiment) -> Report:
         experiment: of the report.
     """
     small = {subset.name for subset in report.summary.subsets if subset.size < FEW}
-    small_columns = [name for name in report.trials if _is_about(name, small)]
+    columns = map(str, report.trials.columns)
+    small_columns = [name for name in columns if _is_about(name, small)]
     return Report(
         _summary(report.summary, experiment, small),
         report.scores.iloc[:0],
