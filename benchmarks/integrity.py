@@ -35,7 +35,7 @@ from rum_ray.training import Recipe
 SETTINGS: Mapping[str, object] = {
     "name": "integrity",
     "data": "digits",
-    "recipe": {"model": "mlp", "epochs": 60, "lr": 0.1, "batch_size": 64},
+    "recipe": {"model": "mlp", "epochs": 30, "lr": 0.1, "batch_size": 64},
     "score": {"models": 8},
     "forget": {"size": 120},
     "plan": {
@@ -44,7 +44,7 @@ SETTINGS: Mapping[str, object] = {
         "high": {"name": "salun", "epochs": 5},
     },
 }
-"""A study as small as the demo's models."""
+"""A study whose trainings are half as long as the demo's."""
 TURNS, KEEPS, MODEL, GOAL = 4, 4, "resnet18", "<= 1.02 x"
 STUDY, STATE = "study", "state"
 

@@ -162,6 +162,7 @@ def reading_damage(folder):
     return lambda: float(store.find(key) is not None)
 
 
+@pytest.mark.timeout(900)
 def test_the_benchmark_of_integrity_in_miniature(harness, tmp_path, monkeypatch):
     integrity = importlib.import_module("integrity")
     monkeypatch.setattr(os, "fsync", os.fsync)
