@@ -36,7 +36,7 @@ SETTINGS: Mapping[str, object] = {
     "name": "integrity",
     "data": "digits",
     "recipe": {"model": "mlp", "epochs": 30, "lr": 0.1, "batch_size": 64},
-    "score": {"models": 8},
+    "score": {"models": 16, "fraction": 0.5},
     "forget": {"size": 120},
     "plan": {
         "low": "nothing",
