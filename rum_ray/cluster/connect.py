@@ -75,24 +75,20 @@ def connect(
             yield False
         return
     address = _checked(address, insecure)
-    place = access.private_folder(say) if local else None
     options = _local(workers, dashboard) if local else {}
     options |= {"job_config": JobConfig(metadata=dict(metadata or {})), "runtime_env": environment}
     with contextlib.ExitStack() as stack:
-        url = _join(stack, address, options, say, place)
+        url = _join(stack, address, options, say)
         if url and (dashboard or not local):
             say(f"Ray dashboard: http://{url} (Jobs, Actors, Cluster and Metrics)")
         yield local
 
 
 def _join(
-    stack: contextlib.ExitStack,
-    address: str,
-    options: Mapping[str, Any],
-    say: Say,
-    place: Path | None,
+    stack: contextlib.ExitStack, address: str, options: Mapping[str, Any], say: Say
 ) -> str | None:
     """Start or join a Ray until a stack is closed; return the address of its dashboard."""
+    place = access.private_folder(say) if address == "local" else None
     start, starts = 1, STARTS if place else 1
     while True:
         try:

@@ -41,7 +41,8 @@ plan: {low: nothing, medium: {name: finetune, epochs: 1}, high: {name: salun, ep
 cluster: {modules: [secret_modules]}
 seeds: [800817, 800818]
 """
-ARGUMENTS = ("mine.yaml", "--address", "none", "--out", "secret_out", "--set", "cluster.workers=1")
+ARGUMENTS = ("mine.yaml", "--out", "secret_out", "--set", "cluster.workers=1")
+ALONE = ("--address", "none")
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def told(folder: Path, secrets: list[str]) -> set[str]:
 
 
 def test_no_id_and_no_path_is_in_a_public_report(call, tmp_path, names):
-    code, _, err = call("run", *ARGUMENTS)
+    code, _, err = call("run", *ARGUMENTS, *ALONE)
     assert code == 0, err
     out, public = tmp_path / "secret_out", tmp_path / "secret_out" / "public"
     before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
@@ -129,7 +130,7 @@ def test_no_id_and_no_path_is_in_a_public_report(call, tmp_path, names):
     few = "".join(f"{name}\n" for name in names[:9])
     (tmp_path / "secret_ids.txt").write_text(few)
     shutil.rmtree(public)
-    assert call("run", *ARGUMENTS, "--out", "few")[0] == 0
+    assert call("run", *ARGUMENTS, *ALONE, "--out", "few")[0] == 0
     code, _, err = call("report", *ARGUMENTS, "--out", "few", "--public")
     assert code == 2
     assert "--public" in err
