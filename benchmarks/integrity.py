@@ -45,7 +45,7 @@ SETTINGS: Mapping[str, object] = {
     },
 }
 """A study whose trainings are half as long as the demo's."""
-TURNS, KEEPS, MODEL, GOAL = 4, 4, "resnet18", "<= 1.02 x"
+TURNS, KEEPS, MODEL, GOAL = 3, 3, "resnet18", "<= 1.02 x"
 STUDY, STATE = "study", "state"
 
 
