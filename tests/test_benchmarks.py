@@ -1,5 +1,6 @@
 """What the benchmarks share: the order of the sides, the refusal, and the form of a result."""
 
+import contextlib
 import importlib
 import json
 import os
@@ -8,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -135,6 +137,46 @@ def test_every_benchmark_is_described():
         r"^\| `(\w+)\.py` \|", (ROOT / "benchmarks" / "README.md").read_text("utf-8"), re.M
     )
     assert described == sorted(p.stem for p in (ROOT / "benchmarks").glob("[!_]*.py"))
+
+
+SMALL = {
+    "name": "small",
+    "data": "digits",
+    "recipe": {"model": "mlp", "epochs": 1},
+    "score": {"name": "confidence"},
+    "forget": {"size": 30},
+}
+
+
+def reading_damage(folder):
+    """A side without checks that reads an artifact with a flipped bit; its work is 1 if it can."""
+    from rum_ray.store import Artifact, Key, Store
+
+    importlib.import_module("integrity").without_checks()
+    store, key = Store(folder / "damaged"), Key("model", {"n": 1})
+    store.save(key, Artifact({"x": np.arange(3)}), {})
+    path = Path(store.path(key))
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    return lambda: float(store.find(key) is not None)
+
+
+@pytest.mark.timeout(900)
+def test_the_benchmark_of_integrity_in_miniature(harness, tmp_path, monkeypatch):
+    integrity = importlib.import_module("integrity")
+    monkeypatch.setattr(os, "fsync", os.fsync)
+    with contextlib.ExitStack() as stack:
+
+        def start(make, *arguments):
+            return stack.enter_context(harness.process(make, tmp_path, *arguments))
+
+        assert start(reading_damage)() == 1
+        sides = {f"{checks}": start(integrity.study, checks, SMALL) for checks in (True, False)}
+        sides["state"] = integrity.state(tmp_path, True, "mlp")
+        rates = integrity.rates_of(sides, turns=1)
+    assert all(len(values) == 1 and values[0] > 0 for values in rates.values())
+    assert len([*tmp_path.glob("states*/states/*")]) == 1
 
 
 @pytest.fixture

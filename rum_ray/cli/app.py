@@ -28,6 +28,7 @@ from rum_ray.cli.flags import (
     Preset,
     Price,
     Public,
+    PublicCopy,
     Searched,
     Track,
     Yes,
@@ -166,15 +167,17 @@ def _estimate(
 
 
 @_command("report", RESULTS)
-def _report(files: Files, flags: Flags, track: Track = None) -> dict[str, Any]:
+def _report(
+    files: Files, flags: Flags, track: Track = None, public: PublicCopy = False
+) -> dict[str, Any]:
     """Write the reports of finished experiments; of several, a page that compares them, too."""
     if len(files) == 1:
-        return _do("report", files[0], flags, track=track)
+        return _do("report", files[0], flags, track=track, public=public)
     from rum_ray.cli import several
 
     several.check_files(files, flags)
     single = replace(flags, out=None)
-    answers = [_do("report", file, single, track=track) for file in files]
+    answers = [_do("report", file, single, track=track, public=public) for file in files]
     return several.compared(answers, flags.out or Path("out") / "compared")
 
 
@@ -232,9 +235,10 @@ def _do(
     flags: Flags,
     overrides: Sequence[str] = (),
     track: str | None = None,
+    public: bool = False,
 ) -> dict[str, Any]:
     """Run a command on an experiment file, or forecast it."""
-    experiment, studies, options = _open(command, file, flags, overrides, track)
+    experiment, studies, options = _open(command, file, flags, overrides, track, public)
     from rum_ray.cli import commands
 
     if flags.dry_run:
@@ -248,6 +252,7 @@ def _open(
     flags: Flags,
     overrides: Sequence[str] = (),
     track: str | None = None,
+    public: bool = False,
 ) -> "tuple[Experiment, Iterator[Study], Options]":
     """Return a file's experiment, the study of each repeat, and the options; write nothing."""
     from rum_ray import config
@@ -257,7 +262,7 @@ def _open(
         experiment = experiment.ladder()
     from rum_ray.cli import commands
 
-    options = commands.Options.of(flags, track)
+    options = replace(commands.Options.of(flags, track), public=public)
     studies = commands.open_studies(experiment, options, command, flags.dry_run)
     return experiment, studies, options
 

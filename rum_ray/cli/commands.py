@@ -15,6 +15,7 @@ from rum_ray.cli.place import check_forecast, check_place
 from rum_ray.experiment import Experiment
 from rum_ray.files import write_bytes
 from rum_ray.jobs import format_weights
+from rum_ray.report.public import check_public, write_public
 from rum_ray.report.track import Tracker
 from rum_ray.results.load import (
     load_examples,
@@ -61,6 +62,7 @@ class Options:
         dashboard: True starts the dashboard of a local cluster.
         tracker: receives the report, if there is one.
         insecure: True allows a Ray cluster that asks for no token.
+        public: True writes a public copy of the report.
     """
 
     out: Path | None = None
@@ -69,6 +71,7 @@ class Options:
     dashboard: bool = False
     tracker: Tracker | None = None
     insecure: bool = False
+    public: bool = False
 
     @classmethod
     def of(cls, flags: "Flags", track: str | None = None) -> "Options":
@@ -95,6 +98,8 @@ def open_studies(
             each, options.store, plan_only=command in PLAN_ONLY, forgets=command != "score"
         )
         _check(study, command)
+        if options.public:
+            check_public(len(study.forget))
         return study
 
     if is_forecast:
@@ -269,12 +274,14 @@ def tune(study: Study, out: Path, clock: Clock) -> Answer:
 def _published(
     report: Report, experiment: Experiment, options: Options, progress: Progress
 ) -> Answer:
-    """Track a report that is written, and return the answer of `run` and `report`."""
+    """Track a written report, write its public copy if wanted, and return the answer of either."""
     out = options.folder(experiment)
     if options.tracker is not None:
         warning = options.tracker.send(report.summary, experiment, out)
         if warning is not None:
             progress.say(warning)
+    if options.public:
+        out, report = write_public(out, report, experiment)
     return {"out": str(out), "report": str(out / "report.html"), "answer": report.summary}
 
 

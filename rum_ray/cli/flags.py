@@ -23,6 +23,14 @@ Folder = Annotated[Path, typer.Argument(help="Folder of a request.", show_defaul
 Public = Annotated[
     bool, typer.Option("--public", help="Leave out hashes, and numbers about fewer than 10 rows.")
 ]
+PublicCopy = Annotated[
+    bool,
+    typer.Option(
+        "--public",
+        help="Write a copy to the folder public, without ids, paths, pictures, and numbers about "
+        "fewer than 10 rows.",
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Remove what is listed.")]
 Item = Annotated[
     str, typer.Argument(help="Such as table1, figure1 or proxies.", show_default=False)

@@ -19,7 +19,7 @@ from rum_ray.store import Key, Store
 from rum_ray.study.output_folder import OUT_DEPTH, STORE_DEPTH
 
 _SESSION = re.compile(r"session_[\d_-]+_(\d+)")
-"""The folder of a Ray; the number is the process that started it."""
+"""In the temporary folder of a Ray; the number is the process that started it."""
 _UNPACKED = re.compile(r"rum-ray-(\d+)-.+")
 """The folder of a file of weights that is read; the number is the process that reads it."""
 
@@ -86,9 +86,10 @@ def _temporary(folder: Path, depth: int) -> Iterator[Item]:
 
 def _of_temporary(folder: Path) -> Iterator[Item]:
     """Yield the folders of this user's dead processes in the temporary folder."""
-    places = (folder.glob(f"rum-ray-{os.getuid()}/r/session_*"), folder.glob("rum-ray-*"))
-    for path in sorted(path for each in places for path in each):
-        found = _SESSION.fullmatch(path.name) or _UNPACKED.fullmatch(path.name)
+    sessions = folder.glob(f"rum-ray-{os.getuid()}/r??????/session_[0-9]*")
+    places = {path.parent: _SESSION.fullmatch(path.name) for path in sessions}
+    places |= {path: _UNPACKED.fullmatch(path.name) for path in folder.glob("rum-ray-*")}
+    for path, found in sorted(places.items()):
         with contextlib.suppress(OSError):
             status = path.lstat()
             ours = status.st_uid == os.getuid() and path.is_dir() and not path.is_symlink()

@@ -12,6 +12,7 @@ from rum_ray.cli.flags import Flags
 from rum_ray.experiment import Experiment
 from rum_ray.paper.blank import without_files
 from rum_ray.paper.catalogue import Study, studies
+from rum_ray.report.public import PUBLIC
 from rum_ray.results.compared import check_comparable
 
 
@@ -68,7 +69,7 @@ def compared(answers: Sequence[Mapping[str, Any]], out: Path) -> dict[str, Any]:
 
     Args:
         answers: of `run` or `report`; without reports, of a dry run, there is no page.
-        out: folder of the page.
+        out: folder of the page; that of public reports is its folder `public`.
     """
     summaries = [answer["answer"] for answer in answers if "answer" in answer]
     if not summaries:
@@ -76,4 +77,5 @@ def compared(answers: Sequence[Mapping[str, Any]], out: Path) -> dict[str, Any]:
     # Matplotlib and the page take half a second to import.
     from rum_ray.report.files import write_compared
 
-    return {"reports": answers, "compared": str(write_compared(out, summaries))}
+    folder = out / PUBLIC if summaries[0].public else out
+    return {"reports": answers, "compared": str(write_compared(folder, summaries))}

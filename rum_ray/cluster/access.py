@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from rum_ray.errors import ConfigError, StoreError, UnsafeError
+from rum_ray.errors import StoreError, UnsafeError
 from rum_ray.files import PRIVATE, write_once
 
 LOOPBACK = "127.0.0.2"
@@ -19,38 +19,35 @@ LONGEST_SOCKET = 107
 """Bytes of the path of a Unix socket; Linux allows no more."""
 SOCKET = "session_2000-01-01_00-00-00_000000_4194304/sockets/plasma_store"
 """Path of Ray's socket with the longest name, within its temporary folder."""
+RAY_LETTERS = 7
+"""Length of the name of the temporary folder of one Ray, which `new_ray_folder` makes up."""
 PROBE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 """Method of the head that answers without a token if the cluster asks for none."""
 PROBE_SECONDS = 20.0
 
 
-def private_folder(name: str, say: Callable[[str], None] = lambda line: None) -> Path:
-    """Return a folder in a temporary folder that no other user can open; create it if absent.
+def private_folder(say: Callable[[str], None] = lambda line: None) -> Path:
+    """Return the temporary folder that no other user can open; create it if absent.
 
     Args:
-        name: of the folder; one letter leaves room for Ray's sockets.
         say: receives a line if TMPDIR is too long for Ray's sockets, and /tmp is used instead.
 
     Raises:
-        ConfigError: the path would be too long in /tmp, too.
         StoreError: the folder cannot be created.
         UnsafeError: another user made the folder, or it is a link.
     """
-    first = Path(tempfile.gettempdir())
     own = f"rum-ray-{os.getuid()}"
-    for parent in (first, Path("/tmp")):
-        if len(os.fsencode(parent / own / name / SOCKET)) <= LONGEST_SOCKET:
-            break
-    else:
-        raise ConfigError(
-            f"the temporary folder {first} is too long a path for Ray's sockets. Set TMPDIR to a "
-            "shorter one, or leave Ray out with --address none."
-        )
-    if parent != first:
-        say(f"TMPDIR is too long a path for Ray's sockets; they lie in {parent / own}.")
-    make_private(parent / own)
-    make_private(parent / own / name)
-    return parent / own / name
+    folder = Path(tempfile.gettempdir()) / own
+    if len(os.fsencode(folder / ("r" * RAY_LETTERS) / SOCKET)) > LONGEST_SOCKET:
+        folder = Path("/tmp") / own
+        say(f"TMPDIR is too long a path for Ray's sockets; they lie in {folder}.")
+    make_private(folder)
+    return folder
+
+
+def new_ray_folder(parent: Path) -> Path:
+    """Return the path of a temporary folder for one start of Ray; it does not exist yet."""
+    return parent / f"r{secrets.token_hex(RAY_LETTERS // 2)}"
 
 
 def make_private(folder: Path) -> None:

@@ -75,7 +75,7 @@ def connect(
             yield False
         return
     address = _checked(address, insecure)
-    options = _local(workers, dashboard, say) if local else {}
+    options = _local(workers, dashboard) if local else {}
     options |= {"job_config": JobConfig(metadata=dict(metadata or {})), "runtime_env": environment}
     with contextlib.ExitStack() as stack:
         url = _join(stack, address, options, say)
@@ -88,10 +88,13 @@ def _join(
     stack: contextlib.ExitStack, address: str, options: Mapping[str, Any], say: Say
 ) -> str | None:
     """Start or join a Ray until a stack is closed; return the address of its dashboard."""
-    start, starts = 1, STARTS if address == "local" else 1
+    place = access.private_folder(say) if address == "local" else None
+    start, starts = 1, STARTS if place else 1
     while True:
         try:
-            return stack.enter_context(_joined(address, options, say))
+            return stack.enter_context(
+                _started(place, options, say) if place else _joined(address, options, say)
+            )
         except Exception as error:
             # Ray raises a bare Exception if it does not start in time.
             reason = str(error).partition("\n")[0].rstrip(".")
@@ -102,22 +105,31 @@ def _join(
 
 
 @contextlib.contextmanager
-def _joined(address: str, options: Mapping[str, Any], say: Say) -> Iterator[str | None]:
+def _started(place: Path, options: Mapping[str, Any], say: Say) -> Iterator[str | None]:
+    """Start a Ray with a new folder in a place; nothing of both is left after the `with` block."""
+    folder = access.new_ray_folder(place)
+    # Ray leaves the processes of a start that failed.
+    with Reaper(folder) as reaper:
+        folder.mkdir(mode=0o700)
+        settings = {**WORKER_SETTINGS, **reaper.settings}
+        with _joined("local", {**options, "_temp_dir": str(folder)}, say, settings) as url:
+            yield url
+
+
+@contextlib.contextmanager
+def _joined(
+    address: str, options: Mapping[str, Any], say: Say, settings: Mapping[str, str] | None = None
+) -> Iterator[str | None]:
     """Start or join a Ray for the length of a `with` block; yield the address of its dashboard."""
     logging.getLogger("ray").setLevel(logging.ERROR)
     handler = signal.getsignal(signal.SIGTERM)
     with contextlib.ExitStack() as stack:
-        # Ray leaves the processes of a start that failed.
-        reaper = stack.enter_context(Reaper()) if address == "local" else None
         stack.callback(ray.shutdown)
         stack.enter_context(watched(say))
-        with inherited({**WORKER_SETTINGS, **reaper.settings} if reaper else {}):
+        with inherited(settings or {}):
             context = ray.init(
                 address=address, log_to_driver=False, logging_level=logging.ERROR, **options
             )
-        if reaper:
-            node: Any = ray._private.worker._global_node
-            reaper.take(node.get_session_dir_path())
         if threading.current_thread() is threading.main_thread():
             # Ray installs a handler of its own.
             signal.signal(signal.SIGTERM, handler)
@@ -166,7 +178,7 @@ def inherited(settings: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _local(workers: int, dashboard: bool, say: Say) -> dict[str, Any]:
+def _local(workers: int, dashboard: bool) -> dict[str, Any]:
     """Return the options of a cluster on this machine.
 
     The number of CPUs follows from the processes that run at once, not from the cores: the workers
@@ -178,7 +190,6 @@ def _local(workers: int, dashboard: bool, say: Say) -> dict[str, Any]:
         "dashboard_host": "127.0.0.1",
         "object_store_memory": 256 * 2**20,
         "_node_ip_address": access.LOOPBACK,
-        "_temp_dir": str(access.private_folder("r", say)),
         "_system_config": {} if dashboard else {**QUIET},
     }
 

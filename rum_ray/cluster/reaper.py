@@ -1,15 +1,14 @@
 """The reaper of a local Ray: a process that ends what is left of it when the command is gone.
 
 Ray's own processes watch each other, so those of a Ray whose raylet, head or command was killed may
-stay for minutes, and its session folder for good. Each process of a local Ray inherits a mark of
-its command in the environment. The reaper waits for the end of the command, then kills all
-processes with that mark and removes the folder. It runs as a script, and imports nothing of this
-package.
+stay for minutes, and its temporary folder for good. Each process of a local Ray inherits a mark of
+its command in the environment, and each start of Ray has a folder of its own. The reaper is there
+before both. It waits for the end of the command, then kills all processes with that mark and
+removes the folder. It runs as a script, and imports nothing of this package.
 """
 
 import contextlib
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -23,8 +22,6 @@ MARK = "RUM_RAY_COMMAND"
 END_SECONDS = 10.0
 """Longest time in which processes are killed; one that waits for a disk cannot end."""
 POLL_SECONDS = 0.05
-_SESSION = re.compile(rb"--(?:log_dir|logs-dir|session-dir)=([^\0]*/session_[0-9_-]+)")
-"""Arguments of Ray's processes that name the session folder."""
 
 
 class Reaper:
@@ -34,11 +31,15 @@ class Reaper:
         settings: environment variables that the processes of this Ray must inherit.
     """
 
-    def __init__(self) -> None:
-        """Choose a mark."""
+    def __init__(self, folder: Path) -> None:
+        """Choose a mark.
+
+        Args:
+            folder: of this Ray; removed in the end, and made by nobody before the block begins.
+        """
         mark = uuid.uuid4().hex
         self.settings = {MARK: mark}
-        self._line = [sys.executable, "-IS", __file__, f"{MARK}={mark}"]
+        self._line = [sys.executable, "-IS", __file__, f"{MARK}={mark}", str(folder)]
 
     def __enter__(self) -> "Reaper":
         # The end of this process, however it comes, is the end of the reaper's input.
@@ -51,37 +52,27 @@ class Reaper:
         )
         return self
 
-    def take(self, session: str) -> None:
-        """Have a session folder of Ray removed in the end, too."""
-        if self._process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self._process.stdin.write(os.fsencode(session))
-                self._process.stdin.flush()
-
     def __exit__(self, *error: object) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.communicate(timeout=2 * END_SECONDS)
 
 
-def reap(mark: bytes) -> None:
-    """Wait for the end of the input, kill every process with a mark, and remove the session folder.
+def reap(mark: bytes, folder: str) -> None:
+    """Wait for the end of the input, kill every process with a mark, and remove a folder.
 
     Args:
         mark: an entry of the environment, NAME=VALUE.
+        folder: its path.
     """
-    sessions = {sys.stdin.buffer.read()} - {b""}
+    sys.stdin.buffer.read()
     deadline = time.monotonic() + END_SECONDS
-    while _kill(mark, sessions) and time.monotonic() < deadline:
+    while _kill(mark) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
-    for session in sessions:
-        shutil.rmtree(os.fsdecode(session), ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
-def _kill(mark: bytes, sessions: set[bytes]) -> int:
-    """Kill every process with a mark, and add the sessions that they name; return their number.
-
-    The folder of a Ray whose start was interrupted is known from its processes only.
-    """
+def _kill(mark: bytes) -> int:
+    """Kill every process with a mark; return their number."""
     found = 0
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -89,7 +80,6 @@ def _kill(mark: bytes, sessions: set[bytes]) -> int:
             process = os.pidfd_open(int(folder.name))
             try:
                 if mark in (folder / "environ").read_bytes().split(b"\0"):
-                    sessions.update(_SESSION.findall((folder / "cmdline").read_bytes()))
                     signal.pidfd_send_signal(process, signal.SIGKILL)
                     found += 1
             finally:
@@ -98,4 +88,4 @@ def _kill(mark: bytes, sessions: set[bytes]) -> int:
 
 
 if __name__ == "__main__":
-    reap(sys.argv[1].encode())
+    reap(sys.argv[1].encode(), sys.argv[2])

@@ -11,7 +11,7 @@ from ray.train.v2.api.config import ScalingConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from rum_ray.cluster import SETTINGS
-from rum_ray.cluster.access import private_folder
+from rum_ray.cluster.access import make_private, private_folder
 from rum_ray.cluster.worker import work
 from rum_ray.experiment import ClusterConfig
 
@@ -67,7 +67,7 @@ def fit(
     for setting, value in SETTINGS.items():
         os.environ.setdefault(setting, value)
     # Train keeps its own records here; controller and workers are on one machine.
-    folder = private_folder("t")
+    make_private(folder := private_folder() / "t")
     DataParallelTrainer(
         work,
         train_loop_config=dict(loop),

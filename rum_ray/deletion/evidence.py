@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from rum_ray.deletion.measure import (
-    FEW,
     accuracies,
     attacks,
     past_attack,
@@ -13,6 +12,7 @@ from rum_ray.deletion.measure import (
 from rum_ray.deletion.opened import Opened, Unlearned
 from rum_ray.deletion.plan import Cost, break_even
 from rum_ray.experiment.plain import plan_as_dicts
+from rum_ray.report.public import FEW
 from rum_ray.results.schema.evidence import (
     AccuracyRow,
     Asked,

@@ -31,8 +31,6 @@ RATE = 0.01
 """False positive rate of the attacks on single rows."""
 NEAR_CHANCE = 2.0
 """An accuracy below this many times that of guessing is near chance."""
-FEW = 10
-"""With `--public`, numbers about fewer rows are left out."""
 
 Array = NDArray[np.float64]
 

@@ -1,4 +1,4 @@
-"""Writing a report: five files, each complete or absent."""
+"""Writing a report: its files, each complete or absent."""
 
 import json
 from collections.abc import Sequence
@@ -15,8 +15,9 @@ from rum_ray.results.schema import Summary
 def write(out: Path, report: Report, gallery: Gallery | None = None) -> None:
     """Write `report.html`, `report.md`, `report.json`, `scores.parquet` and `trials.parquet`.
 
-    Equal inputs give equal bytes. Writes are atomic, and the page is the last: if there is a page,
-    the other files are there too. Numbers that are not finite become null in report.json.
+    Of a public report, there are no Parquet files: one of them lists the examples. Equal inputs
+    give equal bytes. Writes are atomic, and the page is the last: if there is a page, the other
+    files are there too. Numbers that are not finite become null in report.json.
 
     Args:
         out: the folder; created if it is missing.
@@ -25,9 +26,10 @@ def write(out: Path, report: Report, gallery: Gallery | None = None) -> None:
     """
     shown = sections(report, gallery or Gallery())
     tree = json.dumps(report.summary.to_json(), indent=2, allow_nan=False)
+    tables = {"scores.parquet": report.scores, "trials.parquet": report.trials}
+    known = {} if report.summary.public else tables
     files = {
-        "scores.parquet": report.scores.to_parquet(None, index=False),
-        "trials.parquet": report.trials.to_parquet(None, index=False),
+        **{name: frame.to_parquet(None, index=False) for name, frame in known.items()},
         "report.json": f"{tree}\n".encode(),
         "report.md": markdown.render(shown).encode(),
         "report.html": html.render(shown).encode(),

@@ -27,7 +27,7 @@ COMPUTING = {*RESULTS, "--address", "--dashboard", "--insecure", "--dry-run"}
 OWN = {
     "demo": {"--track"},
     "doctor": {"--address", "--store"},
-    "report": {"files", "--track", *RESULTS},
+    "report": {"files", "--track", *RESULTS, "--public"},
     "run": {"file", "--track"},
     "reproduce": {"item", "--data", "--preset", "--track"},
     "tune": {"file", "--pick"},

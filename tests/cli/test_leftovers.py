@@ -61,9 +61,11 @@ def test_leftovers_are_listed_and_then_removed(call, tmp_path, temporary):
     (tmp_path / "store" / "quarantine" / "folder").mkdir(parents=True)
     (tmp_path / "store" / "quarantine" / "folder" / "x").write_text("moved away")
     own = temporary / f"rum-ray-{os.getuid()}"
-    rays = own / "r"
-    for name in (f"session_2026-01-01_00-00-00_000000_{dead}", "session_latest"):
-        (rays / name).mkdir(parents=True)
+    session = "session_2026-01-01_00-00-00_000000"
+    for ray, starter in (("r0a1b2c", dead), ("r3d4e5f", os.getpid())):
+        (own / ray / f"{session}_{starter}").mkdir(parents=True)
+        (own / ray / "session_latest").symlink_to(f"{session}_{starter}")
+    (own / str(dead) / f"{session}_{dead}").mkdir(parents=True)
     (temporary / f"rum-ray-{dead}-weights").mkdir()
     for name in (f"rum-ray-{os.getpid()}-weights", "rum-ray-mine", "session_1_2"):
         (temporary / name).mkdir()
@@ -89,7 +91,7 @@ def test_leftovers_are_listed_and_then_removed(call, tmp_path, temporary):
             f"rum-ray-{dead}-link",
         ]
     )
-    assert [path.name for path in rays.iterdir()] == ["session_latest"]
+    assert sorted(path.name for path in own.iterdir()) == sorted([str(dead), "r3d4e5f"])
     code, text, _ = call("gc", "--out", "out/a", "--yes")
     assert (code, text) == (0, "nothing is left over\n")
     file.close()

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from rum_ray.cluster import access
-from rum_ray.errors import ConfigError, StalledError, StoreError, UnsafeError
+from rum_ray.errors import StalledError, StoreError, UnsafeError
 
 OWN = f"rum-ray-{os.getuid()}"
 
@@ -67,31 +67,27 @@ class TestFolder:
     def test_it_is_made_for_this_user_alone_whatever_the_umask(self, short):
         before = os.umask(0)
         try:
-            folder = access.private_folder("r")
+            folder = access.private_folder()
         finally:
             os.umask(before)
-        assert folder == short / OWN / "r"
-        assert (mode(folder), mode(folder.parent)) == (0o700, 0o700)
+        assert folder == short / OWN
+        assert mode(folder) == 0o700
 
     def test_one_that_others_could_change_is_closed(self, short):
-        (short / OWN / "r").mkdir(parents=True)
-        for folder in (short / OWN / "r", short / OWN):
-            folder.chmod(0o777)
-        assert mode(access.private_folder("r")) == mode(short / OWN) == 0o700
+        (short / OWN).mkdir()
+        (short / OWN).chmod(0o777)
+        assert mode(access.private_folder()) == 0o700
 
-    @pytest.mark.parametrize("kind", ["link", "dangling link", "file", "inner link"])
+    @pytest.mark.parametrize("kind", ["link", "dangling link", "file"])
     def test_anything_but_an_own_folder_is_refused(self, short, tmp_path, kind):
         tmp_path.chmod(0o755)
         path = short / OWN
-        if kind == "inner link":
-            path.mkdir()
-            path = path / "r"
         if "link" in kind:
             path.symlink_to(tmp_path / "none" if "dangling" in kind else tmp_path)
         else:
             path.write_text("")
         with pytest.raises(UnsafeError, match="TMPDIR"):
-            access.private_folder("r")
+            access.private_folder()
         assert mode(tmp_path) == 0o755
 
     def test_one_of_another_user_is_refused(self, short, monkeypatch):
@@ -99,7 +95,7 @@ class TestFolder:
         monkeypatch.setattr(access.os, "getuid", lambda: 12345)
         (short / "rum-ray-12345").mkdir()
         with pytest.raises(UnsafeError, match=r"rum-ray-12345 .*others"):
-            access.private_folder("r")
+            access.private_folder()
 
     def test_a_path_that_is_too_long_is_replaced_by_one_in_tmp(self, short, monkeypatch):
         long = short / ("scratch" * 20)
@@ -107,26 +103,29 @@ class TestFolder:
         monkeypatch.setattr(tempfile, "tempdir", str(long))
         made, said = [], []
         monkeypatch.setattr(access, "make_private", made.append)
-        folder = access.private_folder("r", said.append)
-        assert folder == Path("/tmp") / OWN / "r"
-        assert made == [folder.parent, folder]
+        folder = access.private_folder(said.append)
+        assert folder == Path("/tmp") / OWN
+        assert made == [folder]
         assert len(said) == 1
         assert "TMPDIR" in said[0]
 
-    @pytest.mark.parametrize("length", range(20, 32))
+    @pytest.mark.parametrize("length", range(14, 26))
     def test_a_socket_of_ray_always_fits(self, short, monkeypatch, length):
         monkeypatch.setattr(access, "make_private", lambda folder: None)
         monkeypatch.setattr(tempfile, "tempdir", "/" + "x" * length)
-        assert len(os.fsencode(access.private_folder("r") / access.SOCKET)) <= 107
+        folder = access.new_ray_folder(access.private_folder())
+        assert len(os.fsencode(folder / access.SOCKET)) <= 107
 
-    def test_no_path_that_is_short_enough_is_an_error(self, short):
-        with pytest.raises(ConfigError, match="TMPDIR"):
-            access.private_folder("r" * 80)
+    def test_each_start_of_ray_has_a_new_one(self, short):
+        folders = {access.new_ray_folder(short) for _ in range(9)}
+        assert len(folders) == 9
+        assert {len(folder.name) for folder in folders} == {access.RAY_LETTERS}
+        assert not any(folder.exists() for folder in folders)
 
     def test_a_folder_that_cannot_be_made_is_an_error(self, short, monkeypatch):
         monkeypatch.setattr(tempfile, "tempdir", "/proc/none")
         with pytest.raises(StoreError, match=r"/proc/none/.*TMPDIR"):
-            access.private_folder("r")
+            access.private_folder()
 
 
 class TestToken:

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from miniature import FREE, of_science
@@ -10,6 +11,14 @@ from soak.driver import alive, is_a
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 LEFT_SECONDS = 30.0
+
+
+def shared_memory() -> set[Path]:
+    """The files of object stores of all Rays on this machine."""
+    return {*Path("/dev/shm").glob("plasma*")}
+
+
+BEFORE = shared_memory()
 
 
 def kill(place, kind: str) -> None:
@@ -20,10 +29,11 @@ def kill(place, kind: str) -> None:
 
 
 def left(place) -> list[str]:
-    """Processes and session folders in the temporary folder, after half a minute at most."""
+    """Processes, shared memory and folders of Ray that are there after half a minute at most."""
     deadline = time.monotonic() + LEFT_SECONDS
     while True:
-        found = [line for _, line in alive(place)] + [*map(str, place.glob("*/r/session_2*"))]
+        found = [line for _, line in alive(place)]
+        found += map(str, [*place.glob("rum-ray-*/r*"), *shared_memory() - BEFORE])
         if not found or time.monotonic() > deadline:
             return found
         time.sleep(0.5)
@@ -61,6 +71,25 @@ def test_a_command_that_loses_its_ray_ends_with_one_line_and_leaves_no_process(
 
 def test_a_killed_driver_leaves_no_process(gated, place):
     _, process, _ = gated
+    process.kill()
+    process.communicate()
+    assert left(place) == []
+
+
+POINTS = {
+    "its folder": lambda place: [*place.glob("rum-ray-*/r*")],
+    "its session": lambda place: [*place.glob("rum-ray-*/r*/session_2*")],
+    "the head": lambda place: [line for _, line in alive(place) if is_a("GCS", line)],
+    "the raylet": lambda place: [line for _, line in alive(place) if is_a("raylet", line)],
+    "a worker": lambda place: [line for _, line in alive(place) if "default_worker.py" in line],
+}
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_driver_that_is_killed_while_ray_starts_leaves_nothing(run, place, point):
+    hurt = run(f"start-{point.split()[-1]}")
+    process = hurt.start("run")
+    hurt.until(process, lambda: POINTS[point](place))
     process.kill()
     process.communicate()
     assert left(place) == []

@@ -31,6 +31,21 @@ def parquet(**columns):
     return lambda path: pq.write_table(pa.table(columns), path)
 
 
+def cut(path):
+    """Write a table, and only its first half."""
+    parquet(image=IMAGES, label=LABELS)(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def holed(path):
+    """Write a table with zeros in place of some of its data."""
+    parquet(image=IMAGES, label=LABELS)(path)
+    content = path.read_bytes()
+    third = len(content) // 3
+    path.write_bytes(content[:third] + bytes(third) + content[2 * third :])
+
+
 IMAGES = [png(9 * i) for i in range(12)]
 GOOD = {f"d/{name}/{i}.png": IMAGES[i] for name in "ab" for i in range(6)}
 ACCENT = {f"d/{name}/{i}.png": IMAGES[i] for name in ("caf\u00e9", "b c") for i in range(6)}
@@ -76,6 +91,10 @@ FOLDERS = [
     ("a table of text", {"d/t.csv": b"a,b"}, (), "d"),
     ("text that is called Parquet", {"d/t.parquet": b"image,label\n" * 9}, (), "d/t.parquet"),
     ("a table of no bytes", {"d/t.parquet": b""}, (), "d/t.parquet"),
+    ("a cut table", {"d/t.parquet": cut}, (), "d/t.parquet"),
+    ("a table without its middle", {"d/t.parquet": holed}, (), "d/t.parquet"),
+    ("a pipe", {"d": os.mkfifo}, (), "d"),
+    ("a device", {}, ("data.train=/dev/zero",), "/dev/zero"),
 ]  # fmt: skip
 TABLES = [
     ("labels of numbers with a point", DataError, {"label": [0.0, 1.0] * 6}, "label", "double"),
@@ -98,6 +117,7 @@ TABLES = [
 COLUMNS = [
     ("no such column of ids", ConfigError, "data.id=usr", "data.id", "'user'?"),
     ("no such column of labels", ConfigError, "data.label=kind", "data.label"),
+    ("ids of nothing", DataError, "data.id=none", "d/t.parquet", "null"),
     ("ids that are not unique", DataError, "data.id=user", "data.id", "row 0"),
     ("images as labels", DataError, "data.label=image", "d/t.parquet"),
 ]
@@ -194,7 +214,8 @@ ROWS = [
           {"d/t.parquet": parquet(**{"image": IMAGES, **columns})})
       for name, error, columns, place, *said in TABLES),
     *(row(f"a column: {name}", error, place, said,
-          {"d/t.parquet": parquet(image=IMAGES, label=LABELS, user=["u"] * 12)}, setting)
+          {"d/t.parquet": parquet(image=IMAGES, label=LABELS, user=["u"] * 12,
+                               none=pa.array([None] * 12, pa.string()))}, setting)
       for name, error, setting, place, *said in COLUMNS),
     *(row(f"a setting: {name}", ConfigError, place, said, GOOD, setting)
       for name, setting, place, *said in SETTINGS),
@@ -217,6 +238,11 @@ ROWS = [
     row("scores that are not there", DataError, "no.parquet", (), GOOD,
         "score={file: no.parquet}"),
     row("scores in a folder", DataError, "d", (), GOOD, "score={file: d}"),
+    row("scores in a pipe", DataError, "s.pipe", (), {**GOOD, "s.pipe": os.mkfifo},
+        "score={file: s.pipe}"),
+    row("a list in a pipe", DataError, "ids.pipe", ("FIFO",), {**GOOD, "ids.pipe": os.mkfifo},
+        "forget={ids: ids.pipe}"),
+    row("a list on a device", DataError, "/dev/zero", (), GOOD, "forget={ids: /dev/zero}"),
 ]  # fmt: skip
 
 

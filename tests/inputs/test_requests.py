@@ -1,5 +1,7 @@
 """Requests to forget, published folders and weights: the place is the list, the file or the key."""
 
+import json
+import os
 from functools import cache
 
 import torch
@@ -7,7 +9,14 @@ from refusals import Row, sets, table
 from safetensors.torch import save
 
 from rum_ray import Recipe, Seed, load
-from rum_ray.errors import ConfigError, DataError, IntegrityError, PlanError, StoreError
+from rum_ray.errors import (
+    ConfigError,
+    DataError,
+    IntegrityError,
+    PlanError,
+    StoreError,
+    UnsafeError,
+)
 
 MINE = """
 name: mine
@@ -33,6 +42,29 @@ def weights(change=lambda name, value: value):
     )
 
 
+def overlapping(path):
+    """Write weights of which two share their bytes."""
+    content = save({name: value.contiguous() for name, value in state().items()})
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    first, second = [name for name, part in header.items() if len(part.get("shape", ())) == 2][:2]
+    header[first]["data_offsets"] = header[second]["data_offsets"]
+    changed = json.dumps(header).encode()
+    path.write_bytes(len(changed).to_bytes(8, "little") + changed + content[end:])
+
+
+class Code:
+    """Runs a command where it is unpickled."""
+
+    def __reduce__(self):
+        return os.system, ("touch ran",)
+
+
+def code(path):
+    """Write a file of PyTorch that runs code."""
+    torch.save({"weights": Code()}, path)
+
+
 def ids(first: int, last: int, part: str = "train") -> str:
     return "".join(f"{each}\n" for each in getattr(load("digits"), part).ids[first:last])
 
@@ -53,6 +85,8 @@ LISTS = [
     ("ids in one line", "0,2\n", "l.txt", "entry 1 "),
     ("a header", "id\n0\n", "l.txt", "entry 1 "),
     ("Arabic digits", "\u0663\n", "l.txt", "entry 1 "),
+    ("a pipe", os.mkfifo, "l.txt", "FIFO"),
+    ("a null byte", "0\n\0\n", "l.txt"),
     ("a row of the test set", lambda path: path.write_text(ids(0, 1, "test")), "l.txt", "1 of 1"),
 ]
 PATHS = [
@@ -60,6 +94,7 @@ PATHS = [
     ("no such list", DataError, ("--forget", "none.txt"), "none.txt"),
     ("a folder of lists", DataError, ("--forget", "."), "."),
     ("an empty path", DataError, ("--forget", ""), "--forget"),
+    ("a device", DataError, ("--forget", "/dev/zero"), "/dev/zero"),
     ("an output that is a file", StoreError, ("--forget", "l.txt", "--out", "mine.yaml"),
      "mine.yaml"),
     ("a store that is a file", StoreError, ("--forget", "l.txt", "--store", "mine.yaml"),
@@ -105,6 +140,11 @@ WEIGHTS = [
     ("truth values", weights(lambda name, value: value.to(torch.bool)), "w.safetensors", "bool"),
     ("complex numbers", weights(lambda name, value: value.to(torch.complex64)), "w.safetensors",
      "complex64"),
+    ("a pipe", os.mkfifo, "w.safetensors", "FIFO"),
+    ("a header beyond the file", b"\xff" * 7 + b"\0" + b"{}", "w.safetensors"),
+    ("tensors that overlap", overlapping, "w.safetensors"),
+    ("an infinite number", weights(lambda name, value: value / 0), "w.safetensors", "finite"),
+    ("a turned layer", weights(lambda name, v: v.T if v.ndim == 2 else v), "w.safetensors"),
     ("five classes", weights(lambda name, v: v[:5] if "head" in name else v), "w.safetensors",
      "5 classes"),
     ("one tensor more", lambda path: path.write_bytes(save(state() | {"more": torch.ones(1)})),
@@ -146,6 +186,12 @@ OTHERS = [
      ("prepare", "mine.yaml", *sets("score.models=8", "score.fraction=0.99")), "score.fraction",
      {}),
     ("all rows", PlanError, DELETE, "l.txt", {"l.txt": lambda path: path.write_text(ids(0, 1200))}),
+    ("weights with code", UnsafeError, (*DELETE, *sets("recipe.weights=code.pt")),
+     "recipe.weights", {"code.pt": code}),
+    ("a device as weights", DataError, (*DELETE, *sets("recipe.weights=/dev/zero")),
+     "recipe.weights", {}),
+    ("a pipe as a plan", ConfigError, (*DELETE, *sets("plan=p.yaml")), "p.yaml",
+     {"p.yaml": os.mkfifo}),
     ("another network", DataError, (*DELETE, *sets("recipe.model=small_cnn")), "recipe.weights",
      {}),
     ("scores that are not there", DataError, (*DELETE, *sets("score={file: s.parquet}")),
@@ -174,3 +220,9 @@ ROWS = [
 @table(*ROWS)
 def test_a_wrong_request_is_refused_with_its_list_file_or_key(refuse, row):
     refuse(row)
+
+
+def test_no_variable_of_pytorch_lets_code_run(refuse, monkeypatch):
+    """PyTorch reads this variable where a call does not say which files it takes."""
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    refuse(next(row for row in ROWS if row.name == "weights with code"))

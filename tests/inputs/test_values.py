@@ -92,6 +92,8 @@ WRONG = [
     ("seeds=[3, 1, 3]", "seeds", "got [3, 1, 3]"),
     ("seeds=[1.0]", "seeds.0", "got [1.0]"),
     ("seeds=['0']", "seeds.0", "got ['0']"),
+    ("forget.seed=1.0", "forget.seed", "got 1.0"),
+    ("seeds=[true]", "seeds.0", "got [True]"),
     # Values of another type, or not among the options.
     ("recipe=mlp", "recipe", "got 'mlp'"),
     ("recipe.schedule=cosin", "recipe.schedule", "got 'cosin'"),
@@ -218,6 +220,12 @@ WRONG = [
     ("name=a/b", "name", "got 'a/b'"),
     ("name=''", "name", "got ''"),
     ("name='<script>'", "name", "got '<script>'"),
+    ("name=.x", "name", "got '.x'"),
+    ("name='a b'", "name", "got 'a b'"),
+    ("name=a\u200bb", "name", "64 letters"),
+    ('name="a\\nb"', "name", "64 letters"),
+    ('name="a\\0b"', "name", "64 letters"),
+    (f"name={'x' * 65}", "name", "64 letters"),
     # Plug-ins.
     ("recipe.model=nope:x", "recipe.model", "'nope:x'"),
     ("recipe.model=math:nope", "recipe.model", "'math:nope'", "Python itself"),

@@ -136,7 +136,7 @@ def _check_left(driver: Driver, outcome: Outcome, latest: str) -> None:
     left = [line.split()[0] for _, line in alive(driver.temporary)]
     if left:
         outcome.wrong.append(f"left after '{latest}': {', '.join(left)}")
-    if [*driver.temporary.glob("*/r/session_2*")]:
-        outcome.wrong.append(f"a session folder is left after '{latest}'")
+    if [*driver.temporary.glob("rum-ray-*/r*")]:
+        outcome.wrong.append(f"a folder of Ray is left after '{latest}'")
     driver.end()
     shutil.rmtree(driver.temporary, ignore_errors=True)

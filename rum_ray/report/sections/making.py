@@ -113,6 +113,6 @@ def environment(summary: Summary) -> Table:
     """Return versions, hardware and the digest of the experiment."""
     names = [field.name for field in fields(summary.environment)]
     cells = [(name, str(getattr(summary.environment, name))) for name in names]
-    cells.append(("digest", summary.experiment.digest))
+    cells.append(("digest", summary.experiment.digest or "left out"))
     name = "Versions and hardware"
     return text_table(name, ("item", "value"), cells, words=(0, 1), title=name)

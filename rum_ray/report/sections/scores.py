@@ -36,15 +36,22 @@ PROXIES = (
     "proxy puts into the same subset as the score."
 )
 
+PUBLIC = "Pictures, and figures of single examples, are left out of a public report."
+
 
 def section(report: Report, gallery: Gallery) -> Section:
     """Return the figures of scores, proxies and entanglement, with their tables."""
     summary, scores = report.summary, report.scores
-    blocks: list[Block] = [
-        _histogram(summary, scores) or _note("No example has a score."),
-        _pictures(summary.scores, gallery) or _note("The data have no pictures to show."),
-        _density(summary.scores, scores) or _note("There is no comparison with a proxy to draw."),
-    ]
+    blocks: list[Block] = (
+        [_note(PUBLIC)]
+        if summary.public
+        else [
+            _histogram(summary, scores) or _note("No example has a score."),
+            _pictures(summary.scores, gallery) or _note("The data have no pictures to show."),
+            _density(summary.scores, scores)
+            or _note("There is no comparison with a proxy to draw."),
+        ]
+    )
     if summary.scores.proxies:
         blocks.append(proxies(summary.scores))
     blocks.append(_entanglement(summary) or _note("No entanglement scores were computed."))

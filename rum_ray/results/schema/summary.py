@@ -38,6 +38,9 @@ class Summary:
     over the seeds of each repeat, the seeds of a row are the numbers of the repeats, numbers of
     data, scores, forget set, subsets and bill are means over repeats, and stages and costs are
     sums.
+
+    `public` is true in the public form, which has no hashes, paths and numbers about fewer than 10
+    examples; else it is left out.
     """
 
     format: Literal[1] = 1
@@ -64,6 +67,7 @@ class Summary:
     variants: tuple[Claim, ...] = ()
     bill: Bill | None = field(default=None, metadata=OPTIONAL)
     repeats: tuple[RepeatSummary, ...] = ()
+    public: bool | None = field(default=None, metadata=OPTIONAL)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; numbers that are not finite become null."""
