@@ -45,7 +45,7 @@ class DatamodelMatching(GradientUnlearner):
     leave-one-out error on S; an infinite one leaves a alone.
 
     A study needs `score.confidences: true`. The paper predicts and matches all logits, and has
-    every example of D as a regressor, for which it takes a pool of many thousands of models.
+    every example of D as a regressor. A pool of some hundred models allows those of S at most.
 
     Reference: Georgiev et al., "Attribute-to-delete: machine unlearning via datamodel matching",
     ICLR 2025, https://arxiv.org/abs/2410.23232.
