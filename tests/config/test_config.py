@@ -437,7 +437,7 @@ FLIPS: Mapping[str, Any] = {
 
 # Keys that exclude another key, do not count, or allow no value here.
 UNFLIPPED = {
-    *("forget.ids", "search.pick", "search.budget", "score.recipe.weights"),
+    *("forget.ids", "search.pick", "search.budget", "score.recipe.weights", "evaluate.retrained"),
     *(f"{place}.{key}" for place in ("recipe", "score.recipe") for key in ("init", "optimizer")),
 }
 
