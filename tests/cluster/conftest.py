@@ -72,7 +72,7 @@ def ray_here(place) -> Iterator[None]:
         patch.setattr(tempfile, "tempdir", str(place))
         patch.setenv("RAY_AUTH_TOKEN_PATH", str(place / "token"))
         patch.setenv("RAY_metrics_report_interval_ms", "1000")
-        (place / "footprints").mkdir()
+        (place / "footprints").mkdir(exist_ok=True)
         patch.setenv("RUM_RAY_FOOTPRINTS", str(place / "footprints"))
         for folder in (place / "plugins", Path(__file__).parent):
             patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
