@@ -19,6 +19,10 @@ from rum_ray.study.study import Study
 from rum_ray.training.recipe import Recipe
 
 
+UNIT_SECONDS = 0.04
+"""A unit of a search beyond its steps and its evaluation (benchmarks/trial_overhead.py)."""
+
+
 def training_seconds(rates: Calibration, recipe: Recipe, rows: float) -> float:
     """Return the time of one training on `rows` examples."""
     return recipe.epochs * rates.models[recipe].training(rows, recipe.batch_size)
@@ -37,7 +41,7 @@ def job_seconds(study: Study, job: Keyed, rates: Calibration) -> float:
         return job.cost(study.context) * _unit(rates, job.recipe)
     if isinstance(job, EvaluatePlan):
         made = _plan_seconds(rates, job.plan, job.recipe, total)
-        return made + _evaluation_seconds(study, "valid", rates)
+        return made + _evaluation_seconds(study, "valid", rates) + UNIT_SECONDS
     if isinstance(job, PoolLogits):
         return rates.models[job.recipe].forward * (total + len(bundle.test))
     if isinstance(job, UnlearnShadow):
