@@ -18,7 +18,6 @@ from rum_ray.study.costs import training_count
 from rum_ray.study.study import Study
 from rum_ray.training.recipe import Recipe
 
-
 UNIT_SECONDS = 0.04
 """A unit of a search beyond its steps and its evaluation (benchmarks/trial_overhead.py)."""
 
