@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeAlias
 from rum_ray.cli.sockets import Listener, ray_listeners
 from rum_ray.errors import StoreError
 from rum_ray.store import Key, Store
+from rum_ray.study.executor import check_address
 from rum_ray.study.output_folder import check_writable
 
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "numpy", "pyarrow", "scikit-learn")
@@ -51,7 +52,11 @@ def examine(store: str, address: str = "local") -> dict[str, Any]:
     Args:
         store: folder or URI of artifacts.
         address: of a Ray cluster; HOST:PORT is asked whether it wants a token.
+
+    Raises:
+        ConfigError: the address is none.
     """
+    check_address(address)
     checks = [*_packages(), *_machine(), *_storage(store), *_access(address)]
     return {
         "checks": [{**asdict(check), "ok": check.ok} for check in checks],

@@ -175,3 +175,9 @@ def test_clusters_here_and_at_an_address_are_asked_for_a_token(
     (line,) = (c["found"] for c in json.loads(out)["checks"] if c["check"] == "ray sockets")
     assert "gcs_server 6379" in line
     assert "7000" not in line
+
+
+@pytest.mark.parametrize("address", ["nonsense", "head:", "head:70000", "http://head:6379"])
+def test_what_is_no_address_is_an_error(call, address):
+    code, _, err = call("doctor", "--address", address)
+    assert (code, err.count("--address")) == (2, 1)
