@@ -54,7 +54,7 @@ def examine(store: str, address: str = "local") -> dict[str, Any]:
         address: of a Ray cluster; HOST:PORT is asked whether it wants a token.
 
     Raises:
-        ConfigError: the address is none.
+        ConfigError: the address is neither a word of the flag nor HOST:PORT.
     """
     check_address(address)
     checks = [*_packages(), *_machine(), *_storage(store), *_access(address)]
