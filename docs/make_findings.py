@@ -4,13 +4,9 @@ Numbers come from the reports in experiments/results. Means and intervals are ov
 """
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-from rum_ray.evaluation.statistics import Mean
 from rum_ray.report.text import (
     format_count,
     format_interval,
@@ -119,22 +115,16 @@ def auto() -> str:
     """Return the plan `auto` beside the searched plan and others."""
     found = json.loads((RESULTS / "deletions.json").read_text("utf-8"))["plans"]
     rows = [
-        [title, *(_plain(plan[name]) for name in ("auc", "svm", "tow_examples", "cost"))]
+        [
+            title,
+            *(
+                format_metric(Metric(**plan[name]))
+                for name in ("auc", "svm", "tow_examples", "cost")
+            ),
+        ]
         for title, plan in sorted(found.items(), key=lambda each: -each[1]["auc"]["mean"])
     ]
     return grid(("plan", J_AUC, J_SVM, "example-level ToW", "cost"), rows)
-
-
-def _plain(values: Mapping[str, Any]) -> str:
-    """Return the mean and half of the interval of values over the repeats."""
-    mean = Mean.of(values["values"])
-    return format_metric(Metric(mean.mean, mean.ci95, tuple(values["values"])))
-
-
-def _between(begin: str, end: str, table: str, found: re.Match[str]) -> str:
-    """Return a table between its marks."""
-    del found
-    return f"{begin}\n\n{table}\n\n{end}"
 
 
 TABLES: Mapping[str, Callable[[], str]] = {
@@ -150,7 +140,6 @@ def render() -> dict[str, str]:
     text = PAGE.read_text("utf-8")
     for name, table in TABLES.items():
         begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
-        pattern = re.compile(f"{begin}.*?{end}", re.DOTALL)
-        # A function, so that nothing in the table is read as a reference to a group.
-        text = pattern.sub(partial(_between, begin, end, table()), text)
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}\n\n{table()}\n\n{end}{rest.partition(end)[2]}"
     return {PAGE.name: text}
